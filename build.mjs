@@ -1,0 +1,40 @@
+// Compiles what is asked for: `esm` and `cjs` are the two published forms of the plugin (dist/), `demo` is the demo
+// app (build/demo-app). Without arguments: all three.
+import { spawn } from 'node:child_process'
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('.', import.meta.url))
+const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', import.meta.url))
+
+const targets = {
+  esm: () => compile('plugin/tsconfig.json', 'dist/esm'),
+  // The nearest package.json says "module"; without one of its own Node would read this form as ESM.
+  cjs: async () => {
+    await compile('plugin/tsconfig.cjs.json', 'dist/cjs')
+    await writeFile(`${root}dist/cjs/package.json`, '{ "type": "commonjs" }\n')
+  },
+  demo: async () => {
+    await compile('demo-app/tsconfig.json', 'build/demo-app')
+    await cp(`${root}demo-app/public`, `${root}build/demo-app/public`, { recursive: true })
+  }
+}
+
+const asked = process.argv.slice(2)
+const unknown = asked.find((name) => !Object.hasOwn(targets, name))
+if (unknown !== undefined) {
+  console.error(`build: unknown target "${unknown}"; there are: ${Object.keys(targets).join(', ')}`)
+  process.exit(1)
+}
+// In this order: the demo app is compiled against the built plugin, as any user's app is.
+for (const name of Object.keys(targets)) {
+  if (asked.length === 0 || asked.includes(name)) await targets[name]()
+}
+
+async function compile (project, outDir) {
+  await rm(root + outDir, { recursive: true, force: true })
+  await mkdir(root + outDir, { recursive: true })
+  const child = spawn(process.execPath, [tsc, '-p', project], { cwd: root, stdio: 'inherit' })
+  const code = await new Promise((resolve) => child.on('close', resolve))
+  if (code !== 0) process.exit(1)
+}
