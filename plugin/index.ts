@@ -1,5 +1,57 @@
+// The package's face: the plugin, what it adds to Fastify's types, and the public types.
+import type {
+  ContextConfigDefault, FastifyBaseLogger, FastifySchema, FastifyTypeProvider,
+  FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
+  RouteGenericInterface
+} from 'fastify'
 import fp from 'fastify-plugin'
-import ms from 'ms'
-export const x: unknown = fp
-export const y: unknown = ms
-export default x
+import type { CacheOptions } from './options.js'
+import { plugin } from './plugin.js'
+import type { RouteCache } from './route-cache.js'
+import type { CacheOutcome } from './stats.js'
+
+/** The plugin: `await app.register(routeCache, { prefix: 'shop' })`. */
+export const routeCache = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache' })
+export default routeCache
+
+export { RouteCacheError } from './errors.js'
+export type { ErrorCode } from './errors.js'
+export type { Bytes, Duration, Seconds } from './duration.js'
+export type { CacheOptions, RouteCacheOptions } from './options.js'
+export type { EntryInfo, InvalidateTarget, RouteCache } from './route-cache.js'
+export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats } from './stats.js'
+export type { RedisClient } from './store/redis-client.js'
+
+declare module 'fastify' {
+  interface RouteShorthandOptions<
+    RawServer extends RawServerBase = RawServerDefault,
+    RawRequest extends RawRequestDefaultExpression<RawServer> = RawRequestDefaultExpression<RawServer>,
+    RawReply extends RawReplyDefaultExpression<RawServer> = RawReplyDefaultExpression<RawServer>,
+    RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
+    ContextConfig = ContextConfigDefault,
+    SchemaCompiler extends FastifySchema = FastifySchema,
+    TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
+    Logger extends FastifyBaseLogger = FastifyBaseLogger
+  > {
+    /** Caches this GET route's responses. `true` takes all defaults, `false` is as if it were absent. */
+    cache?: boolean | CacheOptions<
+      FastifyRequest<RouteGeneric, RawServer, RawRequest, NoInfer<SchemaCompiler>, TypeProvider, ContextConfig, Logger>,
+      FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider>
+    >
+  }
+
+  interface FastifyInstance {
+    /** The cache: keys, invalidation, a look into it, statistics. (Under another name with the option `decorator`.) */
+    cache: RouteCache
+  }
+
+  interface FastifyRequest {
+    /** What the cache did for this request, final from onSend on; null on a route that is not cached. */
+    readonly cacheOutcome: CacheOutcome | null
+  }
+
+  interface FastifyReply {
+    /** Keeps this response out of the cache. On a route that is not cached it does nothing. */
+    noCache: () => this
+  }
+}

@@ -1,0 +1,162 @@
+// The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
+// requests, invalidate and inspect. Knows keys, bytes and time; nothing of HTTP's rules or of Fastify.
+//
+// What the store does wrong is caught here, in one place: a request goes on without the cache, counted and logged; only
+// `invalidate`, `get` and `inspect` reject, because their caller must know.
+import { decode, encode } from './codec.js'
+import type { Milliseconds } from './duration.js'
+import { isFresh, type Entry, type HeaderField } from './entry.js'
+import { RouteCacheError } from './errors.js'
+import { count, type CacheStats, type Counters, type RefusalReason, type Stats } from './stats.js'
+import { within } from './store/deadline.js'
+import type { FillResult, Lease, Store } from './store/store.js'
+
+/** As much of pino as is used here. */
+export interface Log {
+  debug: (details: object, message: string) => void
+  warn: (details: object, message: string) => void
+  error: (details: object, message: string) => void
+}
+
+/** Who asks: the counters and the log of the route and the request that it is for. */
+export interface Caller {
+  counters: Counters
+  log: Log
+}
+
+/** A fresh entry; or the right to fill the key, null where somebody else has it; or the store could not say. */
+export type Found =
+  | { type: 'hit', entry: Entry }
+  | { type: 'miss', lease: Lease | null }
+  | { type: 'unknown' }
+
+/** What a handler answered, ready to be stored. */
+export interface Answer {
+  status: number
+  headers: readonly HeaderField[]
+  body: Buffer
+  life: Milliseconds
+}
+
+export class ResponseCache {
+  enabled: boolean
+  readonly #store: Store
+  readonly #stats: Stats
+  readonly #log: Log
+  readonly #deadline: Milliseconds
+  readonly #now: () => Milliseconds
+  /** Work that no request waits for. */
+  readonly #pending = new Set<Promise<void>>()
+
+  constructor ({ store, stats, log, deadline, now, enabled }: {
+    store: Store, stats: Stats, log: Log, deadline: Milliseconds, now: () => Milliseconds, enabled: boolean
+  }) {
+    this.#store = store
+    this.#stats = stats
+    this.#log = log
+    this.#deadline = deadline
+    this.#now = now
+    this.enabled = enabled
+  }
+
+  get stats (): CacheStats {
+    return this.#stats.read()
+  }
+
+  now (): Milliseconds {
+    return this.#now()
+  }
+
+  /** Reads the key and, `toFill` a miss, takes its lease: both within one deadline. Never rejects. */
+  async lookup (key: string, caller: Caller, toFill: boolean): Promise<Found> {
+    try {
+      if (this.#store.kind === 'memory') return await this.#find(key, toFill)
+      return await within(this.#deadline, this.#find(key, toFill), (late) => {
+        if (late.type === 'miss' && late.lease !== null) this.abandon(key, late.lease, caller)
+      })
+    } catch (error) {
+      caller.counters.errors++
+      caller.log.warn({ err: error, key }, 'cache lookup failed')
+      return { type: 'unknown' }
+    }
+  }
+
+  async #find (key: string, toFill: boolean): Promise<Found> {
+    const bytes = await this.#store.read(key)
+    const entry = bytes === null ? null : decode(bytes)
+    if (entry !== null && isFresh(entry, this.#now())) return { type: 'hit', entry }
+    return { type: 'miss', lease: toFill ? await this.#store.take(key) : null }
+  }
+
+  /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
+  fill (key: string, lease: Lease, { life, ...answer }: Answer, caller: Caller): void {
+    const storedAt = this.#now()
+    const bytes = encode({ ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf })
+    this.#track(async () => {
+      const result = await this.#store.fill(key, lease, { bytes, life })
+      const refused = REFUSALS[result]
+      if (refused !== null) return refuse(key, refused, caller)
+      caller.counters.stores++
+      caller.counters.bytes += bytes.length
+      caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
+    }, (error) => {
+      caller.counters.errors++
+      count(caller.counters.refusals, 'store')
+      caller.log.warn({ err: error, key }, 'cache fill failed')
+    })
+  }
+
+  /** Gives the lease back, as there will be no fill. Nobody waits for it; it never rejects. */
+  abandon (key: string, lease: Lease, caller: Caller): void {
+    this.#track(async () => await this.#store.release(key, lease), (error) => {
+      caller.counters.errors++
+      caller.log.warn({ err: error, key }, 'cache lease could not be given back')
+    })
+  }
+
+  /** Removes the entries and stops the fills of these keys, or of all keys that begin so. Rejects with FRC_STORE. */
+  async invalidate (targets: { keys: readonly string[] } | { prefix: string }): Promise<number> {
+    const removed = await this.#telling('invalidate', 'prefix' in targets
+      ? this.#store.invalidatePrefix(targets.prefix)
+      : this.#store.invalidate(targets.keys))
+    this.#stats.invalidated(removed)
+    this.#log.debug({ ...targets, removed }, 'cache invalidated')
+    return removed
+  }
+
+  /** The entry under a key, if it would be served. Rejects with FRC_STORE. */
+  async get (key: string): Promise<Entry | null> {
+    const bytes = await this.#telling('read', within(this.#deadline, this.#store.read(key)))
+    const entry = bytes === null ? null : decode(bytes)
+    return entry !== null && isFresh(entry, this.#now()) ? entry : null
+  }
+
+  /** Waits for the fills under way, each of which ends within the store's own deadline. */
+  async close (): Promise<void> {
+    this.enabled = false
+    await Promise.all(this.#pending)
+    this.#store.close()
+  }
+
+  async #telling<T> (what: string, work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      if (error instanceof RouteCacheError) throw error
+      throw new RouteCacheError('FRC_STORE', `${what}: ${this.#store.kind} failed: ${(error as Error).message}`, error)
+    }
+  }
+
+  #track (work: () => Promise<void>, onError: (error: unknown) => void): void {
+    const done = work().catch(onError).finally(() => this.#pending.delete(done))
+    this.#pending.add(done)
+  }
+}
+
+const REFUSALS: Record<FillResult, RefusalReason | null> = { stored: null, lost: 'lease', 'too-large': 'size' }
+
+/** Says why a response was not stored, in the statistics and the log. */
+export function refuse (key: string, reason: RefusalReason, { counters, log }: Caller): void {
+  count(counters.refusals, reason)
+  log.debug({ key, reason }, 'cache refused')
+}

@@ -1,0 +1,102 @@
+// The bytes of an entry. Integers and doubles are big-endian.
+//
+//   offset  size
+//        0     1   version of this layout
+//        1     4   CRC-32 of everything behind it
+//        5     2   status
+//        7     8   storedAt, a double
+//       15     8   staleAt, a double
+//       23     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
+//       31     4   size of the header block in bytes
+//       35     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//                  as Node writes headers); a field with several values is one record a value
+//        …     …   body, to the end
+//
+// Bytes that are not a whole, undamaged entry of this version decode to null, which is a miss: a value of an older or newer
+// build, of somebody else, or a damaged one is overwritten by the next fill and never served.
+import { crc32 } from 'node:zlib'
+import type { Entry, HeaderField } from './entry.js'
+
+const VERSION = 1
+const CHECKED_FROM = 5
+const HEADERS_FROM = 35
+const RECORD_HEAD = 6
+
+/** The entry's bytes. Header names and values must be such that Node would send them: latin1, a name below 64 KiB. */
+export function encode (entry: Entry): Buffer {
+  const block = encodeHeaders(entry.headers)
+  const bytes = Buffer.allocUnsafe(HEADERS_FROM + block.length + entry.body.length)
+  bytes[0] = VERSION
+  bytes.writeUInt16BE(entry.status, 5)
+  bytes.writeDoubleBE(entry.storedAt, 7)
+  bytes.writeDoubleBE(entry.staleAt, 15)
+  bytes.writeDoubleBE(entry.asOf, 23)
+  bytes.writeUInt32BE(block.length, 31)
+  block.copy(bytes, HEADERS_FROM)
+  entry.body.copy(bytes, HEADERS_FROM + block.length)
+  bytes.writeUInt32BE(crc32(bytes.subarray(CHECKED_FROM)), 1)
+  return bytes
+}
+
+/** The entry of these bytes, its body a view on them; null where they are not an entry. Never throws. */
+export function decode (bytes: Buffer): Entry | null {
+  if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
+  if (bytes.readUInt32BE(1) !== crc32(bytes.subarray(CHECKED_FROM))) return null
+  const bodyFrom = HEADERS_FROM + bytes.readUInt32BE(31)
+  if (bodyFrom > bytes.length) return null
+  const headers = decodeHeaders(bytes, bodyFrom)
+  if (headers === null) return null
+  return {
+    status: bytes.readUInt16BE(5),
+    headers,
+    body: bytes.subarray(bodyFrom),
+    storedAt: bytes.readDoubleBE(7),
+    staleAt: bytes.readDoubleBE(15),
+    asOf: bytes.readDoubleBE(23)
+  }
+}
+
+function encodeHeaders (headers: readonly HeaderField[]): Buffer {
+  let size = 0
+  for (const [name, value] of headers) {
+    for (const one of values(value)) size += RECORD_HEAD + name.length + one.length
+  }
+  const block = Buffer.allocUnsafe(size)
+  let at = 0
+  for (const [name, value] of headers) {
+    for (const one of values(value)) {
+      block.writeUInt16BE(name.length, at)
+      block.writeUInt32BE(one.length, at + 2)
+      at += RECORD_HEAD
+      at += block.write(name, at, 'latin1')
+      at += block.write(one, at, 'latin1')
+    }
+  }
+  return block
+}
+
+function decodeHeaders (bytes: Buffer, end: number): HeaderField[] | null {
+  const headers: [string, string | string[]][] = []
+  let at = HEADERS_FROM
+  while (at < end) {
+    if (at + RECORD_HEAD > end) return null
+    const valueFrom = at + RECORD_HEAD + bytes.readUInt16BE(at)
+    const next = valueFrom + bytes.readUInt32BE(at + 2)
+    if (next > end) return null
+    append(headers, bytes.toString('latin1', at + RECORD_HEAD, valueFrom), bytes.toString('latin1', valueFrom, next))
+    at = next
+  }
+  return headers
+}
+
+/** Records of one name that follow each other are one field with several values. */
+function append (headers: [string, string | string[]][], name: string, value: string): void {
+  const last = headers.at(-1)
+  if (last === undefined || last[0] !== name) headers.push([name, value])
+  else if (typeof last[1] === 'string') last[1] = [last[1], value]
+  else last[1].push(value)
+}
+
+function values (value: string | readonly string[]): readonly string[] {
+  return typeof value === 'string' ? [value] : value
+}

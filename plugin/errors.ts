@@ -1,0 +1,53 @@
+// Every error that this plugin throws, with its code. A configuration error is thrown where the mistake was made; of the
+// cache's own work only `invalidate` and the other calls that somebody waits for reject.
+
+/** What went wrong, as a stable string to test for. */
+export type ErrorCode =
+  /** An option of the plugin or of a route is unknown or has a wrong value. */
+  | 'FRC_OPTION'
+  /** The decorator's name is already used on this Fastify instance. */
+  | 'FRC_DECORATOR_TAKEN'
+  /** Two routes would write the same keys. */
+  | 'FRC_KEY_TAKEN'
+  /** A key, or the values for a key template, can't be used. */
+  | 'FRC_KEY'
+  /** What was to be invalidated is neither key, keys nor prefix. */
+  | 'FRC_TARGET'
+  /** The store failed or could not be reached; `cause` has the store's own error. */
+  | 'FRC_STORE'
+  /** The store did not answer in time. */
+  | 'FRC_DEADLINE'
+
+/** An error of this plugin. */
+export class RouteCacheError extends Error {
+  readonly code: ErrorCode
+
+  constructor (code: ErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'RouteCacheError'
+    this.code = code
+  }
+}
+
+/** An option's error, in one form: where, which option, what it is, what would be right. */
+export function optionError (where: string, option: string, value: unknown, right: string): RouteCacheError {
+  return new RouteCacheError('FRC_OPTION', `${where}: ${option} is ${show(value)}; ${right}`)
+}
+
+/** A value as a person would write it, shortened: it is put into messages. */
+export function show (value: unknown): string {
+  const text = typeof value === 'string'
+    ? JSON.stringify(value)
+    : typeof value === 'function'
+      ? `a function${value.name === '' ? '' : ` (${value.name})`}`
+      : typeof value === 'object' && value !== null ? showObject(value) : String(value)
+  return text.length > 80 ? text.slice(0, 77) + '...' : text
+}
+
+function showObject (value: object): string {
+  try {
+    return JSON.stringify(value) ?? 'an object'
+  } catch {
+    return 'an object'
+  }
+}

@@ -1,0 +1,25 @@
+// Whether a response may be stored by a shared cache, RFC 9111 §3, as far as its head tells; and ours: the default is to
+// store what is surely the same for everybody, so 200 without cookies.
+// https://www.rfc-editor.org/rfc/rfc9111#section-3
+import { parseCacheControl } from './cache-control.js'
+
+type Fields = readonly (readonly [name: string, value: string | readonly string[]])[]
+
+export type HeadRefusal = 'status' | 'set-cookie' | 'no-store' | 'private' | 'vary'
+
+/** Why a response with this status and these fields may not be stored; null where it may. */
+export function refusalOf (status: number, fields: Fields): HeadRefusal | null {
+  if (status !== 200) return 'status'
+  for (const [name, value] of fields) {
+    // RFC 9111 §7.3: a cookie is somebody's own.
+    if (name === 'set-cookie') return 'set-cookie'
+    // RFC 9111 §4.1: it selects by request fields that the key does not contain.
+    if (name === 'vary') return 'vary'
+    if (name === 'cache-control') {
+      const directives = parseCacheControl([value].flat().join(','))
+      if (directives.has('no-store')) return 'no-store' // RFC 9111 §5.2.2.5
+      if (directives.has('private')) return 'private' // RFC 9111 §5.2.2.7
+    }
+  }
+  return null
+}

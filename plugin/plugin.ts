@@ -1,0 +1,100 @@
+// Wiring: options -> store -> cache -> onRoute -> decorate -> onClose.
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import { ResponseCache } from './cache.js'
+import { RouteCacheError, optionError } from './errors.js'
+import { EXCHANGE, captureHook, lookupHook, markNoCache, outcomeOf } from './hooks.js'
+import { own } from './key.js'
+import type { RouteCacheOptions } from './options.js'
+import { compilePolicy } from './policy.js'
+import { RouteCache } from './route-cache.js'
+import { readSettings, type Settings } from './settings.js'
+import { Stats } from './stats.js'
+import { Keys } from './store/keys.js'
+import { MemoryStore } from './store/memory.js'
+import { RedisStore } from './store/redis.js'
+import { isRedisClient, type RedisClient } from './store/redis-client.js'
+import type { Store } from './store/store.js'
+
+const REGISTERED = Symbol('fastify-route-cache.registered')
+
+export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {
+  const settings = readSettings(options)
+  checkRoom(app, settings.decorator)
+  warnOfEarlierRoutes(app)
+  const store = openStore(app, settings)
+  const stats = new Stats(store.kind, settings.now())
+  const cache = new ResponseCache({ store, stats, log: app.log, ...settings })
+
+  app.decorate(REGISTERED, settings.decorator)
+  app.decorate(settings.decorator, new RouteCache(cache))
+  app.decorateRequest(EXCHANGE, null)
+  app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
+  app.decorateReply('noCache', function () {
+    markNoCache(this.request)
+    return this
+  })
+  app.addHook('onRoute', cachingOf(cache, stats, settings))
+  app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
+  app.addHook('onClose', async () => { await cache.close() })
+}
+
+/** Attaches the lookup to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
+function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): (route: RouteOptions) => void {
+  const owners = new Map<string, string>()
+  return (route) => {
+    const option = (route as { cache?: unknown }).cache
+    if (option === undefined || option === false) return
+    const policy = compilePolicy(route, option, settings.ttl)
+    if (policy.shape !== null) {
+      const owner = owners.get(policy.shape) ?? policy.route
+      if (owner !== policy.route) {
+        throw new RouteCacheError('FRC_KEY_TAKEN', `route ${policy.route}: its key template makes the same keys as that of ` +
+          `${owner}, so each would serve the other's responses; give one of them another key`)
+      }
+      owners.set(policy.shape, owner)
+    }
+    // A copy: the array is the user's, and Fastify puts the same one on the HEAD route.
+    route.onRequest = [route.onRequest ?? [], lookupHook(cache, policy, stats.route(policy.route))].flat()
+  }
+}
+
+function openStore (app: FastifyInstance, settings: Settings): Store {
+  const client = settings.redis ?? findClient(app, settings.namespace)
+  if (client === null) {
+    app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
+    return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
+  }
+  return new RedisStore({ client, keys: new Keys(settings.prefix), writeDeadline: settings.writeDeadline })
+}
+
+/** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */
+function findClient (app: FastifyInstance, namespace: string | null): RedisClient | null {
+  const found = (app as { redis?: unknown }).redis
+  const client = namespace === null ? found : own(found, namespace)
+  if (isRedisClient(client)) return client
+  if (namespace === null && found === undefined) return null
+  const names = typeof found === 'object' && found !== null ? Object.keys(found).filter((name) => isRedisClient(own(found, name))) : []
+  const right = found === undefined
+    ? 'register @fastify/redis with it first'
+    : `fastify.redis has the namespaces ${names.join(', ')}: name one of them`
+  throw optionError('fastify-route-cache', 'namespace', namespace ?? undefined, right)
+}
+
+function checkRoom (app: FastifyInstance, decorator: string): void {
+  if (app.hasDecorator(REGISTERED)) {
+    throw new RouteCacheError('FRC_DECORATOR_TAKEN', 'fastify-route-cache is registered here already, or in an enclosing context: ' +
+      'its hooks would run twice')
+  }
+  if (app.hasDecorator(decorator)) {
+    throw new RouteCacheError('FRC_DECORATOR_TAKEN', `fastify.${decorator} is taken, usually by @fastify/caching; register ` +
+      'fastify-route-cache with { decorator: \'routeCache\' } or another name that is free')
+  }
+}
+
+/** Fastify tells of a route when it is declared, so not of those that were there before. */
+function warnOfEarlierRoutes (app: FastifyInstance): void {
+  const routes = app.printRoutes({ commonPrefix: false }).trim()
+  if (routes === '' || routes === '(empty tree)') return
+  app.log.warn({ routes }, 'fastify-route-cache: these routes were declared before the plugin was loaded; a cache option on ' +
+    'them has no effect. Write: await app.register(routeCache), and declare routes after it')
+}

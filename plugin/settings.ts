@@ -1,0 +1,69 @@
+// The plugin's options, checked, with their defaults, in the units that we work with.
+import { DURATION_FORMS, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
+import { optionError } from './errors.js'
+import { own } from './key.js'
+import { isRedisClient, type RedisClient } from './store/redis-client.js'
+
+export interface Settings {
+  prefix: string
+  redis: RedisClient | null
+  namespace: string | null
+  ttl: Milliseconds
+  decorator: string
+  enabled: boolean
+  deadline: Milliseconds
+  writeDeadline: Milliseconds
+  maxBodyBytes: Bytes
+  maxStoreBytes: Bytes
+  now: () => Milliseconds
+}
+
+const WHERE = 'fastify-route-cache'
+const PREFIX = /^[A-Za-z0-9_-]+$/
+
+/** Throws FRC_OPTION for what is unknown or wrong. */
+export function readSettings (options: unknown): Settings {
+  const settings: Settings = {
+    prefix: checked(options, 'prefix', 'cache', (value) => typeof value === 'string' && PREFIX.test(value), 'it has letters, digits, "_" and "-" only'),
+    redis: checked<RedisClient | null>(options, 'redis', null, isRedisClient, 'it is an ioredis client, such as app.redis of @fastify/redis'),
+    namespace: checked<string | null>(options, 'namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
+    ttl: duration(options, 'ttl', 60_000),
+    decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
+    enabled: checked(options, 'enabled', true, (value) => typeof value === 'boolean', 'it is true or false'),
+    deadline: duration(options, 'deadline', 50),
+    writeDeadline: duration(options, 'writeDeadline', 1000),
+    maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
+    maxStoreBytes: size(options, 'maxStoreBytes', 64 * 1024 * 1024),
+    now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds')
+  }
+  const unknown = Object.keys(options as object).find((name) => !Object.hasOwn(settings, name))
+  if (unknown !== undefined) {
+    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${Object.keys(settings).join(', ')}`)
+  }
+  if (settings.redis !== null && settings.namespace !== null) {
+    throw optionError(WHERE, 'namespace', settings.namespace, 'it chooses among what fastify.redis has, so leave it out, or leave out redis')
+  }
+  return settings
+}
+
+function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: string): T {
+  const value = own(options, name)
+  if (value === undefined) return absent
+  if (!isRight(value)) throw optionError(WHERE, name, value, right)
+  return value as T
+}
+
+function duration (options: unknown, name: string, absent: Milliseconds): Milliseconds {
+  const value = own(options, name)
+  const time = value === undefined ? absent : toMilliseconds(value)
+  if (time === undefined) throw optionError(WHERE, name, value, DURATION_FORMS)
+  return time
+}
+
+function size (options: unknown, name: string, absent: Bytes): Bytes {
+  return checked(options, name, absent, (value) => Number.isSafeInteger(value) && (value as number) >= 0, 'it is a number of bytes')
+}
+
+function isName (value: unknown): boolean {
+  return typeof value === 'string' && value !== ''
+}

@@ -1,0 +1,160 @@
+// What became of each request of a cached route, as one closed union, and the counters that it feeds.
+import type { Bytes } from './duration.js'
+
+/** Why a request went past the cache. */
+export type BypassReason =
+  /** `cache.enabled` is false. */
+  | 'disabled'
+  /** The request carries `Authorization` (RFC 9111 §3.5). */
+  | 'authorization'
+  /** The policy's `when` said no. */
+  | 'when'
+  /** The policy's `key` or `when` threw, or gave something that is no key. */
+  | 'policy'
+  /** The store failed or did not answer within the deadline. */
+  | 'store'
+
+/** Why a response was not stored. */
+export type RefusalReason =
+  /** Its status is not one that is stored. */
+  | 'status'
+  /** It sets a cookie. */
+  | 'set-cookie'
+  /** Its Cache-Control says `no-store` (RFC 9111 §5.2.2.5). */
+  | 'no-store'
+  /** Its Cache-Control says `private` (RFC 9111 §5.2.2.7). */
+  | 'private'
+  /** Its `Vary` names fields that the key does not know of (RFC 9111 §4.1). */
+  | 'vary'
+  /** It is a stream or another payload whose bytes are not known. */
+  | 'payload'
+  /** Its body is larger than `maxBodyBytes`, or than the store takes. */
+  | 'size'
+  /** A header that Node would not send. */
+  | 'header'
+  /** The handler called `reply.noCache()`. */
+  | 'no-cache-called'
+  /** The policy's `storeIf` said no. */
+  | 'store-if'
+  /** The ttl is 0. */
+  | 'ttl'
+  /** The policy's `ttl` or `storeIf` threw, or gave something that is no duration. */
+  | 'policy'
+  /** The request was a HEAD: only GET fills. */
+  | 'head'
+  /** Somebody else was filling the key, or it was invalidated while the handler ran. */
+  | 'lease'
+  /** `cache.enabled` is false by now. */
+  | 'disabled'
+  /** The store failed. */
+  | 'store'
+
+/** What the cache did for a request: P7's one union, which feeds header, log and statistics. */
+export type CacheOutcome =
+  /** Served from the store, with this many seconds to live. */
+  | { type: 'hit', key: string, ttl: number }
+  /** Not in the store: the handler ran. */
+  | { type: 'miss', key: string }
+  /** The store was not asked, or could not answer: the handler ran. */
+  | { type: 'bypass', reason: BypassReason }
+
+/** Counters of one route, or of all, since start. */
+export interface RouteStats {
+  hits: number
+  misses: number
+  bypasses: Partial<Record<BypassReason, number>>
+  stores: number
+  refusals: Partial<Record<RefusalReason, number>>
+  /** Failures of the store and of the policy's functions. */
+  errors: number
+  /** Bytes given to the store, all in all. */
+  bytes: Bytes
+  /** Hits in hits and misses, 0 to 1; 0 where there was neither. Bypasses don't count. */
+  hitRate: number
+}
+
+/** What `cache.stats()` gives. Counters start at 0 with the process. */
+export interface CacheStats {
+  store: 'redis' | 'memory'
+  /** The instant the counters started, in milliseconds since 1970. */
+  since: number
+  /** Calls of `invalidate` that succeeded. */
+  invalidations: number
+  /** Entries that they removed. */
+  invalidated: number
+  total: RouteStats
+  /** By method and path as declared: `GET /users/:id`. */
+  routes: Record<string, RouteStats>
+}
+
+type Counters = Omit<RouteStats, 'hitRate'>
+
+/** Counts; reading makes copies. */
+export class Stats {
+  readonly #store: CacheStats['store']
+  readonly #since: number
+  readonly #routes = new Map<string, Counters>()
+  #invalidations = 0
+  #invalidated = 0
+
+  constructor (store: CacheStats['store'], since: number) {
+    this.#store = store
+    this.#since = since
+  }
+
+  /** The route's counters; it is listed from here on, with zeros. */
+  route (name: string): Counters {
+    let counters = this.#routes.get(name)
+    if (counters === undefined) this.#routes.set(name, counters = zeros())
+    return counters
+  }
+
+  invalidated (entries: number): void {
+    this.#invalidations++
+    this.#invalidated += entries
+  }
+
+  read (): CacheStats {
+    const total = zeros()
+    const routes: Record<string, RouteStats> = {}
+    for (const [name, counters] of this.#routes) {
+      add(total, counters)
+      routes[name] = withRate(counters)
+    }
+    return {
+      store: this.#store,
+      since: this.#since,
+      invalidations: this.#invalidations,
+      invalidated: this.#invalidated,
+      total: withRate(total),
+      routes
+    }
+  }
+}
+
+export type { Counters }
+
+/** Adds one to a reason. */
+export function count<Reason extends string> (reasons: Partial<Record<Reason, number>>, reason: Reason, by = 1): void {
+  reasons[reason] = (reasons[reason] ?? 0) + by
+}
+
+function zeros (): Counters {
+  return { hits: 0, misses: 0, bypasses: {}, stores: 0, refusals: {}, errors: 0, bytes: 0 }
+}
+
+function add (sum: Counters, counters: Counters): void {
+  for (const name of ['hits', 'misses', 'stores', 'errors', 'bytes'] as const) sum[name] += counters[name]
+  for (const [reason, n] of Object.entries(counters.bypasses)) count(sum.bypasses, reason as BypassReason, n)
+  for (const [reason, n] of Object.entries(counters.refusals)) count(sum.refusals, reason as RefusalReason, n)
+}
+
+function withRate (counters: Counters): RouteStats {
+  const { hits, misses } = counters
+  return {
+    ...counters,
+    bypasses: { ...counters.bypasses },
+    refusals: { ...counters.refusals },
+    hitRate: hits + misses === 0 ? 0 : hits / (hits + misses)
+  }
+}

@@ -1,0 +1,40 @@
+// The names in Redis, readable in redis-cli. For the prefix `shop` and the key `user:1`:
+//
+//   shop:user:1           the entry
+//   lease:{shop:user:1}   its lease: a Cluster hashes only what stands in the braces, so both are in one slot
+//   shop#clock            the clock; `#` can't follow the prefix in the name of an entry
+//
+// Keys contain no braces (key.ts), so an entry's slot is that of its whole name.
+
+/** The names under one prefix. */
+export class Keys {
+  readonly clock: string
+  readonly #prefix: string
+
+  constructor (prefix: string) {
+    this.clock = `${prefix}#clock`
+    this.#prefix = prefix
+  }
+
+  entry (key: string): string {
+    return `${this.#prefix}:${key}`
+  }
+
+  lease (key: string): string {
+    return `lease:{${this.#prefix}:${key}}`
+  }
+
+  /** SCAN's pattern for the entries whose key begins so; `before` is what the client puts in front of names. */
+  entryPattern (keyPrefix: string, before: string): string {
+    return `${escapeGlob(before + this.entry(keyPrefix))}*`
+  }
+
+  /** The same for the leases. */
+  leasePattern (keyPrefix: string, before: string): string {
+    return `${escapeGlob(`${before}lease:{${this.entry(keyPrefix)}`)}*`
+  }
+}
+
+function escapeGlob (text: string): string {
+  return text.replace(/[*?[\]\\^-]/g, '\\$&')
+}

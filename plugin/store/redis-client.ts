@@ -1,0 +1,29 @@
+// What we use of a client, so that ioredis 5 and 6, `Redis` and `Cluster` all fit, and no types of theirs are imported.
+
+/** An ioredis client: `Redis` or `Cluster`. */
+export interface RedisClient {
+  status: string
+  isCluster?: boolean
+  options: object
+  getBuffer (key: string): Promise<Buffer | null>
+  get (key: string): Promise<string | null>
+  set (key: string, value: string, unit: 'PX', time: number, condition: 'NX'): Promise<'OK' | null>
+  unlink (...keys: string[]): Promise<number>
+  eval (script: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
+  evalsha (sha: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
+  scan?(cursor: string, match: 'MATCH', pattern: string, count: 'COUNT', size: number): Promise<[string, string[]]>
+  nodes?(role: 'master'): RedisClient[]
+}
+
+/** Whether this is such a client. */
+export function isRedisClient (value: unknown): value is RedisClient {
+  const client = value as Partial<Record<keyof RedisClient, unknown>> | null | undefined
+  return typeof client === 'object' && client !== null && typeof client.status === 'string' &&
+    typeof client.getBuffer === 'function' && typeof client.evalsha === 'function'
+}
+
+/** ioredis' own `keyPrefix`, which it puts before every key of a command, but not before SCAN's pattern. */
+export function keyPrefixOf (client: RedisClient): string {
+  const options = client.options as { keyPrefix?: string, redisOptions?: { keyPrefix?: string } } | undefined
+  return options?.keyPrefix ?? options?.redisOptions?.keyPrefix ?? ''
+}

@@ -1,0 +1,41 @@
+// What Redis must do in one step. All names of a script are in one slot.
+import { createHash } from 'node:crypto'
+import type { RedisClient } from './redis-client.js'
+
+/** A Lua script, called by its hash. */
+export class Script {
+  readonly #text: string
+  readonly #sha: string
+
+  constructor (text: string) {
+    this.#text = text
+    this.#sha = createHash('sha1').update(text).digest('hex')
+  }
+
+  /** Runs it; a server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
+  async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    try {
+      return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return await client.eval(this.#text, keys.length, ...keys, ...args)
+    }
+  }
+}
+
+/** KEYS: entry, lease. ARGV: token, bytes, life in ms. 1: stored, and the lease is used up. 0: the lease is lost. */
+export const FILL = new Script(`
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1`)
+
+/** KEYS: lease. ARGV: token. */
+export const RELEASE = new Script(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0`)
+
+/** KEYS: entry, lease. Gives the number of entries that went, 0 or 1. */
+export const INVALIDATE = new Script(`
+redis.call('DEL', KEYS[2])
+return redis.call('UNLINK', KEYS[1])`)
