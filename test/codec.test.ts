@@ -1,0 +1,78 @@
+// The bytes of an entry: what goes in comes out, and what is not an entry is a miss.
+import fc from 'fast-check'
+import t from 'tap'
+import { decode, encode } from '../plugin/codec.js'
+import type { Entry } from '../plugin/entry.js'
+
+const RUNS = 50_000
+
+const character = fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code))
+const latin1 = fc.string({ unit: character, maxLength: 40 })
+const entries: fc.Arbitrary<Entry> = fc.record({
+  status: fc.integer({ min: 100, max: 999 }),
+  headers: fc.uniqueArray(
+    fc.tuple(fc.stringMatching(/^[a-z-]{1,20}$/), fc.oneof(latin1, fc.array(latin1, { minLength: 2, maxLength: 4 }))),
+    { selector: ([name]) => name, maxLength: 8 }
+  ),
+  body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+  storedAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+  staleAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+  asOf: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
+})
+
+t.test('an entry survives byte for byte', async (t) => {
+  let seen = 0
+  fc.assert(fc.property(entries, (entry) => {
+    seen++
+    const decoded = decode(encode(entry))
+    return decoded !== null && JSON.stringify(decoded) === JSON.stringify(entry)
+  }), { numRuns: 5_000 })
+  t.equal(seen, 5_000)
+})
+
+t.test('the body is a view on the bytes, not a copy', async (t) => {
+  const bytes = encode({ status: 200, headers: [], body: Buffer.from('body'), storedAt: 1, staleAt: 2, asOf: 3 })
+  t.equal(decode(bytes)!.body.buffer, bytes.buffer)
+})
+
+t.test('random bytes are a miss and never throw', async (t) => {
+  let decoded = 0
+  // Half of them start like an entry, so that the decoder doesn't leave at the first byte.
+  const random = fc.tuple(fc.boolean(), fc.uint8Array({ maxLength: 200 })).map(([versioned, bytes]) => {
+    if (versioned && bytes.length > 0) bytes[0] = 1
+    return Buffer.from(bytes)
+  })
+  fc.assert(fc.property(random, (bytes) => {
+    decoded++
+    return decode(bytes) === null
+  }), { numRuns: RUNS })
+  t.equal(decoded, RUNS)
+})
+
+/** Bytes flipped, cut off, inserted or appended: each gives other bytes than the whole entry's. */
+const damages = fc.oneof(
+  fc.record({ how: fc.constant('flip' as const), at: fc.nat(), bits: fc.integer({ min: 1, max: 255 }) }),
+  fc.record({ how: fc.constant('cut' as const), at: fc.nat(), bits: fc.constant(0) }),
+  fc.record({ how: fc.constant('insert' as const), at: fc.nat(), bits: fc.integer({ min: 0, max: 255 }) })
+)
+
+t.test('a damaged entry is a miss and never throws', async (t) => {
+  let decoded = 0
+  fc.assert(fc.property(entries, damages, (entry, { how, at, bits }) => {
+    decoded++
+    const bytes = encode(entry)
+    const place = at % bytes.length
+    if (how === 'flip') bytes[place]! ^= bits
+    const damaged = how === 'flip'
+      ? bytes
+      : how === 'cut' ? bytes.subarray(0, place) : Buffer.concat([bytes.subarray(0, place), Buffer.of(bits), bytes.subarray(place)])
+    return decode(damaged) === null
+  }), { numRuns: RUNS })
+  t.equal(decoded, RUNS)
+})
+
+t.test('an entry of another version is a miss', async (t) => {
+  const bytes = encode({ status: 200, headers: [], body: Buffer.alloc(0), storedAt: 1, staleAt: 2, asOf: 3 })
+  bytes[0] = 2
+  t.equal(decode(bytes), null)
+})

@@ -1,0 +1,120 @@
+// Registering: what the options must be, which client is used, what the decorators are, and what is refused.
+import fastifyRedis from '@fastify/redis'
+import t from 'tap'
+import routeCache, { RouteCacheError, type RouteCache } from '../../plugin/index.js'
+import { loggingApp, settled } from '../helpers/app.js'
+import { startRedis } from '../helpers/redis.js'
+
+const NO_REDIS = /no Redis client given or found/
+
+t.test('wrong options throw, and say what would be right', async (t) => {
+  const wrong: [options: Record<string, unknown>, message: RegExp][] = [
+    [{ prefix: '' }, /^fastify-route-cache: prefix is ""; it has letters, digits, "_" and "-" only$/],
+    [{ prefix: 'a:b' }, /prefix is "a:b"/],
+    [{ prefix: 'a{b}' }, /prefix is "a\{b\}"/],
+    [{ redis: {} }, /redis is \{\}; it is an ioredis client/],
+    [{ redis: 'redis://127.0.0.1' }, /redis is "redis:\/\/127\.0\.0\.1"; it is an ioredis client/],
+    [{ ttl: -1 }, /ttl is -1; a duration is/],
+    [{ deadline: '50' }, /deadline is "50"; a duration is/],
+    [{ writeDeadline: null }, /writeDeadline is null; a duration is/],
+    [{ decorator: '' }, /decorator is ""; it is the name of a decorator/],
+    [{ enabled: 1 }, /enabled is 1; it is true or false/],
+    [{ maxBodyBytes: '1mb' }, /maxBodyBytes is "1mb"; it is a number of bytes/],
+    [{ maxStoreBytes: -1 }, /maxStoreBytes is -1; it is a number of bytes/],
+    [{ now: 5 }, /now is 5; it is a function/],
+    [{ tttl: 5 }, /tttl is 5; there is no such option; there are: prefix, redis, namespace, ttl, /],
+    [{ namespace: 'x' }, /namespace is "x"; register @fastify\/redis with it first/]
+  ]
+  for (const [options, message] of wrong) {
+    const { app } = loggingApp(t)
+    await t.rejects(async () => { await app.register(routeCache, options) }, { code: 'FRC_OPTION', message }, String(message))
+  }
+})
+
+t.test('where the decorator is taken it refuses, and another name helps', async (t) => {
+  const taken = { name: "somebody else's" } as unknown as RouteCache
+  const { app } = loggingApp(t)
+  app.decorate('cache', taken)
+  await t.rejects(async () => { await app.register(routeCache) }, {
+    code: 'FRC_DECORATOR_TAKEN', message: /fastify\.cache is taken, usually by @fastify\/caching; .*decorator: 'routeCache'/
+  })
+  const { app: other } = loggingApp(t)
+  other.decorate('cache', taken)
+  await other.register(routeCache, { decorator: 'routeCache' })
+  t.equal((other as unknown as { routeCache: { key: (template: string) => string } }).routeCache.key('k'), 'k')
+})
+
+t.test('twice in one context is refused, in two contexts it is not', async (t) => {
+  const { app } = loggingApp(t)
+  await app.register(routeCache)
+  await t.rejects(async () => { await app.register(routeCache, { decorator: 'other' }) }, RouteCacheError)
+
+  const { app: parent } = loggingApp(t)
+  for (const prefix of ['one', 'two']) {
+    parent.register(async (child) => {
+      await child.register(routeCache, { prefix })
+      child.get(`/${prefix}`, { cache: { key: 'k' } }, async () => prefix)
+    })
+  }
+  for (const url of ['/one', '/two', '/one']) t.equal((await parent.inject(url)).body, url.slice(1))
+})
+
+t.test('without a client: in this process, and the log says so once', async (t) => {
+  const { app, lines } = loggingApp(t)
+  await app.register(routeCache)
+  await app.ready()
+  t.equal(app.cache.stats().store, 'memory')
+  t.equal(lines.filter(({ level, msg }) => level === 30 && NO_REDIS.test(String(msg))).length, 1)
+})
+
+t.test('with @fastify/redis: found by itself, by namespace, and never closed', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const client = server.client()
+
+  await t.test('fastify.redis', async (t) => {
+    const { app, lines } = loggingApp(t)
+    await app.register(fastifyRedis, { client })
+    await app.register(routeCache, { prefix: 'shop', deadline: 30 })
+    app.get('/', { cache: { key: 'user:1', ttl: 600 } }, async () => 'x')
+    await app.inject('/')
+    await settled(app)
+    t.equal(app.cache.stats().store, 'redis')
+    t.notOk(lines.some(({ msg }) => NO_REDIS.test(String(msg))))
+    t.strictSame(await client.keys('*'), ['shop:user:1'])
+    await app.close()
+    t.equal(await client.ping(), 'PONG', 'the client is still open')
+  })
+
+  await t.test('a namespace', async (t) => {
+    const { app } = loggingApp(t)
+    await app.register(fastifyRedis, { client, namespace: 'main' })
+    await t.rejects(async () => { await app.register(routeCache) }, {
+      code: 'FRC_OPTION', message: /namespace is undefined; fastify\.redis has the namespaces main: name one of them/
+    })
+    const { app: other } = loggingApp(t)
+    await other.register(fastifyRedis, { client, namespace: 'main' })
+    await other.register(routeCache, { namespace: 'main' })
+    t.equal(other.cache.stats().store, 'redis')
+  })
+
+  await t.test('both a client and a namespace', async (t) => {
+    const { app } = loggingApp(t)
+    await t.rejects(async () => { await app.register(routeCache, { redis: client, namespace: 'main' }) }, { code: 'FRC_OPTION' })
+  })
+})
+
+t.test('routes that were declared before are named in a warning', async (t) => {
+  const { app, lines } = loggingApp(t)
+  app.register(routeCache) // not awaited: the plugin loads after the route below
+  app.get('/early', { cache: true }, async () => 'x')
+  t.equal((await app.inject('/early')).headers['cache-status'], undefined)
+  t.match(lines.find(({ msg }) => String(msg).includes('declared before')), {
+    level: 40, routes: /early/, msg: /await app\.register\(routeCache\)/
+  })
+  const { app: orderly, lines: none } = loggingApp(t)
+  await orderly.register(routeCache)
+  orderly.get('/', { cache: true }, async () => 'x')
+  await orderly.ready()
+  t.strictSame(none.filter(({ level }) => Number(level) >= 40), [])
+})

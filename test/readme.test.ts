@@ -1,0 +1,121 @@
+// Every example of the README is run: a block behind `<!-- run: name -->` is what the case of that name gets.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { freePorts, startRedis } from './helpers/redis.js'
+
+// Inside the repository, so that the package's name resolves as it does for users: to what was built.
+const folder = new URL(`../.cache/readme-${process.pid}/`, import.meta.url)
+const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+const blocks = new Map(Array.from(
+  readme.matchAll(/<!-- run: (\w+) -->\n```(?:js|console)\n([^]*?)```/g), ([, name, code]) => [name!, code!]
+))
+
+t.before(async () => { await mkdir(folder, { recursive: true }) })
+t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
+
+t.test('each block of JavaScript is run by a case here', async (t) => {
+  t.equal(readme.match(/```js\n/g)?.length, [...blocks].filter(([, code]) => !code.startsWith('$')).length)
+  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server'])
+})
+
+t.test('quick start: the server, and the requests to it', async (t) => {
+  const [port] = await freePorts(1)
+  await start(t, block('server'), { PORT: String(port) })
+  for (const line of block('requests').trim().split('\n')) {
+    const [, method = 'GET', path, expected] = /^\$ curl -i (?:-X (\w+) )?localhost:3000(\S+) +# (.+)$/.exec(line)!
+    const response = await answer(`http://127.0.0.1:${port}${path}`, method)
+    const said = expected!.startsWith('Cache-Status: ') ? `Cache-Status: ${response.headers.get('cache-status')}` : await response.text()
+    t.equal(said, expected, line)
+  }
+  const put = { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"name":"Grace"}' }
+  t.match(await (await fetch(`http://127.0.0.1:${port}/users/1`, put)).json(), { name: 'Grace' })
+  const next = await fetch(`http://127.0.0.1:${port}/users/1`)
+  t.match(next.headers.get('cache-status'), /fwd=miss/)
+  t.match(await next.json(), { name: 'Grace' })
+})
+
+t.test('with Redis', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  await run(t, block('redis') + 'await app.close()\n', { REDIS_URL: server.url })
+  t.strictSame(await server.client().keys('*'), ['shop:user:123'])
+})
+
+const PRELUDE = `
+import fastify from 'fastify'
+import routeCache from 'fastify-route-cache'
+const app = fastify()
+await app.register(routeCache)
+const db = {
+  posts: async (page) => ({ page }),
+  feed: async (user) => ({ items: [user], complete: user !== 'slow' })
+}
+const say = async (url, headers) => console.log((await app.inject({ url, headers })).headers['cache-status'])
+`
+
+t.test('routes', async (t) => {
+  const printed = await run(t, PRELUDE + block('routes') + `
+    await say('/posts?page=2')
+    await say('/posts?page=2')
+    await say('/feed/ada')
+    await say('/feed/ada')
+    await say('/feed/ada', { 'x-preview': '1' })
+    await say('/feed/slow')
+    await say('/feed/slow')
+    console.log(Boolean(await app.cache.inspect('posts:page:2')))
+  `)
+  t.strictSame(printed.replaceAll('fastify-route-cache; ', '').trim().split('\n'), [
+    'fwd=miss', 'hit; ttl=60', 'fwd=miss', 'hit; ttl=60', 'fwd=bypass; detail=when', 'fwd=miss', 'fwd=miss', 'true'
+  ])
+})
+
+t.test('invalidation', async (t) => {
+  const printed = await run(t, PRELUDE + `
+    app.get('/:key', { cache: { key: (request) => request.params.key, ttl: 60 } }, async () => 'x')
+    for (const key of ['user:1', 'users', 'posts:page:1', 'user:a%3Ab', 'other']) await app.inject('/' + encodeURIComponent(key))
+    ${block('invalidation')}
+    for (const key of ['user:1', 'users', 'posts:page:1', 'user:a%3Ab', 'other']) console.log(Boolean(await app.cache.inspect(key)))
+    console.log(app.cache.stats().invalidated)
+  `)
+  t.strictSame(printed.trim().split('\n'), ['false', 'false', 'false', 'false', 'true', '4'])
+})
+
+function block (name: string): string {
+  const code = blocks.get(name)
+  if (code === undefined) throw new Error(`the README has no block "${name}"`)
+  return code
+}
+
+/** Starts the code as a user would; it is ended with the test. */
+async function start (t: Test, code: string, env: Record<string, string> = {}): Promise<ReturnType<typeof spawn>> {
+  const file = new URL(`${t.name.replaceAll(/\W/g, '-')}.mjs`, folder)
+  await writeFile(file, code)
+  const child = spawn(process.execPath, [file.pathname], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  return child
+}
+
+/** Runs the code to its end, which must be a good one; what it printed. */
+async function run (t: Test, code: string, env: Record<string, string> = {}): Promise<string> {
+  const child = await start(t, code, env)
+  let printed = ''
+  child.stdout!.on('data', (chunk) => { printed += chunk })
+  const [exit] = await once(child, 'close')
+  t.equal(exit, 0, 'it ran to its end')
+  return printed
+}
+
+/** The server needs a moment until it listens, and says nothing then. */
+async function answer (url: string, method: string): Promise<Response> {
+  for (;;) {
+    try {
+      return await fetch(url, { method })
+    } catch (error) {
+      if ((error as { cause?: { code?: string } }).cause?.code !== 'ECONNREFUSED') throw error
+      await delay(20)
+    }
+  }
+}

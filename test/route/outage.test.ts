@@ -1,0 +1,102 @@
+// Redis stopped, paused or away: requests get their handler's answer, and only invalidation says that it failed.
+import type { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
+import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { startRedis, type RedisServer } from '../helpers/redis.js'
+
+interface Parts { app: CachedApp, server: RedisServer, redis: Redis }
+
+async function parts (t: Test): Promise<Parts> {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  const app = await cachedApp(t, { redis, deadline: '50ms', writeDeadline: '200ms' })
+  let runs = 0
+  app.get('/', { cache: { key: 'k' } }, async () => ++runs)
+  return { app, server, redis }
+}
+
+t.test('Redis hangs: a request waits one deadline, an invalidation rejects', async (t) => {
+  const { app, server } = await parts(t)
+  await app.inject('/')
+  await settled(app)
+  await server.pause()
+  const response = await app.inject('/')
+  t.equal(response.body, '2')
+  t.equal(response.headers['cache-status'], 'fastify-route-cache; fwd=bypass; detail=store')
+  await t.rejects(app.cache.invalidate('k'), { code: 'FRC_DEADLINE', message: /within 200 ms/ })
+  await t.rejects(app.cache.invalidate({ prefix: 'k' }), { code: 'FRC_DEADLINE' })
+  await t.rejects(app.cache.inspect('k'), { code: 'FRC_DEADLINE' })
+  t.match(app.cache.stats(), { invalidations: 0, total: { errors: 1, bypasses: { store: 1 } } })
+  t.match(app.lines.find(({ msg }) => msg === 'cache lookup failed'), { level: 40, err: { code: 'FRC_DEADLINE' } })
+
+  server.resume()
+  await app.cache.invalidate('k')
+  t.equal((await app.inject('/')).body, '3')
+  await settled(app)
+  t.match((await app.inject('/')).headers['cache-status'], /hit/, 'and works again')
+})
+
+t.test('Redis hangs while the handler runs: the client does not wait for the fill', async (t) => {
+  const { app, server } = await parts(t)
+  app.get('/pausing', { cache: { key: 'pausing' } }, async () => { await server.pause(); return 'x' })
+  t.equal((await app.inject('/pausing')).body, 'x')
+  await settled(app)
+  t.match(app.cache.stats().total, { errors: 1, refusals: { store: 1 } })
+  server.resume()
+})
+
+t.test('a lease that came after the deadline is given back', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  let taken: Promise<'OK' | null> | undefined
+  const pausing = new Proxy(redis, {
+    get: (target, name) => name !== 'set'
+      ? Reflect.get(target, name)
+      : (...args: Parameters<RedisClient['set']>) => {
+          taken = server.pause().then(async () => await redis.set(...args))
+          return taken
+        }
+  })
+  const app = await cachedApp(t, { redis: pausing, deadline: '50ms' })
+  app.get('/', { cache: { key: 'k' } }, async () => 'x')
+  t.equal((await app.inject('/')).headers['cache-status'], 'fastify-route-cache; fwd=bypass; detail=store')
+  server.resume()
+  t.equal(await taken, 'OK', 'the lease was taken late')
+  while (await redis.exists('lease:{cache:k}') === 1);
+  t.pass('and given back, long before it would have ended')
+})
+
+t.test('Redis is gone: a request does not wait, an invalidation rejects', async (t) => {
+  const { app, server, redis } = await parts(t)
+  await app.inject('/')
+  await settled(app)
+  const closed = new Promise((resolve) => redis.once('close', resolve))
+  await server.kill()
+  await closed
+  t.match(await app.inject('/'), { statusCode: 200, body: '2' })
+  await t.rejects(app.cache.invalidate('k'), { code: 'FRC_DEADLINE' })
+
+  const ready = new Promise((resolve) => redis.once('ready', resolve))
+  await server.restart()
+  await ready
+  t.equal((await app.inject('/')).body, '3')
+  await settled(app)
+  t.match((await app.inject('/')).headers['cache-status'], /hit/)
+})
+
+t.test('Redis refuses: the error is the cause', async (t) => {
+  const { app, redis } = await parts(t)
+  await redis.config('SET', 'maxmemory', '1')
+  await redis.config('SET', 'maxmemory-policy', 'noeviction')
+  t.match(await app.inject('/'), { statusCode: 200, body: '1' })
+  t.match(app.cache.stats().total, { errors: 1, bypasses: { store: 1 } })
+  await redis.config('SET', 'maxmemory', '0')
+  await redis.hset('cache:k', 'a', 'hash')
+  t.match(await app.inject('/'), { statusCode: 200, body: '2' })
+  await t.rejects(app.cache.get('k'), { code: 'FRC_STORE', message: /WRONGTYPE/, cause: { message: /WRONGTYPE/ } })
+})

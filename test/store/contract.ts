@@ -1,0 +1,112 @@
+// What every store must do, whatever it is made of. Each case has keys of its own, so that one store serves them all.
+import { randomBytes } from 'node:crypto'
+import type { Test } from 'tap'
+import type { Lease, Store } from '../../plugin/store/store.js'
+
+const LIFE = 60_000
+
+export async function contract (t: Test, store: Store): Promise<void> {
+  const take = async (key: string): Promise<Lease> => {
+    const lease = await store.take(key)
+    if (lease === null) throw new Error(`the lease of ${key} is held by somebody else`)
+    return lease
+  }
+  const put = async (key: string, bytes: Buffer = Buffer.from(key)): Promise<void> => {
+    const result = await store.fill(key, await take(key), { bytes, life: LIFE })
+    if (result !== 'stored') throw new Error(`${key} was not stored: ${result}`)
+  }
+  const has = async (key: string): Promise<boolean> => await store.read(key) !== null
+
+  await t.test('what was filled is read, byte for byte', async (t) => {
+    t.equal(await store.read('bytes:1'), null, 'nothing at first')
+    for (const size of [0, 1, 1000, 2_000_000]) {
+      const bytes = randomBytes(size)
+      await put(`bytes:${size}`, bytes)
+      t.ok(bytes.equals((await store.read(`bytes:${size}`))!), `${size} bytes`)
+    }
+  })
+
+  await t.test('a fill replaces what was there', async (t) => {
+    await put('replace', Buffer.from('old'))
+    await put('replace', Buffer.from('new'))
+    t.equal(String(await store.read('replace')), 'new')
+  })
+
+  await t.test('a lease is held by one', async (t) => {
+    const lease = await take('lease:one')
+    t.equal(await store.take('lease:one'), null, 'while it is held')
+    await store.release('lease:one', { ...lease, token: 'another' })
+    t.equal(await store.take('lease:one'), null, 'somebody else can not give it back')
+    await store.release('lease:one', lease)
+    t.not(await store.take('lease:one'), null, 'given back')
+  })
+
+  await t.test('a lease has a token of its own, and the clock', async (t) => {
+    const lease = await take('lease:token')
+    await store.release('lease:token', lease)
+    t.not((await take('lease:token')).token, lease.token)
+    t.ok(Number.isSafeInteger(lease.asOf) && lease.asOf >= 0, `asOf ${lease.asOf}`)
+  })
+
+  await t.test('only the holder fills, and once', async (t) => {
+    await put('fill:held', Buffer.from('kept'))
+    const lease = await take('fill:held')
+    const old = { bytes: Buffer.from('old'), life: LIFE }
+    t.equal(await store.fill('fill:held', { ...lease, token: 'another' }, old), 'lost')
+    t.equal(await store.fill('fill:never-taken', lease, old), 'lost')
+    t.equal(String(await store.read('fill:held')), 'kept')
+    t.equal(await store.fill('fill:held', lease, { bytes: Buffer.from('mine'), life: LIFE }), 'stored')
+    t.equal(await store.fill('fill:held', lease, old), 'lost', 'the lease is used up')
+    t.equal(String(await store.read('fill:held')), 'mine')
+    t.not(await store.take('fill:held'), null, 'and free again')
+  })
+
+  await t.test('invalidating removes the entries of these keys only, and says how many', async (t) => {
+    for (const key of ['inv:1', 'inv:2', 'inv:11']) await put(key)
+    t.equal(await store.invalidate(['inv:1', 'inv:2', 'inv:3']), 2)
+    t.equal(await store.invalidate(['inv:1', 'inv:2']), 0)
+    t.strictSame([await has('inv:1'), await has('inv:2'), await has('inv:11')], [false, false, true])
+    t.equal(await store.invalidate([]), 0)
+  })
+
+  await t.test('a fill that was under way when its key was invalidated is lost', async (t) => {
+    const slow = await take('race:key')
+    t.equal(await store.invalidate(['race:key']), 0, 'there was no entry yet')
+    t.equal(await store.fill('race:key', slow, { bytes: Buffer.from('old'), life: LIFE }), 'lost')
+    t.equal(await has('race:key'), false)
+    const next = await take('race:key')
+    t.equal(await store.fill('race:key', slow, { bytes: Buffer.from('old'), life: LIFE }), 'lost', 'also under a new lease')
+    t.equal(await store.fill('race:key', next, { bytes: Buffer.from('new'), life: LIFE }), 'stored')
+  })
+
+  await t.test('invalidating a prefix removes all that begin so, and nothing else', async (t) => {
+    for (const key of ['p:a', 'p:a:1', 'p:ab', 'p:b', 'q:a']) await put(key)
+    t.equal(await store.invalidatePrefix('p:a'), 3)
+    t.strictSame(await Promise.all(['p:a', 'p:a:1', 'p:ab', 'p:b', 'q:a'].map(has)), [false, false, false, true, true])
+    t.equal(await store.invalidatePrefix('p:a'), 0)
+  })
+
+  await t.test('a prefix is taken literally', async (t) => {
+    for (const key of ['g*:1', 'gx:1', 'g[ab]:1', 'ga:1', 'g\\:1', 'g?:1', 'g^-:1', 'gé:1']) await put(key)
+    for (const [prefix, removed] of [['g*', 1], ['g[ab]', 1], ['g\\', 1], ['g?', 1], ['g^-', 1], ['gé', 1]] as const) {
+      t.equal(await store.invalidatePrefix(prefix), removed, prefix)
+    }
+    t.strictSame([await has('gx:1'), await has('ga:1')], [true, true])
+  })
+
+  await t.test('a fill that was under way when its prefix was invalidated is lost', async (t) => {
+    const slow = await take('race:prefix:1')
+    const other = await take('race:other:1')
+    await store.invalidatePrefix('race:prefix:')
+    t.equal(await store.fill('race:prefix:1', slow, { bytes: Buffer.from('old'), life: LIFE }), 'lost')
+    t.equal(await store.fill('race:other:1', other, { bytes: Buffer.from('new'), life: LIFE }), 'stored')
+  })
+
+  await t.test('many keys at once', async (t) => {
+    const keys = Array.from({ length: 1_500 }, (_, i) => `many:${i}`)
+    await Promise.all(keys.map(async (key) => { await put(key) }))
+    t.equal(await store.invalidate(keys.slice(0, 700)), 700)
+    t.equal(await store.invalidatePrefix('many:'), 800)
+    t.equal((await Promise.all(keys.map(has))).filter(Boolean).length, 0)
+  })
+}

@@ -1,0 +1,51 @@
+// Read by `npm run typecheck`, never run: what TypeScript sees of the route option, and what it refuses.
+import fastify, { type FastifyTypeProvider } from 'fastify'
+import { Cluster, Redis } from 'ioredis'
+import routeCache, { type CacheOutcome, type CacheStats } from 'fastify-route-cache'
+
+const app = fastify()
+await app.register(routeCache)
+await app.register(routeCache, { redis: new Redis(), ttl: '10m', deadline: '50ms' })
+await app.register(routeCache, { redis: new Cluster([]) })
+// @ts-expect-error an option that there is not
+await app.register(routeCache, { tttl: 1 })
+// @ts-expect-error not a client
+await app.register(routeCache, { redis: 'redis://127.0.0.1' })
+
+app.get('/a', { cache: true }, async () => 'x')
+app.get('/b', { cache: { key: 'b', ttl: 10 } }, async () => 'x')
+app.get('/c', { cache: { key: async (request) => request.url, ttl: '10m', when: (request) => request.ip !== '' } }, async () => 'x')
+app.get('/d', { cache: { ttl: (request, reply) => request.url.length + reply.statusCode, storeIf: (reply) => reply.sent } }, async () => 'x')
+app.route({ method: 'GET', url: '/e', cache: { key: 'e' }, handler: async () => 'x' })
+// @ts-expect-error a ttl is seconds, a string or a function
+app.get('/f', { cache: { ttl: {} } }, async () => 'x')
+// @ts-expect-error an option that there is not
+app.get('/g', { cache: { tttl: 1 } }, async () => 'x')
+// @ts-expect-error a key function gives a string
+app.get('/h', { cache: { key: () => 7 } }, async () => 'x')
+// @ts-expect-error also in a full route
+app.route({ method: 'GET', url: '/i', cache: { ttl: {} }, handler: async () => 'x' })
+
+// The functions of a policy get the route's own types: from generics …
+app.get<{ Params: { id: string } }>('/j/:id', { cache: { key: (request) => request.params.id.toUpperCase() } }, async () => 'x')
+// @ts-expect-error … so a param that the route does not have is an error
+app.get<{ Params: { id: string } }>('/k/:id', { cache: { key: (request) => request.params.nope } }, async () => 'x')
+
+// … and from a type provider.
+interface Provider extends FastifyTypeProvider {
+  validator: this['schema'] extends { readonly of: infer Type } ? Type : unknown
+}
+const typed = fastify().withTypeProvider<Provider>()
+typed.get('/l/:id', {
+  schema: { params: { of: { id: 7 } } },
+  cache: { key: (request) => request.params.id.toFixed() }
+}, async (request) => request.params.id.toFixed())
+
+typed.get('/m', async (request, reply) => {
+  const outcome: CacheOutcome | null = request.cacheOutcome
+  const stats: CacheStats = app.cache.stats()
+  const removed: number = await app.cache.invalidate({ prefix: app.cache.key('x:{id}', { id: 1 }) })
+  // @ts-expect-error neither key, keys nor prefix
+  await app.cache.invalidate(7)
+  return reply.noCache().send({ outcome, stats, removed })
+})
