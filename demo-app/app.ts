@@ -1,0 +1,57 @@
+// The demo's Fastify instance, wired. Which Postgres and which store it stands on is decided by the caller.
+import fastifyPostgres from '@fastify/postgres'
+import fastifyRedis from '@fastify/redis'
+import Fastify, { type FastifyInstance } from 'fastify'
+import routeCache from 'fastify-route-cache'
+import type { Cluster, Redis } from 'ioredis'
+import { measureActivity } from './activity.js'
+import { answerFrameworkError, answerProblems } from './problem.js'
+import { disconnectRedis } from './redis.js'
+import { cities } from './routes/cities.js'
+import { countries } from './routes/countries.js'
+import { invalidations } from './routes/invalidations.js'
+import { nearest } from './routes/nearest.js'
+import { page } from './routes/page.js'
+import { users } from './routes/users.js'
+
+export interface DemoOptions {
+  /** A database that `prepareDatabase` has seen. */
+  databaseUrl: string
+  /** How the page calls it. Default `Postgres`. */
+  databaseName?: string
+  /** A connected client; the app closes it. Undefined: the plugin's in-process store. */
+  redis?: Redis | Cluster | undefined
+  /** Default `silent`. */
+  logLevel?: string
+}
+
+export async function buildApp (options: DemoOptions): Promise<FastifyInstance> {
+  const { databaseUrl, databaseName = 'Postgres', redis, logLevel = 'silent' } = options
+  const app = Fastify({
+    logger: { level: logLevel },
+    bodyLimit: 16 * 1024,
+    // On close, browsers' idle connections would hold it for seconds.
+    forceCloseConnections: true,
+    frameworkErrors: answerFrameworkError,
+    ajv: { customOptions: { allErrors: true, verbose: true, coerceTypes: false, removeAdditional: false } }
+  })
+  answerProblems(app)
+
+  await app.register(fastifyPostgres, { connectionString: databaseUrl, connectionTimeoutMillis: 5000 })
+  // Its idle connections end with an event when the server does; without a listener, so would this process.
+  // (On close they are still being torn down when an embedded one stops: nothing to tell.)
+  const { pool } = app.pg
+  pool.on('error', (error: Error) => { if (!pool.ending) app.log.warn(`a connection to Postgres ended: ${error.message}`) })
+
+  if (redis !== undefined) {
+    redis.on('error', (error: Error) => app.log.warn(`Redis: ${error.message}`))
+    await app.register(fastifyRedis, { client: redis })
+    app.addHook('onClose', async () => await disconnectRedis(redis))
+  }
+  await app.register(routeCache, { prefix: 'demo' })
+
+  const activity = measureActivity(app)
+  for (const routes of [cities, countries, nearest, users, invalidations]) await app.register(routes)
+  await app.register(page, { activity, database: databaseName })
+  return app
+}

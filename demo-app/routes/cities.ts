@@ -1,0 +1,110 @@
+// One city, and a country's list of them. Every change says what it made untrue, after the database has committed it.
+import type { FastifyInstance } from 'fastify'
+import { cityBody, code, fields, id, page } from '../fields.js'
+import { notFound } from '../problem.js'
+import { schema } from '../schema.js'
+
+interface CityBody {
+  name: string
+  lat: number
+  lng: number
+  country: string
+  admin1: string
+  admin2: string
+}
+
+interface Named { Params: { id: string } }
+
+const pageSize = 50
+
+const selectCity = `
+select city.id, city.name, city.lat, city.lng, city.country, city.admin1, region.name as region, city.admin2,
+  district.name as district
+from ${schema}.cities as city
+left join ${schema}.regions as region on region.code = city.country || '.' || city.admin1
+left join ${schema}.regions as district on district.code = city.country || '.' || city.admin1 || '.' || city.admin2
+where city.id = $1`
+
+const selectPage = `
+select id, name, lat, lng, admin1 from ${schema}.cities
+where country = $1 order by name, lat, lng limit ${pageSize} offset ${pageSize} * ($2::integer - 1)`
+
+export async function cities (app: FastifyInstance): Promise<void> {
+  const { pg } = app
+
+  app.get<Named>('/cities/:id', {
+    schema: { params: fields({ id }) }, cache: { key: 'city:{id}', ttl: '1h' }
+  }, async (request) => await city(request.params.id))
+
+  app.get<{ Params: { code: string }, Querystring: { page: string } }>('/countries/:code/cities', {
+    schema: { params: fields({ code }), querystring: fields({ page: { ...page, default: '1' } }, []) },
+    cache: { key: 'cities:{code}:page:{page}', ttl: '10m' }
+  }, async (request) => {
+    const { params: { code }, query: { page } } = request
+    const count = await pg.query<{ total: number }>(
+      `select count(*)::integer as total from ${schema}.cities where country = $1`, [code])
+    const total = count.rows[0]?.total ?? 0
+    if (total === 0) throw notFound('code', `there are no cities in ${code}`)
+    const { rows } = await pg.query(selectPage, [code, page])
+    return { country: code, page: Number(page), pages: Math.ceil(total / pageSize), total, cities: rows }
+  })
+
+  app.post<{ Body: CityBody }>('/cities', { schema: { body: cityBody } }, async (request, reply) => {
+    const { body } = request
+    const { rows } = await pg.query<{ id: number }>(`
+      insert into ${schema}.cities (name, lat, lng, country, admin1, admin2) values ($1, $2, $3, $4, $5, $6)
+      returning id`, values(body))
+    const created = rows[0]?.id ?? 0
+    await changed(created, [body.country])
+    reply.code(201).header('location', `/cities/${created}`)
+    return await city(created)
+  })
+
+  app.put<Named & { Body: CityBody }>('/cities/:id', {
+    schema: { params: fields({ id }), body: cityBody }
+  }, async (request) => {
+    const { params, body } = request
+    // A city that moves to another country leaves one country's lists and enters the other's.
+    const { rows } = await pg.query<{ before: string }>(`
+      with old as (select id, country from ${schema}.cities where id = $7 for update)
+      update ${schema}.cities as city
+      set name = $1, lat = $2, lng = $3, country = $4, admin1 = $5, admin2 = $6
+      from old where city.id = old.id returning old.country as before`, [...values(body), params.id])
+    const [row] = rows
+    if (row === undefined) throw noCity(params.id)
+    await changed(params.id, [row.before, body.country])
+    return await city(params.id)
+  })
+
+  app.delete<Named>('/cities/:id', { schema: { params: fields({ id }) } }, async (request, reply) => {
+    const { params } = request
+    const { rows } = await pg.query<{ country: string }>(
+      `delete from ${schema}.cities where id = $1 returning country`, [params.id])
+    const [row] = rows
+    if (row === undefined) throw noCity(params.id)
+    await changed(params.id, [row.country])
+    return reply.code(204).send()
+  })
+
+  async function city (id: number | string): Promise<unknown> {
+    const { rows } = await pg.query(selectCity, [id])
+    if (rows[0] === undefined) throw noCity(id)
+    return rows[0]
+  }
+
+  // The city itself, the lists of its country, and what is computed from all cities.
+  async function changed (id: number | string, countries: string[]): Promise<void> {
+    const { cache } = app
+    await cache.invalidate([cache.key('city:{id}', { id }), 'countries'])
+    await cache.invalidate({ prefix: 'nearest:' })
+    for (const code of new Set(countries)) await cache.invalidate({ prefix: `cities:${code}:` })
+  }
+}
+
+function values ({ name, lat, lng, country, admin1, admin2 }: CityBody): unknown[] {
+  return [name, lat, lng, country, admin1, admin2]
+}
+
+function noCity (id: number | string): Error {
+  return notFound('id', `there is no city ${id}`)
+}

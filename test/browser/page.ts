@@ -1,0 +1,125 @@
+// The page in a real browser: `npm run test:browser`. Needs Chromium, so `npm test` leaves it out.
+import { setTimeout as delay } from 'node:timers/promises'
+import { chromium, type Browser, type Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { buildApp } from '../../demo-app/app.js'
+import { startPostgres } from '../helpers/postgres.js'
+
+const postgres = await startPostgres({ load: true })
+const app = await buildApp({ databaseUrl: postgres.url })
+const base = await app.listen({ host: '127.0.0.1', port: 0 })
+const browser: Browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ['--no-sandbox']
+})
+
+t.teardown(async () => {
+  await browser.close()
+  await app.close()
+  await postgres.stop()
+})
+
+/** Opens the page. What it does wrong, and whom it asks besides us, is collected. */
+async function open (t: Test, width = 1280, colorScheme: 'light' | 'dark' = 'light'): Promise<{ page: Page, faults: string[] }> {
+  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme })
+  t.teardown(async () => await context.close())
+  const page = await context.newPage()
+  const faults: string[] = []
+  page.on('console', (message) => { if (message.type() !== 'log') faults.push(message.text()) })
+  page.on('pageerror', (error) => faults.push(String(error)))
+  page.on('requestfailed', (request) => faults.push(`failed: ${request.url()}`))
+  page.on('request', (request) => { if (!request.url().startsWith(`${base}/`)) faults.push(`asks ${request.url()}`) })
+  await page.goto(base)
+  await page.getByText('Entries live in this process').waitFor()
+  return { page, faults }
+}
+
+async function numbers (page: Page, route: string): Promise<Record<string, string>> {
+  const cells = page.locator(`[data-route="${route}"] [data-value]`)
+  return Object.fromEntries(await cells.evaluateAll((all) => all.map((cell) => [cell.getAttribute('data-value'), cell.textContent])))
+}
+
+/** The outcome on the newest line of the log, once there are `count` lines. */
+async function newest (page: Page, count: number): Promise<string | null> {
+  const lines = page.locator('#log li')
+  await lines.nth(count - 1).waitFor()
+  return await lines.first().getAttribute('data-outcome')
+}
+
+/** Resolves when the numbers say so: they come with the next look at the server. */
+async function until (page: Page, route: string, wanted: Record<string, string | RegExp>): Promise<Record<string, string>> {
+  const deadline = performance.now() + 10_000
+  for (;;) {
+    const found = await numbers(page, route)
+    const right = Object.entries(wanted).every(([name, value]) => new RegExp(value).test(found[name] ?? ''))
+    if (right || performance.now() > deadline) return found
+    await delay(20)
+  }
+}
+
+t.test('a miss, a hit, an invalidation, a miss: in the log and in the numbers', async (t) => {
+  const { page, faults } = await open(t)
+  const route = 'GET /nearest'
+  const article = page.locator(`[data-route="${route}"]`)
+  const send = article.getByRole('button', { name: 'Send', exact: true })
+  t.match(await numbers(page, route), { requests: '0', hitRate: '–', hitMedian: '–', missMedian: '–' })
+
+  await send.click()
+  t.equal(await newest(page, 1), 'miss')
+  t.match(await until(page, route, { requests: '^1$' }), { requests: '1', hitRate: '0 %', hitMedian: '–', missMedian: /\d ms/ })
+  await send.click()
+  t.equal(await newest(page, 2), 'hit')
+  t.match(await until(page, route, { requests: '^2$' }), { requests: '2', hitRate: '50 %', hitMedian: /\d ms/, faster: /\d ×/ })
+
+  await page.getByRole('button', { name: 'All nearest' }).click()
+  t.equal(await newest(page, 3), 'change')
+  t.match(await page.locator('#log li').first().textContent(), '{"removed":1}')
+  await send.click()
+  t.equal(await newest(page, 4), 'miss')
+
+  await article.getByRole('button', { name: 'Send 50' }).click()
+  t.equal(await newest(page, 5), 'hit')
+  t.match(await until(page, route, { requests: '^53$' }), { requests: '53', hitRate: '96 %' })
+  t.same(faults, [])
+})
+
+t.test('a write is seen by the next read', async (t) => {
+  const { page, faults } = await open(t)
+  const article = page.locator('[data-route="GET /users/:id"]')
+  const send = article.getByRole('button', { name: 'Send', exact: true })
+  await send.click()
+  await send.click()
+  t.equal(await newest(page, 2), 'hit')
+  await page.getByRole('button', { name: 'Rename user 1' }).click()
+  t.equal(await newest(page, 3), 'change')
+  t.match(await page.locator('#log li').first().textContent(), 'Brandt-Sommer')
+  await send.click()
+  t.equal(await newest(page, 4), 'miss')
+  t.same(faults, [])
+})
+
+t.test('by keyboard, with an error that is shown', async (t) => {
+  const { page } = await open(t)
+  const input = page.getByLabel('Path to request for GET /cities/:id')
+  await input.fill('/cities/0')
+  await input.press('Enter')
+  t.equal(await newest(page, 1), 'error')
+  t.match(await page.locator('#log li').first().textContent(), 'id must be a whole number')
+  await input.press('Tab')
+  t.equal(await page.locator(':focus').textContent(), 'Send')
+  await input.fill('/cities/2')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Space')
+  t.equal(await newest(page, 2), 'miss')
+})
+
+t.test('a narrow screen needs no scrolling sideways, in light and in dark', async (t) => {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const { page, faults } = await open(t, 390, colorScheme)
+    await page.getByRole('button', { name: 'Send', exact: true }).first().click()
+    await newest(page, 1)
+    const [content, screen] = await page.evaluate('[document.documentElement.scrollWidth, window.innerWidth]') as [number, number]
+    t.equal(screen, 390)
+    t.ok(content <= screen, `${content} px wide`)
+    t.same(faults, [])
+  }
+})

@@ -1,0 +1,160 @@
+// Holds design.md's house: which room may import which. Every rule is also shown a made-up tree that breaks it, since a
+// rule that can't fail holds nothing.
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path/posix'
+import t from 'tap'
+import { clockReads, findCycle, importsOf, readTree, root, type Tree } from './source-tree.js'
+
+/** A rule gives one line for each place that breaks it. */
+type Rule = (tree: Tree) => string[]
+
+const maxLines = 240
+const fastifyRooms = ['index', 'plugin', 'hooks', 'reply', 'options'].map((name) => `plugin/${name}.ts`)
+// What every room may use: the codes and messages, and the units. They import no room themselves (a rule of its own).
+const foundations = ['plugin/errors.ts', 'plugin/duration.ts']
+const vagueNames = /(?:^|-)(?:utils?|helpers?|managers?|types)$/
+
+const noCycles: Rule = (tree) => {
+  const cycle = findCycle(tree)
+  return cycle === undefined ? [] : [cycle.join(' -> ')]
+}
+
+const httpStandsAlone: Rule = (tree) => importsWhere(tree, 'plugin/http/', (target) =>
+  !target.startsWith('plugin/http/') && !target.startsWith('node:'))
+
+const storeLooksDown: Rule = (tree) => importsWhere(tree, 'plugin/store/', (target) =>
+  !target.startsWith('plugin/store/') && !target.startsWith('node:') && !foundations.includes(target))
+
+const foundationsStandAlone: Rule = (tree) => foundations.flatMap((path) => importsWhere(tree, path, (target) =>
+  target.startsWith('plugin/') && !foundations.includes(target)))
+
+const fastifyIsKnownToFew: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
+  /^fastify(?:$|\/)/.test(target) && !fastifyRooms.includes(path))
+
+const onlyWhatIsInstalled: Rule = (tree) => importsWhere(tree, 'plugin/', (target) =>
+  !target.startsWith('plugin/') && !target.startsWith('node:') && !published().includes(target))
+
+const oneClock: Rule = (tree) => {
+  const places = [...tree.keys()].filter((path) => path.startsWith('plugin/') && clockReads(tree, path) > 0)
+  const reads = places.reduce((sum, path) => sum + clockReads(tree, path), 0)
+  return reads === 1 ? [] : [`the wall clock is read in ${reads} places: ${places.join(', ')}`]
+}
+
+const shortFiles: Rule = (tree) => [...tree]
+  .map(([path, text]) => ({ path, lines: text.trimEnd().split('\n').length }))
+  .filter(({ path, lines }) => path.startsWith('plugin/') && lines > maxLines)
+  .map(({ path, lines }) => `${path} has ${lines} lines`)
+
+const demoIsAUser: Rule = (tree) => importsWhere(tree, 'demo-app/', (target) =>
+  !target.startsWith('demo-app/') && isPath(target))
+
+const filesAreNouns: Rule = (tree) => [...tree.keys()]
+  .filter((path) => vagueNames.test(basename(path).replace(/(?:\.test)?\.[cm]?ts$/, '')))
+
+const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, string>> }> = [
+  {
+    name: 'nothing imports in a circle, types included',
+    rule: noCycles,
+    broken: [
+      { 'plugin/a.ts': "import { b } from './b.js'", 'plugin/b.ts': "import type { A } from './a.js'" },
+      { 'plugin/a.ts': "export * from './http/b.js'", 'plugin/http/b.ts': "const c = await import('../a.js')" },
+      { 'plugin/a.ts': "import './a.js'" }
+    ]
+  },
+  {
+    name: 'http/ imports only http/ and Node',
+    rule: httpStandsAlone,
+    broken: [
+      { 'plugin/http/vary.ts': "import { Entry } from '../entry.js'" },
+      { 'plugin/http/vary.ts': "import type { Entry } from '../errors.js'" },
+      { 'plugin/http/vary.ts': "import ms from 'ms'" }
+    ]
+  },
+  {
+    name: 'store/ imports nothing above it',
+    rule: storeLooksDown,
+    broken: [
+      { 'plugin/store/redis.ts': "import type { Entry } from '../entry.js'" },
+      { 'plugin/store/redis.ts': "export { x } from '../http/vary.js'" },
+      { 'plugin/store/redis.ts': "import { Redis } from 'ioredis'" }
+    ]
+  },
+  {
+    name: 'what every room may use imports no room',
+    rule: foundationsStandAlone,
+    broken: [{ 'plugin/errors.ts': "import type { Store } from './store/store.js'" }]
+  },
+  {
+    name: `Fastify is known only in ${fastifyRooms.join(', ')}`,
+    rule: fastifyIsKnownToFew,
+    broken: [
+      { 'plugin/cache.ts': "import type { FastifyRequest } from 'fastify'" },
+      { 'plugin/cache.ts': "type Request = import('fastify').FastifyRequest" },
+      { 'plugin/store/hooks.ts': "import { x } from 'fastify/lib/hooks.js'" }
+    ]
+  },
+  {
+    name: 'the plugin imports only what its package declares for its users',
+    rule: onlyWhatIsInstalled,
+    broken: [{ 'plugin/cache.ts': "import type { Redis } from 'ioredis'" }, { 'plugin/cache.ts': "import '../demo-app/app.js'" }]
+  },
+  {
+    name: 'the wall clock is read in one place',
+    rule: oneClock,
+    broken: [
+      { 'plugin/a.ts': 'const now = Date.now', 'plugin/b.ts': 'export const at = Date.now()' },
+      { 'plugin/a.ts': 'const now = Date.now()\nconst then = new Date()' },
+      { 'plugin/a.ts': '// Date.now() is only spoken of\nconst then = new Date(5)' }
+    ]
+  },
+  {
+    name: `no file of the plugin is longer than ${maxLines} lines`,
+    rule: shortFiles,
+    broken: [{ 'plugin/a.ts': 'x()\n'.repeat(maxLines + 1) }]
+  },
+  {
+    name: 'demo-app reaches the plugin by its package name only',
+    rule: demoIsAUser,
+    broken: [
+      { 'demo-app/app.ts': "import routeCache from '../plugin/index.js'" },
+      { 'demo-app/routes/users.ts': "import routeCache from '../../dist/esm/index.js'" },
+      { 'demo-app/app.ts': "import { x } from '../test/helpers/redis.js'" }
+    ]
+  },
+  {
+    name: 'files are nouns',
+    rule: filesAreNouns,
+    broken: [{ 'plugin/utils.ts': '' }, { 'plugin/store/redis-helpers.ts': '' }, { 'test/types.test.ts': '' }]
+  }
+]
+
+const house = readTree('plugin', 'demo-app', 'test')
+
+t.ok([...house.keys()].filter((path) => path.startsWith('plugin/')).length > 10, 'the plugin was found')
+t.ok([...house.keys()].some((path) => path.startsWith('demo-app/')), 'the demo app was found')
+
+for (const { name, rule, broken } of rules) {
+  t.test(name, async (t) => {
+    t.same(rule(house), [])
+    for (const sources of broken) {
+      const tree = new Map(Object.entries(sources))
+      t.equal(rule(tree).length, 1, `noticed: ${[...tree].map(([path, text]) => `${path}: ${text.slice(0, 60)}`).join('; ')}`)
+    }
+  })
+}
+
+function importsWhere (tree: Tree, below: string, isWrong: (target: string, path: string) => boolean): string[] {
+  const paths = [...tree.keys()].filter((path) => path.startsWith(below))
+  return paths.flatMap((path) => importsOf(tree, path)
+    .filter((target) => isWrong(target, path))
+    .map((target) => `${path} imports ${target}`))
+}
+
+function isPath (target: string): boolean {
+  return /^(?:\.|\/|file:)|^(?:plugin|dist|build|test|bench)\//.test(target)
+}
+
+function published (): string[] {
+  const { dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  return Object.keys({ ...dependencies, ...peerDependencies })
+}

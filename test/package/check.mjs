@@ -1,0 +1,138 @@
+// Checks the package as its users get it: packs it, lints the tarball, installs it into an empty project and uses it
+// there from both module systems and from TypeScript. Closes with `N passed, N failed`.
+import { execFile } from 'node:child_process'
+import { copyFile, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const consumer = fileURLToPath(new URL('consumer/', import.meta.url))
+const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+const tsc = join(root, 'node_modules/typescript/bin/tsc')
+const totals = { passed: 0, failed: 0 }
+
+const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts))$/
+const required = [
+  'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md',
+  'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json'
+]
+
+const folder = await mkdtemp(join(tmpdir(), 'route-cache-package-'))
+try {
+  const tarball = await check('npm pack', () => pack(folder))
+  if (tarball !== undefined) {
+    await checkTarball(tarball, join(folder, 'contents'))
+    await checkUse(tarball, join(folder, 'project'))
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}
+process.exitCode = totals.failed > 0 ? 1 : 0
+console.log(`${totals.passed} passed, ${totals.failed} failed`)
+
+async function checkTarball (tarball, contents) {
+  await mkdir(contents)
+  await run('tar', ['-xzf', tarball, '-C', contents, '--strip-components=1'])
+  await check('the tarball holds what is published and nothing else', () => checkFiles(contents))
+  await check('no file of it names a path of this machine', () => checkPaths(contents))
+  await check('publint', () => lint(tarball))
+  await check('are the types wrong?', () => run(process.execPath, [attw, tarball, '--no-definitely-typed', '--no-emoji']))
+}
+
+async function checkUse (tarball, project) {
+  const installed = await check('npm install into an empty project', () => install(tarball, project))
+  if (installed === undefined) return
+  await check('no Redis client comes with it', () => checkAbsent(project, ['ioredis', '@fastify/redis']))
+  await check('used by import', () => run(process.execPath, ['use.mjs'], project))
+  await check('used by require', () => run(process.execPath, ['use.cjs'], project))
+  for (const file of ['typed-use.mts', 'typed-use.cts']) await check(`tsc, ${file}`, () => compile(project, file))
+}
+
+// Resolves to what `act` gave, and to undefined where it failed.
+async function check (name, act) {
+  try {
+    const result = await act()
+    totals.passed++
+    console.log(`ok      ${name}`)
+    return result ?? true
+  } catch (error) {
+    totals.failed++
+    console.log(`FAILED  ${name}\n${error.message.trim().replace(/^/gm, '        ')}`)
+  }
+}
+
+async function pack (destination) {
+  await run('npm', ['pack', '--pack-destination', destination], root)
+  const tarball = (await readdir(destination)).find((name) => name.endsWith('.tgz'))
+  return join(destination, tarball)
+}
+
+async function filesOf (contents) {
+  const names = await readdir(contents, { recursive: true })
+  const stats = await Promise.all(names.map((name) => stat(join(contents, name))))
+  return names.filter((_, index) => stats[index].isFile()).map((name) => name.replaceAll('\\', '/'))
+}
+
+async function checkFiles (contents) {
+  const files = await filesOf(contents)
+  const problems = [
+    ...files.filter((name) => !allowed.test(name)).map((name) => `${name} does not belong there`),
+    ...required.filter((name) => !files.includes(name)).map((name) => `${name} is missing`)
+  ]
+  if (problems.length > 0) throw new Error(problems.join('\n'))
+}
+
+async function checkPaths (contents) {
+  const paths = [root, `${homedir()}/`, `${tmpdir()}/`]
+  for (const name of await filesOf(contents)) {
+    const text = await readFile(join(contents, name), 'utf8')
+    const path = paths.find((path) => text.includes(path))
+    if (path !== undefined) throw new Error(`${name} names ${path}`)
+  }
+}
+
+async function lint (tarball) {
+  const bytes = await readFile(tarball)
+  const data = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)
+  const { messages, pkg } = await publint({ pack: { tarball: data } })
+  if (messages.length > 0) throw new Error(messages.map((message) => formatMessage(message, pkg)).join('\n'))
+}
+
+// @types/node is what any TypeScript project on Node has; Fastify's types need it.
+async function install (tarball, project) {
+  await cp(consumer, project, { recursive: true })
+  await copyFile(join(project, 'typed-use.mts'), join(project, 'typed-use.cts'))
+  await writeFile(join(project, 'package.json'), '{ "private": true }\n')
+  const peers = await Promise.all(['fastify', '@types/node'].map(async (name) => `${name}@${await versionOf(name)}`))
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...peers], project)
+}
+
+async function versionOf (name) {
+  return JSON.parse(await readFile(join(root, 'node_modules', name, 'package.json'), 'utf8')).version
+}
+
+async function checkAbsent (project, names) {
+  const there = await Promise.all(names.map((name) => stat(join(project, 'node_modules', name)).then(() => name, () => '')))
+  const found = there.filter((name) => name !== '')
+  if (found.length > 0) throw new Error(`${found.join(', ')} was installed`)
+}
+
+// No tsconfig on purpose but the strictest plain one, which also checks the package's own declaration files.
+async function compile (project, file) {
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', '--skipLibCheck', 'false']
+  await run(process.execPath, [tsc, ...options, file], project)
+}
+
+async function run (command, args, cwd = root) {
+  try {
+    const { stdout } = await promisify(execFile)(command, args, { cwd, timeout: 180_000, maxBuffer: 1 << 26 })
+    return stdout
+  } catch (error) {
+    const said = `${error.stdout ?? ''}${error.stderr ?? ''}`.trim()
+    throw new Error(said || error.message)
+  }
+}

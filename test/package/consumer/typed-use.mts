@@ -1,0 +1,30 @@
+// What a user's compiler sees. The package check compiles this file as an ES module and, copied to .cts, as CommonJS.
+import Fastify from 'fastify'
+import routeCache, { routeCache as named } from 'fastify-route-cache'
+
+export async function build () {
+  const app = Fastify()
+  await app.register(routeCache, { prefix: 'shop' })
+  await app.register(named, { prefix: 'other', decorator: 'otherCache' })
+
+  app.get('/users/:id', { cache: { key: 'user:{id}', ttl: 600 } }, async () => ({}))
+  app.get<{ Params: { id: string } }>('/typed/:id', { cache: { ttl: '10m' } }, async (request) => request.params.id)
+  app.get('/defaults', { cache: true }, async () => ({}))
+  app.route({ method: 'GET', url: '/full', cache: { ttl: 1 }, handler: async () => ({}) })
+  app.get('/status', async (request, reply) => {
+    reply.noCache()
+    return { outcome: request.cacheOutcome }
+  })
+
+  // @ts-expect-error a ttl is a number of seconds, a text such as '10m', or a function
+  app.get('/wrong', { cache: { ttl: {} } }, async () => ({}))
+  // @ts-expect-error a misspelt option
+  app.get('/misspelt', { cache: { tttl: 1 } }, async () => ({}))
+  // @ts-expect-error a misspelt option of a full route
+  app.route({ method: 'GET', url: '/full-misspelt', cache: { tttl: 1 }, handler: async () => ({}) })
+  // @ts-expect-error the plugin's own options are checked as well
+  await app.register(routeCache, { prefix: 5 })
+
+  await app.cache.invalidate('user:1')
+  return app.cache.stats()
+}

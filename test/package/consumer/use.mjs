@@ -1,0 +1,25 @@
+// A user's ES module: both ways to import the plugin, each on an app of its own.
+import assert from 'node:assert/strict'
+import Fastify from 'fastify'
+import routeCache, { routeCache as named } from 'fastify-route-cache'
+
+for (const plugin of [routeCache, named]) {
+  const app = Fastify()
+  await app.register(plugin, { prefix: 'shop' })
+  let runs = 0
+  app.get('/users/:id', { cache: { key: 'user:{id}', ttl: 600 } }, async (request) => ({ id: request.params.id, run: ++runs }))
+
+  const miss = await app.inject('/users/1')
+  const hit = await app.inject('/users/1')
+  assert.equal(miss.statusCode, 200)
+  assert.match(miss.headers['cache-status'], /fwd=/)
+  assert.match(hit.headers['cache-status'], /\bhit\b/)
+  assert.equal(hit.body, '{"id":"1","run":1}')
+  assert.equal(hit.body, miss.body)
+
+  await app.cache.invalidate('user:1')
+  assert.equal((await app.inject('/users/1')).json().run, 2)
+  assert.equal(typeof app.cache.stats(), 'object')
+  await app.close()
+}
+console.log('used')
