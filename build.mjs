@@ -1,5 +1,5 @@
 // Compiles what is asked for: `esm` and `cjs` are the two published forms of the plugin (dist/), `demo` is the demo
-// app (build/demo-app). Without arguments: all three.
+// app (build/demo-app). Without targets: all three. With --quick: without checking types, for a start in half the time.
 import { spawn } from 'node:child_process'
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +20,8 @@ const targets = {
   }
 }
 
-const asked = process.argv.slice(2)
+const quick = process.argv.includes('--quick')
+const asked = process.argv.slice(2).filter((argument) => argument !== '--quick')
 const unknown = asked.find((name) => !Object.hasOwn(targets, name))
 if (unknown !== undefined) {
   console.error(`build: unknown target "${unknown}"; there are: ${Object.keys(targets).join(', ')}`)
@@ -34,7 +35,7 @@ for (const name of Object.keys(targets)) {
 async function compile (project, outDir) {
   await rm(root + outDir, { recursive: true, force: true })
   await mkdir(root + outDir, { recursive: true })
-  const child = spawn(process.execPath, [tsc, '-p', project], { cwd: root, stdio: 'inherit' })
+  const child = spawn(process.execPath, [tsc, '-p', project, ...quick ? ['--noCheck'] : []], { cwd: root, stdio: 'inherit' })
   const code = await new Promise((resolve) => child.on('close', resolve))
   if (code !== 0) process.exit(1)
 }

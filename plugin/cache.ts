@@ -131,6 +131,15 @@ export class ResponseCache {
     return entry !== null && isFresh(entry, this.#now()) ? entry : null
   }
 
+  /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
+  async connect (): Promise<void> {
+    try {
+      await this.#store.connect()
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the cache starts without its store, and uses it when it is there')
+    }
+  }
+
   /** Waits for the fills under way, each of which ends within the store's own deadline. */
   async close (): Promise<void> {
     this.enabled = false

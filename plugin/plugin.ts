@@ -35,6 +35,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   })
   app.addHook('onRoute', cachingOf(cache, stats, settings))
   app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
+  app.addHook('onReady', async () => { await cache.connect() })
   app.addHook('onClose', async () => { await cache.close() })
 }
 

@@ -30,11 +30,17 @@ select id, name, lat, lng, admin1 from ${schema}.cities
 where country = $1 order by name, lat, lng limit ${pageSize} offset ${pageSize} * ($2::integer - 1)`
 
 export async function cities (app: FastifyInstance): Promise<void> {
+  readCities(app)
+  createCities(app)
+  changeCities(app)
+}
+
+function readCities (app: FastifyInstance): void {
   const { pg } = app
 
   app.get<Named>('/cities/:id', {
     schema: { params: fields({ id }) }, cache: { key: 'city:{id}', ttl: '1h' }
-  }, async (request) => await city(request.params.id))
+  }, async (request) => await city(app, request.params.id))
 
   app.get<{ Params: { code: string }, Querystring: { page: string } }>('/countries/:code/cities', {
     schema: { params: fields({ code }), querystring: fields({ page: { ...page, default: '1' } }, []) },
@@ -48,17 +54,23 @@ export async function cities (app: FastifyInstance): Promise<void> {
     const { rows } = await pg.query(selectPage, [code, page])
     return { country: code, page: Number(page), pages: Math.ceil(total / pageSize), total, cities: rows }
   })
+}
 
+function createCities (app: FastifyInstance): void {
   app.post<{ Body: CityBody }>('/cities', { schema: { body: cityBody } }, async (request, reply) => {
     const { body } = request
-    const { rows } = await pg.query<{ id: number }>(`
+    const { rows } = await app.pg.query<{ id: number }>(`
       insert into ${schema}.cities (name, lat, lng, country, admin1, admin2) values ($1, $2, $3, $4, $5, $6)
       returning id`, values(body))
     const created = rows[0]?.id ?? 0
-    await changed(created, [body.country])
+    await changed(app, created, [body.country])
     reply.code(201).header('location', `/cities/${created}`)
-    return await city(created)
+    return await city(app, created)
   })
+}
+
+function changeCities (app: FastifyInstance): void {
+  const { pg } = app
 
   app.put<Named & { Body: CityBody }>('/cities/:id', {
     schema: { params: fields({ id }), body: cityBody }
@@ -72,8 +84,8 @@ export async function cities (app: FastifyInstance): Promise<void> {
       from old where city.id = old.id returning old.country as before`, [...values(body), params.id])
     const [row] = rows
     if (row === undefined) throw noCity(params.id)
-    await changed(params.id, [row.before, body.country])
-    return await city(params.id)
+    await changed(app, params.id, [row.before, body.country])
+    return await city(app, params.id)
   })
 
   app.delete<Named>('/cities/:id', { schema: { params: fields({ id }) } }, async (request, reply) => {
@@ -82,23 +94,22 @@ export async function cities (app: FastifyInstance): Promise<void> {
       `delete from ${schema}.cities where id = $1 returning country`, [params.id])
     const [row] = rows
     if (row === undefined) throw noCity(params.id)
-    await changed(params.id, [row.country])
+    await changed(app, params.id, [row.country])
     return reply.code(204).send()
   })
+}
 
-  async function city (id: number | string): Promise<unknown> {
-    const { rows } = await pg.query(selectCity, [id])
-    if (rows[0] === undefined) throw noCity(id)
-    return rows[0]
-  }
+async function city ({ pg }: FastifyInstance, id: number | string): Promise<unknown> {
+  const { rows } = await pg.query(selectCity, [id])
+  if (rows[0] === undefined) throw noCity(id)
+  return rows[0]
+}
 
-  // The city itself, the lists of its country, and what is computed from all cities.
-  async function changed (id: number | string, countries: string[]): Promise<void> {
-    const { cache } = app
-    await cache.invalidate([cache.key('city:{id}', { id }), 'countries'])
-    await cache.invalidate({ prefix: 'nearest:' })
-    for (const code of new Set(countries)) await cache.invalidate({ prefix: `cities:${code}:` })
-  }
+// The city itself, the lists of its country, and what is computed from all cities.
+async function changed ({ cache }: FastifyInstance, id: number | string, countries: string[]): Promise<void> {
+  await cache.invalidate([cache.key('city:{id}', { id }), 'countries'])
+  await cache.invalidate({ prefix: 'nearest:' })
+  for (const code of new Set(countries)) await cache.invalidate({ prefix: `cities:${code}:` })
 }
 
 function values ({ name, lat, lng, country, admin1, admin2 }: CityBody): unknown[] {

@@ -31,6 +31,8 @@ export class MemoryStore implements Store {
     this.#now = now
   }
 
+  async connect (): Promise<void> {}
+
   async read (key: string): Promise<Buffer | null> {
     const slot = this.#slots.get(key)
     if (slot === undefined) return null

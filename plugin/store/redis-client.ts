@@ -5,6 +5,7 @@ export interface RedisClient {
   status: string
   isCluster?: boolean
   options: object
+  ping (): Promise<unknown>
   getBuffer (key: string): Promise<Buffer | null>
   get (key: string): Promise<string | null>
   set (key: string, value: string, unit: 'PX', time: number, condition: 'NX'): Promise<'OK' | null>

@@ -39,6 +39,11 @@ export class RedisStore implements Store {
     }
   }
 
+  /** A Cluster client connects to a node when it is first asked something that is there. */
+  async connect (): Promise<void> {
+    await Promise.all(this.#primaries().map(async (server) => await this.#write(server.ping())))
+  }
+
   async read (key: string): Promise<Buffer | null> {
     this.#mustBeUp()
     return await this.#client.getBuffer(this.#keys.entry(key))
@@ -85,9 +90,12 @@ export class RedisStore implements Store {
 
   /** UNLINKs what the pattern matches, on every primary; the number of names. */
   async #unlinkAll (pattern: string): Promise<number> {
-    const servers = this.#client.nodes?.('master') ?? [this.#client]
-    const counts = await Promise.all(servers.map(async (server) => await this.#unlinkOn(server, pattern)))
+    const counts = await Promise.all(this.#primaries().map(async (server) => await this.#unlinkOn(server, pattern)))
     return counts.reduce((sum, n) => sum + n, 0)
+  }
+
+  #primaries (): RedisClient[] {
+    return this.#client.nodes?.('master') ?? [this.#client]
   }
 
   async #unlinkOn (server: RedisClient, pattern: string): Promise<number> {

@@ -27,6 +27,8 @@ export type FillResult = 'stored' | 'lost' | 'too-large'
 
 export interface Store {
   readonly kind: 'redis' | 'memory'
+  /** Resolves when the first read need not wait for a connection. Rejects where that takes too long. */
+  connect (): Promise<void>
   /** The bytes under a key; null where there are none. They must not be changed. */
   read (key: string): Promise<Buffer | null>
   /** Takes the key's lease; null where somebody else holds it. It ends by itself after `LEASE_TIME`. */
