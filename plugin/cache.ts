@@ -35,8 +35,19 @@ export interface Answer {
   status: number
   headers: readonly HeaderField[]
   body: Buffer
+  text: boolean
   life: Milliseconds
 }
+
+/** A lookup under way: whether it is for a fill, and whether its request has gone on without it. */
+interface Ticket {
+  toFill: boolean
+  late: boolean
+}
+
+const MOST_OVERDUE = 100
+/** How long a closing app waits for fills where `writeDeadline` sets no limit. */
+const CLOSE_WAIT: Milliseconds = 5_000
 
 export class ResponseCache {
   enabled: boolean
@@ -45,6 +56,8 @@ export class ResponseCache {
   readonly #log: Log
   readonly #deadline: Milliseconds
   readonly #now: () => Milliseconds
+  /** Lookups that were given up and are not answered yet. */
+  #overdue = 0
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
@@ -69,23 +82,36 @@ export class ResponseCache {
 
   /** Reads the key and, `toFill` a miss, takes its lease: both within one deadline. Never rejects. */
   async lookup (key: string, caller: Caller, toFill: boolean): Promise<Found> {
+    // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
+    if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown' }
+    const ticket: Ticket = { toFill, late: false }
+    const finding = this.#find(key, ticket)
     try {
-      if (this.#store.kind === 'memory') return await this.#find(key, toFill)
-      return await within(this.#deadline, this.#find(key, toFill), (late) => {
+      if (this.#store.kind === 'memory') return await finding
+      return await within(this.#deadline, finding, (late) => {
         if (late.type === 'miss' && late.lease !== null) this.abandon(key, late.lease, caller)
       })
     } catch (error) {
+      if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#giveUp(ticket, finding)
       caller.counters.errors++
       caller.log.warn({ err: error, key }, 'cache lookup failed')
       return { type: 'unknown' }
     }
   }
 
-  async #find (key: string, toFill: boolean): Promise<Found> {
+  async #find (key: string, ticket: Ticket): Promise<Found> {
     const bytes = await this.#store.read(key)
     const entry = bytes === null ? null : decode(bytes)
     if (entry !== null && isFresh(entry, this.#now())) return { type: 'hit', entry }
-    return { type: 'miss', lease: toFill ? await this.#store.take(key) : null }
+    // Nobody waits any more: a lease would only keep others from filling.
+    return { type: 'miss', lease: ticket.toFill && !ticket.late ? await this.#store.take(key) : null }
+  }
+
+  #giveUp (ticket: Ticket, finding: Promise<unknown>): void {
+    ticket.late = true
+    this.#overdue++
+    const settled = (): void => { this.#overdue-- }
+    finding.then(settled, settled)
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
@@ -140,10 +166,10 @@ export class ResponseCache {
     }
   }
 
-  /** Waits for the fills under way, each of which ends within the store's own deadline. */
+  /** Waits for the fills under way, for a bounded time. */
   async close (): Promise<void> {
     this.enabled = false
-    await Promise.all(this.#pending)
+    await within(CLOSE_WAIT, Promise.all(this.#pending)).catch(() => {})
     this.#store.close()
   }
 

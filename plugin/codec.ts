@@ -7,8 +7,9 @@
 //        7     8   storedAt, a double
 //       15     8   staleAt, a double
 //       23     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
-//       31     4   size of the header block in bytes
-//       35     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//       31     1   1: the body was sent as a string
+//       32     4   size of the header block in bytes
+//       36     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
 //                  as Node writes headers); a field with several values is one record a value
 //        …     …   body, to the end
 //
@@ -19,7 +20,7 @@ import type { Entry, HeaderField } from './entry.js'
 
 const VERSION = 1
 const CHECKED_FROM = 5
-const HEADERS_FROM = 35
+const HEADERS_FROM = 36
 const RECORD_HEAD = 6
 
 /** The entry's bytes. Header names and values must be such that Node would send them: latin1, a name below 64 KiB. */
@@ -31,7 +32,8 @@ export function encode (entry: Entry): Buffer {
   bytes.writeDoubleBE(entry.storedAt, 7)
   bytes.writeDoubleBE(entry.staleAt, 15)
   bytes.writeDoubleBE(entry.asOf, 23)
-  bytes.writeUInt32BE(block.length, 31)
+  bytes[31] = entry.text ? 1 : 0
+  bytes.writeUInt32BE(block.length, 32)
   block.copy(bytes, HEADERS_FROM)
   entry.body.copy(bytes, HEADERS_FROM + block.length)
   bytes.writeUInt32BE(crc32(bytes.subarray(CHECKED_FROM)), 1)
@@ -42,14 +44,16 @@ export function encode (entry: Entry): Buffer {
 export function decode (bytes: Buffer): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
   if (bytes.readUInt32BE(1) !== crc32(bytes.subarray(CHECKED_FROM))) return null
-  const bodyFrom = HEADERS_FROM + bytes.readUInt32BE(31)
+  const bodyFrom = HEADERS_FROM + bytes.readUInt32BE(32)
   if (bodyFrom > bytes.length) return null
   const headers = decodeHeaders(bytes, bodyFrom)
-  if (headers === null) return null
+  const status = bytes.readUInt16BE(5)
+  if (headers === null || status < 100 || status > 599) return null
   return {
-    status: bytes.readUInt16BE(5),
+    status,
     headers,
     body: bytes.subarray(bodyFrom),
+    text: bytes[31] === 1,
     storedAt: bytes.readDoubleBE(7),
     staleAt: bytes.readDoubleBE(15),
     asOf: bytes.readDoubleBE(23)

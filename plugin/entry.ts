@@ -11,6 +11,8 @@ export interface Entry {
   /** In the order in which they were set, names in lower case. */
   headers: readonly HeaderField[]
   body: Buffer
+  /** The handler sent a string: onSend hooks get one again. */
+  text: boolean
   storedAt: Milliseconds
   /** From here on it is not served. */
   staleAt: Milliseconds

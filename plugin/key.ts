@@ -25,6 +25,8 @@ export type TemplatePart = string | Placeholder
 
 const ABSENT = '%-'
 const EMPTY_LIST = '%[%]'
+/** What `escapeValue` never gives. */
+const SEPARATOR = /[^\w.!~*'()%,[\]=-]/
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 
 /** The parts of a key template such as `user:{id}`. Throws FRC_KEY when braces don't pair or a placeholder is not a name. */
@@ -42,7 +44,19 @@ export function parseTemplate (template: string): TemplatePart[] {
     parts.push(parsePlaceholder(template, match[2]!))
     rest = rest.slice(match[0].length)
   }
+  checkSeparators(template, parts)
   return parts
+}
+
+/** Between two placeholders there must be a character that no value can contain, or one could run into the next. */
+function checkSeparators (template: string, parts: readonly TemplatePart[]): void {
+  const first = parts.findIndex((part) => typeof part !== 'string')
+  for (const [i, part] of parts.entries()) {
+    const before = parts[i - 1]
+    if (i > first && typeof part !== 'string' && (typeof before !== 'string' || !SEPARATOR.test(before))) {
+      throw templateError(template, 'between two placeholders there must be a separator that values can\'t contain, such as ":"')
+    }
+  }
 }
 
 function parsePlaceholder (template: string, text: string): Placeholder {
@@ -74,6 +88,9 @@ export function fillTemplate (parts: readonly TemplatePart[], read: (place: Plac
  * does not have: it is most likely misspelt, and would name another key than the one that was meant.
  */
 export function buildKey (template: string, values: Readonly<Record<string, unknown>> = {}): string {
+  if (typeof values !== 'object' || values === null) {
+    throw new RouteCacheError('FRC_KEY', `the values for a key template are an object, not ${show(values)}`)
+  }
   if (typeof template !== 'string' || template === '') {
     throw new RouteCacheError('FRC_KEY', `a key template is a non-empty string, not ${show(template)}`)
   }
@@ -156,6 +173,7 @@ function escapeSurrogate (surrogate: string): string {
 /** JSON with sorted names, so that equal objects have equal text. */
 function sortedJson (value: object): string {
   return JSON.stringify(value, (_name, inner: unknown) => {
+    if (typeof inner === 'bigint') return `${inner}n`
     if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner
     return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
   })

@@ -2,10 +2,14 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError } from './errors.js'
-import { EXCHANGE, captureHook, lookupHook, markNoCache, outcomeOf } from './hooks.js'
+import type { Site } from './exchange.js'
+import {
+  EXCHANGE, NO_CACHE, announceHook, captureHook, guardedHandler, lookupHook, markFailed, markNoCache, outcomeOf
+} from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
-import { compilePolicy } from './policy.js'
+import { readSurroundings } from './placement.js'
+import { compilePolicy, type Policy } from './policy.js'
 import { RouteCache } from './route-cache.js'
 import { readSettings, type Settings } from './settings.js'
 import { Stats } from './stats.js'
@@ -28,34 +32,69 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorate(REGISTERED, settings.decorator)
   app.decorate(settings.decorator, new RouteCache(cache))
   app.decorateRequest(EXCHANGE, null)
+  app.decorateRequest(NO_CACHE, false)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
     return this
   })
-  app.addHook('onRoute', cachingOf(cache, stats, settings))
+  const caching = cachingOf(cache, stats, settings)
+  app.addHook('onRoute', caching.onRoute)
+  app.addHook('onError', async (request) => { markFailed(request) })
   app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
-  app.addHook('onReady', async () => { await cache.connect() })
+  app.addHook('onReady', async () => {
+    place(app, caching.sites)
+    await cache.connect()
+  })
   app.addHook('onClose', async () => { await cache.close() })
 }
 
-/** Attaches the lookup to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): (route: RouteOptions) => void {
+/** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
+function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Caching {
   const owners = new Map<string, string>()
-  return (route) => {
-    const option = (route as { cache?: unknown }).cache
-    if (option === undefined || option === false) return
-    const policy = compilePolicy(route, option, settings.ttl)
-    if (policy.shape !== null) {
-      const owner = owners.get(policy.shape) ?? policy.route
-      if (owner !== policy.route) {
-        throw new RouteCacheError('FRC_KEY_TAKEN', `route ${policy.route}: its key template makes the same keys as that of ` +
-          `${owner}, so each would serve the other's responses; give one of them another key`)
-      }
-      owners.set(policy.shape, owner)
+  const sites = new Map<string, Site>()
+  return {
+    sites,
+    onRoute: (route) => {
+      const option = (route as { cache?: unknown }).cache
+      if (option === undefined || option === false) return
+      const policy = compilePolicy(route, option, settings.ttl)
+      // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
+      if (route.method !== 'HEAD') claim(owners, policy)
+      const site: Site = { policy, counters: stats.route(policy.route), place: 'handler', hasOthersOnSend: true }
+      const name = `routeCacheLookup${sites.size + 1}`
+      sites.set(name, site)
+      // Copies: the arrays are the user's, and Fastify puts the same ones on the HEAD route.
+      route.onRequest = [route.onRequest ?? [], lookupHook(cache, site, name)].flat()
+      route.onSend = [route.onSend ?? [], announceHook(cache, site)].flat()
+      route.handler = guardedHandler(cache, site, route.handler)
     }
-    // A copy: the array is the user's, and Fastify puts the same one on the HEAD route.
-    route.onRequest = [route.onRequest ?? [], lookupHook(cache, policy, stats.route(policy.route))].flat()
+  }
+}
+
+interface Caching {
+  sites: ReadonlyMap<string, Site>
+  onRoute: (route: RouteOptions) => void
+}
+
+/** Throws FRC_KEY_TAKEN where another route makes the same keys. */
+function claim (owners: Map<string, string>, { shape, route }: Policy): void {
+  if (shape === null) return
+  const owner = owners.get(shape) ?? route
+  if (owner !== route) {
+    throw new RouteCacheError('FRC_KEY_TAKEN', `route ${route}: its key template makes the same keys as that of ` +
+      `${owner}, so each would serve the other's responses; give one of them another key`)
+  }
+  owners.set(shape, owner)
+}
+
+/** Now that all hooks are known: where each lookup may stand. */
+function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
+  const surroundings = readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false }))
+  for (const [name, site] of sites) {
+    const { isLast, hasOthersOnSend } = surroundings.get(name) ?? { isLast: false, hasOthersOnSend: true }
+    site.place = isLast ? 'onRequest' : 'handler'
+    site.hasOthersOnSend = hasOthersOnSend
   }
 }
 

@@ -2,7 +2,7 @@
 // route, the option, its value and what would be right.
 import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { defaultKey, escapeKey, fillTemplate, own, parseTemplate } from './key.js'
+import { defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
 import { paramsOf } from './route-path.js'
 
@@ -100,13 +100,19 @@ function declaresQuery (schema: unknown, name: string): boolean {
 function canonicalName ({ url, constraints }: PolicyRoute): string {
   if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) return url
   const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
-  return `${url}@${pairs.map(([name, value]) => `${name}=${String(value)}`).join(',')}`
+  // A strategy of one's own may take any value: objects by their content.
+  return `${url}@${pairs.map(([name, value]) => `${name}=${value instanceof RegExp ? value : escapeValue(value)}`).join(',')}`
 }
 
 function compileTtl (where: string, ttl: unknown, defaultTtl: Milliseconds): Policy['ttl'] {
   if (ttl === undefined) return () => defaultTtl
   if (typeof ttl === 'function') {
-    return (request, reply) => toMilliseconds((ttl as (...args: unknown[]) => Duration)(request, reply))
+    return (request, reply) => {
+      const duration: unknown = (ttl as (...args: unknown[]) => Duration)(request, reply)
+      // No duration, so it is refused below; unwatched, its rejection would end the process.
+      if (duration instanceof Promise) duration.catch(() => {})
+      return toMilliseconds(duration)
+    }
   }
   const time = toMilliseconds(ttl)
   if (time === undefined) throw optionError(where, 'cache.ttl', ttl, `${DURATION_FORMS}; 0 stores nothing`)

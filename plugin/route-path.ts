@@ -10,7 +10,7 @@ export function paramsOf (path: string): Set<string> {
     if (char !== ':') at++
     else if (path[at + 1] === ':') at += 2 // "::" is a colon
     else {
-      const name = /^[^/\-.(:?]*/.exec(path.slice(at + 1))![0]
+      const name = /^[^/\-.(?]*/.exec(path.slice(at + 1))![0]
       names.add(name)
       at = afterPattern(path, at + 1 + name.length)
     }

@@ -19,6 +19,8 @@ export interface Settings {
 }
 
 const WHERE = 'fastify-route-cache'
+/** Node's timers go off at once beyond that. */
+const LONGEST_TIMER: Milliseconds = 2 ** 31 - 1
 const PREFIX = /^[A-Za-z0-9_-]+$/
 
 /** Throws FRC_OPTION for what is unknown or wrong. */
@@ -30,8 +32,8 @@ export function readSettings (options: unknown): Settings {
     ttl: duration(options, 'ttl', 60_000),
     decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: checked(options, 'enabled', true, (value) => typeof value === 'boolean', 'it is true or false'),
-    deadline: duration(options, 'deadline', 50),
-    writeDeadline: duration(options, 'writeDeadline', 1000),
+    deadline: timer(options, 'deadline', 50),
+    writeDeadline: timer(options, 'writeDeadline', 1000),
     maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
     maxStoreBytes: size(options, 'maxStoreBytes', 64 * 1024 * 1024),
     now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds')
@@ -57,6 +59,13 @@ function duration (options: unknown, name: string, absent: Milliseconds): Millis
   const value = own(options, name)
   const time = value === undefined ? absent : toMilliseconds(value)
   if (time === undefined) throw optionError(WHERE, name, value, DURATION_FORMS)
+  return time
+}
+
+/** A duration that a timer can wait for. */
+function timer (options: unknown, name: string, absent: Milliseconds): Milliseconds {
+  const time = duration(options, name, absent)
+  if (time > LONGEST_TIMER) throw optionError(WHERE, name, own(options, name), 'it is at most 24 days')
   return time
 }
 

@@ -5,8 +5,14 @@ import type { Bytes } from './duration.js'
 export type BypassReason =
   /** `cache.enabled` is false. */
   | 'disabled'
+  /** A hook, the validation or a time-out answered before the lookup was done. */
+  | 'answered'
   /** The request carries `Authorization` (RFC 9111 §3.5). */
   | 'authorization'
+  /** There is a `request.user`: the request is somebody's own. */
+  | 'user'
+  /** The request has cookies, and the app can read them. */
+  | 'cookie'
   /** The policy's `when` said no. */
   | 'when'
   /** The policy's `key` or `when` threw, or gave something that is no key. */
@@ -18,6 +24,10 @@ export type BypassReason =
 export type RefusalReason =
   /** Its status is not one that is stored. */
   | 'status'
+  /** An error was raised, whatever status it was answered with. */
+  | 'error'
+  /** By the time of the answer the request had become somebody's own. */
+  | 'credentials'
   /** It sets a cookie. */
   | 'set-cookie'
   /** Its Cache-Control says `no-store` (RFC 9111 §5.2.2.5). */

@@ -14,6 +14,8 @@ export interface RedisClient {
   evalsha (sha: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
   scan?(cursor: string, match: 'MATCH', pattern: string, count: 'COUNT', size: number): Promise<[string, string[]]>
   nodes?(role: 'master'): RedisClient[]
+  cluster?(command: 'NODES'): Promise<unknown>
+  refreshSlotsCache?(callback: (error?: Error | null) => void): void
 }
 
 /** Whether this is such a client. */
@@ -27,4 +29,10 @@ export function isRedisClient (value: unknown): value is RedisClient {
 export function keyPrefixOf (client: RedisClient): string {
   const options = client.options as { keyPrefix?: string, redisOptions?: { keyPrefix?: string } } | undefined
   return options?.keyPrefix ?? options?.redisOptions?.keyPrefix ?? ''
+}
+
+/** Whether reads go to replicas, which lag behind. */
+export function readsFromReplicas (client: RedisClient): boolean {
+  const { scaleReads = 'master', role = 'master' } = (client.options ?? {}) as { scaleReads?: unknown, role?: unknown }
+  return role === 'slave' || (client.isCluster === true && scaleReads !== 'master')
 }

@@ -13,12 +13,15 @@ import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
 import type { Keys } from './keys.js'
-import { keyPrefixOf, type RedisClient } from './redis-client.js'
+import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
 import { FILL, INVALIDATE, RELEASE } from './scripts.js'
+import { readTopology, refreshed, type Topology } from './topology.js'
 import { LEASE_TIME, type FillResult, type Lease, type Store } from './store.js'
 
 /** Names per SCAN step and per UNLINK: each step blocks the server for well below a millisecond. */
 const BATCH = 500
+/** How often a prefix is gone over while slots move. */
+const MOST_ROUNDS = 5
 
 export class RedisStore implements Store {
   readonly kind = 'redis'
@@ -37,6 +40,10 @@ export class RedisStore implements Store {
       throw new RouteCacheError('FRC_OPTION', `redis: the Cluster client has keyPrefix "${this.#keyPrefix}", which puts ` +
         'an entry and its lease into different slots; give the plugin a client without it, and use its own prefix option')
     }
+    if (readsFromReplicas(client)) {
+      throw new RouteCacheError('FRC_OPTION', 'redis: the client reads from replicas, which may still have what was ' +
+        'invalidated; give the plugin one that reads from primaries (no scaleReads, no role: "slave")')
+    }
   }
 
   /** A Cluster client connects to a node when it is first asked something that is there. */
@@ -53,17 +60,23 @@ export class RedisStore implements Store {
     this.#mustBeUp()
     const token = randomUUID()
     // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
-    const [taken, clock] = await Promise.all([
+    const [taken, clock] = await Promise.allSettled([
       this.#client.set(this.#keys.lease(key), token, 'PX', LEASE_TIME, 'NX'),
       this.#client.get(this.#keys.clock)
     ])
-    return taken === 'OK' ? { token, asOf: Number(clock ?? 0) } : null
+    if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
+      return taken.value === 'OK' ? { token, asOf: Number(clock.value ?? 0) } : null
+    }
+    // The SET may have been carried out, also where its answer was lost.
+    this.release(key, { token, asOf: 0 }).catch(() => {})
+    throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
   }
 
   async fill (key: string, lease: Lease, { bytes, life }: { bytes: Buffer, life: Milliseconds }): Promise<FillResult> {
     const names = [this.#keys.entry(key), this.#keys.lease(key)]
     const stored = await this.#write(FILL.run(this.#client, names, [lease.token, bytes, life]))
-    return stored === 1 ? 'stored' : 'lost'
+    // A number, or its text: a client may be set to give texts.
+    return Number(stored) === 1 ? 'stored' : 'lost'
   }
 
   async release (key: string, lease: Lease): Promise<void> {
@@ -82,15 +95,50 @@ export class RedisStore implements Store {
   }
 
   async invalidatePrefix (prefix: string): Promise<number> {
-    await this.#unlinkAll(this.#keys.leasePattern(prefix, this.#keyPrefix))
-    return await this.#unlinkAll(this.#keys.entryPattern(prefix, this.#keyPrefix))
+    if (this.#client.isCluster === true) {
+      return await this.#onCluster(async (servers) => await this.#twoPasses(servers, prefix))
+    }
+    // SCAN would be answered by a replica, too, or by a primary that is one no more: a write is not.
+    await this.#write(this.#client.unlink(this.#keys.lease(prefix)))
+    return await this.#twoPasses([this.#client], prefix)
   }
 
   close (): void {}
 
-  /** UNLINKs what the pattern matches, on every primary; the number of names. */
-  async #unlinkAll (pattern: string): Promise<number> {
-    const counts = await Promise.all(this.#primaries().map(async (server) => await this.#unlinkOn(server, pattern)))
+  async #twoPasses (servers: readonly RedisClient[], prefix: string): Promise<number> {
+    await this.#unlinkAll(servers, this.#keys.leasePattern(prefix, this.#keyPrefix))
+    return await this.#unlinkAll(servers, this.#keys.entryPattern(prefix, this.#keyPrefix))
+  }
+
+  /** Does the work with all primaries, again where slots moved meanwhile: a name may have moved to where it had been. */
+  async #onCluster (work: (servers: readonly RedisClient[]) => Promise<number>): Promise<number> {
+    let removed = 0
+    for (let round = 1; round <= MOST_ROUNDS; round++) {
+      const before = await this.#topology()
+      removed += await work(before.servers)
+      const after = await this.#topology()
+      if (before.isSettled && after.isSettled && before.slots === after.slots) return removed
+    }
+    throw new RouteCacheError('FRC_STORE', `the Cluster's slots kept moving; ${removed} entries went, others may be left`)
+  }
+
+  /** The primaries, after each of them said which slots are its own and together they have all; FRC_STORE otherwise. */
+  async #topology (): Promise<Topology> {
+    // Also connects a lazy client.
+    await this.#write(this.#client.ping())
+    for (const attempt of ['first', 'refreshed']) {
+      if (attempt === 'refreshed') await this.#write(refreshed(this.#client))
+      const servers = this.#primaries()
+      const nodes = await Promise.all(servers.map(async (server) => await this.#write(server.cluster!('NODES'))))
+      const topology = readTopology(servers, nodes)
+      if (topology !== null) return topology
+    }
+    throw new RouteCacheError('FRC_STORE', 'not all primaries of the Cluster can be reached')
+  }
+
+  /** UNLINKs what the pattern matches, on each of these servers; the number of names. */
+  async #unlinkAll (servers: readonly RedisClient[], pattern: string): Promise<number> {
+    const counts = await Promise.all(servers.map(async (server) => await this.#unlinkOn(server, pattern)))
     return counts.reduce((sum, n) => sum + n, 0)
   }
 
@@ -103,7 +151,7 @@ export class RedisStore implements Store {
     let cursor = '0'
     do {
       const [next, names] = await this.#write(server.scan!(cursor, 'MATCH', pattern, 'COUNT', BATCH))
-      cursor = next
+      cursor = String(next)
       removed += await this.#unlink(names.map((name) => name.slice(this.#keyPrefix.length)))
     } while (cursor !== '0')
     return removed
@@ -112,9 +160,9 @@ export class RedisStore implements Store {
   /** On a Cluster one by one, through the client that knows the slots: names of one node are still of different slots. */
   async #unlink (names: string[]): Promise<number> {
     if (names.length === 0) return 0
-    if (this.#client.isCluster !== true) return await this.#write(this.#client.unlink(...names))
+    if (this.#client.isCluster !== true) return Number(await this.#write(this.#client.unlink(...names)))
     const counts = await Promise.all(names.map(async (name) => await this.#write(this.#client.unlink(name))))
-    return counts.reduce((sum, n) => sum + n, 0)
+    return counts.reduce<number>((sum, n) => sum + Number(n), 0)
   }
 
   async #write<T> (command: Promise<T>): Promise<T> {

@@ -25,7 +25,7 @@ const rows: Row[] = [
   { name: '206', handler: async (_, reply) => reply.code(206).send('x'), refused: 'status' },
   { name: '302', handler: async (_, reply) => reply.redirect('/x'), refused: 'status' },
   { name: '404', handler: async (_, reply) => reply.code(404).send('x'), refused: 'status' },
-  { name: 'an error', handler: async () => { throw new Error('no') }, refused: 'status' },
+  { name: 'an error', handler: async () => { throw new Error('no') }, refused: 'error' },
   { name: 'a cookie', handler: async (_, reply) => reply.header('set-cookie', 'a=1').send('x'), refused: 'set-cookie' },
   { name: 'no-store', handler: async (_, reply) => reply.header('cache-control', 'No-Store').send('x'), refused: 'no-store' },
   { name: 'private', handler: async (_, reply) => reply.header('cache-control', 'max-age=5, private="x-user"').send('x'), refused: 'private' },
@@ -42,6 +42,8 @@ const rows: Row[] = [
   { name: 'a ttl function that gives 0', cache: { ttl: () => 0 }, handler: ok, refused: 'ttl' },
   { name: 'a ttl function that gives nonsense', cache: { ttl: () => 'soon' }, handler: ok, refused: 'policy' },
   { name: 'a ttl function that throws', cache: { ttl: () => { throw new Error('no') } }, handler: ok, refused: 'policy' },
+  { name: 'a ttl function that gives a promise', cache: { ttl: (async () => 5) as unknown as () => number }, handler: ok, refused: 'policy' },
+  { name: 'storeIf rejects', cache: { storeIf: (async () => { throw new Error('no') }) as unknown as () => boolean }, handler: ok, refused: 'policy' },
   { name: 'storeIf throws', cache: { storeIf: () => { throw new Error('no') } }, handler: ok, refused: 'policy' }
 ]
 

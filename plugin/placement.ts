@@ -1,0 +1,45 @@
+// Where the lookup of a route may stand, read from what Fastify itself prints of the route's hooks when all are known.
+//
+// A hit that is sent in onRequest skips everything later, so it may only be sent there where nothing comes later that could
+// be authentication: no hook in preParsing, preValidation or preHandler, and none behind ours in onRequest. Each lookup has
+// a name of its own, by which its route is found in the text. What can't be read counts as "there is one".
+
+/** What stands around a route's lookup. */
+export interface Surroundings {
+  /** Nothing that comes behind the lookup could refuse the request. */
+  isLast: boolean
+  /** There are onSend hooks of others, which see what is sent. */
+  hasOthersOnSend: boolean
+}
+
+const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler']
+
+/** What our own onSend hooks are called in Fastify's list. */
+export const OUR_HOOKS = { capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
+
+/** Of each lookup by its name, from `printRoutes({ includeHooks: true, commonPrefix: false })`. */
+export function readSurroundings (printed: string): Map<string, Surroundings> {
+  const found = new Map<string, Surroundings>()
+  let hooks = new Map<string, string[]>()
+  const close = (): void => {
+    const lookup = hooks.get('onRequest')?.find((name) => name.startsWith('routeCacheLookup'))
+    if (lookup !== undefined) found.set(lookup, describe(lookup, hooks))
+    hooks = new Map()
+  }
+  for (const line of printed.split('\n')) {
+    const [, hook, names] = /^[│ ]*• \((\w+)\) (\[.*\])$/.exec(line) ?? []
+    // Any other line begins the next route.
+    if (hook === undefined) close()
+    else hooks.set(hook, (JSON.parse(names!) as string[]).map((name) => name.replace(/\(\)$/, '')))
+  }
+  close()
+  return found
+}
+
+function describe (lookup: string, hooks: ReadonlyMap<string, string[]>): Surroundings {
+  const ours: readonly string[] = Object.values(OUR_HOOKS)
+  return {
+    isLast: hooks.get('onRequest')?.at(-1) === lookup && !LATER_HOOKS.some((hook) => hooks.has(hook)),
+    hasOthersOnSend: hooks.get('onSend')?.some((name) => !ours.includes(name)) ?? false
+  }
+}

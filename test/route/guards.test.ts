@@ -1,0 +1,259 @@
+// Nobody is served ahead of authentication, and nobody gets what is somebody else's.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import { readSurroundings } from '../../plugin/placement.js'
+import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
+
+const STAGES = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
+const PLACES = ['app', 'parent', 'own context', 'route'] as const
+type Stage = typeof STAGES[number]
+type Place = typeof PLACES[number]
+
+/** A hook for any stage; the 401 is sent where it stands. */
+async function authenticate (request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  if (request.headers['x-token'] === undefined) return await reply.code(401).send('who are you?')
+}
+
+const HANDLER = async (): Promise<string> => 'secret'
+
+/** The cached route, guarded at one stage, at one place, by a hook that is added before the route or after it. */
+async function guarded (app: CachedApp, stage: Stage, { place, after }: { place: Place, after: boolean }): Promise<void> {
+  const add = (instance: FastifyInstance, where: Place, when: boolean): void => {
+    if (place === where && after === when) instance.addHook(stage as 'onRequest', authenticate)
+  }
+  add(app, 'app', false)
+  await app.register(async (parent) => {
+    add(parent, 'parent', false)
+    await parent.register(async (own) => {
+      add(own, 'own context', false)
+      own.get('/secret', { cache: { key: 'secret' }, ...place === 'route' ? { [stage]: authenticate } : {} }, HANDLER)
+      add(own, 'own context', true)
+    })
+    add(parent, 'parent', true)
+  })
+  add(app, 'app', true)
+}
+
+async function isGuarded (t: Test, app: CachedApp, name: string): Promise<void> {
+  const known = { 'x-token': '1' }
+  t.equal((await app.inject({ url: '/secret', headers: known })).body, 'secret', name)
+  await settled(app)
+  const hit = await app.inject({ url: '/secret', headers: known })
+  t.match([hit.body, hit.headers['cache-status']], ['secret', /; hit;/], name)
+  for (const headers of [{}, { 'if-none-match': '*' }]) {
+    const refused = await app.inject({ url: '/secret', headers })
+    t.match([refused.statusCode, refused.body], [401, 'who are you?'], name)
+  }
+  const head = await app.inject({ method: 'HEAD', url: '/secret' })
+  t.equal(head.statusCode, 401, name)
+}
+
+t.test('a hit comes after authentication, wherever that is', async (t) => {
+  for (const stage of STAGES) {
+    for (const place of PLACES) {
+      for (const after of place === 'route' ? [false] : [false, true]) {
+        const app = await cachedApp(t)
+        await guarded(app, stage, { place, after })
+        await isGuarded(t, app, `${stage} of ${place}, added ${after ? 'after' : 'before'}`)
+      }
+    }
+  }
+})
+
+t.test("authentication that another plugin's onRoute appends", async (t) => {
+  for (const stage of STAGES) {
+    for (const after of [false, true]) {
+      const app = await cachedApp(t)
+      await app.register(async (context) => {
+        const append = (): void => {
+          context.addHook('onRoute', (route) => { route[stage] = [route[stage] ?? [], authenticate].flat() as never })
+        }
+        if (!after) append()
+        await context.register(async (inner) => {
+          if (after) inner.addHook('onRoute', (route) => { route[stage] = [route[stage] ?? [], authenticate].flat() as never })
+          inner.get('/secret', { cache: { key: 'secret' } }, HANDLER)
+        })
+      })
+      await isGuarded(t, app, `${stage}, the hook ${after ? 'inside' : 'outside'}`)
+    }
+  }
+})
+
+t.test('every response of a cached route says what the cache did, also where it was not asked', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/secret', {
+    cache: { key: 'secret' },
+    schema: { querystring: { type: 'object', properties: { page: { type: 'integer' } } } },
+    preHandler: authenticate
+  }, HANDLER)
+  const answered = 'fastify-route-cache; fwd=bypass; detail=answered'
+  t.match(await app.inject('/secret'), { statusCode: 401, headers: { 'cache-status': answered } })
+  t.match(await app.inject('/secret?page=x'), { statusCode: 400, headers: { 'cache-status': answered } })
+  t.strictSame(app.cache.stats().total.bypasses, { answered: 2 })
+})
+
+t.test('handlers of every kind work behind the lookup', async (t) => {
+  const app = await cachedApp(t)
+  const preHandler = async (): Promise<void> => {}
+  app.get('/async', { cache: { key: 'async' }, preHandler }, async () => 'x')
+  app.get('/returns', { cache: { key: 'returns' }, preHandler }, () => 'x')
+  app.get('/sends', { cache: { key: 'sends' }, preHandler }, (_, reply) => { setImmediate(() => reply.send('x')) })
+  app.get('/both', { cache: { key: 'both' }, preHandler }, async (_, reply) => await reply.send('x'))
+  app.get('/this', { cache: { key: 'this' }, preHandler }, function () { return this.hasDecorator('cache') ? 'x' : '' })
+  for (const path of ['/async', '/returns', '/sends', '/both', '/this']) {
+    t.equal((await app.inject(path)).body, 'x', path)
+    await settled(app)
+    t.match(await app.inject(path), { body: 'x', headers: { 'cache-status': /hit/ } }, path)
+  }
+  app.cache.stats()
+  const other = await cachedApp(t)
+  other.get('/throws', { cache: { key: 'throws' }, preHandler }, () => { throw new Error('one') })
+  other.get('/rejects', { cache: { key: 'rejects' }, preHandler }, async () => { throw new Error('two') })
+  t.match((await other.inject('/throws')).json(), { statusCode: 500, message: 'one' })
+  t.match((await other.inject('/rejects')).json(), { statusCode: 500, message: 'two' })
+})
+
+t.test("a request that is somebody's own goes past the cache", async (t) => {
+  const app = await cachedApp(t)
+  app.decorateRequest('user', null)
+  app.addHook('onRequest', async (request) => {
+    if (request.headers['x-user'] !== undefined) (request as { user?: unknown }).user = { name: request.headers['x-user'] }
+  })
+  app.get('/', { cache: { key: 'k' } }, async (request) => {
+    if (request.headers['x-late'] !== undefined) (request as { user?: unknown }).user = { name: 'late' }
+    return (request as { user?: { name: string } }).user?.name ?? 'nobody'
+  })
+  const get = async (headers: Record<string, string>): Promise<[string, unknown]> => {
+    const response = await app.inject({ url: '/', headers })
+    return [response.body, response.headers['cache-status']]
+  }
+  t.strictSame(await get({ 'x-user': 'alice' }), ['alice', 'fastify-route-cache; fwd=bypass; detail=user'])
+  t.strictSame(await get({ 'x-late': '1' }), ['late', 'fastify-route-cache; fwd=miss'])
+  t.strictSame(app.cache.stats().total.refusals, { credentials: 1 })
+  t.match(await get({}), ['nobody', /miss/])
+  await settled(app)
+  t.match(await get({ cookie: 'theme=dark' }), ['nobody', /hit/], 'a cookie that the app has no way to read')
+
+  const reading = await cachedApp(t)
+  reading.decorateRequest('cookies', null)
+  reading.get('/', { cache: { key: 'k' } }, async () => 'x')
+  t.equal((await reading.inject({ url: '/', headers: { cookie: 'sid=1' } })).headers['cache-status'],
+    'fastify-route-cache; fwd=bypass; detail=cookie')
+})
+
+t.test('a cookie keeps a response out, whoever writes it and when', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/flushed', { cache: { key: 'flushed' } }, async () => 'x')
+  app.get('/pushed', {
+    cache: { key: 'pushed' },
+    onRequest: async (_, reply) => { reply.header('set-cookie', ['a=1', 'b=2']) }
+  }, async (_, reply) => reply.header('set-cookie', 'sid=alice').send('x'))
+  // What @fastify/cookie does: the cookies that the handler set are written when the response goes out.
+  app.addHook('onSend', async (request, reply) => { if (request.url === '/flushed') reply.header('set-cookie', 'sid=alice') })
+  for (const path of ['/flushed', '/pushed']) {
+    await app.inject(path)
+    await settled(app)
+    t.equal(await app.cache.inspect(path.slice(1)), null, path)
+  }
+  t.strictSame(app.cache.stats().total.refusals, { 'set-cookie': 2 })
+})
+
+t.test("what the app's hooks say of a response counts", async (t) => {
+  for (const [headers, refused] of [
+    [{ 'cache-control': 'private, no-store' }, { 'no-store': 1 }],
+    [{ vary: 'Accept-Language' }, { vary: 1 }],
+    [{ vary: 'Origin' }, {}]
+  ] as const) {
+    const app = await cachedApp(t)
+    app.addHook('onRequest', async (_, reply) => { reply.headers(headers) })
+    app.get('/', { cache: { key: 'k' } }, async (_, reply) => reply.headers('cache-control' in headers ? headers : {}).send('x'))
+    await app.inject('/')
+    await settled(app)
+    t.strictSame(app.cache.stats().total.refusals, refused, JSON.stringify(headers))
+  }
+})
+
+t.test('noCache() in a hook before the lookup', async (t) => {
+  const app = await cachedApp(t)
+  app.addHook('onRequest', async (request, reply) => { if (request.headers['x-preview'] !== undefined) reply.noCache() })
+  app.get('/', { cache: { key: 'k' } }, async (request) => request.headers['x-preview'] ?? 'public')
+  t.equal((await app.inject({ url: '/', headers: { 'x-preview': 'draft' } })).body, 'draft')
+  await settled(app)
+  t.equal((await app.inject('/')).body, 'public')
+  t.strictSame(app.cache.stats().total.refusals, { 'no-cache-called': 1 })
+})
+
+t.test('an answer that stands in for an error is not stored, whatever its status', async (t) => {
+  const app = await cachedApp(t)
+  app.setErrorHandler(async (_, __, reply) => reply.code(200).send('sorry'))
+  app.get('/error', { cache: { key: 'error' } }, async () => { throw new Error('no') })
+  for (const times of [1, 2]) {
+    t.match(await app.inject('/error'), { statusCode: 200, body: 'sorry' })
+    t.strictSame(app.cache.stats().total.refusals, { error: times })
+  }
+})
+
+t.test('an onSend hook that fails: its error is what is not stored', async (t) => {
+  const app = await cachedApp(t)
+  let fails = true
+  app.addHook('onSend', async () => { if (fails) throw new Error('no') })
+  app.get('/', { cache: { key: 'k' } }, async () => 'x')
+  t.equal((await app.inject('/')).statusCode, 500)
+  t.strictSame(app.cache.stats().total.refusals, { error: 1 })
+  fails = false
+  t.equal((await app.inject('/')).body, 'x')
+})
+
+t.test('onSend hooks get what the handler sent: a string, or bytes', async (t) => {
+  const app = await cachedApp(t)
+  const kinds: string[] = []
+  app.addHook('onSend', async (_, __, payload) => { kinds.push(Buffer.isBuffer(payload) ? 'bytes' : typeof payload) })
+  app.get('/text', { cache: { key: 'text' } }, async () => ({ a: 'é' }))
+  app.get('/bytes', { cache: { key: 'bytes' } }, async () => Buffer.from('x'))
+  for (const path of ['/text', '/text', '/bytes', '/bytes']) {
+    await app.inject(path)
+    await settled(app)
+  }
+  t.strictSame(kinds, ['string', 'string', 'bytes', 'bytes'])
+})
+
+t.test('a time-out answers during the lookup: it stays a 503, and the lease is given back', async (t) => {
+  const app = await cachedApp(t)
+  const key = gate()
+  const sent = gate()
+  app.addHook('onSend', async () => { sent.open() })
+  app.get('/', { handlerTimeout: 20, cache: { key: async () => { await key.wait(); return 'k' } } }, async () => 'x')
+  const response = app.inject('/')
+  await sent.wait()
+  key.open()
+  const answered = 'fastify-route-cache; fwd=bypass; detail=answered'
+  t.match(await response, { statusCode: 503, headers: { 'cache-status': answered } })
+  t.match(app.cache.stats().total, { misses: 0, bypasses: { answered: 1 } })
+})
+
+t.test('the root of a prefixed context can have a key, with and without a slash', async (t) => {
+  const app = await cachedApp(t)
+  app.register(async (context) => { context.get('/', { cache: { key: 'home' } }, async () => 'x') }, { prefix: '/v1' })
+  t.match((await app.inject('/v1')).headers['cache-status'], /miss/)
+  await settled(app)
+  t.match((await app.inject('/v1/')).headers['cache-status'], /hit/)
+  t.match((await app.inject({ method: 'HEAD', url: '/v1/' })).headers['cache-status'], /hit/)
+})
+
+t.test('the lookup stands in onRequest where nothing comes behind it, else in front of the handler', async (t) => {
+  const app = await cachedApp(t)
+  const hook = async (): Promise<void> => {}
+  const around = async (): Promise<unknown[]> => {
+    await app.ready()
+    return [...readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false })).values()]
+  }
+  app.get('/a', { exposeHeadRoute: false, cache: { key: 'a' }, onRequest: hook }, HANDLER)
+  app.get('/b/:id', { exposeHeadRoute: false, cache: { key: 'b' }, preHandler: hook, onSend: hook }, HANDLER)
+  const constraints = { version: '1.0.0' }
+  app.get('/c/*', { exposeHeadRoute: false, cache: { key: 'c' }, onSend: hook, constraints }, HANDLER)
+  app.get('/d', { exposeHeadRoute: false }, HANDLER)
+  t.strictSame((await around()).map((one) => JSON.stringify(one)).sort(), [
+    { isLast: false, hasOthersOnSend: true }, { isLast: true, hasOthersOnSend: false }, { isLast: true, hasOthersOnSend: true }
+  ].map((one) => JSON.stringify(one)))
+  t.strictSame(readSurroundings('└── /x (GET)\n    • (onRequest) not json'), new Map(), 'what can not be read is not there')
+})
