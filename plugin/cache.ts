@@ -3,13 +3,14 @@
 //
 // What the store does wrong is caught here, in one place: a request goes on without the cache, counted and logged; only
 // `invalidate`, `get` and `inspect` reject, because their caller must know.
-import { decode, encode } from './codec.js'
+import { encode } from './codec.js'
 import type { Milliseconds } from './duration.js'
-import { isFresh, type Entry, type HeaderField } from './entry.js'
+import { isFresh, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
 import { RouteCacheError } from './errors.js'
 import { count, type CacheStats, type Counters, type RefusalReason, type Stats } from './stats.js'
 import { within } from './store/deadline.js'
 import type { FillResult, Lease, Store } from './store/store.js'
+import { placeFill, selectEntry, type Selection } from './variant.js'
 
 /** As much of pino as is used here. */
 export interface Log {
@@ -24,24 +25,43 @@ export interface Caller {
   log: Log
 }
 
-/** A fresh entry; or the right to fill the key, null where somebody else has it; or the store could not say. */
+/** A fresh entry; or the right to fill, null where somebody else has it, with what is there; or the store could not say. */
 export type Found =
   | { type: 'hit', entry: Entry }
-  | { type: 'miss', lease: Lease | null }
+  | { type: 'miss', lease: Lease | null, marker: Marker | null }
   | { type: 'unknown' }
+
+/** A request that looks its response up. */
+export interface Question {
+  key: string
+  selection: Selection
+  /** A miss will be filled: the lease is taken. */
+  toFill: boolean
+  /** What is there is not good enough for this client: only the lease is wanted. */
+  toRefresh: boolean
+}
+
+/** The right to fill, and what it was taken for. */
+export interface Claim {
+  key: string
+  selection: Selection
+  lease: Lease
+  marker: Marker | null
+}
 
 /** What a handler answered, ready to be stored. */
 export interface Answer {
   status: number
   headers: readonly HeaderField[]
   body: Buffer
-  text: boolean
+  kind: PayloadKind
+  /** The members of its `Vary`. */
+  members: readonly string[]
   life: Milliseconds
 }
 
-/** A lookup under way: whether it is for a fill, and whether its request has gone on without it. */
-interface Ticket {
-  toFill: boolean
+/** A lookup under way, and whether its request has gone on without it. */
+interface Ticket extends Question {
   late: boolean
 }
 
@@ -80,31 +100,30 @@ export class ResponseCache {
     return this.#now()
   }
 
-  /** Reads the key and, `toFill` a miss, takes its lease: both within one deadline. Never rejects. */
-  async lookup (key: string, caller: Caller, toFill: boolean): Promise<Found> {
+  /** Reads the entry and, `toFill` a miss, takes the lease: both within one deadline. Never rejects. */
+  async lookup (question: Question, caller: Caller): Promise<Found> {
     // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
     if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown' }
-    const ticket: Ticket = { toFill, late: false }
-    const finding = this.#find(key, ticket)
+    const ticket: Ticket = { ...question, late: false }
+    const finding = this.#find(ticket)
     try {
       if (this.#store.kind === 'memory') return await finding
       return await within(this.#deadline, finding, (late) => {
-        if (late.type === 'miss' && late.lease !== null) this.abandon(key, late.lease, caller)
+        if (late.type === 'miss' && late.lease !== null) this.abandon(question.key, late.lease, caller)
       })
     } catch (error) {
       if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#giveUp(ticket, finding)
       caller.counters.errors++
-      caller.log.warn({ err: error, key }, 'cache lookup failed')
+      caller.log.warn({ err: error, key: question.key }, 'cache lookup failed')
       return { type: 'unknown' }
     }
   }
 
-  async #find (key: string, ticket: Ticket): Promise<Found> {
-    const bytes = await this.#store.read(key)
-    const entry = bytes === null ? null : decode(bytes)
-    if (entry !== null && isFresh(entry, this.#now())) return { type: 'hit', entry }
-    // Nobody waits any more: a lease would only keep others from filling.
-    return { type: 'miss', lease: ticket.toFill && !ticket.late ? await this.#store.take(key) : null }
+  async #find (ticket: Ticket): Promise<Found> {
+    const { entry, marker, variant } = await selectEntry(this.#store, ticket.key, ticket.selection)
+    if (entry !== null && !ticket.toRefresh && isFresh(entry, this.#now())) return { type: 'hit', entry }
+    // Late, nobody waits any more: a lease would only keep others from filling.
+    return { type: 'miss', lease: ticket.toFill && !ticket.late ? await this.#store.take(ticket.key, variant) : null, marker }
   }
 
   #giveUp (ticket: Ticket, finding: Promise<unknown>): void {
@@ -115,11 +134,16 @@ export class ResponseCache {
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (key: string, lease: Lease, { life, ...answer }: Answer, caller: Caller): void {
+  fill ({ key, selection, lease, marker }: Claim, { life, members, ...answer }: Answer, caller: Caller): void {
+    const place = placeFill(selection, { members, marker, lease })
+    if (place === 'unfit') {
+      refuse(key, 'vary', caller)
+      return this.abandon(key, lease, caller)
+    }
     const storedAt = this.#now()
-    const bytes = encode({ ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf })
+    const bytes = encode({ ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf, epoch: place.epoch })
     this.#track(async () => {
-      const result = await this.#store.fill(key, lease, { bytes, life })
+      const result = await this.#store.fill(key, lease, { bytes, life, varied: place.varied })
       const refused = REFUSALS[result]
       if (refused !== null) return refuse(key, refused, caller)
       caller.counters.stores++
@@ -150,10 +174,9 @@ export class ResponseCache {
     return removed
   }
 
-  /** The entry under a key, if it would be served. Rejects with FRC_STORE. */
-  async get (key: string): Promise<Entry | null> {
-    const bytes = await this.#telling('read', within(this.#deadline, this.#store.read(key)))
-    const entry = bytes === null ? null : decode(bytes)
+  /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
+  async get (key: string, selection: Selection): Promise<Entry | null> {
+    const { entry } = await this.#telling('read', within(this.#deadline, selectEntry(this.#store, key, selection)))
     return entry !== null && isFresh(entry, this.#now()) ? entry : null
   }
 

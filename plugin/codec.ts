@@ -7,21 +7,34 @@
 //        7     8   storedAt, a double
 //       15     8   staleAt, a double
 //       23     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
-//       31     1   1: the body was sent as a string
-//       32     4   size of the header block in bytes
-//       36     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//       31     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
+//       32    12   epoch (latin1), all 0 where there is none
+//       44     4   size of the header block in bytes
+//       48     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
 //                  as Node writes headers); a field with several values is one record a value
 //        …     …   body, to the end
+//
+// A marker:
+//
+//        0     1   version of this layout, 128 more than an entry's
+//        1     4   CRC-32 of everything behind it
+//        5    12   epoch (latin1); the scripts compare it in place
+//       17     …   the members, latin1, with commas between them
 //
 // Bytes that are not a whole, undamaged entry of this version decode to null, which is a miss: a value of an older or newer
 // build, of somebody else, or a damaged one is overwritten by the next fill and never served.
 import { crc32 } from 'node:zlib'
-import type { Entry, HeaderField } from './entry.js'
+import type { Entry, HeaderField, Marker, PayloadKind } from './entry.js'
 
 const VERSION = 1
+const MARKER_VERSION = 128 + VERSION
+const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none']
 const CHECKED_FROM = 5
-const HEADERS_FROM = 36
+const MEMBERS_FROM = 17
+const HEADERS_FROM = 48
 const RECORD_HEAD = 6
+/** Of an epoch, in characters. */
+export const EPOCH_LENGTH = 12
 
 /** The entry's bytes. Header names and values must be such that Node would send them: latin1, a name below 64 KiB. */
 export function encode (entry: Entry): Buffer {
@@ -32,8 +45,10 @@ export function encode (entry: Entry): Buffer {
   bytes.writeDoubleBE(entry.storedAt, 7)
   bytes.writeDoubleBE(entry.staleAt, 15)
   bytes.writeDoubleBE(entry.asOf, 23)
-  bytes[31] = entry.text ? 1 : 0
-  bytes.writeUInt32BE(block.length, 32)
+  bytes[31] = KINDS.indexOf(entry.kind)
+  bytes.fill(0, 32, 44)
+  bytes.write(entry.epoch, 32, EPOCH_LENGTH, 'latin1')
+  bytes.writeUInt32BE(block.length, 44)
   block.copy(bytes, HEADERS_FROM)
   entry.body.copy(bytes, HEADERS_FROM + block.length)
   bytes.writeUInt32BE(crc32(bytes.subarray(CHECKED_FROM)), 1)
@@ -44,19 +59,39 @@ export function encode (entry: Entry): Buffer {
 export function decode (bytes: Buffer): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
   if (bytes.readUInt32BE(1) !== crc32(bytes.subarray(CHECKED_FROM))) return null
-  const bodyFrom = HEADERS_FROM + bytes.readUInt32BE(32)
+  const bodyFrom = HEADERS_FROM + bytes.readUInt32BE(44)
   if (bodyFrom > bytes.length) return null
   const headers = decodeHeaders(bytes, bodyFrom)
   const status = bytes.readUInt16BE(5)
-  if (headers === null || status < 100 || status > 599) return null
+  const kind = KINDS[bytes[31]!]
+  if (headers === null || kind === undefined || status < 100 || status > 599) return null
   return {
     status,
     headers,
     body: bytes.subarray(bodyFrom),
-    text: bytes[31] === 1,
+    kind,
+    epoch: bytes[32] === 0 ? '' : bytes.toString('latin1', 32, 44),
     storedAt: bytes.readDoubleBE(7),
     staleAt: bytes.readDoubleBE(15),
     asOf: bytes.readDoubleBE(23)
+  }
+}
+
+/** The marker's bytes. */
+export function encodeMarker ({ members, epoch }: Marker): Buffer {
+  const bytes = Buffer.concat([Buffer.alloc(5), Buffer.from(`${epoch}${members.join(',')}`, 'latin1')])
+  bytes[0] = MARKER_VERSION
+  bytes.writeUInt32BE(crc32(bytes.subarray(CHECKED_FROM)), 1)
+  return bytes
+}
+
+/** The marker of these bytes; null where they are none. Never throws. */
+export function decodeMarker (bytes: Buffer): Marker | null {
+  if (bytes.length <= MEMBERS_FROM || bytes[0] !== MARKER_VERSION) return null
+  if (bytes.readUInt32BE(1) !== crc32(bytes.subarray(CHECKED_FROM))) return null
+  return {
+    epoch: bytes.toString('latin1', CHECKED_FROM, MEMBERS_FROM),
+    members: bytes.toString('latin1', MEMBERS_FROM).split(',')
   }
 }
 

@@ -5,14 +5,26 @@ import type { Milliseconds } from './duration.js'
 /** One header field, as it was set: an array is a field that is sent more than once. */
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
 
+/** Bytes, a string, or nothing at all. */
+export type PayloadKind = 'bytes' | 'text' | 'none'
+
+/** What a key holds when its response varies: the fields that select a variant, and an id that all its variants carry. */
+export interface Marker {
+  /** In lower case, sorted. */
+  members: readonly string[]
+  epoch: string
+}
+
 /** A stored response. */
 export interface Entry {
   status: number
   /** In the order in which they were set, names in lower case. */
   headers: readonly HeaderField[]
   body: Buffer
-  /** The handler sent a string: onSend hooks get one again. */
-  text: boolean
+  /** What the handler sent: onSend hooks get the like again. */
+  kind: PayloadKind
+  /** The epoch of the marker that it lies under; '' where its key has no variants. */
+  epoch: string
   storedAt: Milliseconds
   /** From here on it is not served. */
   staleAt: Milliseconds

@@ -14,9 +14,12 @@ import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHan
 import type { ResponseCache } from './cache.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
-import { bypass, capture, commit, conclude, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
-import { cacheStatus, withMember } from './http/cache-status.js'
+import { capture, commit, conclude } from './capture.js'
+import { bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
+import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
+import { defaultKey } from './key.js'
 import { OUR_HOOKS } from './placement.js'
+import { checkKey } from './policy.js'
 import { sendEntry } from './reply.js'
 import type { CacheOutcome } from './stats.js'
 
@@ -25,8 +28,11 @@ export const EXCHANGE = Symbol('fastify-route-cache.exchange')
 /** Where a request keeps that its response must not be stored. */
 export const NO_CACHE = Symbol('fastify-route-cache.no-cache')
 
-/** Our name in Cache-Status. */
-const CACHE_NAME = 'fastify-route-cache'
+/** How responses say what the cache did. */
+export interface Signals {
+  cacheStatus: { name: string, key: boolean } | null
+  xCache: boolean
+}
 
 interface Carrier {
   [EXCHANGE]?: Exchange | null
@@ -83,19 +89,29 @@ interface Pair { request: FastifyRequest, reply: FastifyReply }
 function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, miss: () => void): void {
   const exchange = openExchange(site, request as RequestView, reply.getHeaders())
   ;(request as Carrier)[EXCHANGE] = exchange
-  // The response may end without onSend: hijacked, or written past Fastify. After a client's abort onSend still comes.
-  reply.raw.once('close', () => {
-    if (reply.raw.writableFinished || reply.sent) conclude(cache, exchange)
-  })
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
-    if (entry === null) return miss()
-    sendEntry(reply, entry, site.hasOthersOnSend)
+    if (entry === null) {
+      if (exchange.claim !== null) watchEnd(cache, exchange, reply)
+      return miss()
+    }
+    sendEntry(request, reply, { entry, now: cache.now(), asSent: site.hasOthersOnSend })
   }
-  // What throws here is an entry that can't be sent: somebody else wrote it.
+  // What throws is an entry that can't be sent.
   search(cache, exchange, request as RequestView).then(answer).catch((error: unknown) => {
     request.log.warn({ err: error }, 'cache entry could not be sent')
     reply.send(error)
+  })
+}
+
+/** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
+function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
+  let isSent = false
+  // Not `writableFinished`, which stays false under `inject`.
+  reply.raw.once('finish', () => { isSent = true })
+  reply.raw.once('close', () => {
+    // Where a client has left, the handler is still running, and its onSend is still to come.
+    if (exchange.captured || reply.sent) conclude(cache, exchange, isSent)
   })
 }
 
@@ -106,7 +122,7 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
     // It runs again when the response is replaced by an error's.
     if (exchange != null && !exchange.captured) {
       const noCache = (request as Carrier)[NO_CACHE] === true
-      capture(cache, exchange, { request: request as RequestView, reply, payload, noCache, maxBodyBytes })
+      return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, noCache, maxBodyBytes }))
     }
     done(null, payload)
   }
@@ -114,7 +130,7 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
 }
 
 /** A route's last onSend hook: stores what was captured, and says what the cache did. */
-export function announceHook (cache: ResponseCache, site: Site): onSendHookHandler {
+export function announceHook (cache: ResponseCache, site: Site, signals: Signals): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const carrier = request as Carrier
     const exchange = carrier[EXCHANGE] ??= openExchange(site, request as RequestView, reply.getHeaders())
@@ -122,18 +138,48 @@ export function announceHook (cache: ResponseCache, site: Site): onSendHookHandl
       exchange.announced = true
       // A hook, the validation or a time-out answered before the lookup was done.
       if (exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') bypass(exchange, 'answered')
-      announce(reply, exchange.outcome)
+      announce(reply, exchange, signals)
     }
     commit(cache, exchange, reply)
+    // A client that left before there was a stream to send: nothing will pass, and `close` has been.
+    if (reply.raw.closed) conclude(cache, exchange, false)
     done(null, payload)
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.announce })
 }
 
-/** Puts our member behind those of caches that the handler itself went through. */
-function announce (reply: FastifyReply, outcome: CacheOutcome): void {
-  const member = cacheStatus(CACHE_NAME, outcome.type === 'hit'
-    ? { hit: true, ttl: outcome.ttl }
-    : outcome.type === 'miss' ? { hit: false, fwd: 'miss' } : { hit: false, fwd: 'bypass', detail: outcome.reason })
+/**
+ * The onSend hook of a route with an unsafe method: what its success may have changed is invalidated before the client hears
+ * of it, the default key of the same URL. RFC 9111 §4.4. A failure is logged: the write has happened, so its answer stands.
+ */
+export function unsafeHook (cache: ResponseCache, name: string): onSendHookAsync {
+  return async (request, reply, payload) => {
+    if (reply.statusCode >= 200 && reply.statusCode < 400) {
+      try {
+        await cache.invalidate({ keys: [checkKey(defaultKey(name, request as RequestView))] })
+      } catch (error) {
+        request.log.error({ err: error, route: name }, 'cache could not be told of the change')
+      }
+    }
+    return payload
+  }
+}
+
+type onSendHookAsync = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => Promise<unknown>
+
+/** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
+function announce (reply: FastifyReply, { outcome, entry }: Exchange, { cacheStatus: status, xCache }: Signals): void {
+  // The type that Fastify gives to bytes without one; the handler had sent none.
+  if (entry !== null && !entry.headers.some(([name]) => name === 'content-type')) reply.removeHeader('content-type')
+  if (xCache) reply.header('x-cache', outcome.type === 'hit' ? 'HIT' : 'MISS')
+  if (status === null) return
+  const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}
+  const member = cacheStatus(status.name, { ...handlingOf(outcome), ...key })
   reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
+}
+
+function handlingOf (outcome: CacheOutcome): Handling {
+  if (outcome.type === 'hit') return { ttl: outcome.ttl }
+  if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
+  return { fwd: 'bypass', detail: outcome.reason }
 }

@@ -7,6 +7,7 @@
 // `%[%]` an empty one, `%=…` JSON of anything deeper.
 //
 // Braces would move a name to another slot of a Redis Cluster, so they are percent-encoded in *every* key, whoever wrote it.
+import { createHash } from 'node:crypto'
 import { RouteCacheError, show } from './errors.js'
 
 /** The parts of a request that may select a response. */
@@ -23,6 +24,9 @@ export interface Placeholder {
 
 export type TemplatePart = string | Placeholder
 
+/** A longer key is hashed. */
+const MOST_CHARACTERS = 1000
+const HEAD_CHARACTERS = 900
 const ABSENT = '%-'
 const EMPTY_LIST = '%[%]'
 /** What `escapeValue` never gives. */
@@ -133,6 +137,12 @@ function listed (values: unknown, opening: string, separator: string): string {
 export function escapeKey (key: string): string {
   const escaped = /[{}]/.test(key) ? key.replaceAll('{', '%7B').replaceAll('}', '%7D') : key
   return /[\ud800-\udfff]/.test(escaped) ? escaped.replace(LONE_SURROGATE, escapeSurrogate) : escaped
+}
+
+/** A key of bounded length: of a longer one the head, readable and found by prefix, and a hash of the whole. */
+export function boundKey (key: string): string {
+  if (key.length <= MOST_CHARACTERS) return key
+  return `${key.slice(0, HEAD_CHARACTERS)}%~${createHash('sha256').update(key).digest('base64url')}`
 }
 
 /** A value from a request, so encoded that it is one piece of a key and nothing else. */

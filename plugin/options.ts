@@ -31,6 +31,18 @@ export interface RouteCacheOptions {
   maxBodyBytes?: Bytes
   /** The most that the in-process store holds, keys and entries; the least recently used go first. Default 64 MiB. */
   maxStoreBytes?: Bytes
+  /**
+   * The Cache-Status header (RFC 9211) of cached routes' responses. Default: on, under the name `fastify-route-cache`. `key`
+   * adds the key, which may tell more than clients should know. false: no such header.
+   */
+  cacheStatus?: false | { name?: string, key?: boolean }
+  /** Whether responses also have `X-Cache: HIT` or `MISS`. Default false. */
+  xCache?: boolean
+  /**
+   * Whether a POST, PUT, PATCH or DELETE that is answered with 2xx or 3xx invalidates the default key of the same URL (RFC
+   * 9111 §4.4), before the client gets the answer. Routes with a `key` of their own are not concerned. Default false.
+   */
+  invalidateUnsafe?: boolean
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */
   now?: () => number
 }
@@ -43,17 +55,50 @@ export interface RouteCacheOptions {
 export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   /**
    * The name of the stored response. A template: `user:{id}` takes `id` from the params, or from the query where the
-   * path has no such param; `{params.id}` and `{query.page}` say which; values are percent-encoded. Or a function of
-   * the request, which must tell apart all that select a different response. Absent: path, params and sorted query.
+   * path has no such param; `{params.id}` and `{query.page}` say which; values are as validated, and percent-encoded. Or
+   * a function of the request, which must tell apart all that select a different response. Absent: path, params and
+   * sorted query.
    */
   key?: string | ((request: Request) => string | Promise<string>)
   /**
    * How long the entry is served. Default: the plugin's `ttl`. 0: nothing is stored. A function is asked for each
-   * response that may be stored.
+   * response that may be stored. `'origin'`: what the handler's own headers say, s-maxage, max-age or Expires (RFC 9111
+   * §4.2.1); a response that says nothing is not stored.
    */
-  ttl?: Duration | ((request: Request, reply: Reply) => Duration)
+  ttl?: Duration | 'origin' | ((request: Request, reply: Reply) => Duration)
+  /**
+   * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
+   * nor 304. Default: none.
+   */
+  statuses?: Record<number, Duration>
+  /**
+   * Request headers that select the response, whatever it says itself: added to its `Vary`. Default: those of the
+   * response's own `Vary` (RFC 9111 §4.1). All variants are invalidated with their key.
+   */
+  vary?: string[]
+  /**
+   * Who asks: each gets entries of their own, under the same key, so that invalidating it concerns all. Called behind
+   * authentication. Absent, null or '': requests with credentials go past the cache.
+   */
+  identity?: (request: Request) => string | null | undefined
+  /** The response is the same for everybody who got through: credentials don't matter. Default false. */
+  shared?: boolean
   /** Whether the cache is used for this request: neither lookup nor fill where it says false. Default: always. */
   when?: (request: Request) => boolean | Promise<boolean>
-  /** Whether this response may be stored, where all rules allow it. Default: yes. */
+  /** Whether this response may be stored, where all rules allow it. At once, no promise. Default: yes. */
   storeIf?: (reply: Reply) => boolean
+  /**
+   * Where the lookup stands. Absent: in onRequest, or, where hooks come behind that could refuse the request, in front of
+   * the handler. `'onRequest'` serves hits without running those hooks: only for routes that all may see.
+   */
+  hook?: 'onRequest' | 'preHandler'
+  /** Whether a client's `Cache-Control: no-cache` forces a refresh: always, never, or for whom. Default false. */
+  honourNoCache?: boolean | ((request: Request) => boolean)
+  /** Whether, with `ttl: 'origin'`, a CDN-Cache-Control (RFC 9213) counts instead of Cache-Control. Default false. */
+  cdnCacheControl?: boolean
+  /**
+   * A Cache-Control for responses whose handler sets none. Default: none is added, as a browser's copy can't be
+   * invalidated.
+   */
+  cacheControl?: string
 }

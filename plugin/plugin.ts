@@ -4,12 +4,13 @@ import { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
 import {
-  EXCHANGE, NO_CACHE, announceHook, captureHook, guardedHandler, lookupHook, markFailed, markNoCache, outcomeOf
+  EXCHANGE, NO_CACHE, announceHook, captureHook, guardedHandler, lookupHook, markFailed, markNoCache, outcomeOf,
+  unsafeHook
 } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
 import { readSurroundings } from './placement.js'
-import { compilePolicy, type Policy } from './policy.js'
+import { canonicalName, compilePolicy, type Policy } from './policy.js'
 import { RouteCache } from './route-cache.js'
 import { readSettings, type Settings } from './settings.js'
 import { Stats } from './stats.js'
@@ -57,19 +58,36 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
     sites,
     onRoute: (route) => {
       const option = (route as { cache?: unknown }).cache
-      if (option === undefined || option === false) return
+      if (option === undefined || option === false) {
+        if (settings.invalidateUnsafe && isUnsafe(route.method)) {
+          route.onSend = [route.onSend ?? [], unsafeHook(cache, canonicalName(route))].flat()
+        }
+        return
+      }
       const policy = compilePolicy(route, option, settings.ttl)
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') claim(owners, policy)
-      const site: Site = { policy, counters: stats.route(policy.route), place: 'handler', hasOthersOnSend: true }
+      const site: Site = {
+        policy,
+        counters: stats.route(policy.route),
+        place: 'handler',
+        hasOthersOnSend: true,
+        hint: { members: policy.needs },
+        isExplained: false
+      }
       const name = `routeCacheLookup${sites.size + 1}`
       sites.set(name, site)
       // Copies: the arrays are the user's, and Fastify puts the same ones on the HEAD route.
       route.onRequest = [route.onRequest ?? [], lookupHook(cache, site, name)].flat()
-      route.onSend = [route.onSend ?? [], announceHook(cache, site)].flat()
+      route.onSend = [route.onSend ?? [], announceHook(cache, site, settings)].flat()
       route.handler = guardedHandler(cache, site, route.handler)
     }
   }
+}
+
+/** RFC 9110 §9.2.1: what is not defined as safe. */
+function isUnsafe (method: string | string[]): boolean {
+  return ![method].flat().some((one) => ['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(one))
 }
 
 interface Caching {
@@ -93,7 +111,8 @@ function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
   const surroundings = readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false }))
   for (const [name, site] of sites) {
     const { isLast, hasOthersOnSend } = surroundings.get(name) ?? { isLast: false, hasOthersOnSend: true }
-    site.place = isLast ? 'onRequest' : 'handler'
+    const isEarly = site.policy.hook === null ? isLast : site.policy.hook === 'onRequest'
+    site.place = isEarly ? 'onRequest' : 'handler'
     site.hasOthersOnSend = hasOthersOnSend
   }
 }

@@ -1,10 +1,14 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
-import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from './duration.js'
+import { DURATION_FORMS, toMilliseconds, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
+import { originFreshness } from './http/freshness.js'
+import { areSendable, type HeaderFields } from './http/headers.js'
+import { varyMembers } from './http/vary.js'
+import { boundKey, defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
 import { paramsOf } from './route-path.js'
+import { IDENTITY } from './variant.js'
 
 /** What a policy needs to know of the route that it belongs to. */
 export interface PolicyRoute {
@@ -20,14 +24,38 @@ export interface Policy {
   route: string
   /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
   shape: string | null
-  key: (request: KeySource) => string | Promise<string>
+  key: (source: KeySource, request: unknown) => string | Promise<string>
   /** Undefined where a ttl function gave no duration. */
-  ttl: (request: unknown, reply: unknown) => Milliseconds | undefined
-  when: ((request: unknown) => boolean | Promise<boolean>) | null
-  storeIf: ((reply: unknown) => boolean) | null
+  ttl: (response: PolicyResponse) => Milliseconds | undefined
+  /** The statuses that are stored, with their own ttl where they have one. */
+  statuses: ReadonlyMap<number, Milliseconds | null>
+  when: ((request: unknown) => unknown) | null
+  storeIf: ((reply: unknown) => unknown) | null
+  /** Who asks, as far as it selects the response. */
+  identity: ((request: unknown) => unknown) | null
+  /** The response is the same for everybody who got through. */
+  shared: boolean
+  /** The members that select a variant, whatever the response says: `vary`, and the identity. Sorted. */
+  needs: readonly string[]
+  /** Whether this client may force a refresh. */
+  honourNoCache: (request: unknown) => unknown
+  /** Where the lookup stands; null: where it is safe. */
+  hook: 'onRequest' | 'preHandler' | null
+  /** Downstream Cache-Control where the handler sets none. */
+  cacheControl: string | null
 }
 
-const OPTIONS = ['key', 'ttl', 'when', 'storeIf']
+/** What a ttl may depend on. */
+export interface PolicyResponse {
+  request: unknown
+  reply: unknown
+  headers: HeaderFields
+  now: Milliseconds
+}
+
+const OPTIONS = [
+  'key', 'ttl', 'statuses', 'vary', 'identity', 'shared', 'when', 'storeIf', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl'
+]
 
 /** Compiles a route's option; `true` takes all defaults. Throws FRC_OPTION. */
 export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: Milliseconds): Policy {
@@ -44,12 +72,21 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: 
   if (unknown !== undefined) {
     throw optionError(where, `cache.${unknown}`, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
   }
+  const get = (name: string): unknown => own(options, name)
+  const identity = compileFunction(where, 'identity', get('identity'))
   return {
     route: `GET ${canonical}`,
-    ...compileKey(where, route, { key: own(options, 'key'), canonical }),
-    ttl: compileTtl(where, own(options, 'ttl'), defaultTtl),
-    when: compileFunction(where, 'when', own(options, 'when')),
-    storeIf: compileFunction(where, 'storeIf', own(options, 'storeIf'))
+    ...compileKey(where, route, { key: get('key'), canonical }),
+    ttl: compileTtl(where, get('ttl'), { defaultTtl, isTargeted: compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl')) }),
+    statuses: compileStatuses(where, get('statuses')),
+    identity,
+    shared: compileSwitch(where, 'shared', get('shared')),
+    needs: [...compileVary(where, get('vary')), ...identity === null ? [] : [IDENTITY]].sort(),
+    when: compileFunction(where, 'when', get('when')),
+    storeIf: compileFunction(where, 'storeIf', get('storeIf')),
+    honourNoCache: compileHonour(where, get('honourNoCache')),
+    hook: compileHook(where, get('hook')),
+    cacheControl: compileCacheControl(where, get('cacheControl'))
   }
 }
 
@@ -59,7 +96,7 @@ function compileKey (
   if (key === undefined) {
     return { shape: null, key: (request) => defaultKey(canonical, request) }
   }
-  if (typeof key === 'function') return { shape: null, key: key as Policy['key'] }
+  if (typeof key === 'function') return { shape: null, key: (_, request) => (key as (request: unknown) => string)(request) }
   if (typeof key !== 'string' || key === '') {
     throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
   }
@@ -97,36 +134,98 @@ function declaresQuery (schema: unknown, name: string): boolean {
 }
 
 /** The path, and what else selects the route: constraints such as host or version. */
-function canonicalName ({ url, constraints }: PolicyRoute): string {
+export function canonicalName ({ url, constraints }: PolicyRoute): string {
   if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) return url
   const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
   // A strategy of one's own may take any value: objects by their content.
   return `${url}@${pairs.map(([name, value]) => `${name}=${value instanceof RegExp ? value : escapeValue(value)}`).join(',')}`
 }
 
-function compileTtl (where: string, ttl: unknown, defaultTtl: Milliseconds): Policy['ttl'] {
+function compileTtl (
+  where: string, ttl: unknown, { defaultTtl, isTargeted }: { defaultTtl: Milliseconds, isTargeted: boolean }
+): Policy['ttl'] {
   if (ttl === undefined) return () => defaultTtl
+  if (ttl === 'origin') return ({ headers, now }) => originFreshness(headers, now, isTargeted) * 1000
   if (typeof ttl === 'function') {
-    return (request, reply) => {
-      const duration: unknown = (ttl as (...args: unknown[]) => Duration)(request, reply)
-      // No duration, so it is refused below; unwatched, its rejection would end the process.
+    return ({ request, reply }) => {
+      const duration: unknown = (ttl as (...args: unknown[]) => unknown)(request, reply)
+      // No duration, so it is refused; unwatched, its rejection would end the process.
       if (duration instanceof Promise) duration.catch(() => {})
       return toMilliseconds(duration)
     }
   }
   const time = toMilliseconds(ttl)
-  if (time === undefined) throw optionError(where, 'cache.ttl', ttl, `${DURATION_FORMS}; 0 stores nothing`)
+  if (time === undefined) throw optionError(where, 'cache.ttl', ttl, `${DURATION_FORMS}; 0 stores nothing; "origin" asks the handler`)
   return () => time
 }
 
-function compileFunction (where: string, name: string, value: unknown): ((arg: unknown) => boolean) | null {
+/** 1xx are no responses, 206 is a part, 304 has no body of its own: RFC 9111 §3, §3.3. */
+function compileStatuses (where: string, statuses: unknown): Policy['statuses'] {
+  const compiled = new Map<number, Milliseconds | null>([[200, null]])
+  if (statuses === undefined) return compiled
+  if (typeof statuses !== 'object' || statuses === null || Array.isArray(statuses)) {
+    throw optionError(where, 'cache.statuses', statuses, 'write the ttl of each status, such as { 404: 30, 301: \'1h\' }')
+  }
+  for (const [status, ttl] of Object.entries(statuses)) {
+    const time = toMilliseconds(ttl)
+    if (!/^[2-5]\d\d$/.test(status) || status === '206' || status === '304') {
+      throw optionError(where, `cache.statuses.${status}`, ttl, 'a status is from 200 to 599, and neither 206 nor 304')
+    }
+    if (time === undefined) throw optionError(where, `cache.statuses.${status}`, ttl, `${DURATION_FORMS}; 0 stores nothing`)
+    compiled.set(Number(status), time)
+  }
+  return compiled
+}
+
+function compileVary (where: string, vary: unknown): string[] {
+  if (vary === undefined) return []
+  if (!Array.isArray(vary) || !vary.every((name) => typeof name === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && name !== '*')) {
+    throw optionError(where, 'cache.vary', vary, 'write the names of request headers, such as ["accept-language"]')
+  }
+  return varyMembers(vary)
+}
+
+function compileHook (where: string, hook: unknown): Policy['hook'] {
+  if (hook === undefined) return null
+  if (hook === 'onRequest' || hook === 'preHandler') return hook
+  throw optionError(where, 'cache.hook', hook, 'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe')
+}
+
+function compileHonour (where: string, honour: unknown): Policy['honourNoCache'] {
+  if (honour === undefined || typeof honour === 'boolean') return () => honour === true
+  return compileFunction(where, 'honourNoCache', honour)!
+}
+
+function compileCacheControl (where: string, field: unknown): string | null {
+  if (field === undefined) return null
+  if (typeof field === 'string' && field !== '' && areSendable([['cache-control', field]])) return field
+  throw optionError(where, 'cache.cacheControl', field, 'it is the value of a Cache-Control header')
+}
+
+function compileSwitch (where: string, name: string, value: unknown): boolean {
+  if (value === undefined || typeof value === 'boolean') return value === true
+  throw optionError(where, `cache.${name}`, value, 'it is true or false')
+}
+
+function compileFunction (where: string, name: string, value: unknown): ((arg: unknown) => unknown) | null {
   if (value === undefined) return null
-  if (typeof value === 'function') return value as (arg: unknown) => boolean
+  if (typeof value === 'function') return value as (arg: unknown) => unknown
   throw optionError(where, `cache.${name}`, value, 'it is a function')
 }
 
 /** The key that a policy's function gave, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
 export function checkKey (key: unknown): string {
-  if (typeof key === 'string' && key !== '') return escapeKey(key)
+  if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
   throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
+}
+
+/** Counts and says that one of the policy's functions threw, or gave what it must not. */
+export function policyFailed (policy: Policy, { counters, log }: PolicyCaller, error: unknown): void {
+  counters.errors++
+  log.warn({ err: error, route: policy.route }, 'cache policy failed')
+}
+
+interface PolicyCaller {
+  counters: { errors: number }
+  log: { warn: (details: object, message: string) => void }
 }

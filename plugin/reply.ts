@@ -1,14 +1,48 @@
-// From an entry to the answer that the client gets.
-import type { FastifyReply } from 'fastify'
+// From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
+import { isNotModified } from './http/conditional.js'
+import { deltaSeconds } from './http/freshness.js'
+import { areSendable, mergedVary } from './http/headers.js'
 
-/**
- * Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. Where others look at
- * the payload there, they get a string where the handler sent one; else the bytes are sent as they are.
- */
-export function sendEntry (reply: FastifyReply, entry: Entry, asSent: boolean): void {
-  reply.code(entry.status)
-  // Overwrites, where the handler would have: only what the handler added or changed was stored.
-  for (const [name, value] of entry.headers) reply.header(name, value)
-  reply.send(asSent && entry.text ? entry.body.toString() : entry.body)
+export interface Hit {
+  entry: Entry
+  now: Milliseconds
+  /** Others look at the payload in onSend: they get the like of what the handler sent. */
+  asSent: boolean
+}
+
+/** What a 304 has of a 200's fields: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
+const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
+
+/** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
+export function sendEntry (request: FastifyRequest, reply: FastifyReply, { entry, now, asSent }: Hit): void {
+  const { headers, status } = entry
+  // Somebody else wrote it: with our checksum, but with fields that Node would throw at.
+  if (!areSendable(headers)) throw new Error('the entry has header fields that can not be sent')
+  const fieldOf = (name: string): string | undefined => {
+    const value = headers.find(([field]) => field === name)?.[1]
+    return value === undefined ? undefined : String(value)
+  }
+  const notModified = status === 200 && isNotModified(request.headers, fieldOf('etag'), fieldOf('last-modified'))
+  reply.code(notModified ? 304 : status)
+  for (const [name, value] of headers) {
+    if (notModified && !OF_A_304.has(name)) continue
+    // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum.
+    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : value)
+  }
+  reply.header('age', String(ageOf(entry, fieldOf('age'), now)))
+  if (fieldOf('date') === undefined) reply.header('date', new Date(entry.storedAt).toUTCString())
+  reply.send(notModified ? undefined : payloadOf(entry, asSent))
+}
+
+/** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */
+function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
+  return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
+}
+
+function payloadOf ({ kind, body }: Entry, asSent: boolean): Buffer | string | undefined {
+  if (kind === 'none') return undefined
+  return asSent && kind === 'text' ? body.toString() : body
 }

@@ -3,8 +3,10 @@ import type { ResponseCache } from './cache.js'
 import type { Bytes, Seconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
-import { buildKey, escapeKey, own } from './key.js'
+import { fingerprint, type RequestFields } from './http/vary.js'
+import { boundKey, buildKey, escapeKey, own } from './key.js'
 import type { CacheStats } from './stats.js'
+import type { Selection } from './variant.js'
 
 /** What to invalidate: a key, several keys, or all keys that begin with a prefix. */
 export type InvalidateTarget = string | readonly string[] | { prefix: string }
@@ -63,18 +65,19 @@ export class RouteCache {
   }
 
   /**
-   * The entry under a key with its body, without serving or counting it; null where there is none.
+   * The entry under a key with its body, without serving or counting it; null where there is none. Where the response
+   * varies, `headers` (lower-case names) are those of a request that would get it; absent: of a request without any.
    * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
    */
-  async get (key: string): Promise<EntryInfo & { body: Buffer } | null> {
-    const entry = await this.#cache.get(checkKeyOf(key))
+  async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
+    const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
     // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
     return entry === null ? null : { ...this.#describe(entry), body: Buffer.from(entry.body) }
   }
 
   /** The same as `get` without the body. */
-  async inspect (key: string): Promise<EntryInfo | null> {
-    const entry = await this.#cache.get(checkKeyOf(key))
+  async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
+    const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
     return entry === null ? null : this.#describe(entry)
   }
 
@@ -95,6 +98,10 @@ export class RouteCache {
   }
 }
 
+function selectionOf (headers: RequestFields): Selection {
+  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers) }
+}
+
 function checkTarget (target: unknown): { keys: string[] } | { prefix: string } {
   if (typeof target === 'string') return { keys: [checkKeyOf(target)] }
   if (Array.isArray(target)) return { keys: target.map(checkKeyOf) }
@@ -108,6 +115,6 @@ function checkTarget (target: unknown): { keys: string[] } | { prefix: string } 
 }
 
 function checkKeyOf (key: unknown): string {
-  if (typeof key === 'string' && key !== '') return escapeKey(key)
+  if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
   throw new RouteCacheError('FRC_TARGET', `a key is a non-empty string, not ${show(key)}`)
 }

@@ -15,12 +15,16 @@ export interface Settings {
   writeDeadline: Milliseconds
   maxBodyBytes: Bytes
   maxStoreBytes: Bytes
+  cacheStatus: { name: string, key: boolean } | null
+  xCache: boolean
+  invalidateUnsafe: boolean
   now: () => Milliseconds
 }
 
 const WHERE = 'fastify-route-cache'
 /** Node's timers go off at once beyond that. */
 const LONGEST_TIMER: Milliseconds = 2 ** 31 - 1
+const SWITCH = 'it is true or false'
 const PREFIX = /^[A-Za-z0-9_-]+$/
 
 /** Throws FRC_OPTION for what is unknown or wrong. */
@@ -31,11 +35,14 @@ export function readSettings (options: unknown): Settings {
     namespace: checked<string | null>(options, 'namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
     ttl: duration(options, 'ttl', 60_000),
     decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
-    enabled: checked(options, 'enabled', true, (value) => typeof value === 'boolean', 'it is true or false'),
+    enabled: checked(options, 'enabled', true, isSwitch, SWITCH),
     deadline: timer(options, 'deadline', 50),
     writeDeadline: timer(options, 'writeDeadline', 1000),
     maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
     maxStoreBytes: size(options, 'maxStoreBytes', 64 * 1024 * 1024),
+    cacheStatus: cacheStatusOf(own(options, 'cacheStatus')),
+    xCache: checked(options, 'xCache', false, isSwitch, SWITCH),
+    invalidateUnsafe: checked(options, 'invalidateUnsafe', false, isSwitch, SWITCH),
     now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds')
   }
   const unknown = Object.keys(options as object).find((name) => !Object.hasOwn(settings, name))
@@ -75,4 +82,18 @@ function size (options: unknown, name: string, absent: Bytes): Bytes {
 
 function isName (value: unknown): boolean {
   return typeof value === 'string' && value !== ''
+}
+
+function isSwitch (value: unknown): boolean {
+  return typeof value === 'boolean'
+}
+
+/** RFC 9211 §2: the cache's name is a token here. */
+function cacheStatusOf (option: unknown): Settings['cacheStatus'] {
+  if (option === false) return null
+  const { name = 'fastify-route-cache', key = false } = (option ?? {}) as { name?: unknown, key?: unknown }
+  const isRight = (option === undefined || (typeof option === 'object' && option !== null)) &&
+    typeof name === 'string' && /^[A-Za-z*][\w:/!#$%&'*+.^`|~-]*$/.test(name) && isSwitch(key)
+  if (!isRight) throw optionError(WHERE, 'cacheStatus', option, 'it is false, or { name, key }: a token, and whether to show the key')
+  return { name, key: key === true }
 }

@@ -13,6 +13,10 @@ export type BypassReason =
   | 'user'
   /** The request has cookies, and the app can read them. */
   | 'cookie'
+  /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
+  | 'conditional'
+  /** Params, query or headers are not valid: Fastify answers 400. */
+  | 'invalid'
   /** The policy's `when` said no. */
   | 'when'
   /** The policy's `key` or `when` threw, or gave something that is no key. */
@@ -34,10 +38,12 @@ export type RefusalReason =
   | 'no-store'
   /** Its Cache-Control says `private` (RFC 9111 §5.2.2.7). */
   | 'private'
-  /** Its `Vary` names fields that the key does not know of (RFC 9111 §4.1). */
+  /** Its `Vary` is `*` (RFC 9111 §4.1); or it has none, where the responses under its key vary. */
   | 'vary'
-  /** It is a stream or another payload whose bytes are not known. */
+  /** Its bytes can't be known: an event stream, or a stream of an unknown kind. */
   | 'payload'
+  /** It did not get through whole: the source failed, or the client left (RFC 9111 §3.3). */
+  | 'incomplete'
   /** Its body is larger than `maxBodyBytes`, or than the store takes. */
   | 'size'
   /** A header that Node would not send. */
@@ -63,8 +69,8 @@ export type RefusalReason =
 export type CacheOutcome =
   /** Served from the store, with this many seconds to live. */
   | { type: 'hit', key: string, ttl: number }
-  /** Not in the store: the handler ran. */
-  | { type: 'miss', key: string }
+  /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
+  | { type: 'miss', key: string, forced: boolean }
   /** The store was not asked, or could not answer: the handler ran. */
   | { type: 'bypass', reason: BypassReason }
 

@@ -15,7 +15,8 @@ const entries: fc.Arbitrary<Entry> = fc.record({
     { selector: ([name]) => name, maxLength: 8 }
   ),
   body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
-  text: fc.boolean(),
+  kind: fc.constantFrom('bytes', 'text', 'none'),
+  epoch: fc.constantFrom('', 'twelve-chars'),
   storedAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   staleAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   asOf: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
@@ -32,7 +33,7 @@ t.test('an entry survives byte for byte', async (t) => {
 })
 
 t.test('the body is a view on the bytes, not a copy', async (t) => {
-  const bytes = encode({ status: 200, headers: [], body: Buffer.from('body'), text: false, storedAt: 1, staleAt: 2, asOf: 3 })
+  const bytes = encode({ status: 200, headers: [], body: Buffer.from('body'), kind: 'bytes', epoch: '', storedAt: 1, staleAt: 2, asOf: 3 })
   t.equal(decode(bytes)!.body.buffer, bytes.buffer)
 })
 
@@ -73,7 +74,7 @@ t.test('a damaged entry is a miss and never throws', async (t) => {
 })
 
 t.test('an entry of another version is a miss', async (t) => {
-  const bytes = encode({ status: 200, headers: [], body: Buffer.alloc(0), text: false, storedAt: 1, staleAt: 2, asOf: 3 })
+  const bytes = encode({ status: 200, headers: [], body: Buffer.alloc(0), kind: 'bytes', epoch: '', storedAt: 1, staleAt: 2, asOf: 3 })
   bytes[0] = 2
   t.equal(decode(bytes), null)
 })

@@ -19,9 +19,23 @@ const wrong: [cache: unknown, message: RegExp, url?: string][] = [
   [{ key: 'user:{id' }, /cache\.key: key template "user:\{id": a brace has no partner/],
   [{ key: '' }, /cache\.key is ""; write a template/],
   [{ key: 7 }, /cache\.key is 7; write a template/],
-  [{ tttl: 1 }, /cache\.tttl is 1; there is no such option; there are: key, ttl, when, storeIf/],
+  [{ tttl: 1 }, /cache\.tttl is 1; there is no such option; there are: key, ttl, statuses, vary, identity, /],
   [{ when: true }, /cache\.when is true; it is a function/],
   [{ storeIf: 'yes' }, /cache\.storeIf is "yes"; it is a function/],
+  [{ statuses: [404] }, /cache\.statuses is \[404\]; write the ttl of each status/],
+  [{ statuses: { 206: 5 } }, /cache\.statuses\.206 is 5; a status is from 200 to 599, and neither 206 nor 304/],
+  [{ statuses: { 304: 5 } }, /cache\.statuses\.304 is 5/],
+  [{ statuses: { 100: 5 } }, /cache\.statuses\.100 is 5/],
+  [{ statuses: { 404: 'soon' } }, /cache\.statuses\.404 is "soon"; a duration/],
+  [{ vary: 'accept' }, /cache\.vary is "accept"; write the names of request headers/],
+  [{ vary: ['*'] }, /cache\.vary is \["\*"\]; write the names/],
+  [{ vary: [':identity'] }, /cache\.vary is \[":identity"\]; write the names/],
+  [{ identity: 'me' }, /cache\.identity is "me"; it is a function/],
+  [{ shared: 1 }, /cache\.shared is 1; it is true or false/],
+  [{ hook: 'onSend' }, /cache\.hook is "onSend"; it is "onRequest" or "preHandler"/],
+  [{ honourNoCache: 'yes' }, /cache\.honourNoCache is "yes"; it is a function/],
+  [{ cdnCacheControl: 'yes' }, /cache\.cdnCacheControl is "yes"; it is true or false/],
+  [{ cacheControl: 'a\nb' }, /cache\.cacheControl is "a\\nb"; it is the value of a Cache-Control header/],
   [[], /cache is \[\]; write cache: true, or cache: \{ key, ttl \}/],
   ['10m', /cache is "10m"; write cache: true/],
   [60, /cache is 60; write cache: true/],
@@ -41,7 +55,7 @@ t.test('wrong options', async (t) => {
 
 t.test('a plain name means the param, then the query that the schema declares, or any where the path has no params', async (t) => {
   const key = (url: string, template: string, schema?: object): unknown =>
-    compilePolicy({ method: 'GET', url, schema }, { key: template }, 1).key({ params: { id: 'p' }, query: { id: 'q', page: '2' } })
+    compilePolicy({ method: 'GET', url, schema }, { key: template }, 1).key({ params: { id: 'p' }, query: { id: 'q', page: '2' } }, {})
   t.equal(key('/x/:id', 'x:{id}'), 'x:p')
   t.equal(key('/x', 'x:{id}'), 'x:q')
   t.equal(key('/x/:id', 'x:{query.id}'), 'x:q')

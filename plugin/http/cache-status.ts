@@ -1,17 +1,30 @@
 // The Cache-Status field, RFC 9211: a list with one member for each cache on the way, ours last.
 // https://www.rfc-editor.org/rfc/rfc9211#section-2
 
-export type Handling =
-  | { hit: true, ttl: number }
-  | { hit: false, fwd: 'miss' | 'bypass', detail?: string }
+export interface Handling {
+  /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
+  fwd?: 'miss' | 'bypass' | 'request'
+  /** Seconds left (§2.4). */
+  ttl?: number
+  /** Our reason (§2.8). */
+  detail?: string
+  /** The key (§2.7), where it is asked for. */
+  key?: string
+}
 
-/** Our member: `name; hit; ttl=30`, or why the request was forwarded to the handler (RFC 9211 §2.1 to §2.8). */
-export function cacheStatus (name: string, handling: Handling): string {
-  if (handling.hit) return `${name}; hit; ttl=${handling.ttl}`
-  return `${name}; fwd=${handling.fwd}${handling.detail === undefined ? '' : `; detail=${handling.detail}`}`
+/** Our member: `name; hit; ttl=30`, or `name; fwd=miss`. */
+export function cacheStatus (name: string, { fwd, ttl, detail, key }: Handling): string {
+  return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (ttl === undefined ? '' : `; ttl=${ttl}`) +
+    (key === undefined ? '' : `; key=${quoted(key)}`) + (detail === undefined ? '' : `; detail=${detail}`)
 }
 
 /** The field with our member behind those that are there already. */
 export function withMember (field: string, member: string): string {
   return field === '' ? member : `${field}, ${member}`
+}
+
+/** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */
+function quoted (text: string): string {
+  const ascii = text.replace(/[^\x20-\x7e]+/g, (part) => encodeURIComponent(part))
+  return `"${ascii.replace(/["\\]/g, '\\$&')}"`
 }

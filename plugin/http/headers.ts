@@ -2,6 +2,7 @@
 // but those that were on the reply before the lookup, which this request's own hooks put there.
 // https://www.rfc-editor.org/rfc/rfc9111#section-3.1
 import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { varyMembers } from './vary.js'
 
 /** Header fields by lower-case name, as a reply holds them. */
 export type HeaderFields = Readonly<Record<string, number | string | readonly string[] | undefined>>
@@ -12,16 +13,32 @@ const OF_THE_CONNECTION = new Set([
   'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'content-length'
 ])
 
-/** The fields that were added or changed since `before`, in their order. */
+/** The fields that were added or changed since `before`, in their order; of `Vary`, the members that were. */
 export function addedFields (before: HeaderFields, after: HeaderFields): [string, string | string[]][] {
   const added: [string, string | string[]][] = []
+  // RFC 9110 §7.6.1: fields that Connection names belong to the connection, too.
+  const named = varyMembers(after.connection)
   for (const [name, value] of Object.entries(after)) {
-    if (value === undefined || OF_THE_CONNECTION.has(name) || isSame(before[name], value)) continue
-    if (!Array.isArray(value)) added.push([name, String(value)])
+    if (value === undefined || OF_THE_CONNECTION.has(name) || named.includes(name) || isSame(before[name], value)) continue
+    if (name === 'vary') {
+      const members = addedMembers(before.vary, value)
+      if (members.length > 0) added.push([name, members.join(', ')])
+    } else if (!Array.isArray(value)) added.push([name, String(value)])
     else if (value.length === 1) added.push([name, String(value[0])])
     else if (value.length > 1) added.push([name, value.map(String)])
   }
   return added
+}
+
+/** The members of a Vary that were not there before: CORS, compression and the handler add to one field. */
+export function addedMembers (before: HeaderFields[string], after: HeaderFields[string]): string[] {
+  const had = varyMembers(before)
+  return varyMembers(after).filter((member) => !had.includes(member))
+}
+
+/** Both fields' members in one. */
+export function mergedVary (...fields: readonly HeaderFields[string][]): string {
+  return varyMembers(...fields).join(', ')
 }
 
 /** Whether Node would send these fields: one that it refuses would make every hit fail. */

@@ -1,33 +1,34 @@
-// Whether a response may be stored by a shared cache, RFC 9111 §3, as far as its head tells; and ours: the default is to
-// store what is surely the same for everybody, so 200 without cookies.
+// Whether a response may be stored by a shared cache, as far as its head tells: RFC 9111 §3. What is stored besides 200
+// is the policy's to say.
 // https://www.rfc-editor.org/rfc/rfc9111#section-3
 import { parseCacheControl } from './cache-control.js'
 import type { HeaderFields } from './headers.js'
+import { varyMembers } from './vary.js'
 
-type Fields = readonly (readonly [name: string, value: string | readonly string[]])[]
+export type HeadRefusal = 'status' | 'set-cookie' | 'no-store' | 'private' | 'vary' | 'payload'
 
-export type HeadRefusal = 'status' | 'set-cookie' | 'no-store' | 'private' | 'vary'
+/** The statuses that the policy stores. */
+interface Statuses { has: (status: number) => boolean }
 
-/**
- * Why a response may not be stored; null where it may. `added` are the fields that belong to the entry, `all` those of the
- * whole response: what the app's hooks say of it counts too.
- */
-export function refusalOf (status: number, added: Fields, all: HeaderFields): HeadRefusal | null {
-  if (status !== 200) return 'status'
-  for (const [name] of added) {
-    // RFC 9111 §7.3: a cookie is somebody's own.
-    if (name === 'set-cookie') return 'set-cookie'
-    // RFC 9111 §4.1: it selects by request fields that the key does not contain.
-    if (name === 'vary') return 'vary'
-  }
-  // `Vary: Origin` of a hook is CORS': its headers are this request's own and not stored. Anything else selects the body.
-  if (listed(all.vary).some((member) => member !== 'origin')) return 'vary'
-  const directives = parseCacheControl(listed(all['cache-control']).join(','))
-  if (directives.has('no-store')) return 'no-store' // RFC 9111 §5.2.2.5
-  if (directives.has('private')) return 'private' // RFC 9111 §5.2.2.7
-  return null
+export interface Head {
+  status: number
+  /** The fields that belong to the entry. */
+  added: HeaderFields
+  /** The fields of the whole response: what the app's hooks say of it counts too. */
+  all: HeaderFields
 }
 
-function listed (field: HeaderFields[string]): string[] {
-  return String(field ?? '').split(',').map((member) => member.trim().toLowerCase()).filter((member) => member !== '')
+/** Why a response may not be stored; null where it may. */
+export function refusalOf ({ status, added, all }: Head, statuses: Statuses): HeadRefusal | null {
+  // RFC 9111 §3: final; §3.3: whole, and 304 has no body of its own.
+  if (!statuses.has(status) || status < 200 || status === 206 || status === 304) return 'status'
+  // RFC 9111 §7.3: a cookie is somebody's own.
+  if (added['set-cookie'] !== undefined) return 'set-cookie'
+  // RFC 9111 §4.1: nothing selects it.
+  if (varyMembers(all.vary).includes('*')) return 'vary'
+  const directives = parseCacheControl(String(all['cache-control'] ?? ''))
+  if (directives.has('no-store')) return 'no-store' // RFC 9111 §5.2.2.5
+  if (directives.has('private')) return 'private' // RFC 9111 §5.2.2.7
+  // It has no end.
+  return /^text\/event-stream/i.test(String(all['content-type'] ?? '')) ? 'payload' : null
 }

@@ -2,6 +2,7 @@
 //
 //   shop:user:1           the entry
 //   lease:{shop:user:1}   its lease: a Cluster hashes only what stands in the braces, so both are in one slot
+//   {shop:user:1}:v:x     the variant with the fingerprint x; its lease is lease:{shop:user:1}:v:x
 //   shop#clock            the clock; `#` can't follow the prefix in the name of an entry
 //
 // Keys contain no braces (key.ts), so an entry's slot is that of its whole name.
@@ -20,8 +21,12 @@ export class Keys {
     return `${this.#prefix}:${key}`
   }
 
-  lease (key: string): string {
-    return `lease:{${this.#prefix}:${key}}`
+  variant (key: string, variant: string): string {
+    return `{${this.#prefix}:${key}}:v:${variant}`
+  }
+
+  lease (key: string, variant: string | null = null): string {
+    return variant === null ? `lease:{${this.#prefix}:${key}}` : `lease:${this.variant(key, variant)}`
   }
 
   /** SCAN's pattern for the entries whose key begins so; `before` is what the client puts in front of names. */
@@ -29,7 +34,12 @@ export class Keys {
     return `${escapeGlob(before + this.entry(keyPrefix))}*`
   }
 
-  /** The same for the leases. */
+  /** The same for their variants. */
+  variantPattern (keyPrefix: string, before: string): string {
+    return `${escapeGlob(`${before}{${this.entry(keyPrefix)}`)}*`
+  }
+
+  /** The same for the leases of both. */
   leasePattern (keyPrefix: string, before: string): string {
     return `${escapeGlob(`${before}lease:{${this.entry(keyPrefix)}`)}*`
   }

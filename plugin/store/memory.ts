@@ -2,7 +2,7 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
-import { LEASE_TIME, type FillResult, type Lease, type Store } from './store.js'
+import { LEASE_TIME, type Fill, type FillResult, type Lease, type Reading, type Store } from './store.js'
 
 interface Slot {
   bytes: Buffer
@@ -10,6 +10,7 @@ interface Slot {
 }
 
 interface Held {
+  key: string
   token: string
   until: Milliseconds
 }
@@ -33,43 +34,64 @@ export class MemoryStore implements Store {
 
   async connect (): Promise<void> {}
 
-  async read (key: string): Promise<Buffer | null> {
-    const slot = this.#slots.get(key)
+  async read (key: string, variant: string | null): Promise<Reading> {
+    return [this.#get(key), variant === null ? null : this.#get(nameOf(key, variant))]
+  }
+
+  #get (name: string): Buffer | null {
+    const slot = this.#slots.get(name)
     if (slot === undefined) return null
-    this.#slots.delete(key)
+    this.#slots.delete(name)
     if (slot.until <= this.#now()) {
-      this.#bytes -= cost(key, slot.bytes)
+      this.#bytes -= cost(name, slot.bytes)
       return null
     }
-    this.#slots.set(key, slot)
+    this.#slots.set(name, slot)
     return slot.bytes
   }
 
-  async take (key: string): Promise<Lease | null> {
+  async take (key: string, variant: string | null): Promise<Lease | null> {
     this.#endLeases()
-    if (this.#leases.has(key)) return null
+    const name = nameOf(key, variant)
+    if (this.#leases.has(name)) return null
     const token = randomUUID()
-    this.#leases.set(key, { token, until: this.#now() + LEASE_TIME })
-    return { token, asOf: this.#clock }
+    this.#leases.set(name, { key, token, until: this.#now() + LEASE_TIME })
+    return { token, asOf: this.#clock, variant }
   }
 
-  async fill (key: string, lease: Lease, { bytes, life }: { bytes: Buffer, life: Milliseconds }): Promise<FillResult> {
+  async fill (key: string, lease: Lease, { bytes, life, varied }: Fill): Promise<FillResult> {
     this.#endLeases()
-    if (this.#leases.get(key)?.token !== lease.token) return 'lost'
-    this.#leases.delete(key)
+    const name = nameOf(key, lease.variant)
+    if (this.#leases.get(name)?.token !== lease.token) return 'lost'
+    this.#leases.delete(name)
     if (cost(key, bytes) > this.#maxBytes) return 'too-large'
-    this.#drop(key)
-    this.#slots.set(key, { bytes, until: this.#now() + life })
-    this.#bytes += cost(key, bytes)
-    for (const oldest of this.#slots.keys()) {
-      if (this.#bytes <= this.#maxBytes) break
-      this.#drop(oldest)
+    const until = this.#now() + life
+    if (varied === null) {
+      this.#put(key, { bytes, until })
+    } else {
+      const { variant, marker, under } = varied
+      const present = this.#slots.get(key)
+      if (under !== '' && epochOf(present?.bytes) !== under) return 'lost'
+      this.#put(key, { bytes: marker, until: epochOf(marker) === under ? Math.max(until, present!.until) : until })
+      this.#put(nameOf(key, variant), { bytes, until })
     }
     return 'stored'
   }
 
+  /** Puts it in as the most recently used, and the least recently used ones out until all fit. */
+  #put (name: string, slot: Slot): void {
+    this.#drop(name)
+    this.#slots.set(name, slot)
+    this.#bytes += cost(name, slot.bytes)
+    for (const oldest of this.#slots.keys()) {
+      if (this.#bytes <= this.#maxBytes) break
+      this.#drop(oldest)
+    }
+  }
+
   async release (key: string, lease: Lease): Promise<void> {
-    if (this.#leases.get(key)?.token === lease.token) this.#leases.delete(key)
+    const name = nameOf(key, lease.variant)
+    if (this.#leases.get(name)?.token === lease.token) this.#leases.delete(name)
   }
 
   async invalidate (keys: readonly string[]): Promise<number> {
@@ -81,10 +103,11 @@ export class MemoryStore implements Store {
   }
 
   async invalidatePrefix (prefix: string): Promise<number> {
-    for (const key of this.#leases.keys()) {
-      if (key.startsWith(prefix)) this.#leases.delete(key)
+    for (const [name, { key }] of this.#leases) {
+      if (key.startsWith(prefix)) this.#leases.delete(name)
     }
-    return await this.invalidate([...this.#slots.keys()].filter((key) => key.startsWith(prefix)))
+    // Variants have other names: without their markers they are not found any more, and go when they are the oldest.
+    return await this.invalidate([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
   }
 
   close (): void {
@@ -110,6 +133,16 @@ export class MemoryStore implements Store {
       this.#leases.delete(key)
     }
   }
+}
+
+/** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */
+function nameOf (key: string, variant: string | null): string {
+  return variant === null ? key : `\ud800${variant}:${key}`
+}
+
+/** Of a marker's bytes: see codec.ts. */
+function epochOf (marker: Buffer | undefined): string {
+  return marker?.toString('latin1', 5, 17) ?? ''
 }
 
 /** Two bytes a character: what V8 takes at most. */

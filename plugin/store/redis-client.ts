@@ -7,6 +7,7 @@ export interface RedisClient {
   options: object
   ping (): Promise<unknown>
   getBuffer (key: string): Promise<Buffer | null>
+  mgetBuffer (...keys: string[]): Promise<(Buffer | null)[]>
   get (key: string): Promise<string | null>
   set (key: string, value: string, unit: 'PX', time: number, condition: 'NX'): Promise<'OK' | null>
   unlink (...keys: string[]): Promise<number>

@@ -14,9 +14,9 @@ import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
 import type { Keys } from './keys.js'
 import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
-import { FILL, INVALIDATE, RELEASE } from './scripts.js'
+import { FILL, FILL_VARIANT, INVALIDATE, RELEASE } from './scripts.js'
 import { readTopology, refreshed, type Topology } from './topology.js'
-import { LEASE_TIME, type FillResult, type Lease, type Store } from './store.js'
+import { LEASE_TIME, type Fill, type FillResult, type Lease, type Reading, type Store } from './store.js'
 
 /** Names per SCAN step and per UNLINK: each step blocks the server for well below a millisecond. */
 const BATCH = 500
@@ -51,36 +51,42 @@ export class RedisStore implements Store {
     await Promise.all(this.#primaries().map(async (server) => await this.#write(server.ping())))
   }
 
-  async read (key: string): Promise<Buffer | null> {
+  async read (key: string, variant: string | null): Promise<Reading> {
     this.#mustBeUp()
-    return await this.#client.getBuffer(this.#keys.entry(key))
+    if (variant === null) return [await this.#client.getBuffer(this.#keys.entry(key)), null]
+    const names = [this.#keys.entry(key), this.#keys.variant(key, variant)]
+    const [main = null, varied = null] = await this.#client.mgetBuffer(...names)
+    return [main, varied]
   }
 
-  async take (key: string): Promise<Lease | null> {
+  async take (key: string, variant: string | null): Promise<Lease | null> {
     this.#mustBeUp()
     const token = randomUUID()
     // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
     const [taken, clock] = await Promise.allSettled([
-      this.#client.set(this.#keys.lease(key), token, 'PX', LEASE_TIME, 'NX'),
+      this.#client.set(this.#keys.lease(key, variant), token, 'PX', LEASE_TIME, 'NX'),
       this.#client.get(this.#keys.clock)
     ])
     if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
-      return taken.value === 'OK' ? { token, asOf: Number(clock.value ?? 0) } : null
+      return taken.value === 'OK' ? { token, asOf: Number(clock.value ?? 0), variant } : null
     }
     // The SET may have been carried out, also where its answer was lost.
-    this.release(key, { token, asOf: 0 }).catch(() => {})
+    this.release(key, { token, asOf: 0, variant }).catch(() => {})
     throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
   }
 
-  async fill (key: string, lease: Lease, { bytes, life }: { bytes: Buffer, life: Milliseconds }): Promise<FillResult> {
-    const names = [this.#keys.entry(key), this.#keys.lease(key)]
-    const stored = await this.#write(FILL.run(this.#client, names, [lease.token, bytes, life]))
+  async fill (key: string, lease: Lease, { bytes, life, varied }: Fill): Promise<FillResult> {
+    const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
+    const stored = await this.#write(varied === null
+      ? FILL.run(this.#client, names, [lease.token, bytes, life])
+      : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant)],
+        [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life]))
     // A number, or its text: a client may be set to give texts.
     return Number(stored) === 1 ? 'stored' : 'lost'
   }
 
   async release (key: string, lease: Lease): Promise<void> {
-    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key)], [lease.token]))
+    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], [lease.token]))
   }
 
   async invalidate (keys: readonly string[]): Promise<number> {
@@ -107,7 +113,10 @@ export class RedisStore implements Store {
 
   async #twoPasses (servers: readonly RedisClient[], prefix: string): Promise<number> {
     await this.#unlinkAll(servers, this.#keys.leasePattern(prefix, this.#keyPrefix))
-    return await this.#unlinkAll(servers, this.#keys.entryPattern(prefix, this.#keyPrefix))
+    const removed = await this.#unlinkAll(servers, this.#keys.entryPattern(prefix, this.#keyPrefix))
+    // Without their markers they are not served; they only take room.
+    await this.#unlinkAll(servers, this.#keys.variantPattern(prefix, this.#keyPrefix))
+    return removed
   }
 
   /** Does the work with all primaries, again where slots moved meanwhile: a name may have moved to where it had been. */

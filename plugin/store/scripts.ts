@@ -30,6 +30,22 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
 return 1`)
 
+/**
+ * KEYS: marker, lease, variant. ARGV: token, the epoch that the marker must have ('': there was none), marker, bytes, life
+ * in ms. As FILL; a marker lives as long as the longest-lived of its variants.
+ */
+export const FILL_VARIANT = new Script(`
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local life = tonumber(ARGV[5])
+if ARGV[2] ~= '' then
+  if redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then return 0 end
+  if string.sub(ARGV[3], 6, 17) == ARGV[2] then life = math.max(life, redis.call('PTTL', KEYS[1])) end
+end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', life)
+redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+redis.call('DEL', KEYS[2])
+return 1`)
+
 /** KEYS: lease. ARGV: token. */
 export const RELEASE = new Script(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end

@@ -5,6 +5,7 @@ import { Keys } from '../../plugin/store/keys.js'
 import { RedisStore } from '../../plugin/store/redis.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { readTopology } from '../../plugin/store/topology.js'
+import { plain } from '../helpers/plain-store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 
 const KEYS = Array.from({ length: 12 }, (_, i) => `p:${i}`)
@@ -13,7 +14,7 @@ const storeOf = (client: RedisClient): RedisStore => new RedisStore({ client, ke
 t.test('a Cluster client whose connections are not what they should be', async (t) => {
   const cluster = await startCluster()
   t.teardown(async () => { await cluster.stop() })
-  const filling = storeOf(await ready(cluster.client()))
+  const filling = plain(storeOf(await ready(cluster.client())))
   const fill = async (): Promise<void> => {
     for (const key of KEYS) await filling.fill(key, (await filling.take(key))!, { bytes: Buffer.from('old'), life: 60_000 })
   }

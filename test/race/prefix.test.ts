@@ -4,6 +4,7 @@ import t from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
 import { RedisStore } from '../../plugin/store/redis.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { plain } from '../helpers/plain-store.js'
 import { startRedis } from '../helpers/redis.js'
 
 const OLD = { bytes: Buffer.from('old'), life: 60_000 }
@@ -22,7 +23,7 @@ t.test('a fill can not slip in behind the scan', async (t) => {
   ] as const) {
     await t.test(when, async (t) => {
       const keys = new Keys('shop')
-      const filler = new RedisStore({ client: redis, keys, writeDeadline: 0 })
+      const filler = plain(new RedisStore({ client: redis, keys, writeDeadline: 0 }))
       const lease = await filler.take('user:1')
       let filled = 0
       const gated = gatedScan(redis, async (pattern, scan) => {

@@ -31,7 +31,7 @@ async function identical (t: Test, open: Open): Promise<void> {
   t.equal(hit.statusCode, 200)
   const { date: _, 'cache-status': __, ...expected } = miss.headers
   const { date: ___, 'cache-status': ____, ...actual } = hit.headers
-  t.strictSame(actual, expected)
+  t.strictSame(actual, { ...expected, age: '0' })
   t.equal((await app.inject('/users/8')).headers['cache-status'], 'fastify-route-cache; fwd=miss', 'another key')
 }
 

@@ -65,13 +65,13 @@ await onEachStore(t, async (t, open) => {
   await t.test('get and inspect show the entry without serving it', async (t) => {
     let now = 5_000
     const app = await open({ now: () => now })
-    app.get('/things/:id', { cache: { key: 'thing:{id}', ttl: 100 } }, async (_, reply) => reply.header('x-a', ['1', '2']).send('four'))
+    app.get('/things/:id', { cache: { key: 'thing:{id}', ttl: 100 } }, async (_, reply) => reply.header('x-a', ['1', '2']).header('etag', '"e"').send('four'))
     t.equal(await app.cache.inspect('thing:1'), null)
     await app.inject('/things/1')
     await settled(app)
     now += 30_500
     const info = {
-      status: 200, headers: { 'x-a': ['1', '2'], 'content-type': 'text/plain; charset=utf-8' }, age: 30, ttl: 70, size: 4
+      status: 200, headers: { 'x-a': ['1', '2'], 'content-type': 'text/plain; charset=utf-8', etag: '"e"' }, age: 30, ttl: 70, size: 4
     }
     t.strictSame(await app.cache.inspect('thing:1'), info)
     t.strictSame(await app.cache.get('thing:1'), { ...info, body: Buffer.from('four') })

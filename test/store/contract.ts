@@ -1,11 +1,14 @@
 // What every store must do, whatever it is made of. Each case has keys of its own, so that one store serves them all.
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
-import type { Lease, Store } from '../../plugin/store/store.js'
+import { decodeMarker, encodeMarker } from '../../plugin/codec.js'
+import type { FillResult, Lease, Store, Varied } from '../../plugin/store/store.js'
+import { plain } from '../helpers/plain-store.js'
 
 const LIFE = 60_000
 
-export async function contract (t: Test, store: Store): Promise<void> {
+export async function contract (t: Test, contracted: Store): Promise<void> {
+  const store = plain(contracted)
   const take = async (key: string): Promise<Lease> => {
     const lease = await store.take(key)
     if (lease === null) throw new Error(`the lease of ${key} is held by somebody else`)
@@ -108,5 +111,67 @@ export async function contract (t: Test, store: Store): Promise<void> {
     t.equal(await store.invalidate(keys.slice(0, 700)), 700)
     t.equal(await store.invalidatePrefix('many:'), 800)
     t.equal((await Promise.all(keys.map(has))).filter(Boolean).length, 0)
+  })
+
+  await variants(t, contracted)
+}
+
+/** Variants under a marker; see the head of the port. */
+async function variants (t: Test, store: Store): Promise<void> {
+  const varied = (variant: string, epoch: string, under: string): Varied =>
+    ({ variant, marker: encodeMarker({ members: ['accept-language'], epoch }), under })
+  const bytes = Buffer.from('bytes')
+  const epochOf = async (key: string): Promise<string | undefined> => {
+    const [main] = await store.read(key, null)
+    return main === null ? undefined : decodeMarker(main)?.epoch
+  }
+  const put = async (key: string, variant: string, epoch: string, under: string): Promise<FillResult> => {
+    const lease = await store.take(key, under === '' ? null : variant)
+    return await store.fill(key, lease!, { bytes: Buffer.from(variant), life: LIFE, varied: varied(variant, epoch, under) })
+  }
+  const [E1, E2] = ['epoch-number', 'another-one-']
+
+  await t.test('a variant is stored with its marker, and read with it', async (t) => {
+    t.equal(await put('v:read', 'de', E1, ''), 'stored')
+    t.equal(await put('v:read', 'en', E1, E1), 'stored')
+    t.equal(await epochOf('v:read'), E1)
+    t.equal(String((await store.read('v:read', 'de'))[1]), 'de')
+    t.equal(String((await store.read('v:read', 'en'))[1]), 'en')
+    t.equal((await store.read('v:read', 'fr'))[1], null)
+  })
+
+  await t.test('variants have leases of their own', async (t) => {
+    const lease = await store.take('v:lease', 'de')
+    t.equal(await store.take('v:lease', 'de'), null)
+    t.not(await store.take('v:lease', 'en'), null)
+    t.not(await store.take('v:lease', null), null)
+    await store.release('v:lease', lease!)
+    t.not(await store.take('v:lease', 'de'), null)
+  })
+
+  await t.test('a variant lands only under the marker that it was missed under', async (t) => {
+    await put('v:epoch', 'de', E1, '')
+    const slow = await store.take('v:epoch', 'en')
+    t.equal(await store.invalidate(['v:epoch']), 1)
+    t.equal(await store.fill('v:epoch', slow!, { bytes, life: LIFE, varied: varied('en', E1, E1) }), 'lost', 'no marker')
+    const slower = await store.take('v:epoch', 'fr')
+    t.equal(await put('v:epoch', 'de', E2, ''), 'stored')
+    t.equal(await store.fill('v:epoch', slower!, { bytes, life: LIFE, varied: varied('fr', E1, E1) }), 'lost', 'another marker')
+    t.equal(await epochOf('v:epoch'), E2)
+    t.equal((await store.read('v:epoch', 'fr'))[1], null)
+  })
+
+  await t.test('a new marker replaces the one that it was missed under', async (t) => {
+    await put('v:union', 'de', E1, '')
+    t.equal(await put('v:union', 'en', E2, E1), 'stored')
+    t.equal(await epochOf('v:union'), E2)
+  })
+
+  await t.test('invalidating a prefix ends variants and their fills', async (t) => {
+    await put('v:prefix:1', 'de', E1, '')
+    const slow = await store.take('v:prefix:1', 'en')
+    t.equal(await store.invalidatePrefix('v:prefix:'), 1, 'one key')
+    t.equal(await put('v:prefix:1', 'de', E1, ''), 'stored')
+    t.equal(await store.fill('v:prefix:1', slow!, { bytes, life: LIFE, varied: varied('en', E1, E1) }), 'lost')
   })
 }

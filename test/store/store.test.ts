@@ -6,6 +6,7 @@ import { Keys } from '../../plugin/store/keys.js'
 import { MemoryStore } from '../../plugin/store/memory.js'
 import { RedisStore } from '../../plugin/store/redis.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { plain } from '../helpers/plain-store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 import { contract } from './contract.js'
 
@@ -36,7 +37,7 @@ t.test('redis', async (t) => {
 
   await t.test('names are readable, and entries and leases end by themselves', async (t) => {
     await client.flushall()
-    const store = redisStore(client)
+    const store = plain(redisStore(client))
     const lease = await store.take('user:1')
     t.strictSame(await client.keys('*'), ['lease:{shop:user:1}'])
     t.ok(await client.pttl('lease:{shop:user:1}') > LEASE_TIME - 10_000)
@@ -47,7 +48,7 @@ t.test('redis', async (t) => {
   })
 
   await t.test('two prefixes never meet', async (t) => {
-    const [one, other] = [redisStore(client, 'shop'), redisStore(client, 'shop2')]
+    const [one, other] = [plain(redisStore(client, 'shop')), plain(redisStore(client, 'shop2'))]
     for (const store of [one, other]) {
       await store.fill('user:1', (await store.take('user:1'))!, { bytes: Buffer.from('x'), life: 60_000 })
     }
@@ -57,7 +58,7 @@ t.test('redis', async (t) => {
   })
 
   await t.test('a server that forgot the scripts is told them again', async (t) => {
-    const store = redisStore(client)
+    const store = plain(redisStore(client))
     const lease = await store.take('forgot')
     await client.script('FLUSH')
     t.equal(await store.fill('forgot', lease!, { bytes: Buffer.from('x'), life: 60_000 }), 'stored')
@@ -73,7 +74,7 @@ t.test('cluster', async (t) => {
 
 t.test('memory is bounded, and ends entries by the clock it is given', async (t) => {
   let now = 1_000
-  const store = new MemoryStore({ maxBytes: 10_000, now: () => now })
+  const store = plain(new MemoryStore({ maxBytes: 10_000, now: () => now }))
   const put = async (key: string, bytes: Buffer, life = 100): Promise<string> =>
     await store.fill(key, (await store.take(key))!, { bytes, life })
 

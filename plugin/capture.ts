@@ -1,0 +1,190 @@
+// From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
+// the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
+import type { ResponseCache } from './cache.js'
+import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
+import type { HeaderField, PayloadKind } from './entry.js'
+import { RouteCacheError, show } from './errors.js'
+import { abandon, credentials, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
+import { weakEtag } from './http/conditional.js'
+import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
+import { refusalOf } from './http/storable.js'
+import { varyMembers } from './http/vary.js'
+import { policyFailed } from './policy.js'
+import type { RefusalReason } from './stats.js'
+import { Recording, tee } from './tee.js'
+
+/** As much of a reply as is looked at, and set, here. */
+export interface ReplyView {
+  statusCode: number
+  getHeaders: () => HeaderFields
+  code: (status: number) => unknown
+  header: (name: string, value: string) => unknown
+}
+
+/** What is on its way out. */
+export interface Sent {
+  request: RequestView
+  reply: ReplyView
+  payload: unknown
+  noCache: boolean
+  maxBodyBytes: Bytes
+}
+
+/** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
+export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
+  exchange.captured = true
+  if (exchange.outcome.type !== 'miss') return sent.payload
+  const { reply } = sent
+  const payload = unwrapped(reply, sent.payload)
+  const { needs, cacheControl } = exchange.site.policy
+  const members = needs.filter((member) => !member.startsWith(':'))
+  // Caches on the way to the client have to tell the variants apart, too.
+  if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
+  if (cacheControl !== null && reply.getHeaders()['cache-control'] === undefined) reply.header('cache-control', cacheControl)
+  const life = admit(cache, exchange, { ...sent, payload })
+  if (typeof life === 'string') {
+    refuseAnswer(cache, exchange, life)
+    return payload
+  }
+  const { body, passed } = bodyOf(cache, exchange, { payload, limit: sent.maxBodyBytes })
+  if (body === null) {
+    refuseAnswer(cache, exchange, 'payload')
+    return payload
+  }
+  if (Buffer.isBuffer(body) && reply.statusCode === 200 && body.length > 0 && reply.getHeaders().etag === undefined) {
+    reply.header('etag', weakEtag(body))
+  }
+  const after = reply.getHeaders()
+  const headers = addedFields(exchange.before, after)
+  exchange.answer = {
+    status: reply.statusCode,
+    headers,
+    members: selecting(exchange.before, after),
+    kind: kindOf(payload),
+    life,
+    length: after['content-length'] === undefined ? null : Number(after['content-length']),
+    body
+  }
+  return passed
+}
+
+/** A Response's status and headers are the reply's before its body is: as Fastify does it, only earlier. */
+function unwrapped (reply: ReplyView, payload: unknown): unknown {
+  if (Object.prototype.toString.call(payload) !== '[object Response]') return payload
+  const response = payload as Response
+  if (response.bodyUsed) return payload
+  reply.code(response.status)
+  for (const [name, value] of response.headers) reply.header(name, value)
+  return response.body
+}
+
+/**
+ * The members that select the response. `Origin` of a hook does not: it is of CORS, whose headers are this request's own and
+ * not stored. What else hooks put there selects as if the handler had.
+ */
+function selecting (before: HeaderFields, after: HeaderFields): string[] {
+  const own = addedMembers(before.vary, after.vary)
+  return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
+}
+
+/** How long the response may be served; or why it may not be stored at all. */
+function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Milliseconds | RefusalReason {
+  const { site: { policy }, before } = exchange
+  const { request, reply, payload } = sent
+  if (request.method === 'HEAD') return 'head'
+  if (exchange.claim === null) return 'lease'
+  if (!cache.enabled) return 'disabled'
+  if (sent.noCache) return 'no-cache-called'
+  if (exchange.failed) return 'error'
+  // The handler may have found out only now who asks: a session that it opened, a user that it looked up.
+  if (!policy.shared && policy.identity === null && credentials(request) !== null) return 'credentials'
+  const all = reply.getHeaders()
+  const fields = addedFields(before, all)
+  const refusal = refusalOf({ status: reply.statusCode, added: Object.fromEntries(fields), all }, policy.statuses)
+  if (refusal !== null) return refusal
+  if (sizeOf(payload, all) > sent.maxBodyBytes) return 'size'
+  if (!areSendable(fields)) return 'header'
+  return askPolicy(exchange, { request, reply, headers: all, now: cache.now() })
+}
+
+/** What is known of the size by now. */
+function sizeOf (payload: unknown, all: HeaderFields): Bytes {
+  if (payload == null) return 0
+  return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? 0)
+}
+
+function askPolicy (
+  { site: { policy }, caller }: Exchange,
+  response: { request: RequestView, reply: ReplyView, headers: HeaderFields, now: Milliseconds }
+): Milliseconds | RefusalReason {
+  try {
+    if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
+    const life = policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
+    if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
+    return life === 0 ? 'ttl' : life
+  } catch (error) {
+    policyFailed(policy, caller, error)
+    return 'policy'
+  }
+}
+
+/** A promise is neither yes nor no: the response is on its way and can't wait for it. */
+function decided (answer: unknown): boolean {
+  if (typeof answer === 'boolean') return answer
+  if (answer instanceof Promise) answer.catch(() => {})
+  throw new RouteCacheError('FRC_OPTION', `cache.storeIf gave ${show(answer)}; it must give true or false, at once`)
+}
+
+/** The body, or its recording, and what is sent in its place; null where it can't be had. */
+function bodyOf (
+  cache: ResponseCache, exchange: Exchange, { payload, limit }: { payload: unknown, limit: Bytes }
+): { body: Buffer | Recording | null, passed: unknown } {
+  if (payload == null) return { body: Buffer.alloc(0), passed: payload }
+  if (typeof payload === 'string') return { body: Buffer.from(payload), passed: payload }
+  if (Buffer.isBuffer(payload)) return { body: payload, passed: payload }
+  const recording = new Recording(limit, () => refuseAnswer(cache, exchange, 'size'))
+  const passed = tee(payload, recording)
+  return passed === null ? { body: null, passed: payload } : { body: recording, passed }
+}
+
+function kindOf (payload: unknown): PayloadKind {
+  if (payload == null) return 'none'
+  return typeof payload === 'string' ? 'text' : 'bytes'
+}
+
+/** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
+export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyView): void {
+  const { answer } = exchange
+  if (answer === null) return
+  // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set.
+  if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
+  if (reply.statusCode !== answer.status) return refuseAnswer(cache, exchange, 'status')
+  const cookies = addedFields(exchange.before, { 'set-cookie': reply.getHeaders()['set-cookie'] })
+  if (cookies.length > 0) return refuseAnswer(cache, exchange, 'set-cookie')
+  if (Buffer.isBuffer(answer.body)) fill(cache, exchange, answer.body)
+}
+
+/** The response is over, `isSent` to its end or not: stores what was recorded of a stream, and lets go of the rest. */
+export function conclude (cache: ResponseCache, exchange: Exchange, isSent: boolean): void {
+  const { answer } = exchange
+  // Nothing was captured: the response was written past Fastify, or refused.
+  if (answer === null) return abandon(cache, exchange)
+  // onSend hooks failed, with the error's answer too.
+  if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
+  const body = isSent && !Buffer.isBuffer(answer.body) ? answer.body.bytes() : null
+  if (body === null) return refuseAnswer(cache, exchange, 'incomplete')
+  // RFC 9111 §3.3: shorter than it said.
+  if (answer.length !== null && answer.length !== body.length) return refuseAnswer(cache, exchange, 'incomplete')
+  fill(cache, exchange, body)
+}
+
+function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
+  const { answer, claim, caller } = exchange
+  if (answer === null || claim === null) return
+  exchange.answer = null
+  exchange.claim = null
+  const headers: HeaderField[] = [...answer.headers]
+  const isTagged = headers.some(([name]) => name === 'etag')
+  if (answer.status === 200 && body.length > 0 && !isTagged) headers.push(['etag', weakEtag(body)])
+  cache.fill(claim, { ...answer, headers, body }, caller)
+}

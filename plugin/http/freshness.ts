@@ -1,0 +1,33 @@
+// How long a response may be served by what its own headers say: RFC 9111 §4.2.1, and never by heuristics (§4.2.2).
+// https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
+import { parseCacheControl } from './cache-control.js'
+import { httpDate } from './conditional.js'
+import type { HeaderFields } from './headers.js'
+
+/**
+ * Seconds of freshness left when the response arrives at `now` (milliseconds): s-maxage, max-age, or Expires less Date,
+ * each less the Age that it came with (§4.2.3). 0 where it says nothing, where what it says is invalid (§4.2.1: then it is
+ * stale), and where each use must be validated (`no-cache`, §5.2.2.4). `isTargeted`: a CDN-Cache-Control counts instead of
+ * Cache-Control and Expires (RFC 9213 §2.2).
+ */
+export function originFreshness (fields: HeaderFields, now: number, isTargeted: boolean): number {
+  const age = deltaSeconds(text(fields.age)) ?? 0
+  const target = isTargeted ? text(fields['cdn-cache-control']) : undefined
+  const directives = parseCacheControl(target ?? text(fields['cache-control']) ?? '')
+  if (['no-cache', 'no-store', 'private'].some((directive) => directives.has(directive))) return 0
+  const lifetime = directives.get('s-maxage') ?? directives.get('max-age')
+  if (lifetime !== undefined) return Math.max(0, (deltaSeconds(lifetime) ?? 0) - age)
+  if (target !== undefined || fields.expires === undefined) return 0
+  const expires = httpDate(text(fields.expires))
+  if (expires === null) return 0 // §5.3: an invalid date, "0" above all, is in the past
+  return Math.max(0, Math.floor((expires - (httpDate(text(fields.date)) ?? now)) / 1000) - age)
+}
+
+/** delta-seconds, RFC 9111 §1.2.2: digits, at most 2^31. */
+export function deltaSeconds (value: string | undefined): number | undefined {
+  return value !== undefined && /^\d+$/.test(value) ? Math.min(Number(value), 2 ** 31) : undefined
+}
+
+function text (field: HeaderFields[string]): string | undefined {
+  return field === undefined ? undefined : String(field)
+}

@@ -1,0 +1,51 @@
+// Which stored response a request selects where the response varies: RFC 9111 §4.1.
+// https://www.rfc-editor.org/rfc/rfc9111#section-4.1
+import { createHash } from 'node:crypto'
+
+/** A request's fields by lower-case name. */
+export type RequestFields = Readonly<Record<string, string | readonly string[] | undefined>>
+
+type Field = string | number | readonly string[] | undefined
+
+/** The members of these Vary fields, in lower case, sorted, each once; `*` among them where a field says so. */
+export function varyMembers (...fields: readonly Field[]): string[] {
+  const members = new Set<string>()
+  for (const field of fields) {
+    for (const member of String(field ?? '').split(',')) {
+      const name = member.trim().toLowerCase()
+      if (name !== '') members.add(name)
+    }
+  }
+  return [...members].sort()
+}
+
+/** A short text that is the same for requests that select the same response, by their values of these members. */
+export function fingerprint (members: readonly string[], request: RequestFields): string {
+  const hash = createHash('sha256')
+  for (const name of members) hash.update(JSON.stringify([name, normalized(name, request[name])]))
+  return hash.digest('base64url').slice(0, 22)
+}
+
+/** A value without what makes no difference (RFC 9111 §4.1: white space, order); null where the field is absent. */
+function normalized (name: string, value: string | readonly string[] | undefined): string | null {
+  if (value === undefined) return null
+  const text = String(value)
+  return name === 'accept-encoding' ? codings(text) : text.trim().replace(/[ \t]*,[ \t]*/g, ',')
+}
+
+/**
+ * The content codings that the client takes, sorted. Order and weights differ from browser to browser, but a response in
+ * any coding of the set is right for all that name the set: RFC 9110 §12.5.3.
+ */
+function codings (field: string): string {
+  const accepted = new Set<string>()
+  for (const member of field.toLowerCase().split(',')) {
+    const [coding = '', ...parameters] = member.split(';').map((part) => part.trim())
+    if (coding === '') continue
+    const isRefused = parameters.some((parameter) => /^q\s*=\s*0(\.0*)?$/.test(parameter))
+    if (!isRefused) accepted.add(coding)
+    // These say something that leaving them out does not.
+    else if (coding === 'identity' || coding === '*') accepted.add(`!${coding}`)
+  }
+  return [...accepted].sort().join(',')
+}
