@@ -4,7 +4,7 @@ import type { ResponseCache } from './cache.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
 import type { HeaderField, PayloadKind } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
-import { abandon, credentials, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
+import { abandon, hasChangedHands, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
 import { refusalOf } from './http/storable.js'
@@ -40,12 +40,13 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
-  if (cacheControl !== null && reply.getHeaders()['cache-control'] === undefined) reply.header('cache-control', cacheControl)
   const life = admit(cache, exchange, { ...sent, payload })
   if (typeof life === 'string') {
     refuseAnswer(cache, exchange, life)
     return payload
   }
+  if (cacheControl !== null && reply.getHeaders()['cache-control'] === undefined) reply.header('cache-control', cacheControl)
+  exchange.failed = false
   const { body, passed } = bodyOf(cache, exchange, { payload, limit: sent.maxBodyBytes })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
@@ -95,9 +96,8 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Milliseco
   if (exchange.claim === null) return 'lease'
   if (!cache.enabled) return 'disabled'
   if (sent.noCache) return 'no-cache-called'
-  if (exchange.failed) return 'error'
-  // The handler may have found out only now who asks: a session that it opened, a user that it looked up.
-  if (!policy.shared && policy.identity === null && credentials(request) !== null) return 'credentials'
+  // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
+  if (exchange.failed && reply.statusCode < 400) return 'error'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
   const refusal = refusalOf({ status: reply.statusCode, added: Object.fromEntries(fields), all }, policy.statuses)
@@ -114,10 +114,12 @@ function sizeOf (payload: unknown, all: HeaderFields): Bytes {
 }
 
 function askPolicy (
-  { site: { policy }, caller }: Exchange,
+  exchange: Exchange,
   response: { request: RequestView, reply: ReplyView, headers: HeaderFields, now: Milliseconds }
 ): Milliseconds | RefusalReason {
+  const { site: { policy }, caller } = exchange
   try {
+    if (hasChangedHands(exchange, response.request)) return 'credentials'
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
     const life = policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)

@@ -30,6 +30,8 @@ export interface Exchange {
   site: Site
   caller: Caller
   outcome: CacheOutcome
+  /** Who asked, when the lookup was done. */
+  identity: string | undefined
   /** The entry that is served. */
   entry: Entry | null
   /** The reply's fields at lookup: they are this request's, not the entry's. */
@@ -38,7 +40,7 @@ export interface Exchange {
   claim: Claim | null
   /** What the handler sent; null until then, and where it is not stored. */
   answer: Captured | null
-  /** An error was raised: what is sent stands in for a response. */
+  /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
   /** The response has been seen on its way out. */
   captured: boolean
@@ -71,6 +73,7 @@ export function openExchange (site: Site, request: RequestView, before: HeaderFi
     site,
     caller: { counters: site.counters, log: request.log },
     outcome: { type: 'bypass', reason: 'answered' },
+    identity: undefined,
     entry: null,
     before: snapshot(before),
     claim: null,
@@ -121,13 +124,14 @@ interface Selected { key: string, selection: Selection, toRefresh: boolean }
 
 /** The request's key and variant, or why it goes past the cache. */
 async function selectKey (
-  cache: ResponseCache, { site, caller }: Exchange, request: RequestView
+  cache: ResponseCache, exchange: Exchange, request: RequestView
 ): Promise<Selected | { bypass: BypassReason }> {
+  const { site, caller } = exchange
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
   if (isForTheHandler(request.headers)) return { bypass: 'conditional' }
   try {
-    const identity = identify(policy, request)
+    const identity = exchange.identity = identify(policy, request)
     const reason = policy.shared || identity !== undefined ? null : credentials(request)
     if (reason !== null) {
       explain(site, caller, reason)
@@ -141,7 +145,7 @@ async function selectKey (
     return {
       key: checkKey(await policy.key(source, request)),
       selection: { needs: policy.needs, hint: site.hint, fingerprint: (members) => fingerprint(members, fields) },
-      toRefresh: asksForRefresh(request) && Boolean(policy.honourNoCache(request))
+      toRefresh: asksForRefresh(request) && policy.honourNoCache(request) === true
     }
   } catch (error) {
     policyFailed(policy, caller, error)
@@ -155,13 +159,23 @@ function identify ({ identity }: Policy, request: RequestView): string | undefin
   return name == null || name === '' ? undefined : String(name)
 }
 
+/**
+ * Whether the request has become somebody else's since the lookup: a session that the handler opened, a user that it looked
+ * up. Its response then belongs neither under the key nor under the variant that the lookup was for.
+ */
+export function hasChangedHands ({ site: { policy }, identity }: Exchange, request: RequestView): boolean {
+  if (policy.shared) return false
+  const present = identify(policy, request)
+  return present !== identity || (present === undefined && credentials(request) !== null)
+}
+
 /** RFC 9111 §5.2.1.4, §5.4: `no-cache`, or where there is no Cache-Control, the old Pragma. */
 function asksForRefresh ({ headers }: RequestView): boolean {
   return /\bno-cache\b/i.test(String(headers['cache-control'] ?? headers.pragma ?? ''))
 }
 
 /** What tells that the request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. */
-export function credentials (request: RequestView): 'authorization' | 'user' | 'cookie' | null {
+function credentials (request: RequestView): 'authorization' | 'user' | 'cookie' | null {
   if (request.headers.authorization !== undefined) return 'authorization'
   // What @fastify/jwt and passport set, from cookies too.
   if ((request as { user?: unknown }).user != null) return 'user'

@@ -25,7 +25,19 @@ const rows: Row[] = [
   { name: '206', handler: async (_, reply) => reply.code(206).send('x'), refused: 'status' },
   { name: '302', handler: async (_, reply) => reply.redirect('/x'), refused: 'status' },
   { name: '404', handler: async (_, reply) => reply.code(404).send('x'), refused: 'status' },
-  { name: 'an error', handler: async () => { throw new Error('no') }, refused: 'error' },
+  { name: 'an error', handler: async () => { throw new Error('no') }, refused: 'status' },
+  {
+    name: 'an error with a status that the policy stores',
+    cache: { statuses: { 404: 30 } },
+    handler: async () => { throw Object.assign(new Error('no'), { statusCode: 404 }) },
+    refused: null
+  },
+  {
+    name: 'an error with another status',
+    cache: { statuses: { 404: 30 }, cacheControl: 'public, max-age=5' },
+    handler: async () => { throw new Error('no') },
+    refused: 'status'
+  },
   { name: 'a cookie', handler: async (_, reply) => reply.header('set-cookie', 'a=1').send('x'), refused: 'set-cookie' },
   { name: 'no-store', handler: async (_, reply) => reply.header('cache-control', 'No-Store').send('x'), refused: 'no-store' },
   { name: 'private', handler: async (_, reply) => reply.header('cache-control', 'max-age=5, private="x-user"').send('x'), refused: 'private' },

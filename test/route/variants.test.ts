@@ -17,6 +17,7 @@ await onEachStore(t, async (t, open) => {
   await t.test('by the Vary of the response', (t) => byVary(t, open))
   await t.test('by the policy, and said to caches on the way', (t) => byPolicy(t, open))
   await t.test('by identity', (t) => byIdentity(t, open))
+  await t.test('by an identity that the handler found out', (t) => changedHands(t, open))
   await t.test('Accept-Encoding counts as a set', (t) => encodings(t, open))
   await t.test('when other fields select from now on', (t) => otherFields(t, open))
   await t.test('a fill of a variant that was under way when the key was invalidated', (t) => race(t, open))
@@ -73,6 +74,19 @@ async function byIdentity (t: Test, open: Open): Promise<void> {
   const explained = app.lines.filter(({ level, msg }) => level === 40 && /identity: .* shared: true/.test(String(msg)))
   t.match(explained, [{ route: 'GET /plain' }], 'said once')
   t.equal(explained.length, 1)
+}
+
+async function changedHands (t: Test, open: Open): Promise<void> {
+  const app = await open({ prefix: 'hands' })
+  app.decorateRequest('user', null)
+  const log = async (request: { user?: unknown, headers: Headers }): Promise<string> => {
+    if (request.headers['x-login'] !== undefined) request.user = request.headers['x-login']
+    return String(request.user ?? 'nobody')
+  }
+  app.get('/', { cache: { key: 'page', identity: (request) => (request as { user?: string }).user } }, log as never)
+  t.strictSame(await get(app, '/', { 'x-login': 'alice' }), ['alice', 'fwd=miss'])
+  t.strictSame(await get(app, '/'), ['nobody', 'fwd=miss'], 'what alice got is not for nobody')
+  t.strictSame(app.cache.stats().total.refusals, { credentials: 1 })
 }
 
 async function encodings (t: Test, open: Open): Promise<void> {
