@@ -49,7 +49,9 @@ import fastify from 'fastify'
 import routeCache from 'fastify-route-cache'
 const app = fastify()
 await app.register(routeCache)
+const authenticate = async (request) => { request.user = { name: request.headers['x-name'] } }
 const db = {
+  dashboard: async (name) => ({ name }),
   posts: async (page) => ({ page }),
   feed: async (user) => ({ items: [user], complete: user !== 'slow' })
 }
@@ -60,6 +62,9 @@ t.test('routes', async (t) => {
   const printed = await run(t, PRELUDE + block('routes') + `
     await say('/posts?page=2')
     await say('/posts?page=2')
+    await say('/dashboard', { 'x-name': 'ada' })
+    await say('/dashboard', { 'x-name': 'bob' })
+    await say('/dashboard', { 'x-name': 'ada' })
     await say('/feed/ada')
     await say('/feed/ada')
     await say('/feed/ada', { 'x-preview': '1' })
@@ -68,7 +73,7 @@ t.test('routes', async (t) => {
     console.log(Boolean(await app.cache.inspect('posts:page:2')))
   `)
   t.strictSame(printed.replaceAll('fastify-route-cache; ', '').trim().split('\n'), [
-    'fwd=miss', 'hit; ttl=60', 'fwd=miss', 'hit; ttl=60', 'fwd=bypass; detail=when', 'fwd=miss', 'fwd=miss', 'true'
+    'fwd=miss', 'hit; ttl=60', 'fwd=miss', 'fwd=miss', 'hit; ttl=30', 'fwd=miss', 'hit; ttl=60', 'fwd=bypass; detail=when', 'fwd=miss', 'fwd=miss', 'true'
   ])
 })
 
