@@ -6,6 +6,7 @@ import type { HeaderField, PayloadKind } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { abandon, hasChangedHands, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
+import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
 import { refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
@@ -36,7 +37,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   if (exchange.outcome.type !== 'miss') return sent.payload
   const { reply } = sent
   const payload = unwrapped(reply, sent.payload)
-  const { needs, cacheControl } = exchange.site.policy
+  const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
@@ -45,7 +46,6 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     refuseAnswer(cache, exchange, life)
     return payload
   }
-  if (cacheControl !== null && reply.getHeaders()['cache-control'] === undefined) reply.header('cache-control', cacheControl)
   exchange.failed = false
   const { body, passed } = bodyOf(cache, exchange, { payload, limit: sent.maxBodyBytes })
   if (body === null) {
@@ -100,7 +100,9 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Milliseco
   if (exchange.failed && reply.statusCode < 400) return 'error'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
-  const refusal = refusalOf({ status: reply.statusCode, added: Object.fromEntries(fields), all }, policy.statuses)
+  const target = policy.isTargeted ? targetedField(all) : undefined
+  const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, target }
+  const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
   if (sizeOf(payload, all) > sent.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
@@ -158,22 +160,35 @@ function kindOf (payload: unknown): PayloadKind {
 export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyView): void {
   const { answer } = exchange
   if (answer === null) return
-  // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set.
+  // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set. Another status is not a
+  // failure: @fastify/etag makes a 304 of what a hit would be, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
-  if (reply.statusCode !== answer.status) return refuseAnswer(cache, exchange, 'status')
-  const cookies = addedFields(exchange.before, { 'set-cookie': reply.getHeaders()['set-cookie'] })
-  if (cookies.length > 0) return refuseAnswer(cache, exchange, 'set-cookie')
-  if (Buffer.isBuffer(answer.body)) fill(cache, exchange, answer.body)
+  if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
+  const { policy: { cacheControl }, isLastOnSend } = exchange.site
+  if (cacheControl !== null && reply.getHeaders()['cache-control'] === undefined) {
+    reply.header('cache-control', cacheControl)
+    answer.headers.push(['cache-control', cacheControl])
+  }
+  // Hooks behind ours may still write cookies: then it waits for the end, as a stream does.
+  if (Buffer.isBuffer(answer.body) && isLastOnSend) fill(cache, exchange, answer.body)
+}
+
+function setsCookie ({ before }: Exchange, reply: ReplyView): boolean {
+  return addedFields(before, { 'set-cookie': reply.getHeaders()['set-cookie'] }).length > 0
 }
 
 /** The response is over, `isSent` to its end or not: stores what was recorded of a stream, and lets go of the rest. */
-export function conclude (cache: ResponseCache, exchange: Exchange, isSent: boolean): void {
+export function conclude (
+  cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: ReplyView, isSent: boolean }
+): void {
   const { answer } = exchange
   // Nothing was captured: the response was written past Fastify, or refused.
   if (answer === null) return abandon(cache, exchange)
   // onSend hooks failed, with the error's answer too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
-  const body = isSent && !Buffer.isBuffer(answer.body) ? answer.body.bytes() : null
+  if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
+  const whole = Buffer.isBuffer(answer.body) ? answer.body : answer.body.bytes()
+  const body = isSent ? whole : null
   if (body === null) return refuseAnswer(cache, exchange, 'incomplete')
   // RFC 9111 §3.3: shorter than it said.
   if (answer.length !== null && answer.length !== body.length) return refuseAnswer(cache, exchange, 'incomplete')

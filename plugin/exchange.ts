@@ -3,6 +3,7 @@
 import { refuse, type Caller, type Claim, type ResponseCache } from './cache.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry, HeaderField, PayloadKind } from './entry.js'
+import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import type { HeaderFields } from './http/headers.js'
 import { fingerprint } from './http/vary.js'
@@ -20,6 +21,8 @@ export interface Site {
   place: 'onRequest' | 'handler'
   /** Whether somebody's onSend hook looks at the payload, and so must get the like of what the handler sent. */
   hasOthersOnSend: boolean
+  /** Whether no onSend hook comes behind ours. */
+  isLastOnSend: boolean
   /** What its responses last varied by. */
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
@@ -138,8 +141,9 @@ async function selectKey (
       return { bypass: reason }
     }
     if (policy.when !== null && !await policy.when(request)) return { bypass: 'when' }
-    // In front of the handler the request is validated already.
-    const source = site.place === 'handler' ? request : await validatedSource(request)
+    // In front of the handler the request is validated already, and was refused unless the handler wants to see to that.
+    const isInvalid = (request as { validationError?: unknown }).validationError != null
+    const source = site.place === 'onRequest' ? await validatedSource(request) : isInvalid ? null : request
     if (source === null) return { bypass: 'invalid' }
     const fields = identity === undefined ? request.headers : { ...request.headers, [IDENTITY]: identity }
     return {
@@ -166,12 +170,20 @@ function identify ({ identity }: Policy, request: RequestView): string | undefin
 export function hasChangedHands ({ site: { policy }, identity }: Exchange, request: RequestView): boolean {
   if (policy.shared) return false
   const present = identify(policy, request)
-  return present !== identity || (present === undefined && credentials(request) !== null)
+  if (present !== identity || usesSession(request)) return true
+  return present === undefined && credentials(request) !== null
+}
+
+/** Whether the handler wrote to the session, as @fastify/secure-session and @fastify/session tell. */
+function usesSession (request: RequestView): boolean {
+  const { session } = request as { session?: { changed?: unknown, isModified?: () => unknown } | null }
+  if (typeof session !== 'object' || session === null) return false
+  return session.changed === true || (typeof session.isModified === 'function' && session.isModified() === true)
 }
 
 /** RFC 9111 §5.2.1.4, §5.4: `no-cache`, or where there is no Cache-Control, the old Pragma. */
 function asksForRefresh ({ headers }: RequestView): boolean {
-  return /\bno-cache\b/i.test(String(headers['cache-control'] ?? headers.pragma ?? ''))
+  return parseCacheControl(String(headers['cache-control'] ?? headers.pragma ?? '')).has('no-cache')
 }
 
 /** What tells that the request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. */

@@ -111,7 +111,7 @@ function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply
   reply.raw.once('finish', () => { isSent = true })
   reply.raw.once('close', () => {
     // Where a client has left, the handler is still running, and its onSend is still to come.
-    if (exchange.captured || reply.sent) conclude(cache, exchange, isSent)
+    if (exchange.captured || reply.sent) conclude(cache, exchange, { reply, isSent })
   })
 }
 
@@ -142,7 +142,7 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
     }
     commit(cache, exchange, reply)
     // A client that left before there was a stream to send: nothing will pass, and `close` has been.
-    if (reply.raw.closed) conclude(cache, exchange, false)
+    if (reply.raw.closed) conclude(cache, exchange, { reply, isSent: false })
     done(null, payload)
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.announce })

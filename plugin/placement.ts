@@ -10,7 +10,12 @@ export interface Surroundings {
   isLast: boolean
   /** There are onSend hooks of others, which see what is sent. */
   hasOthersOnSend: boolean
+  /** None of them comes behind ours. */
+  isLastOnSend: boolean
 }
+
+/** Where it can't be read. */
+export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isLastOnSend: false }
 
 const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler']
 
@@ -38,8 +43,10 @@ export function readSurroundings (printed: string): Map<string, Surroundings> {
 
 function describe (lookup: string, hooks: ReadonlyMap<string, string[]>): Surroundings {
   const ours: readonly string[] = Object.values(OUR_HOOKS)
+  const onSend = hooks.get('onSend') ?? []
   return {
     isLast: hooks.get('onRequest')?.at(-1) === lookup && !LATER_HOOKS.some((hook) => hooks.has(hook)),
-    hasOthersOnSend: hooks.get('onSend')?.some((name) => !ours.includes(name)) ?? false
+    hasOthersOnSend: onSend.some((name) => !ours.includes(name)),
+    isLastOnSend: onSend.at(-1) === OUR_HOOKS.announce
   }
 }

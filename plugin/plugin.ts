@@ -9,7 +9,7 @@ import {
 } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
-import { readSurroundings } from './placement.js'
+import { UNKNOWN, readSurroundings } from './placement.js'
 import { canonicalName, compilePolicy, type Policy } from './policy.js'
 import { RouteCache } from './route-cache.js'
 import { readSettings, type Settings } from './settings.js'
@@ -72,6 +72,7 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
         counters: stats.route(policy.route),
         place: 'handler',
         hasOthersOnSend: true,
+        isLastOnSend: false,
         hint: { members: policy.needs },
         isExplained: false
       }
@@ -110,10 +111,11 @@ function claim (owners: Map<string, string>, { shape, route }: Policy): void {
 function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
   const surroundings = readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false }))
   for (const [name, site] of sites) {
-    const { isLast, hasOthersOnSend } = surroundings.get(name) ?? { isLast: false, hasOthersOnSend: true }
+    const { isLast, hasOthersOnSend, isLastOnSend } = surroundings.get(name) ?? UNKNOWN
     const isEarly = site.policy.hook === null ? isLast : site.policy.hook === 'onRequest'
     site.place = isEarly ? 'onRequest' : 'handler'
     site.hasOthersOnSend = hasOthersOnSend
+    site.isLastOnSend = isLastOnSend
   }
 }
 

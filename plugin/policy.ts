@@ -41,6 +41,8 @@ export interface Policy {
   honourNoCache: (request: unknown) => unknown
   /** Where the lookup stands; null: where it is safe. */
   hook: 'onRequest' | 'preHandler' | null
+  /** A CDN-Cache-Control counts instead of Cache-Control. */
+  isTargeted: boolean
   /** Downstream Cache-Control where the handler sets none. */
   cacheControl: string | null
 }
@@ -73,11 +75,12 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: 
     throw optionError(where, `cache.${unknown}`, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
   }
   const get = (name: string): unknown => own(options, name)
+  const isTargeted = compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl'))
   const identity = compileFunction(where, 'identity', get('identity'))
   return {
     route: `GET ${canonical}`,
     ...compileKey(where, route, { key: get('key'), canonical }),
-    ttl: compileTtl(where, get('ttl'), { defaultTtl, isTargeted: compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl')) }),
+    ttl: compileTtl(where, get('ttl'), { defaultTtl, isTargeted }),
     statuses: compileStatuses(where, get('statuses')),
     identity,
     shared: compileSwitch(where, 'shared', get('shared')),
@@ -85,6 +88,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: 
     when: compileFunction(where, 'when', get('when')),
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
+    isTargeted: isTargeted && get('ttl') === 'origin',
     hook: compileHook(where, get('hook')),
     cacheControl: compileCacheControl(where, get('cacheControl'))
   }

@@ -43,10 +43,17 @@ export function weakEtag (body: Buffer): string {
   return `W/"${createHash('sha1').update(body).digest('base64url')}"`
 }
 
+/** IMF-fixdate, and the two old forms: rfc850-date, asctime-date; in any case, RFC 9111 §4.2. */
+const HTTP_DATES = [
+  /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/i,
+  /^[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT$/i,
+  /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/i
+]
+
 /** An HTTP-date, RFC 9110 §5.6.7, in milliseconds since 1970; null where it is none. */
 export function httpDate (field: string | readonly string[] | undefined): number | null {
-  // Date.parse takes much more than the three valid forms, which all begin with a day's name and are in UTC.
-  if (typeof field !== 'string' || !/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? /.test(field)) return null
-  const time = Date.parse(/GMT$/.test(field) ? field : `${field} GMT`)
+  // Date.parse takes much more than the three valid forms; the last one has no zone and is in UTC, too.
+  if (typeof field !== 'string' || !HTTP_DATES.some((form) => form.test(field))) return null
+  const time = Date.parse(/GMT$/i.test(field) ? field : `${field} GMT`)
   return Number.isNaN(time) ? null : time
 }

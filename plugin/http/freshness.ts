@@ -12,7 +12,7 @@ import type { HeaderFields } from './headers.js'
  */
 export function originFreshness (fields: HeaderFields, now: number, isTargeted: boolean): number {
   const age = deltaSeconds(text(fields.age)) ?? 0
-  const target = isTargeted ? text(fields['cdn-cache-control']) : undefined
+  const target = isTargeted ? targetedField(fields) : undefined
   const directives = parseCacheControl(target ?? text(fields['cache-control']) ?? '')
   if (['no-cache', 'no-store', 'private'].some((directive) => directives.has(directive))) return 0
   const lifetime = directives.get('s-maxage') ?? directives.get('max-age')
@@ -23,9 +23,16 @@ export function originFreshness (fields: HeaderFields, now: number, isTargeted: 
   return Math.max(0, Math.floor((expires - (httpDate(text(fields.date)) ?? now)) / 1000) - age)
 }
 
-/** delta-seconds, RFC 9111 §1.2.2: digits, at most 2^31. */
+/** The CDN-Cache-Control that counts instead of Cache-Control and Expires; undefined where there is none, or it is empty. */
+export function targetedField (fields: HeaderFields): string | undefined {
+  const field = text(fields['cdn-cache-control'])
+  return field === undefined || field.trim() === '' ? undefined : field
+}
+
+/** delta-seconds, RFC 9111 §1.2.2: digits, at most 2^31. Of a list, as caches on the way may make one, the first (§5.1). */
 export function deltaSeconds (value: string | undefined): number | undefined {
-  return value !== undefined && /^\d+$/.test(value) ? Math.min(Number(value), 2 ** 31) : undefined
+  const [first = ''] = value?.split(',') ?? []
+  return /^\d+$/.test(first.trim()) ? Math.min(Number(first), 2 ** 31) : undefined
 }
 
 function text (field: HeaderFields[string]): string | undefined {

@@ -16,17 +16,19 @@ export interface Head {
   added: HeaderFields
   /** The fields of the whole response: what the app's hooks say of it counts too. */
   all: HeaderFields
+  /** A targeted Cache-Control, which counts instead of the other: RFC 9213 §2.2. */
+  target: string | undefined
 }
 
 /** Why a response may not be stored; null where it may. */
-export function refusalOf ({ status, added, all }: Head, statuses: Statuses): HeadRefusal | null {
+export function refusalOf ({ status, added, all, target }: Head, statuses: Statuses): HeadRefusal | null {
   // RFC 9111 §3: final; §3.3: whole, and 304 has no body of its own.
   if (!statuses.has(status) || status < 200 || status === 206 || status === 304) return 'status'
   // RFC 9111 §7.3: a cookie is somebody's own.
   if (added['set-cookie'] !== undefined) return 'set-cookie'
   // RFC 9111 §4.1: nothing selects it.
   if (varyMembers(all.vary).includes('*')) return 'vary'
-  const directives = parseCacheControl(String(all['cache-control'] ?? ''))
+  const directives = parseCacheControl(String(target ?? all['cache-control'] ?? ''))
   if (directives.has('no-store')) return 'no-store' // RFC 9111 §5.2.2.5
   if (directives.has('private')) return 'private' // RFC 9111 §5.2.2.7
   // It has no end.
