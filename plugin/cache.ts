@@ -66,6 +66,8 @@ interface Ticket extends Question {
 }
 
 const MOST_OVERDUE = 100
+/** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
+const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills where `writeDeadline` sets no limit. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
@@ -183,7 +185,7 @@ export class ResponseCache {
   /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
   async connect (): Promise<void> {
     try {
-      await this.#store.connect()
+      await within(CONNECT_WAIT, this.#store.connect())
     } catch (error) {
       this.#log.warn({ err: error }, 'the cache starts without its store, and uses it when it is there')
     }

@@ -1,10 +1,11 @@
 // From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
 // the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
 import type { ResponseCache } from './cache.js'
+import { hasChangedHands } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
 import type { HeaderField, PayloadKind } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
-import { abandon, hasChangedHands, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
+import { abandon, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
@@ -19,7 +20,7 @@ export interface ReplyView {
   statusCode: number
   getHeaders: () => HeaderFields
   code: (status: number) => unknown
-  header: (name: string, value: string) => unknown
+  header: (name: string, value: string | string[]) => unknown
 }
 
 /** What is on its way out. */
@@ -84,7 +85,7 @@ function unwrapped (reply: ReplyView, payload: unknown): unknown {
  * not stored. What else hooks put there selects as if the handler had.
  */
 function selecting (before: HeaderFields, after: HeaderFields): string[] {
-  const own = addedMembers(before.vary, after.vary)
+  const own = varyMembers(addedMembers(before.vary, after.vary))
   return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
 }
 
@@ -121,7 +122,7 @@ function askPolicy (
 ): Milliseconds | RefusalReason {
   const { site: { policy }, caller } = exchange
   try {
-    if (hasChangedHands(exchange, response.request)) return 'credentials'
+    if (hasChangedHands(policy, response.request, exchange)) return 'credentials'
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
     const life = policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
@@ -165,7 +166,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
-  if (cacheControl !== null && reply.getHeaders()['cache-control'] === undefined) {
+  if (cacheControl !== null && isLastOnSend && reply.getHeaders()['cache-control'] === undefined) {
     reply.header('cache-control', cacheControl)
     answer.headers.push(['cache-control', cacheControl])
   }

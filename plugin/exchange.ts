@@ -1,12 +1,14 @@
 // One request of a cached route and its response, on their way through the cache: which entry serves it, whether its
 // response may be stored. Decides; hooks.ts says when, cache.ts does it.
 import { refuse, type Caller, type Claim, type ResponseCache } from './cache.js'
+import { credentials, explain, identify, unpromised } from './credentials.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry, HeaderField, PayloadKind } from './entry.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import type { HeaderFields } from './http/headers.js'
 import { fingerprint } from './http/vary.js'
+import type { KeySource } from './key.js'
 import { validatedSource, type Validated } from './key-source.js'
 import { checkKey, policyFailed, type Policy } from './policy.js'
 import { count, type BypassReason, type CacheOutcome, type Counters, type RefusalReason } from './stats.js'
@@ -33,6 +35,8 @@ export interface Exchange {
   site: Site
   caller: Caller
   outcome: CacheOutcome
+  /** The request's headers as they came: validation and handlers may take some away. */
+  headers: RequestView['headers']
   /** Who asked, when the lookup was done. */
   identity: string | undefined
   /** The entry that is served. */
@@ -71,11 +75,14 @@ export interface RequestView extends Validated {
   log: Caller['log']
 }
 
-export function openExchange (site: Site, request: RequestView, before: HeaderFields): Exchange {
+export function openExchange (
+  site: Site, request: RequestView, { before, headers }: { before: HeaderFields, headers: RequestView['headers'] }
+): Exchange {
   return {
     site,
     caller: { counters: site.counters, log: request.log },
     outcome: { type: 'bypass', reason: 'answered' },
+    headers,
     identity: undefined,
     entry: null,
     before: snapshot(before),
@@ -129,13 +136,13 @@ interface Selected { key: string, selection: Selection, toRefresh: boolean }
 async function selectKey (
   cache: ResponseCache, exchange: Exchange, request: RequestView
 ): Promise<Selected | { bypass: BypassReason }> {
-  const { site, caller } = exchange
+  const { site, caller, headers } = exchange
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
-  if (isForTheHandler(request.headers)) return { bypass: 'conditional' }
+  if (isForTheHandler(headers)) return { bypass: 'conditional' }
   try {
     const identity = exchange.identity = identify(policy, request)
-    const reason = policy.shared || identity !== undefined ? null : credentials(request)
+    const reason = policy.shared || identity !== undefined ? null : credentials(request, headers)
     if (reason !== null) {
       explain(site, caller, reason)
       return { bypass: reason }
@@ -145,11 +152,11 @@ async function selectKey (
     const isInvalid = (request as { validationError?: unknown }).validationError != null
     const source = site.place === 'onRequest' ? await validatedSource(request) : isInvalid ? null : request
     if (source === null) return { bypass: 'invalid' }
-    const fields = identity === undefined ? request.headers : { ...request.headers, [IDENTITY]: identity }
+    const fields = identity === undefined ? headers : { ...headers, [IDENTITY]: identity }
     return {
-      key: checkKey(await policy.key(source, request)),
+      key: checkKey(await policy.key(source, seenWith(request, source))),
       selection: { needs: policy.needs, hint: site.hint, fingerprint: (members) => fingerprint(members, fields) },
-      toRefresh: asksForRefresh(request) && policy.honourNoCache(request) === true
+      toRefresh: asksForRefresh(headers) && unpromised(policy.honourNoCache(request)) === true
     }
   } catch (error) {
     policyFailed(policy, caller, error)
@@ -157,53 +164,15 @@ async function selectKey (
   }
 }
 
-/** Who asks; undefined where the policy doesn't tell users apart, or nobody in particular asks. */
-function identify ({ identity }: Policy, request: RequestView): string | undefined {
-  const name = identity?.(request)
-  return name == null || name === '' ? undefined : String(name)
-}
-
-/**
- * Whether the request has become somebody else's since the lookup: a session that the handler opened, a user that it looked
- * up. Its response then belongs neither under the key nor under the variant that the lookup was for.
- */
-export function hasChangedHands ({ site: { policy }, identity }: Exchange, request: RequestView): boolean {
-  if (policy.shared) return false
-  const present = identify(policy, request)
-  if (present !== identity || usesSession(request)) return true
-  return present === undefined && credentials(request) !== null
-}
-
-/** Whether the handler wrote to the session, as @fastify/secure-session and @fastify/session tell. */
-function usesSession (request: RequestView): boolean {
-  const { session } = request as { session?: { changed?: unknown, isModified?: () => unknown } | null }
-  if (typeof session !== 'object' || session === null) return false
-  return session.changed === true || (typeof session.isModified === 'function' && session.isModified() === true)
+/** The request with params and query as the handler will see them, for a key function. */
+function seenWith (request: RequestView, { params, query }: KeySource): RequestView {
+  if (params === request.params && query === request.query) return request
+  return Object.create(request, { params: { value: params }, query: { value: query } }) as RequestView
 }
 
 /** RFC 9111 §5.2.1.4, §5.4: `no-cache`, or where there is no Cache-Control, the old Pragma. */
-function asksForRefresh ({ headers }: RequestView): boolean {
+function asksForRefresh (headers: RequestView['headers']): boolean {
   return parseCacheControl(String(headers['cache-control'] ?? headers.pragma ?? '')).has('no-cache')
-}
-
-/** What tells that the request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. */
-function credentials (request: RequestView): 'authorization' | 'user' | 'cookie' | null {
-  if (request.headers.authorization !== undefined) return 'authorization'
-  // What @fastify/jwt and passport set, from cookies too.
-  if ((request as { user?: unknown }).user != null) return 'user'
-  // Cookies that the app has no way to read don't select anything.
-  if (request.headers.cookie !== undefined && ('cookies' in request || 'session' in request)) return 'cookie'
-  return null
-}
-
-const CREDENTIALS = { authorization: 'Authorization', user: 'a request.user', cookie: 'cookies that the app can read' } as const
-
-/** Once per route: what to do so that these requests are served from the cache. */
-function explain (site: Site, { log }: Caller, reason: keyof typeof CREDENTIALS): void {
-  if (site.isExplained) return
-  site.isExplained = true
-  log.warn({ route: site.policy.route }, `requests with ${CREDENTIALS[reason]} go past the cache of this route: say what tells ` +
-    'users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }')
 }
 
 /** Counts and says that the request goes past the cache. */

@@ -15,12 +15,12 @@ import type { ResponseCache } from './cache.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
 import { capture, commit, conclude } from './capture.js'
-import { bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
+import { abandon, bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
 import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
 import { defaultKey } from './key.js'
 import { OUR_HOOKS } from './placement.js'
 import { checkKey } from './policy.js'
-import { sendEntry } from './reply.js'
+import { restoreType, sendEntry } from './reply.js'
 import type { CacheOutcome } from './stats.js'
 
 /** Where a request keeps what the cache knows about it. */
@@ -34,7 +34,14 @@ export interface Signals {
   xCache: boolean
 }
 
+/** Where a request keeps its headers as they came. */
+export const HEADERS = Symbol('fastify-route-cache.headers')
+
+/** RFC 9110 §9.2.1. */
+export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
+
 interface Carrier {
+  [HEADERS]?: FastifyRequest['headers'] | null
   [EXCHANGE]?: Exchange | null
   [NO_CACHE]?: boolean
 }
@@ -58,6 +65,8 @@ export function markFailed (request: FastifyRequest): void {
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (cache: ResponseCache, site: Site, name: string): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
+    // Validation may take headers away before a lookup in front of the handler.
+    ;(request as Carrier)[HEADERS] = { ...request.headers }
     if (site.place !== 'onRequest') return done()
     lookup(cache, site, { request, reply }, done)
   }
@@ -87,7 +96,8 @@ interface Pair { request: FastifyRequest, reply: FastifyReply }
 
 /** Sends the entry; or calls `miss`, once, for the request to go on; or neither, where it is answered already. */
 function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, miss: () => void): void {
-  const exchange = openExchange(site, request as RequestView, reply.getHeaders())
+  const headers = (request as Carrier)[HEADERS] ?? request.headers
+  const exchange = openExchange(site, request as RequestView, { before: reply.getHeaders(), headers })
   ;(request as Carrier)[EXCHANGE] = exchange
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
@@ -95,7 +105,7 @@ function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, mis
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
       return miss()
     }
-    sendEntry(request, reply, { entry, now: cache.now(), asSent: site.hasOthersOnSend })
+    sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
   }
   // What throws is an entry that can't be sent.
   search(cache, exchange, request as RequestView).then(answer).catch((error: unknown) => {
@@ -106,6 +116,8 @@ function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, mis
 
 /** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
 function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
+  // The client has left during the lookup: `close` has been.
+  if (reply.raw.closed) return abandon(cache, exchange)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })
@@ -121,6 +133,7 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
     const exchange = (request as Carrier)[EXCHANGE]
     // It runs again when the response is replaced by an error's.
     if (exchange != null && !exchange.captured) {
+      if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
       const noCache = (request as Carrier)[NO_CACHE] === true
       return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, noCache, maxBodyBytes }))
     }
@@ -133,7 +146,7 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
 export function announceHook (cache: ResponseCache, site: Site, signals: Signals): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const carrier = request as Carrier
-    const exchange = carrier[EXCHANGE] ??= openExchange(site, request as RequestView, reply.getHeaders())
+    const exchange = carrier[EXCHANGE] ??= openExchange(site, request as RequestView, { before: {}, headers: {} })
     if (!exchange.announced) {
       exchange.announced = true
       // A hook, the validation or a time-out answered before the lookup was done.
@@ -154,7 +167,7 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
  */
 export function unsafeHook (cache: ResponseCache, name: string): onSendHookAsync {
   return async (request, reply, payload) => {
-    if (reply.statusCode >= 200 && reply.statusCode < 400) {
+    if (!SAFE_METHODS.includes(request.method) && reply.statusCode >= 200 && reply.statusCode < 400) {
       try {
         await cache.invalidate({ keys: [checkKey(defaultKey(name, request as RequestView))] })
       } catch (error) {
@@ -168,9 +181,7 @@ export function unsafeHook (cache: ResponseCache, name: string): onSendHookAsync
 type onSendHookAsync = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => Promise<unknown>
 
 /** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
-function announce (reply: FastifyReply, { outcome, entry }: Exchange, { cacheStatus: status, xCache }: Signals): void {
-  // The type that Fastify gives to bytes without one; the handler had sent none.
-  if (entry !== null && !entry.headers.some(([name]) => name === 'content-type')) reply.removeHeader('content-type')
+function announce (reply: FastifyReply, { outcome }: Exchange, { cacheStatus: status, xCache }: Signals): void {
   if (xCache) reply.header('x-cache', outcome.type === 'hit' ? 'HIT' : 'MISS')
   if (status === null) return
   const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}

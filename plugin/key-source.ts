@@ -29,10 +29,21 @@ async function validated (input: unknown, validate: Validate | undefined): Promi
   for (const [name, value] of Object.entries(copy as object)) {
     if (typeof value === 'object' && value !== null) (copy as Record<string, unknown>)[name] = structuredClone(value)
   }
-  let result = validate(copy)
-  if (result instanceof Promise) result = await result
+  const result = validate(copy)
+  if (isThenable(result)) {
+    // Fastify takes what an async validator gives for passed or failed, and no more.
+    try {
+      return await result === false ? INVALID : copy
+    } catch {
+      return INVALID
+    }
+  }
   if (result === false) return INVALID
   if (typeof result !== 'object' || result === null) return copy
   if ('error' in result && result.error) return INVALID
   return 'value' in result ? result.value : copy
+}
+
+function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

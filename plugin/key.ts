@@ -145,6 +145,11 @@ export function boundKey (key: string): string {
   return `${key.slice(0, HEAD_CHARACTERS)}%~${createHash('sha256').update(key).digest('base64url')}`
 }
 
+/** A prefix that also finds keys of which only the head is left. */
+export function boundPrefix (prefix: string): string {
+  return prefix.slice(0, HEAD_CHARACTERS)
+}
+
 /** A value from a request, so encoded that it is one piece of a key and nothing else. */
 export function escapeValue (value: unknown): string {
   switch (typeof value) {

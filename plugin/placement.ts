@@ -17,7 +17,9 @@ export interface Surroundings {
 /** Where it can't be read. */
 export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isLastOnSend: false }
 
-const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler']
+/** Stands for a hook whose line can't be read. */
+const UNREADABLE = 'unreadable'
+const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler', UNREADABLE]
 
 /** What our own onSend hooks are called in Fastify's list. */
 export const OUR_HOOKS = { capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
@@ -28,17 +30,28 @@ export function readSurroundings (printed: string): Map<string, Surroundings> {
   let hooks = new Map<string, string[]>()
   const close = (): void => {
     const lookup = hooks.get('onRequest')?.find((name) => name.startsWith('routeCacheLookup'))
-    if (lookup !== undefined) found.set(lookup, describe(lookup, hooks))
+    if (lookup !== undefined) found.set(lookup, both(found.get(lookup), describe(lookup, hooks)))
     hooks = new Map()
   }
   for (const line of printed.split('\n')) {
-    const [, hook, names] = /^[│ ]*• \((\w+)\) (\[.*\])$/.exec(line) ?? []
+    const [, hook, names] = /^[│ ]*• \((\w+)\) (\[[^]*\])$/.exec(line) ?? []
+    if (hook === undefined && line.includes('• (')) hooks.set(UNREADABLE, [])
     // Any other line begins the next route.
-    if (hook === undefined) close()
+    else if (hook === undefined) close()
     else hooks.set(hook, (JSON.parse(names!) as string[]).map((name) => name.replace(/\(\)$/, '')))
   }
   close()
   return found
+}
+
+/** One route may stand under two paths. */
+function both (one: Surroundings | undefined, other: Surroundings): Surroundings {
+  if (one === undefined) return other
+  return {
+    isLast: one.isLast && other.isLast,
+    hasOthersOnSend: one.hasOthersOnSend || other.hasOthersOnSend,
+    isLastOnSend: one.isLastOnSend && other.isLastOnSend
+  }
 }
 
 function describe (lookup: string, hooks: ReadonlyMap<string, string[]>): Surroundings {

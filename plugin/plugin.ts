@@ -1,11 +1,12 @@
 // Wiring: options -> store -> cache -> onRoute -> decorate -> onClose.
 import type { FastifyInstance, RouteOptions } from 'fastify'
+import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
 import {
-  EXCHANGE, NO_CACHE, announceHook, captureHook, guardedHandler, lookupHook, markFailed, markNoCache, outcomeOf,
-  unsafeHook
+  EXCHANGE, HEADERS, NO_CACHE, SAFE_METHODS, announceHook, captureHook, guardedHandler, lookupHook, markFailed, markNoCache,
+  outcomeOf, unsafeHook
 } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
@@ -34,6 +35,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorate(settings.decorator, new RouteCache(cache))
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(NO_CACHE, false)
+  app.decorateRequest(HEADERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -54,6 +56,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Caching {
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
+  const registration = randomBytes(8).toString('hex')
   return {
     sites,
     onRoute: (route) => {
@@ -76,7 +79,8 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
         hint: { members: policy.needs },
         isExplained: false
       }
-      const name = `routeCacheLookup${sites.size + 1}`
+      // Unlike any other registration's in this app.
+      const name = `routeCacheLookup-${registration}-${sites.size + 1}`
       sites.set(name, site)
       // Copies: the arrays are the user's, and Fastify puts the same ones on the HEAD route.
       route.onRequest = [route.onRequest ?? [], lookupHook(cache, site, name)].flat()
@@ -88,7 +92,7 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
 
 /** RFC 9110 §9.2.1: what is not defined as safe. */
 function isUnsafe (method: string | string[]): boolean {
-  return ![method].flat().some((one) => ['GET', 'HEAD', 'OPTIONS', 'TRACE'].includes(one))
+  return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
 interface Caching {

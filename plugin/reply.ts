@@ -1,5 +1,6 @@
 // From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
@@ -8,6 +9,8 @@ import { areSendable, mergedVary } from './http/headers.js'
 
 export interface Hit {
   entry: Entry
+  /** The request's, as they came. */
+  headers: IncomingHttpHeaders
   now: Milliseconds
   /** Others look at the payload in onSend: they get the like of what the handler sent. */
   asSent: boolean
@@ -17,7 +20,7 @@ export interface Hit {
 const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
 
 /** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
-export function sendEntry (request: FastifyRequest, reply: FastifyReply, { entry, now, asSent }: Hit): void {
+export function sendEntry (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): void {
   const { headers, status } = entry
   // Somebody else wrote it: with our checksum, but with fields that Node would throw at.
   if (!areSendable(headers)) throw new Error('the entry has header fields that can not be sent')
@@ -25,7 +28,7 @@ export function sendEntry (request: FastifyRequest, reply: FastifyReply, { entry
     const value = headers.find(([field]) => field === name)?.[1]
     return value === undefined ? undefined : String(value)
   }
-  const notModified = status === 200 && isNotModified(request.headers, fieldOf('etag'), fieldOf('last-modified'))
+  const notModified = status === 200 && isNotModified(conditions, fieldOf('etag'), fieldOf('last-modified'))
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
     if (notModified && !OF_A_304.has(name)) continue
@@ -34,7 +37,7 @@ export function sendEntry (request: FastifyRequest, reply: FastifyReply, { entry
   }
   reply.header('age', String(ageOf(entry, fieldOf('age'), now)))
   if (fieldOf('date') === undefined) reply.header('date', new Date(entry.storedAt).toUTCString())
-  reply.send(notModified ? undefined : payloadOf(entry, asSent))
+  reply.send(notModified ? undefined : payloadOf(entry, asSent || hasNonAscii(entry)))
 }
 
 /** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */
@@ -42,7 +45,19 @@ function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): numbe
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
+/** Node encodes the head as it does the body, so a string's with other bytes than a Buffer's where they are not ASCII. */
+function hasNonAscii ({ headers }: Entry): boolean {
+  return headers.some(([, value]) => /[\x80-\xff]/.test(String(value)))
+}
+
 function payloadOf ({ kind, body }: Entry, asSent: boolean): Buffer | string | undefined {
   if (kind === 'none') return undefined
   return asSent && kind === 'text' ? body.toString() : body
+}
+
+/** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */
+export function restoreType (reply: FastifyReply, { headers }: Entry, before: unknown): void {
+  const type = headers.find(([name]) => name === 'content-type')?.[1] ?? before
+  if (type === undefined || reply.statusCode === 304) reply.removeHeader('content-type')
+  else reply.header('content-type', type)
 }

@@ -4,7 +4,7 @@ import type { Bytes, Seconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
-import { boundKey, buildKey, escapeKey, own } from './key.js'
+import { boundKey, boundPrefix, buildKey, escapeKey, own } from './key.js'
 import type { CacheStats } from './stats.js'
 import type { Selection } from './variant.js'
 
@@ -111,7 +111,7 @@ function checkTarget (target: unknown): { keys: string[] } | { prefix: string } 
     throw new RouteCacheError('FRC_TARGET', `can't invalidate ${show(target)}; write a key, an array of keys, or { prefix } ` +
       'with a non-empty string')
   }
-  return { prefix: escapeKey(prefix) }
+  return { prefix: boundPrefix(escapeKey(prefix)) }
 }
 
 function checkKeyOf (key: unknown): string {

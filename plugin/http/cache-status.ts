@@ -20,7 +20,8 @@ export function cacheStatus (name: string, { fwd, ttl, detail, key }: Handling):
 
 /** The field with our member behind those that are there already. */
 export function withMember (field: string, member: string): string {
-  return field === '' ? member : `${field}, ${member}`
+  const others = field.replace(/[\s,]+$/, '')
+  return others === '' ? member : `${others}, ${member}`
 }
 
 /** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */

@@ -23,11 +23,15 @@ export function originFreshness (fields: HeaderFields, now: number, isTargeted: 
   return Math.max(0, Math.floor((expires - (httpDate(text(fields.date)) ?? now)) / 1000) - age)
 }
 
-/** The CDN-Cache-Control that counts instead of Cache-Control and Expires; undefined where there is none, or it is empty. */
+/** The CDN-Cache-Control that counts instead of Cache-Control and Expires; undefined where there is no valid one. */
 export function targetedField (fields: HeaderFields): string | undefined {
-  const field = text(fields['cdn-cache-control'])
-  return field === undefined || field.trim() === '' ? undefined : field
+  const members = (text(fields['cdn-cache-control']) ?? '').split(',').map((member) => member.trim())
+  // The last of a name counts, where Cache-Control's parser takes the first.
+  return members.every((member) => TARGETED_MEMBER.test(member)) ? members.reverse().join(', ') : undefined
 }
+
+/** A member of the dictionary (RFC 8941 §3.2), as far as directives need it: a name, and a number or a token. */
+const TARGETED_MEMBER = /^[a-z*][a-z0-9_.*-]*(=(\d{1,15}|[A-Za-z*][\w.*/:-]*|\?[01]))?$/
 
 /** delta-seconds, RFC 9111 §1.2.2: digits, at most 2^31. Of a list, as caches on the way may make one, the first (§5.1). */
 export function deltaSeconds (value: string | undefined): number | undefined {

@@ -20,7 +20,7 @@ export function addedFields (before: HeaderFields, after: HeaderFields): [string
   const named = varyMembers(after.connection)
   for (const [name, value] of Object.entries(after)) {
     if (value === undefined || OF_THE_CONNECTION.has(name) || named.includes(name) || isSame(before[name], value)) continue
-    if (name === 'vary') {
+    if (name === 'vary' && before.vary !== undefined) {
       const members = addedMembers(before.vary, value)
       if (members.length > 0) added.push([name, members.join(', ')])
     } else if (!Array.isArray(value)) added.push([name, String(value)])
@@ -30,15 +30,17 @@ export function addedFields (before: HeaderFields, after: HeaderFields): [string
   return added
 }
 
-/** The members of a Vary that were not there before: CORS, compression and the handler add to one field. */
+/** The members of a Vary that were not there before, as they are written: CORS and the handler share one field. */
 export function addedMembers (before: HeaderFields[string], after: HeaderFields[string]): string[] {
   const had = varyMembers(before)
-  return varyMembers(after).filter((member) => !had.includes(member))
+  return String(after ?? '').split(',').map((member) => member.trim())
+    .filter((member) => member !== '' && !had.includes(member.toLowerCase()))
 }
 
-/** Both fields' members in one. */
-export function mergedVary (...fields: readonly HeaderFields[string][]): string {
-  return varyMembers(...fields).join(', ')
+/** A Vary with the members of another behind its own; the other as it is where there is none. */
+export function mergedVary (field: HeaderFields[string], other: string | readonly string[]): string | string[] {
+  if (field === undefined) return typeof other === 'string' ? other : [...other]
+  return [String(field), ...addedMembers(field, other)].join(', ')
 }
 
 /** Whether Node would send these fields: one that it refuses would make every hit fail. */

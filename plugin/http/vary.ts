@@ -30,7 +30,9 @@ export function fingerprint (members: readonly string[], request: RequestFields)
 function normalized (name: string, value: string | readonly string[] | undefined): string | null {
   if (value === undefined) return null
   const text = String(value)
-  return name === 'accept-encoding' ? codings(text) : text.trim().replace(/[ \t]*,[ \t]*/g, ',')
+  if (name === 'accept-encoding') return codings(text)
+  // Of a list, white space around commas means nothing; of other fields it might.
+  return name.startsWith('accept') ? text.trim().replace(/[ \t]*,[ \t]*/g, ',') : text
 }
 
 /**
@@ -39,13 +41,15 @@ function normalized (name: string, value: string | readonly string[] | undefined
  */
 function codings (field: string): string {
   const accepted = new Set<string>()
+  const refused = new Set<string>()
   for (const member of field.toLowerCase().split(',')) {
     const [coding = '', ...parameters] = member.split(';').map((part) => part.trim())
     if (coding === '') continue
     const isRefused = parameters.some((parameter) => /^q\s*=\s*0(\.0*)?$/.test(parameter))
-    if (!isRefused) accepted.add(coding)
-    // These say something that leaving them out does not.
-    else if (coding === 'identity' || coding === '*') accepted.add(`!${coding}`)
+    if (isRefused) refused.add(coding)
+    else accepted.add(coding)
   }
-  return [...accepted].sort().join(',')
+  // A refusal says what leaving the coding out does not, where it would be accepted otherwise.
+  const telling = [...refused].filter((coding) => accepted.has('*') || coding === 'identity' || coding === '*')
+  return [...accepted, ...telling.map((coding) => `!${coding}`)].sort().join(',')
 }

@@ -1,8 +1,9 @@
 // Nobody is served ahead of authentication, and nobody gets what is somebody else's.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
+import routeCache from '../../plugin/index.js'
 import { readSurroundings } from '../../plugin/placement.js'
-import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
+import { cachedApp, gate, loggingApp, settled, type CachedApp } from '../helpers/app.js'
 
 const STAGES = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const
 const PLACES = ['app', 'parent', 'own context', 'route'] as const
@@ -258,4 +259,98 @@ t.test('the lookup stands in onRequest where nothing comes behind it, else in fr
     { isLast: true, hasOthersOnSend: true, isLastOnSend: true }
   ].map((one) => JSON.stringify(one)))
   t.strictSame(readSurroundings('└── /x (GET)\n    • (onRequest) not json'), new Map(), 'what can not be read is not there')
+})
+
+t.test('guards in sibling contexts that each register the plugin', async (t) => {
+  const { app } = loggingApp(t)
+  await app.register(async (context) => {
+    await context.register(routeCache, { prefix: 'a' })
+    context.get('/secret', { cache: true, exposeHeadRoute: false, preHandler: authenticate }, HANDLER)
+  })
+  await app.register(async (context) => {
+    await context.register(routeCache, { prefix: 'b' })
+    context.get('/z', { cache: true, exposeHeadRoute: false }, HANDLER)
+  })
+  for (const token of [{ 'x-token': '1' }, { 'x-token': '1' }]) {
+    t.equal((await app.inject({ url: '/secret', headers: token })).body, 'secret')
+  }
+  t.equal((await app.inject('/secret')).statusCode, 401)
+})
+
+t.test('a guard whose name can not be read in one line', async (t) => {
+  for (const name of ['auth\u2028x', 'auth\nx', '"]\n• (x']) {
+    const app = await cachedApp(t)
+    const guard: typeof authenticate = async (request, reply) => await authenticate(request, reply)
+    app.get('/secret', { cache: { key: 'secret' }, preHandler: Object.defineProperty(guard, 'name', { value: name }) }, HANDLER)
+    await isGuarded(t, app, JSON.stringify(name))
+  }
+})
+
+t.test('an identity that is no identity goes past the cache, and nothing is unhandled', async (t) => {
+  const identities: unknown[] = [
+    async () => 'x', async () => { throw new Error('no') }, () => ({ id: 1 }), () => NaN, () => true, () => Symbol('x')
+  ]
+  for (const identity of identities) {
+    const app = await cachedApp(t)
+    app.get('/', { cache: { key: 'k', identity: identity as () => string } }, HANDLER)
+    for (const times of [1, 2]) {
+      const response = await app.inject({ url: '/', headers: { authorization: String(times) } })
+      t.match(response.headers['cache-status'], /fwd=bypass; detail=policy/)
+    }
+  }
+})
+
+t.test('headers count as they came, whatever the validation or the handler takes away', async (t) => {
+  const app = await cachedApp(t)
+  const headers = { type: 'object', properties: { 'x-kept': { type: 'string' } }, additionalProperties: false }
+  for (const [path, preHandler] of [['/late', async () => {}], ['/early', undefined]] as const) {
+    app.get(path, { cache: { key: path }, schema: { headers }, ...preHandler === undefined ? {} : { preHandler } }, HANDLER)
+  }
+  for (const path of ['/late', '/early']) {
+    await app.inject(path)
+    await settled(app)
+    t.match((await app.inject({ url: path, headers: { authorization: 'x' } })).headers['cache-status'], /detail=authorization/)
+    t.match((await app.inject({ url: path, headers: { range: 'bytes=0-1' } })).headers['cache-status'], /detail=conditional/)
+    t.equal((await app.inject({ url: path, headers: { 'if-none-match': '*' } })).statusCode, 304)
+  }
+})
+
+t.test('headers count as they came: the variant of a first fill', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/', { cache: { key: 'k' } }, async (request, reply) => {
+    const tenant = request.headers['x-tenant']
+    delete request.headers['x-tenant']
+    return await reply.header('vary', 'x-tenant').send(`tenant ${tenant}`)
+  })
+  for (const [headers, body, outcome] of [
+    [{ 'x-tenant': 'A' }, 'tenant A', /miss/], [{}, 'tenant undefined', /miss/], [{ 'x-tenant': 'A' }, 'tenant A', /hit/]
+  ] as const) {
+    t.match(await app.inject({ url: '/', headers }), { body, headers: { 'cache-status': outcome } })
+    await settled(app)
+  }
+})
+
+t.test('an async validator passes or fails, and changes no key', async (t) => {
+  const app = await cachedApp(t)
+  app.setValidatorCompiler(() => (async (input: { user?: string }) => {
+    if (input.user === 'nobody') throw new Error('no')
+    return { value: { user: 'x' }, error: undefined }
+  }) as never)
+  const handler = async (request: FastifyRequest): Promise<string> => (request.query as { user: string }).user
+  app.get('/', { schema: { querystring: {} }, cache: { key: 'u:{query.user}' } }, handler)
+  for (const user of ['alice', 'bob']) {
+    t.equal((await app.inject(`/?user=${user}`)).body, user)
+    await settled(app)
+  }
+  t.equal((await app.inject('/?user=nobody')).statusCode, 400)
+  t.strictSame(app.cache.stats().total.bypasses, { invalid: 1 })
+})
+
+t.test('a key function sees validated values, wherever the lookup stands', async (t) => {
+  const app = await cachedApp(t)
+  const params = { type: 'object', properties: { id: { type: 'integer' } } }
+  app.get('/u/:id', { schema: { params }, cache: { key: ({ params }) => `u:${(params as { id: number }).id}` } }, HANDLER)
+  await app.inject('/u/007')
+  await settled(app)
+  t.equal(await app.cache.invalidate('u:7'), 1)
 })

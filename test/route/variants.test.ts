@@ -33,7 +33,7 @@ async function byVary (t: Test, open: Open): Promise<void> {
   t.strictSame(await get(app, '/', { 'accept-language': 'de' }), ['de 1', 'hit'])
   t.strictSame(await get(app, '/', { 'accept-language': 'en' }), ['en 2', 'hit'])
   t.strictSame(await get(app, '/'), ['undefined 3', 'fwd=miss'])
-  t.match(await app.cache.inspect('page', { 'accept-language': 'de' }), { size: 4, headers: { vary: 'accept-language' } })
+  t.match(await app.cache.inspect('page', { 'accept-language': 'de' }), { size: 4, headers: { vary: 'Accept-Language' } })
   t.equal(await app.cache.inspect('page', { 'accept-language': 'fr' }), null)
   t.equal(await app.cache.invalidate('page'), 1)
   for (const [language, body] of [['de', 'de 4'], ['en', 'en 5']] as const) {

@@ -1,0 +1,146 @@
+// The fields of HTTP as they are read and written, form by form: where a request would only show a part of it.
+import { createHash } from 'node:crypto'
+import t from 'tap'
+import { parseCacheControl } from '../../plugin/http/cache-control.js'
+import { cacheStatus, withMember } from '../../plugin/http/cache-status.js'
+import { httpDate, isForTheHandler, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
+import { deltaSeconds, originFreshness } from '../../plugin/http/freshness.js'
+import { addedFields, addedMembers, areSendable, mergedVary } from '../../plugin/http/headers.js'
+import { refusalOf } from '../../plugin/http/storable.js'
+import { fingerprint, varyMembers } from '../../plugin/http/vary.js'
+
+t.test('Cache-Control: RFC 9111 §5.2', async (t) => {
+  const rows: [field: string, directives: Record<string, string>][] = [
+    ['', {}],
+    ['no-store', { 'no-store': '' }],
+    ['Max-Age=5 , PRIVATE', { 'max-age': '5', private: '' }],
+    ['max-age="5"', { 'max-age': '5' }],
+    ['private="a, b", max-age=5', { private: 'a, b', 'max-age': '5' }],
+    ['no-cache="a\\"b, no-store", max-age=5', { 'no-cache': 'a"b, no-store', 'max-age': '5' }],
+    ['max-age=1, max-age=2', { 'max-age': '1' }],
+    [',, max-age=5,,', { 'max-age': '5' }],
+    ['max-age', { 'max-age': '' }],
+    ['max-age=', { 'max-age': '' }],
+    ['max-age = 5', { 'max-age': '5' }],
+    ['__proto__=1, constructor', { ['__proto__']: '1', constructor: '' }],
+    ['ext="no-store', { ext: '', 'no-store': '' }]
+  ]
+  for (const [field, directives] of rows) t.strictSame([...parseCacheControl(field)], Object.entries(directives), field)
+})
+
+t.test('delta-seconds: RFC 9111 §1.2.2', async (t) => {
+  const rows: [value: string | undefined, seconds: number | undefined][] = [
+    ['0', 0], ['5', 5], ['007', 7], ['2147483648', 2 ** 31],
+    // §1.2.2: what can't be represented is 2^31.
+    ['2147483649', 2 ** 31], ['9'.repeat(400), 2 ** 31],
+    ['', undefined], ['-1', undefined], ['+1', undefined], ['1.5', undefined], ['1e3', undefined], ['1 2', undefined],
+    ['0x1', undefined], ['٣', undefined], [undefined, undefined]
+  ]
+  for (const [value, seconds] of rows) t.equal(deltaSeconds(value), seconds, String(value))
+})
+
+const SUNDAY = Date.UTC(1994, 10, 6, 8, 49, 37)
+
+t.test('HTTP-date: RFC 9110 §5.6.7, RFC 9111 §4.2', async (t) => {
+  const rows: [field: string | undefined, time: number | null][] = [
+    ['Sun, 06 Nov 1994 08:49:37 GMT', SUNDAY],
+    ['Sunday, 06-Nov-94 08:49:37 GMT', SUNDAY],
+    ['Sun Nov  6 08:49:37 1994', SUNDAY],
+    // RFC 9111 §4.2: a cache should not care about the case.
+    ['SUN, 06 NOV 1994 08:49:37 gmt', SUNDAY],
+    [undefined, null], ['', null], ['0', null], ['-1', null], ['5', null], ['tomorrow', null],
+    ['1994-11-06T08:49:37Z', null], ['06 Nov 1994 08:49:37 GMT', null],
+    ['Sun, 06 Nov 1994 25:49:37 GMT', null],
+    // RFC 9111 §4.2: a zone that is neither GMT nor UTC is none.
+    ['Sun, 06 Nov 1994 08:49:37 EST', null],
+    ['Sun, 06 Nov 1994 08:49:37 +0200', null],
+    ['Sun, 06 Nov 1994', null], ['Sunday, 7', null], ['Monkey, 5 GMT', null], ['Mon, -1', null]
+  ]
+  for (const [field, time] of rows) t.equal(httpDate(field), time, String(field))
+  t.equal(httpDate(['Sun, 06 Nov 1994 08:49:37 GMT', 'Sun, 06 Nov 1994 08:49:38 GMT']), null, 'two of them are none')
+})
+
+t.test('entity tags: RFC 9110 §8.8.3, §13.1.2', async (t) => {
+  const rows: [list: string, etag: string | undefined, has: boolean][] = [
+    ['"a"', '"a"', true], ['W/"a"', '"a"', true], ['"a"', 'W/"a"', true], ['"a", "b"', '"b"', true], ['"a","b"', '"b"', true],
+    ['"x,y", "b"', '"b"', true], ['"x,y"', '"x,y"', true], ['"a, W/"', '"a, W/"', false], ['"é"', '"é"', true],
+    [', ,"a"', '"a"', true], ['"\\"', '"\\"', true], ['*', undefined, true], ['"*"', '"a"', false], ['*, "a"', '"b"', false],
+    ['a', 'a', false], ['"a', '"a', false], ['', '"a"', false], ['"x,y"', '"x"', false], ['"a"', undefined, false],
+    ['"x", "y"', '", "', false]
+  ]
+  for (const [list, etag, has] of rows) {
+    t.equal(isNotModified({ 'if-none-match': list }, etag, undefined), has, `${etag} in ${list}`)
+  }
+  const tag = `W/"${createHash('sha1').update('x').digest('base64url')}"`
+  t.equal(weakEtag(Buffer.from('x')), tag)
+  t.not(weakEtag(Buffer.from('y')), tag)
+})
+
+t.test('requests for the handler: RFC 9110 §13.1, §14.2', async (t) => {
+  for (const name of ['range', 'if-range', 'if-match', 'if-unmodified-since']) t.equal(isForTheHandler({ [name]: '' }), true, name)
+  for (const name of ['if-none-match', 'if-modified-since', 'accept-ranges']) t.equal(isForTheHandler({ [name]: 'x' }), false, name)
+})
+
+t.test("freshness by the response's own fields: RFC 9111 §4.2.1", async (t) => {
+  const fields = (seconds: number): string => new Date(SUNDAY + seconds * 1000).toUTCString()
+  t.equal(originFreshness({ 'cache-control': 'max-age=9', age: 4 }, SUNDAY, false), 5, 'an Age that is a number')
+  t.equal(originFreshness({ 'cache-control': ['public', 'max-age=9'] }, SUNDAY, false), 9, 'two lines')
+  t.equal(originFreshness({ expires: fields(9) }, SUNDAY + 4_999, false), 4, 'whole seconds, never too many')
+  t.equal(originFreshness({ expires: fields(9), date: 'nonsense' }, SUNDAY, false), 9, 'a Date that is none')
+  t.equal(originFreshness({ expires: [fields(9), fields(9)] }, SUNDAY, false), 0, 'two of them')
+  t.equal(originFreshness({ 'cache-control': 'max-age=9, private' }, SUNDAY, false), 0)
+  t.equal(originFreshness({ 'cache-control': `max-age=${'9'.repeat(30)}` }, SUNDAY, false), 2 ** 31)
+})
+
+t.test('fields of an entry: RFC 9111 §3.1', async (t) => {
+  t.strictSame(addedFields({}, { a: 1, b: ['x'], c: ['x', 'y'], d: [], e: undefined, connection: 'B, x', te: 'x' }),
+    [['a', '1'], ['c', ['x', 'y']]])
+  t.strictSame(addedFields({ a: '1', b: ['x', 'y'], c: '1' }, { a: '1', b: ['x', 'y'], c: ['1', '2'] }), [['c', ['1', '2']]])
+  t.match(addedFields({ vary: 'origin' }, { vary: 'Origin, Accept' }), [['vary', /^accept$/i]])
+  t.strictSame(addedFields({ vary: 'origin' }, { vary: 'Origin' }), [])
+  for (const [fields, isRight] of [
+    [[['a', 'b'], ['c', ['d', 'é']]], true], [[['a b', 'c']], false], [[['a', 'b\r\nc']], false], [[['a', ['b', '€']]], false], [[['', 'b']], false]
+  ] as const) t.equal(areSendable(fields), isRight, JSON.stringify(fields))
+})
+
+t.test('what the head of a response refuses: RFC 9111 §3', async (t) => {
+  const refusal = (status: number, all: Record<string, string | string[]>): unknown =>
+    refusalOf({ status, added: all, all, target: undefined }, { has: () => true })
+  for (const status of [200, 203, 299, 301, 404, 599]) t.equal(refusal(status, {}), null, String(status))
+  for (const status of [100, 103, 199, 206, 304]) t.equal(refusal(status, {}), 'status', String(status))
+  t.equal(refusalOf({ status: 404, added: {}, all: {}, target: undefined }, { has: (status) => status === 200 }), 'status')
+  const ofHook = { 'set-cookie': 'of a hook' }
+  t.equal(refusalOf({ status: 200, added: {}, all: ofHook, target: undefined }, { has: () => true }), null)
+  const closed = { 'cache-control': 'no-store, private' }
+  t.equal(refusalOf({ status: 200, added: closed, all: closed, target: 'max-age=5' }, { has: () => true }), null, 'RFC 9213 §2.2')
+  t.equal(refusalOf({ status: 200, added: {}, all: {}, target: 'private' }, { has: () => true }), 'private', 'RFC 9213 §2.2')
+  t.equal(refusal(200, { 'set-cookie': ['a=1'] }), 'set-cookie')
+})
+
+t.test('Vary and its variants: RFC 9111 §4.1', async (t) => {
+  t.strictSame(varyMembers('B, a ,,b', undefined, ['C', 'a']), ['a', 'b', 'c'])
+  t.strictSame(varyMembers(addedMembers('Origin', 'origin, Accept')), ['accept'])
+  t.strictSame(varyMembers(mergedVary('b', 'A, B')), ['a', 'b'])
+  const same = (name: string, a: string | undefined, b: string | undefined, are: boolean): void => {
+    t.equal(fingerprint([name], { [name]: a }) === fingerprint([name], { [name]: b }), are, `${name}: ${a} and ${b}`)
+  }
+  same('accept-language', 'a, b', ' a,b ', true)
+  same('x', 'a, b', ' a,b ', false)
+  same('x', 'a, b', 'b, a', false)
+  same('x', undefined, '', false)
+  same('accept-encoding', 'gzip, br', 'br;q=0.1,GZIP', true)
+  same('accept-encoding', 'gzip, br;q=0', 'gzip', true)
+  same('accept-encoding', 'gzip, br;q=0.000', 'gzip', true)
+  same('accept-encoding', 'gzip, br;q=0.001', 'gzip', false)
+  same('accept-encoding', 'gzip, identity;q=0', 'gzip', false)
+  same('accept-encoding', '*', '*;q=0', false)
+  t.not(fingerprint(['a', 'b'], { a: '1', b: '2' }), fingerprint(['a', 'b'], { a: '2', b: '1' }))
+  t.not(fingerprint(['a'], { a: 'b","c' }), fingerprint(['a', 'c'], { a: 'b' }))
+})
+
+t.test('Cache-Status: RFC 9211 §2', async (t) => {
+  t.equal(cacheStatus('c', { ttl: 0 }), 'c; hit; ttl=0')
+  t.equal(cacheStatus('c', { fwd: 'bypass', detail: 'store', key: 'a"\\\n😀' }), 'c; fwd=bypass; key="a\\"\\\\%0A%F0%9F%98%80"; detail=store')
+  t.equal(withMember('', 'b; hit'), 'b; hit')
+  t.equal(withMember('a; fwd=miss', 'b; hit'), 'a; fwd=miss, b; hit')
+})

@@ -1,0 +1,82 @@
+// Cache-Status is well-formed (RFC 9211, RFC 8941) for every outcome that there is.
+import { parseList } from 'structured-headers'
+import t, { type Test } from 'tap'
+import type { BypassReason, CacheOutcome, CacheOptions } from '../../plugin/index.js'
+import { startRedis } from '../helpers/redis.js'
+import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
+
+interface Case {
+  cache?: CacheOptions
+  headers?: Record<string, string>
+  prepare?: (app: CachedApp) => void
+  schema?: object
+}
+
+/** Every reason, or it does not compile. */
+const BYPASSES: Record<Exclude<BypassReason, 'store'>, Case> = {
+  disabled: { prepare: (app) => { app.cache.enabled = false } },
+  answered: { prepare: (app) => { app.addHook('onRequest', async (_, reply) => await reply.code(401).send('no')) } },
+  authorization: { headers: { authorization: 'x' } },
+  user: { prepare: (app) => { app.decorateRequest('user', { getter: () => ({}) }) } },
+  cookie: { headers: { cookie: 'a=1' }, prepare: (app) => { app.decorateRequest('cookies', null) } },
+  conditional: { headers: { range: 'bytes=0-1' } },
+  invalid: { schema: { headers: { type: 'object', required: ['x-needed'] } } },
+  when: { cache: { when: () => false } },
+  policy: { cache: { key: () => '' } }
+}
+
+async function appOf ({ cache, prepare, schema }: Case, t: Test, options = {}): Promise<CachedApp> {
+  const app = await cachedApp(t, options)
+  prepare?.(app)
+  app.get('/', { cache: { key: 'k', ttl: 60, ...cache }, ...schema === undefined ? {} : { schema } }, async () => 'x')
+  return app
+}
+
+/** The members of the field, as a parser of structured fields reads them. */
+async function members (app: CachedApp, headers: Record<string, string> = {}): Promise<[unknown, object][]> {
+  const field = String((await app.inject({ url: '/', headers })).headers['cache-status'])
+  await settled(app)
+  const plain = ([key, value]: [string, unknown]): [string, unknown] =>
+    [key, typeof value === 'object' ? `token ${String(value)}` : value]
+  return parseList(field).map(([name, parameters]) => [String(name), Object.fromEntries(Array.from(parameters, plain))])
+}
+
+const NAME = 'fastify-route-cache'
+
+t.test('hit, miss, forced miss', async (t) => {
+  const outcomes: CacheOutcome['type'][] = ['hit', 'miss', 'bypass']
+  t.equal(outcomes.length, 3)
+  const app = await appOf({ cache: { honourNoCache: true } }, t)
+  t.strictSame(await members(app), [[NAME, { fwd: 'token miss' }]])
+  t.strictSame(await members(app), [[NAME, { hit: true, ttl: 60 }]])
+  t.strictSame(await members(app, { 'cache-control': 'no-cache' }), [[NAME, { fwd: 'token request' }]])
+})
+
+t.test('every reason to go past the cache', async (t) => {
+  for (const [reason, one] of Object.entries(BYPASSES)) {
+    const app = await appOf(one, t)
+    t.strictSame(await members(app, one.headers), [[NAME, { fwd: 'token bypass', detail: `token ${reason}` }]], reason)
+  }
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client({ enableOfflineQueue: false, lazyConnect: true })
+  await redis.connect()
+  const app = await appOf({}, t, { redis })
+  await app.ready()
+  redis.disconnect()
+  t.strictSame(await members(app), [[NAME, { fwd: 'token bypass', detail: 'token store' }]])
+})
+
+t.test('the key, only when asked, whatever is in it', async (t) => {
+  const key = 'a"b\\c é 😀\n;,='
+  const app = await appOf({ cache: { key: () => key } }, t, { cacheStatus: { key: true, name: 'edge' } })
+  t.match(await members(app), [['edge', { fwd: 'token miss', key: 'a"b\\c %C3%A9 %F0%9F%98%80%0A;,=' }]])
+  t.match(await members(app), [['edge', { hit: true, ttl: 60, key: /^a"b\\c/ }]])
+})
+
+t.test('behind the members of caches on the way to the handler', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/', { cache: { key: 'k' } }, async (_, reply) => reply.header('cache-status', 'origin; hit; ttl=5').send('x'))
+  t.strictSame(await members(app), [['origin', { hit: true, ttl: 5 }], [NAME, { fwd: 'token miss' }]])
+  t.strictSame(await members(app), [['origin', { hit: true, ttl: 5 }], [NAME, { hit: true, ttl: 60 }]])
+})
