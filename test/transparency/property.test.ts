@@ -23,12 +23,12 @@ interface World {
 /** How often it was what. */
 interface Tally { runs: number, hits: number, kinds: Map<string, number> }
 
-t.test('by inject, on the in-process store', { timeout: 60_000 }, async (t) => {
+t.test('by inject, on the in-process store', async (t) => {
   const world = await worldOf(t, {}, injected)
   await holds(t, world, 2000)
 })
 
-t.test('over HTTP, on Redis', { timeout: 60_000 }, async (t) => {
+t.test('over HTTP, on Redis', async (t) => {
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })
   const redis = server.client()
