@@ -1,71 +1,22 @@
 // The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
 // requests, invalidate and inspect. Knows keys, bytes and time; nothing of HTTP's rules or of Fastify.
 //
-// What the store does wrong is caught here, in one place: a request goes on without the cache, counted and logged; only
-// `invalidate`, `get` and `inspect` reject, because their caller must know.
+// A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
+// `get` and `inspect` reject, because their caller must know.
+import { refuse, type Caller, type Log } from './caller.js'
+import type { Answer, Claim, Found, Question, Targets } from './claim.js'
 import { encode } from './codec.js'
 import type { Milliseconds } from './duration.js'
-import { isFresh, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
+import { isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
-import { count, type CacheStats, type Counters, type RefusalReason, type Stats } from './stats.js'
+import { Flights, flightName, type Landing, type Stored } from './flight.js'
+import { Lookup } from './lookup.js'
+import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
 import { within } from './store/deadline.js'
-import type { FillResult, Lease, Store } from './store/store.js'
+import type { FillResult, Store } from './store/store.js'
+import { TagMemory } from './tag-memory.js'
 import { placeFill, selectEntry, type Selection } from './variant.js'
 
-/** As much of pino as is used here. */
-export interface Log {
-  debug: (details: object, message: string) => void
-  warn: (details: object, message: string) => void
-  error: (details: object, message: string) => void
-}
-
-/** Who asks: the counters and the log of the route and the request that it is for. */
-export interface Caller {
-  counters: Counters
-  log: Log
-}
-
-/** A fresh entry; or the right to fill, null where somebody else has it, with what is there; or the store could not say. */
-export type Found =
-  | { type: 'hit', entry: Entry }
-  | { type: 'miss', lease: Lease | null, marker: Marker | null }
-  | { type: 'unknown' }
-
-/** A request that looks its response up. */
-export interface Question {
-  key: string
-  selection: Selection
-  /** A miss will be filled: the lease is taken. */
-  toFill: boolean
-  /** What is there is not good enough for this client: only the lease is wanted. */
-  toRefresh: boolean
-}
-
-/** The right to fill, and what it was taken for. */
-export interface Claim {
-  key: string
-  selection: Selection
-  lease: Lease
-  marker: Marker | null
-}
-
-/** What a handler answered, ready to be stored. */
-export interface Answer {
-  status: number
-  headers: readonly HeaderField[]
-  body: Buffer
-  kind: PayloadKind
-  /** The members of its `Vary`. */
-  members: readonly string[]
-  life: Milliseconds
-}
-
-/** A lookup under way, and whether its request has gone on without it. */
-interface Ticket extends Question {
-  late: boolean
-}
-
-const MOST_OVERDUE = 100
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills where `writeDeadline` sets no limit. */
@@ -74,12 +25,13 @@ const CLOSE_WAIT: Milliseconds = 5_000
 export class ResponseCache {
   enabled: boolean
   readonly #store: Store
+  readonly #memory = new TagMemory()
+  readonly #lookup: Lookup
   readonly #stats: Stats
   readonly #log: Log
   readonly #deadline: Milliseconds
   readonly #now: () => Milliseconds
-  /** Lookups that were given up and are not answered yet. */
-  #overdue = 0
+  readonly #flights = new Flights()
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
@@ -92,6 +44,13 @@ export class ResponseCache {
     this.#deadline = deadline
     this.#now = now
     this.enabled = enabled
+    this.#lookup = new Lookup({
+      shelf: { store, memory: this.#memory },
+      flights: this.#flights,
+      deadline,
+      now,
+      abandon: (claim, caller) => { this.abandon(claim, caller) }
+    })
   }
 
   get stats (): CacheStats {
@@ -102,83 +61,97 @@ export class ResponseCache {
     return this.#now()
   }
 
-  /** Reads the entry and, `toFill` a miss, takes the lease: both within one deadline. Never rejects. */
+  /** The entry, or on a miss the lease, or that the store could not say. Never rejects. */
   async lookup (question: Question, caller: Caller): Promise<Found> {
-    // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
-    if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown' }
-    const ticket: Ticket = { ...question, late: false }
-    const finding = this.#find(ticket)
-    try {
-      if (this.#store.kind === 'memory') return await finding
-      return await within(this.#deadline, finding, (late) => {
-        if (late.type === 'miss' && late.lease !== null) this.abandon(question.key, late.lease, caller)
-      })
-    } catch (error) {
-      if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#giveUp(ticket, finding)
-      caller.counters.errors++
-      caller.log.warn({ err: error, key: question.key }, 'cache lookup failed')
-      return { type: 'unknown' }
-    }
-  }
-
-  async #find (ticket: Ticket): Promise<Found> {
-    const { entry, marker, variant } = await selectEntry(this.#store, ticket.key, ticket.selection)
-    if (entry !== null && !ticket.toRefresh && isFresh(entry, this.#now())) return { type: 'hit', entry }
-    // Late, nobody waits any more: a lease would only keep others from filling.
-    return { type: 'miss', lease: ticket.toFill && !ticket.late ? await this.#store.take(ticket.key, variant) : null, marker }
-  }
-
-  #giveUp (ticket: Ticket, finding: Promise<unknown>): void {
-    ticket.late = true
-    this.#overdue++
-    const settled = (): void => { this.#overdue-- }
-    finding.then(settled, settled)
+    return await this.#lookup.run(question, caller)
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill ({ key, selection, lease, marker }: Claim, { life, members, ...answer }: Answer, caller: Caller): void {
+  fill (claim: Claim, { life, members, tags: named, ...answer }: Answer, caller: Caller): void {
+    const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
       refuse(key, 'vary', caller)
-      return this.abandon(key, lease, caller)
+      return this.abandon(claim, caller, true)
     }
+    flight.isAnswered = true
     const storedAt = this.#now()
-    const bytes = encode({ ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf, epoch: place.epoch })
+    const tags = [...new Set([...selection.tags, ...named])]
+    this.#memory.remember(key, tags.slice(selection.tags.length))
+    const bytes = encode({
+      ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf, epoch: place.epoch, history: ground.history, tags
+    })
+    const late = tags.filter((tag) => !ground.tags.includes(tag))
     this.#track(async () => {
-      const result = await this.#store.fill(key, lease, { bytes, life, varied: place.varied })
+      const result = await this.#store.fill(key, lease, { bytes, life, varied: place.varied, tags, late })
       const refused = REFUSALS[result]
-      if (refused !== null) return refuse(key, refused, caller)
+      if (refused !== null) {
+        refuse(key, refused, caller)
+        return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
+      }
       caller.counters.stores++
       caller.counters.bytes += bytes.length
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
+      await this.#landStored(claim)
     }, (error) => {
+      this.#land(claim, { type: 'again' })
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
       caller.log.warn({ err: error, key }, 'cache fill failed')
     })
   }
 
-  /** Gives the lease back, as there will be no fill. Nobody waits for it; it never rejects. */
-  abandon (key: string, lease: Lease, caller: Caller): void {
-    this.#track(async () => await this.#store.release(key, lease), (error) => {
+  /** Hands out what lies there and is valid now, when all who get it have begun: see the head of flight.ts. */
+  async #landStored (claim: Claim): Promise<void> {
+    this.#flights.close(flightName(claim.key, claim.lease.variant), claim.flight)
+    const stored = claim.flight.isAlone ? null : await this.#reread(claim)
+    claim.flight.land(stored === null ? { type: 'again' } : { type: 'stored', stored })
+  }
+
+  async #reread ({ key, selection }: Claim): Promise<Stored | null> {
+    const reading = selectEntry({ store: this.#store, memory: this.#memory }, key, selection)
+    const found = await within(this.#deadline, reading).catch(() => null)
+    if (found?.entry == null) return null
+    const { entry, marker, variant } = found
+    return { entry, members: marker?.members ?? [], variant, tags: [...selection.tags, ...entry.tags] }
+  }
+
+  #land ({ key, lease, flight }: Claim, landing: Landing): void {
+    this.#flights.land(flightName(key, lease.variant), flight, landing)
+  }
+
+  /**
+   * Gives the lease back, as there will be no fill; `pass`: of a response that can't be shared, so that nobody waits for the
+   * next. Nobody waits for it; it never rejects.
+   */
+  abandon (claim: Claim, caller: Caller, pass = false): void {
+    const { key, lease } = claim
+    this.#track(async () => await this.#store.release(key, lease, pass), (error) => {
       caller.counters.errors++
       caller.log.warn({ err: error, key }, 'cache lease could not be given back')
     })
+    this.#land(claim, { type: pass ? 'pass' : 'again' })
   }
 
-  /** Removes the entries and stops the fills of these keys, or of all keys that begin so. Rejects with FRC_STORE. */
-  async invalidate (targets: { keys: readonly string[] } | { prefix: string }): Promise<number> {
-    const removed = await this.#telling('invalidate', 'prefix' in targets
-      ? this.#store.invalidatePrefix(targets.prefix)
-      : this.#store.invalidate(targets.keys))
+  /** Invalidates all of these, side by side; the number of entries that went by their keys. Rejects with FRC_STORE. */
+  async invalidate ({ keys, tags, prefix, all }: Targets): Promise<number> {
+    const [byKey, byPrefix] = await this.#telling('invalidate', Promise.all([
+      keys.length === 0 ? 0 : this.#store.invalidate(keys),
+      prefix === null ? 0 : this.#store.invalidatePrefix(prefix),
+      tags.length === 0 ? undefined : this.#store.invalidateTags(tags),
+      all ? this.#store.invalidateAll() : undefined
+    ]))
+    this.#flights.forget((key) => all || keys.includes(key) || (prefix !== null && key.startsWith(prefix)))
+    const removed = byKey + byPrefix
     this.#stats.invalidated(removed)
-    this.#log.debug({ ...targets, removed }, 'cache invalidated')
+    this.#log.debug({ ...mentioned({ keys, tags, prefix, all }), removed }, 'cache invalidated')
     return removed
   }
 
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
   async get (key: string, selection: Selection): Promise<Entry | null> {
-    const { entry } = await this.#telling('read', within(this.#deadline, selectEntry(this.#store, key, selection)))
+    const shelf = { store: this.#store, memory: this.#memory }
+    const { entry } = await this.#telling('read', within(this.#deadline, selectEntry(shelf, key, selection)))
     return entry !== null && isFresh(entry, this.#now()) ? entry : null
   }
 
@@ -213,10 +186,13 @@ export class ResponseCache {
   }
 }
 
-const REFUSALS: Record<FillResult, RefusalReason | null> = { stored: null, lost: 'lease', 'too-large': 'size' }
+const REFUSALS: Record<FillResult, RefusalReason | null> = {
+  stored: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
+}
 
-/** Says why a response was not stored, in the statistics and the log. */
-export function refuse (key: string, reason: RefusalReason, { counters, log }: Caller): void {
-  count(counters.refusals, reason)
-  log.debug({ key, reason }, 'cache refused')
+/** For the log: only what was named. */
+function mentioned ({ keys, tags, prefix, all }: Targets): object {
+  return {
+    ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefix !== null && { prefix }, ...all && { all }
+  }
 }

@@ -204,5 +204,5 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const headers: HeaderField[] = [...answer.headers]
   const isTagged = headers.some(([name]) => name === 'etag')
   if (answer.status === 200 && body.length > 0 && !isTagged) headers.push(['etag', weakEtag(body)])
-  cache.fill(claim, { ...answer, headers, body }, caller)
+  cache.fill(claim, { ...answer, headers, body, tags: exchange.tags }, caller)
 }

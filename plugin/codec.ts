@@ -9,9 +9,12 @@
 //       23     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
 //       31     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
 //       32    12   epoch (latin1), all 0 where there is none
-//       44     4   size of the header block in bytes
-//       48     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//       44    12   history (latin1)
+//       56     4   size of the header block in bytes
+//       60     4   size of the tag block in bytes
+//       64     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
 //                  as Node writes headers); a field with several values is one record a value
+//        …     …   tag block: the tags, UTF-8, each with a byte 0 behind it
 //        …     …   body, to the end
 //
 // A marker:
@@ -26,20 +29,23 @@
 import { crc32 } from 'node:zlib'
 import type { Entry, HeaderField, Marker, PayloadKind } from './entry.js'
 
-const VERSION = 1
+const VERSION = 2
 const MARKER_VERSION = 128 + VERSION
 const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none']
 const CHECKED_FROM = 5
 const MEMBERS_FROM = 17
-const HEADERS_FROM = 48
+const HEADERS_FROM = 64
 const RECORD_HEAD = 6
-/** Of an epoch, in characters. */
+const NO_TAGS: readonly string[] = []
+/** Of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12
 
 /** The entry's bytes. Header names and values must be such that Node would send them: latin1, a name below 64 KiB. */
 export function encode (entry: Entry): Buffer {
   const block = encodeHeaders(entry.headers)
-  const bytes = Buffer.allocUnsafe(HEADERS_FROM + block.length + entry.body.length)
+  const tags = Buffer.from(entry.tags.map((tag) => `${tag}\0`).join(''))
+  const tagsFrom = HEADERS_FROM + block.length
+  const bytes = Buffer.allocUnsafe(tagsFrom + tags.length + entry.body.length)
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)
@@ -48,9 +54,13 @@ export function encode (entry: Entry): Buffer {
   bytes[31] = KINDS.indexOf(entry.kind)
   bytes.fill(0, 32, 44)
   bytes.write(entry.epoch, 32, EPOCH_LENGTH, 'latin1')
-  bytes.writeUInt32BE(block.length, 44)
+  bytes.fill(0, 44, 56)
+  bytes.write(entry.history, 44, EPOCH_LENGTH, 'latin1')
+  bytes.writeUInt32BE(block.length, 56)
+  bytes.writeUInt32BE(tags.length, 60)
   block.copy(bytes, HEADERS_FROM)
-  entry.body.copy(bytes, HEADERS_FROM + block.length)
+  tags.copy(bytes, tagsFrom)
+  entry.body.copy(bytes, tagsFrom + tags.length)
   bytes.writeUInt32BE(crc32(bytes.subarray(CHECKED_FROM)), 1)
   return bytes
 }
@@ -59,9 +69,10 @@ export function encode (entry: Entry): Buffer {
 export function decode (bytes: Buffer): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
   if (bytes.readUInt32BE(1) !== crc32(bytes.subarray(CHECKED_FROM))) return null
-  const bodyFrom = HEADERS_FROM + bytes.readUInt32BE(44)
+  const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(56)
+  const bodyFrom = tagsFrom + bytes.readUInt32BE(60)
   if (bodyFrom > bytes.length) return null
-  const headers = decodeHeaders(bytes, bodyFrom)
+  const headers = decodeHeaders(bytes, tagsFrom)
   const status = bytes.readUInt16BE(5)
   const kind = KINDS[bytes[31]!]
   if (headers === null || kind === undefined || status < 100 || status > 599) return null
@@ -71,6 +82,8 @@ export function decode (bytes: Buffer): Entry | null {
     body: bytes.subarray(bodyFrom),
     kind,
     epoch: bytes[32] === 0 ? '' : bytes.toString('latin1', 32, 44),
+    history: bytes.toString('latin1', 44, 56),
+    tags: tagsFrom === bodyFrom ? NO_TAGS : bytes.toString('utf8', tagsFrom, bodyFrom - 1).split('\0'),
     storedAt: bytes.readDoubleBE(7),
     staleAt: bytes.readDoubleBE(15),
     asOf: bytes.readDoubleBE(23)

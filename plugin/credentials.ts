@@ -1,5 +1,5 @@
 // Who asks, and whether what they get may be anybody's: P5. Looked at when the lookup is done, and again at the fill.
-import type { Caller } from './cache.js'
+import type { Caller } from './caller.js'
 import { RouteCacheError, show } from './errors.js'
 import type { RequestFields } from './http/vary.js'
 import type { Policy } from './policy.js'

@@ -10,6 +10,9 @@ export type Bytes = number
 /** A length of time: seconds as a number, or a number with its unit as a string: `'250ms'`, `'90s'`, `'10m'`, `'1 day'`. */
 export type Duration = Seconds | (string & {})
 
+/** Node's timers go off at once beyond that. */
+export const LONGEST_TIMER: Milliseconds = 2 ** 31 - 1
+
 export const DURATION_FORMS = 'a duration is a number of seconds, or a string with a unit such as "90s", "10m" or "1h"'
 
 /** The duration in milliseconds; undefined where it isn't one: not finite, negative, without a unit, or not understood. */

@@ -25,11 +25,28 @@ export interface Entry {
   kind: PayloadKind
   /** The epoch of the marker that it lies under; '' where its key has no variants. */
   epoch: string
+  /** The floor's when the handler was about to run. */
+  history: string
+  /** Those of the policy and those that the handler named. */
+  tags: readonly string[]
   storedAt: Milliseconds
   /** From here on it is not served. */
   staleAt: Milliseconds
   /** The clock's value before the handler ran. */
   asOf: number
+}
+
+/** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */
+export interface Ground {
+  history: string
+  tags: readonly string[]
+  /** In the order of the tags; null: there is none. */
+  generations: readonly (number | null)[]
+}
+
+/** Whether nothing was invalidated since its handler began: `ground` has all its tags, and those of the policy. */
+export function isValid ({ history, asOf }: Entry, ground: Ground): boolean {
+  return history === ground.history && ground.generations.every((generation) => generation !== null && generation <= asOf)
 }
 
 /** Whether the entry may be served at this instant. */

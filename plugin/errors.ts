@@ -11,6 +11,8 @@ export type ErrorCode =
   | 'FRC_KEY_TAKEN'
   /** A key, or the values for a key template, can't be used. */
   | 'FRC_KEY'
+  /** What was given as tags is no list of non-empty strings. */
+  | 'FRC_TAG'
   /** What was to be invalidated is neither key, keys nor prefix. */
   | 'FRC_TARGET'
   /** The store failed or could not be reached; `cause` has the store's own error. */

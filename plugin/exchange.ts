@@ -1,6 +1,8 @@
 // One request of a cached route and its response, on their way through the cache: which entry serves it, whether its
 // response may be stored. Decides; hooks.ts says when, cache.ts does it.
-import { refuse, type Caller, type Claim, type ResponseCache } from './cache.js'
+import type { ResponseCache } from './cache.js'
+import { refuse, type Caller } from './caller.js'
+import type { Claim } from './claim.js'
 import { credentials, explain, identify, unpromised } from './credentials.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry, HeaderField, PayloadKind } from './entry.js'
@@ -13,7 +15,7 @@ import { validatedSource, type Validated } from './key-source.js'
 import { checkKey, policyFailed, type Policy } from './policy.js'
 import { count, type BypassReason, type CacheOutcome, type Counters, type RefusalReason } from './stats.js'
 import type { Recording } from './tee.js'
-import { IDENTITY, type Selection } from './variant.js'
+import { IDENTITY, VERSION, type Selection } from './variant.js'
 
 /** A cached route. */
 export interface Site {
@@ -45,6 +47,8 @@ export interface Exchange {
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
+  /** Tags that the handler named. */
+  tags: readonly string[]
   /** What the handler sent; null until then, and where it is not stored. */
   answer: Captured | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
@@ -87,6 +91,7 @@ export function openExchange (
     entry: null,
     before: snapshot(before),
     claim: null,
+    tags: [],
     answer: null,
     failed: false,
     captured: false,
@@ -109,22 +114,24 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
   if ('bypass' in selected) return bypass(exchange, selected.bypass)
   const { key, toRefresh } = selected
   // Only GET fills, so a HEAD would hold the lease for nothing.
-  const found = await cache.lookup({ ...selected, toFill: request.method === 'GET' }, caller)
+  const found = await cache.lookup({ ...selected, toFill: request.method === 'GET', waitTimeout: exchange.site.policy.waitTimeout }, caller)
   if (exchange.captured) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.
-    if (found.type === 'miss' && found.lease !== null) cache.abandon(key, found.lease, caller)
+    if (found.type === 'miss' && found.claim !== null) cache.abandon(found.claim, caller)
     return null
   }
   if (found.type === 'unknown') return bypass(exchange, 'store')
   if (found.type === 'hit') {
-    exchange.outcome = { type: 'hit', key, ttl: Math.ceil((found.entry.staleAt - cache.now()) / 1000) }
-    exchange.entry = found.entry
+    const { entry, collapsed } = found
+    exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed }
+    exchange.entry = entry
     caller.counters.hits++
+    if (collapsed) caller.counters.collapsed++
     caller.log.debug({ key }, 'cache hit')
-    return found.entry
+    return entry
   }
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
-  exchange.claim = found.lease === null ? null : { ...selected, lease: found.lease, marker: found.marker }
+  exchange.claim = found.claim
   caller.counters.misses++
   caller.log.debug({ key }, 'cache miss')
   return null
@@ -152,10 +159,17 @@ async function selectKey (
     const isInvalid = (request as { validationError?: unknown }).validationError != null
     const source = site.place === 'onRequest' ? await validatedSource(request) : isInvalid ? null : request
     if (source === null) return { bypass: 'invalid' }
-    const fields = identity === undefined ? headers : { ...headers, [IDENTITY]: identity }
+    // Set in any case: a header field may have any name.
+    const pseudo = { [IDENTITY]: identity, [VERSION]: policy.version ?? undefined }
+    const seen = seenWith(request, source)
     return {
-      key: checkKey(await policy.key(source, seenWith(request, source))),
-      selection: { needs: policy.needs, hint: site.hint, fingerprint: (members) => fingerprint(members, fields) },
+      key: checkKey(await policy.key(source, seen)),
+      selection: {
+        needs: policy.needs,
+        hint: site.hint,
+        fingerprint: (members) => fingerprint(members, { ...headers, ...pseudo }),
+        tags: policy.tags(source, seen)
+      },
       toRefresh: asksForRefresh(headers) && unpromised(policy.honourNoCache(request)) === true
     }
   } catch (error) {
@@ -184,17 +198,20 @@ export function bypass (exchange: Exchange, reason: BypassReason): null {
   return null
 }
 
+/** The next answer may well be stored: others need not run their handlers because of this one. */
+const WORTH_WAITING: readonly RefusalReason[] = ['incomplete', 'disabled', 'lease']
+
 /** Says why the answer is not stored, and gives the lease back. */
 export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: RefusalReason): void {
   if (exchange.outcome.type === 'miss') refuse(exchange.outcome.key, reason, exchange.caller)
   exchange.answer = null
-  abandon(cache, exchange)
+  abandon(cache, exchange, !WORTH_WAITING.includes(reason))
 }
 
-/** Gives back the lease, if it is still held. */
-export function abandon (cache: ResponseCache, exchange: Exchange): void {
+/** Gives back the lease, if it is still held; `pass`: nobody is to wait for the next answer under this key. */
+export function abandon (cache: ResponseCache, exchange: Exchange, pass = false): void {
   const { claim, caller } = exchange
   if (claim === null) return
   exchange.claim = null
-  cache.abandon(claim.key, claim.lease, caller)
+  cache.abandon(claim, caller, pass)
 }

@@ -16,11 +16,13 @@ import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
 import { capture, commit, conclude } from './capture.js'
 import { abandon, bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
+import { NO_TARGETS } from './claim.js'
 import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
 import { defaultKey } from './key.js'
 import { OUR_HOOKS } from './placement.js'
 import { checkKey } from './policy.js'
 import { restoreType, sendEntry } from './reply.js'
+import { checkTags } from './route-template.js'
 import type { CacheOutcome } from './stats.js'
 
 /** Where a request keeps what the cache knows about it. */
@@ -40,7 +42,11 @@ export const HEADERS = Symbol('fastify-route-cache.headers')
 /** RFC 9110 §9.2.1. */
 export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
 
+/** Where a request keeps the tags that its handler named. */
+export const TAGS = Symbol('fastify-route-cache.tags')
+
 interface Carrier {
+  [TAGS]?: readonly string[] | null
   [HEADERS]?: FastifyRequest['headers'] | null
   [EXCHANGE]?: Exchange | null
   [NO_CACHE]?: boolean
@@ -54,6 +60,17 @@ export function outcomeOf (request: FastifyRequest): CacheOutcome | null {
 /** Keeps this request's response out of the store. */
 export function markNoCache (request: FastifyRequest): void {
   (request as Carrier)[NO_CACHE] = true
+}
+
+/** Keeps the tags for this request's response; bad ones keep it out of the store instead: no request fails by them. */
+export function markTags (request: FastifyRequest, tags: readonly unknown[]): void {
+  const carrier = request as Carrier
+  try {
+    carrier[TAGS] = [...carrier[TAGS] ?? [], ...checkTags(tags)]
+  } catch (error) {
+    request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
+    markNoCache(request)
+  }
 }
 
 /** Notes that what will be sent stands in for a response that failed. */
@@ -124,6 +141,7 @@ function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply
   reply.raw.once('close', () => {
     // Where a client has left, the handler is still running, and its onSend is still to come.
     if (exchange.captured || reply.sent) conclude(cache, exchange, { reply, isSent })
+    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout)
   })
 }
 
@@ -134,7 +152,8 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
     // It runs again when the response is replaced by an error's.
     if (exchange != null && !exchange.captured) {
       if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
-      const noCache = (request as Carrier)[NO_CACHE] === true
+      const { [NO_CACHE]: noCache = false, [TAGS]: tags } = request as Carrier
+      exchange.tags = tags ?? []
       return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, noCache, maxBodyBytes }))
     }
     done(null, payload)
@@ -169,7 +188,7 @@ export function unsafeHook (cache: ResponseCache, name: string): onSendHookAsync
   return async (request, reply, payload) => {
     if (!SAFE_METHODS.includes(request.method) && reply.statusCode >= 200 && reply.statusCode < 400) {
       try {
-        await cache.invalidate({ keys: [checkKey(defaultKey(name, request as RequestView))] })
+        await cache.invalidate({ ...NO_TARGETS, keys: [checkKey(defaultKey(name, request as RequestView))] })
       } catch (error) {
         request.log.error({ err: error, route: name }, 'cache could not be told of the change')
       }
@@ -190,7 +209,7 @@ function announce (reply: FastifyReply, { outcome }: Exchange, { cacheStatus: st
 }
 
 function handlingOf (outcome: CacheOutcome): Handling {
-  if (outcome.type === 'hit') return { ttl: outcome.ttl }
+  if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
   if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
   return { fwd: 'bypass', detail: outcome.reason }
 }

@@ -18,7 +18,7 @@ export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
 export type { CacheOptions, RouteCacheOptions } from './options.js'
-export type { EntryInfo, InvalidateTarget, RouteCache } from './route-cache.js'
+export type { EntryInfo, InvalidateTarget, InvalidateTargets, RouteCache } from './route-cache.js'
 export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats } from './stats.js'
 export type { RedisClient } from './store/redis-client.js'
 
@@ -53,5 +53,10 @@ declare module 'fastify' {
   interface FastifyReply {
     /** Keeps this response out of the cache. On a route that is not cached it does nothing. */
     noCache: () => this
+    /**
+     * Adds tags to this response's entry, besides those of the route's `tags`: `reply.cacheTags('author:7')`. To be called
+     * before the response is sent. On a route that is not cached it does nothing.
+     */
+    cacheTags: (...tags: string[]) => this
   }
 }

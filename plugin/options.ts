@@ -19,6 +19,16 @@ export interface RouteCacheOptions {
   namespace?: string
   /** How long entries are served where the route doesn't say. Default 60 seconds. 0: nothing is stored. */
   ttl?: Duration
+  /**
+   * How long a request for a cold key waits for another one's handler to answer, at most; then it runs its own. Default 10
+   * seconds. 0: each runs its own.
+   */
+  waitTimeout?: Duration
+  /**
+   * Which build's responses these are: those of another version are not served, and lie beside them under the same key, so
+   * that invalidating it concerns both. Default: none.
+   */
+  version?: string | number
   /** The name of the decorator on the Fastify instance. Default `cache`. */
   decorator?: string
   /** Whether lookups and fills take place. Default true. Also `fastify.cache.enabled`, at any time. */
@@ -27,6 +37,16 @@ export interface RouteCacheOptions {
   deadline?: Duration
   /** The longest that one Redis command of an invalidation or a fill may take. Default 1 second. 0: no limit. */
   writeDeadline?: Duration
+  /**
+   * How many replicas have an invalidation before it resolves (Redis' WAIT), within `writeDeadline`; fewer: it rejects.
+   * Default 0: the primary's word is enough, as after a failover nothing stored before is served.
+   */
+  waitForReplicas?: number
+  /**
+   * Whether entries are still served when Redis was restarted or a replica took over. Default false: the cache is then
+   * empty, since a server that comes back with an older memory would serve what was invalidated.
+   */
+  trustFailover?: boolean
   /** Larger bodies are not stored. Bytes. Default 1 MiB. */
   maxBodyBytes?: Bytes
   /** The most that the in-process store holds, keys and entries; the least recently used go first. Default 64 MiB. */
@@ -62,6 +82,11 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   key?: string | ((request: Request) => string | Promise<string>)
   /**
+   * Labels by which entries are invalidated together, whatever their keys: a list of templates, filled as `key` is, or a
+   * function of the request that gives tags as they are. `reply.cacheTags()` adds those that only the handler knows.
+   */
+  tags?: readonly string[] | ((request: Request) => readonly string[])
+  /**
    * How long the entry is served. Default: the plugin's `ttl`. 0: nothing is stored. A function is asked for each
    * response that may be stored. `'origin'`: what the handler's own headers say, s-maxage, max-age or Expires (RFC 9111
    * §4.2.1); a response that says nothing is not stored.
@@ -84,6 +109,10 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   identity?: (request: Request) => string | null | undefined
   /** The response is the same for everybody who got through: credentials don't matter. Default false. */
   shared?: boolean
+  /** As the plugin's `version`, for this route. Default: the plugin's. */
+  version?: string | number
+  /** As the plugin's `waitTimeout`, for this route. Default: the plugin's. 0: each request runs its own handler. */
+  waitTimeout?: Duration
   /** Whether the cache is used for this request: neither lookup nor fill where it says false. Default: always. */
   when?: (request: Request) => boolean | Promise<boolean>
   /** Whether this response may be stored, where all rules allow it. At once, no promise. Default: yes. */

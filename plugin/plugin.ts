@@ -5,14 +5,15 @@ import { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
 import {
-  EXCHANGE, HEADERS, NO_CACHE, SAFE_METHODS, announceHook, captureHook, guardedHandler, lookupHook, markFailed, markNoCache,
-  outcomeOf, unsafeHook
+  EXCHANGE, HEADERS, NO_CACHE, SAFE_METHODS, TAGS, announceHook, captureHook, guardedHandler, lookupHook, markFailed,
+  markNoCache, markTags, outcomeOf, unsafeHook
 } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
 import { UNKNOWN, readSurroundings } from './placement.js'
-import { canonicalName, compilePolicy, type Policy } from './policy.js'
+import { compilePolicy, type Policy } from './policy.js'
 import { RouteCache } from './route-cache.js'
+import { canonicalName } from './route-template.js'
 import { readSettings, type Settings } from './settings.js'
 import { Stats } from './stats.js'
 import { Keys } from './store/keys.js'
@@ -35,10 +36,15 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorate(settings.decorator, new RouteCache(cache))
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(NO_CACHE, false)
+  app.decorateRequest(TAGS, null)
   app.decorateRequest(HEADERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
+    return this
+  })
+  app.decorateReply('cacheTags', function (...tags: string[]) {
+    markTags(this.request, tags)
     return this
   })
   const caching = cachingOf(cache, stats, settings)
@@ -67,7 +73,7 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
         }
         return
       }
-      const policy = compilePolicy(route, option, settings.ttl)
+      const policy = compilePolicy(route, option, settings)
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') claim(owners, policy)
       const site: Site = {
@@ -129,7 +135,7 @@ function openStore (app: FastifyInstance, settings: Settings): Store {
     app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
     return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
   }
-  return new RedisStore({ client, keys: new Keys(settings.prefix), writeDeadline: settings.writeDeadline })
+  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix) })
 }
 
 /** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */

@@ -1,21 +1,24 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
-import { DURATION_FORMS, toMilliseconds, type Milliseconds } from './duration.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
 import { originFreshness } from './http/freshness.js'
 import { areSendable, type HeaderFields } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
-import { boundKey, defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
-import type { KeySource, Placeholder, TemplatePart } from './key.js'
-import { paramsOf } from './route-path.js'
-import { IDENTITY } from './variant.js'
+import { boundKey, escapeKey, own, type KeySource } from './key.js'
+import { canonicalName, compileKey, compileTags, type TemplateRoute } from './route-template.js'
+import { IDENTITY, VERSION } from './variant.js'
 
 /** What a policy needs to know of the route that it belongs to. */
-export interface PolicyRoute {
+export interface PolicyRoute extends TemplateRoute {
   method: string | string[]
-  url: string
-  schema?: unknown
-  constraints?: unknown
+}
+
+/** What holds where the route says nothing. */
+export interface PolicyDefaults {
+  ttl: Milliseconds
+  waitTimeout: Milliseconds
+  version: string | null
 }
 
 /** A compiled policy. Its functions take the request and the reply of the framework above, whatever their type. */
@@ -25,6 +28,8 @@ export interface Policy {
   /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
   shape: string | null
   key: (source: KeySource, request: unknown) => string | Promise<string>
+  /** For this request; throws where its function gives no tags. */
+  tags: (source: KeySource, request: unknown) => readonly string[]
   /** Undefined where a ttl function gave no duration. */
   ttl: (response: PolicyResponse) => Milliseconds | undefined
   /** The statuses that are stored, with their own ttl where they have one. */
@@ -35,7 +40,11 @@ export interface Policy {
   identity: ((request: unknown) => unknown) | null
   /** The response is the same for everybody who got through. */
   shared: boolean
-  /** The members that select a variant, whatever the response says: `vary`, and the identity. Sorted. */
+  /** Of what the handler makes: another build's entries are not this one's. */
+  version: string | null
+  /** How long a request waits for another one's handler. 0: not at all. */
+  waitTimeout: Milliseconds
+  /** The members that select a variant, whatever the response says: `vary`, identity and version. Sorted. */
   needs: readonly string[]
   /** Whether this client may force a refresh. */
   honourNoCache: (request: unknown) => unknown
@@ -56,11 +65,12 @@ export interface PolicyResponse {
 }
 
 const OPTIONS = [
-  'key', 'ttl', 'statuses', 'vary', 'identity', 'shared', 'when', 'storeIf', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl'
+  'key', 'tags', 'ttl', 'statuses', 'vary', 'identity', 'shared', 'version', 'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache',
+  'cdnCacheControl', 'cacheControl'
 ]
 
 /** Compiles a route's option; `true` takes all defaults. Throws FRC_OPTION. */
-export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: Milliseconds): Policy {
+export function compilePolicy (route: PolicyRoute, option: unknown, defaults: PolicyDefaults): Policy {
   const where = `route ${[route.method].flat().join(',')} ${route.url}`
   const canonical = canonicalName(route)
   const options = option === true ? {} : option
@@ -77,14 +87,19 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: 
   const get = (name: string): unknown => own(options, name)
   const isTargeted = compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl'))
   const identity = compileFunction(where, 'identity', get('identity'))
+  const version = compileVersion(where, get('version')) ?? defaults.version
+  const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
   return {
     route: `GET ${canonical}`,
     ...compileKey(where, route, { key: get('key'), canonical }),
-    ttl: compileTtl(where, get('ttl'), { defaultTtl, isTargeted }),
+    tags: compileTags(where, route, get('tags')),
+    ttl: compileTtl(where, get('ttl'), { defaultTtl: defaults.ttl, isTargeted }),
     statuses: compileStatuses(where, get('statuses')),
     identity,
     shared: compileSwitch(where, 'shared', get('shared')),
-    needs: [...compileVary(where, get('vary')), ...identity === null ? [] : [IDENTITY]].sort(),
+    version,
+    waitTimeout: compileWait(where, get('waitTimeout')) ?? defaults.waitTimeout,
+    needs: [...compileVary(where, get('vary')), ...pseudo].sort(),
     when: compileFunction(where, 'when', get('when')),
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
@@ -92,57 +107,6 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaultTtl: 
     hook: compileHook(where, get('hook')),
     cacheControl: compileCacheControl(where, get('cacheControl'))
   }
-}
-
-function compileKey (
-  where: string, route: PolicyRoute, { key, canonical }: { key: unknown, canonical: string }
-): Pick<Policy, 'key' | 'shape'> {
-  if (key === undefined) {
-    return { shape: null, key: (request) => defaultKey(canonical, request) }
-  }
-  if (typeof key === 'function') return { shape: null, key: (_, request) => (key as (request: unknown) => string)(request) }
-  if (typeof key !== 'string' || key === '') {
-    throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
-  }
-  const parts = parseRouteTemplate(where, key)
-  const places = parts.map((part) => (typeof part === 'string' ? part : resolve(where, key, part, route)))
-  const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
-  return { shape, key: (request) => fillTemplate(places, ({ scope, name }) => own(request[scope!], name)) }
-}
-
-function parseRouteTemplate (where: string, key: string): TemplatePart[] {
-  try {
-    return parseTemplate(key)
-  } catch (error) {
-    throw new RouteCacheError('FRC_OPTION', `${where}: cache.key: ${(error as Error).message}`)
-  }
-}
-
-/**
- * Which scope a plain name means: the path's params first. A name that the path doesn't have is the query's where the
- * route's schema declares it, or where the path has no params at all; else it is most likely a misspelt param.
- */
-function resolve (where: string, key: string, { scope, name }: Placeholder, route: PolicyRoute): Placeholder {
-  const params = paramsOf(route.url)
-  if (scope === 'query') return { scope, name }
-  if (params.has(name)) return { scope: 'params', name }
-  if (scope === null && (params.size === 0 || declaresQuery(route.schema, name))) return { scope: 'query', name }
-  const known = params.size === 0 ? 'none' : [...params].join(', ')
-  const ways = scope === null ? `; for a query value write {query.${name}}` : ''
-  throw optionError(where, 'cache.key', key, `the path has no param "${name}" (it has: ${known})${ways}`)
-}
-
-function declaresQuery (schema: unknown, name: string): boolean {
-  const query = own(schema, 'querystring') ?? own(schema, 'query')
-  return own(own(query, 'properties') ?? query, name) !== undefined
-}
-
-/** The path, and what else selects the route: constraints such as host or version. */
-export function canonicalName ({ url, constraints }: PolicyRoute): string {
-  if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) return url
-  const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
-  // A strategy of one's own may take any value: objects by their content.
-  return `${url}@${pairs.map(([name, value]) => `${name}=${value instanceof RegExp ? value : escapeValue(value)}`).join(',')}`
 }
 
 function compileTtl (
@@ -187,6 +151,19 @@ function compileVary (where: string, vary: unknown): string[] {
     throw optionError(where, 'cache.vary', vary, 'write the names of request headers, such as ["accept-language"]')
   }
   return varyMembers(vary)
+}
+
+function compileVersion (where: string, version: unknown): string | null {
+  if (version === undefined) return null
+  if ((typeof version === 'string' && version !== '') || Number.isFinite(version)) return String(version)
+  throw optionError(where, 'cache.version', version, 'it is a non-empty string or a number')
+}
+
+function compileWait (where: string, wait: unknown): Milliseconds | null {
+  if (wait === undefined) return null
+  const time = toMilliseconds(wait)
+  if (time === undefined || time > LONGEST_TIMER) throw optionError(where, 'cache.waitTimeout', wait, `${DURATION_FORMS}, at most 24 days`)
+  return time
 }
 
 function compileHook (where: string, hook: unknown): Policy['hook'] {

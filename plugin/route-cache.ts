@@ -4,12 +4,20 @@ import type { Bytes, Seconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
+import { NO_TARGETS, type Targets } from './claim.js'
 import { boundKey, boundPrefix, buildKey, escapeKey, own } from './key.js'
+import { checkTags } from './route-template.js'
 import type { CacheStats } from './stats.js'
 import type { Selection } from './variant.js'
 
-/** What to invalidate: a key, several keys, or all keys that begin with a prefix. */
-export type InvalidateTarget = string | readonly string[] | { prefix: string }
+/** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
+export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
+
+export interface InvalidateTargets {
+  keys?: readonly string[]
+  tags?: readonly string[]
+  prefix?: string
+}
 
 /** A stored response, seen from outside. */
 export interface EntryInfo {
@@ -55,8 +63,9 @@ export class RouteCache {
   /**
    * From when this has resolved, no request that begins later is served a response whose handler started before the
    * call: the entry is gone, and a handler still running can't store what it answers. Call it when the write is
-   * committed. A key is taken literally (`user:7`, not `user:{id}`): build it with `key()` where values come from outside.
-   * @returns how many entries went
+   * committed. Of tags and of everything at once the cost is the same whatever the number of entries; a prefix walks through
+   * all names. A key is taken literally (`user:7`, not `user:{id}`): build it with `key()` where values come from outside.
+   * @returns how many entries went by their keys; those that lost their tags or their history are not counted
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
    * be told: then old responses may be served until their ttl ends, so try again or let the request fail
    */
@@ -99,19 +108,27 @@ export class RouteCache {
 }
 
 function selectionOf (headers: RequestFields): Selection {
-  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers) }
+  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
 }
 
-function checkTarget (target: unknown): { keys: string[] } | { prefix: string } {
-  if (typeof target === 'string') return { keys: [checkKeyOf(target)] }
-  if (Array.isArray(target)) return { keys: target.map(checkKeyOf) }
-  const prefix = own(target, 'prefix')
+function checkTarget (target: unknown): Targets {
+  if (typeof target === 'string') return { ...NO_TARGETS, keys: [checkKeyOf(target)] }
+  if (Array.isArray(target)) return { ...NO_TARGETS, keys: target.map(checkKeyOf) }
   const names = typeof target === 'object' && target !== null ? Object.keys(target) : []
-  if (names.length !== 1 || typeof prefix !== 'string' || prefix === '') {
-    throw new RouteCacheError('FRC_TARGET', `can't invalidate ${show(target)}; write a key, an array of keys, or { prefix } ` +
-      'with a non-empty string')
+  if (names.length === 1 && own(target, 'all') === true) return { ...NO_TARGETS, all: true }
+  const [keys = [], tags = [], prefix] = ['keys', 'tags', 'prefix'].map((name) => own(target, name))
+  const isRight = names.length > 0 && names.every((name) => ['keys', 'tags', 'prefix'].includes(name)) &&
+    Array.isArray(keys) && Array.isArray(tags) && (prefix === undefined || (typeof prefix === 'string' && prefix !== ''))
+  if (!isRight) {
+    throw new RouteCacheError('FRC_TARGET', `can't invalidate ${show(target)}; write a key, an array of keys, ` +
+      '{ keys, tags, prefix } with arrays of keys or tags, or a prefix that is a non-empty string, or { all: true }')
   }
-  return { prefix: boundPrefix(escapeKey(prefix)) }
+  return {
+    keys: keys.map(checkKeyOf),
+    tags: checkTags(tags),
+    prefix: prefix === undefined ? null : boundPrefix(escapeKey(prefix)),
+    all: false
+  }
 }
 
 function checkKeyOf (key: unknown): string {

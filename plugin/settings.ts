@@ -1,5 +1,5 @@
 // The plugin's options, checked, with their defaults, in the units that we work with.
-import { DURATION_FORMS, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
 import { optionError } from './errors.js'
 import { own } from './key.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
@@ -9,10 +9,14 @@ export interface Settings {
   redis: RedisClient | null
   namespace: string | null
   ttl: Milliseconds
+  waitTimeout: Milliseconds
+  version: string | null
   decorator: string
   enabled: boolean
   deadline: Milliseconds
   writeDeadline: Milliseconds
+  waitForReplicas: number
+  trustFailover: boolean
   maxBodyBytes: Bytes
   maxStoreBytes: Bytes
   cacheStatus: { name: string, key: boolean } | null
@@ -22,8 +26,6 @@ export interface Settings {
 }
 
 const WHERE = 'fastify-route-cache'
-/** Node's timers go off at once beyond that. */
-const LONGEST_TIMER: Milliseconds = 2 ** 31 - 1
 const SWITCH = 'it is true or false'
 const PREFIX = /^[A-Za-z0-9_-]+$/
 
@@ -34,10 +36,14 @@ export function readSettings (options: unknown): Settings {
     redis: checked<RedisClient | null>(options, 'redis', null, isRedisClient, 'it is an ioredis client, such as app.redis of @fastify/redis'),
     namespace: checked<string | null>(options, 'namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
     ttl: duration(options, 'ttl', 60_000),
+    waitTimeout: timer(options, 'waitTimeout', 10_000),
+    version: versionOf(own(options, 'version')),
     decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: checked(options, 'enabled', true, isSwitch, SWITCH),
     deadline: timer(options, 'deadline', 50),
     writeDeadline: timer(options, 'writeDeadline', 1000),
+    waitForReplicas: checked(options, 'waitForReplicas', 0, isCount, 'it is a number of replicas'),
+    trustFailover: checked(options, 'trustFailover', false, isSwitch, SWITCH),
     maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
     maxStoreBytes: size(options, 'maxStoreBytes', 64 * 1024 * 1024),
     cacheStatus: cacheStatusOf(own(options, 'cacheStatus')),
@@ -77,7 +83,18 @@ function timer (options: unknown, name: string, absent: Milliseconds): Milliseco
 }
 
 function size (options: unknown, name: string, absent: Bytes): Bytes {
-  return checked(options, name, absent, (value) => Number.isSafeInteger(value) && (value as number) >= 0, 'it is a number of bytes')
+  return checked(options, name, absent, isCount, 'it is a number of bytes')
+}
+
+/** A number reads as its text. */
+function versionOf (option: unknown): string | null {
+  if (option === undefined) return null
+  if (isName(option) || Number.isFinite(option)) return String(option)
+  throw optionError(WHERE, 'version', option, 'it is a non-empty string or a number')
+}
+
+function isCount (value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 function isName (value: unknown): boolean {

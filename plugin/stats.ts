@@ -60,6 +60,8 @@ export type RefusalReason =
   | 'head'
   /** Somebody else was filling the key, or it was invalidated while the handler ran. */
   | 'lease'
+  /** One of the tags that the handler named was invalidated while it ran. */
+  | 'outdated'
   /** `cache.enabled` is false by now. */
   | 'disabled'
   /** The store failed. */
@@ -67,8 +69,8 @@ export type RefusalReason =
 
 /** What the cache did for a request: P7's one union, which feeds header, log and statistics. */
 export type CacheOutcome =
-  /** Served from the store, with this many seconds to live. */
-  | { type: 'hit', key: string, ttl: number }
+  /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */
+  | { type: 'hit', key: string, ttl: number, collapsed: boolean }
   /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
   | { type: 'miss', key: string, forced: boolean }
   /** The store was not asked, or could not answer: the handler ran. */
@@ -76,8 +78,13 @@ export type CacheOutcome =
 
 /** Counters of one route, or of all, since start. */
 export interface RouteStats {
+  /** Served from the store, `collapsed` among them. */
   hits: number
+  /** Hits that waited for a handler which another request had run. */
+  collapsed: number
   misses: number
+  /** Entries that were found, but had been made invalid by tag, or with everything, or by a server that lost its memory. */
+  outdated: number
   bypasses: Partial<Record<BypassReason, number>>
   stores: number
   refusals: Partial<Record<RefusalReason, number>>
@@ -156,11 +163,11 @@ export function count<Reason extends string> (reasons: Partial<Record<Reason, nu
 }
 
 function zeros (): Counters {
-  return { hits: 0, misses: 0, bypasses: {}, stores: 0, refusals: {}, errors: 0, bytes: 0 }
+  return { hits: 0, collapsed: 0, misses: 0, outdated: 0, bypasses: {}, stores: 0, refusals: {}, errors: 0, bytes: 0 }
 }
 
 function add (sum: Counters, counters: Counters): void {
-  for (const name of ['hits', 'misses', 'stores', 'errors', 'bytes'] as const) sum[name] += counters[name]
+  for (const name of ['hits', 'collapsed', 'misses', 'outdated', 'stores', 'errors', 'bytes'] as const) sum[name] += counters[name]
   for (const [reason, n] of Object.entries(counters.bypasses)) count(sum.bypasses, reason as BypassReason, n)
   for (const [reason, n] of Object.entries(counters.refusals)) count(sum.refusals, reason as RefusalReason, n)
 }

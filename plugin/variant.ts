@@ -2,11 +2,14 @@
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
 import { EPOCH_LENGTH, decode, decodeMarker, encodeMarker } from './codec.js'
-import type { Entry, Marker } from './entry.js'
+import { isValid, type Entry, type Ground, type Marker } from './entry.js'
 import type { Lease, Store, Varied } from './store/store.js'
+import type { TagMemory } from './tag-memory.js'
 
 /** The member of a marker that stands for the policy's `identity`: no header field has such a name. */
 export const IDENTITY = ':identity'
+/** And the one for its `version`. */
+export const VERSION = ':version'
 
 /** How a request selects. */
 export interface Selection {
@@ -16,31 +19,82 @@ export interface Selection {
   hint: { members: readonly string[] }
   /** The variant of this request, for these members. */
   fingerprint: (members: readonly string[]) => string
+  /** The policy's, for this request: they decide about an entry, whatever it lists itself. */
+  tags: readonly string[]
 }
 
 /** What there is for a request: the entry, and where a fill of its own would go. */
 export interface Selected {
+  /** Null also where it is not valid any more. */
   entry: Entry | null
+  isOutdated: boolean
   marker: Marker | null
   variant: string | null
+  ground: Ground
 }
 
-/** Reads the entry that the selection leads to; in a second trip only where the marker has other members than the hint. */
-export async function selectEntry (store: Store, key: string, { needs, hint, fingerprint }: Selection): Promise<Selected> {
+/** Where entries lie, and what is remembered of their tags. */
+export interface Shelf { store: Store, memory: TagMemory }
+
+/**
+ * Reads the entry that the selection leads to, with what decides about it; in a second trip only where the marker has other
+ * members than the hint, or the entry has tags that nobody remembers.
+ */
+export async function selectEntry (shelf: Shelf, key: string, selection: Selection): Promise<Selected> {
+  const { needs, hint, fingerprint } = selection
+  const tags = union(selection.tags, shelf.memory.of(key))
   const members = contains(hint.members, needs) ? hint.members : needs
   const guess = members.length === 0 ? null : fingerprint(members)
-  const [main, guessed] = await store.read(key, guess)
+  const { main, varied: guessed, ...first } = await shelf.store.read({ key, variant: guess, tags })
+  const ground = { ...first, tags }
   const marker = main === null ? null : decodeMarker(main)
   if (marker === null) {
     const entry = main === null || needs.length > 0 ? null : decode(main)
-    return { entry: entry?.epoch === '' ? entry : null, marker: null, variant: null }
+    return { ...await judged(shelf, { key, entry, epoch: '', selection }, ground), marker: null, variant: null }
   }
   hint.members = marker.members
   const variant = String(marker.members) === String(members) && guess !== null ? guess : fingerprint(marker.members)
-  if (!contains(marker.members, needs)) return { entry: null, marker, variant }
-  const varied = variant === guess ? guessed : (await store.read(key, variant))[1]
+  if (!contains(marker.members, needs)) return { entry: null, isOutdated: false, marker, variant, ground }
+  const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
   const entry = varied === null ? null : decode(varied)
-  return { entry: entry?.epoch === marker.epoch ? entry : null, marker, variant }
+  return { ...await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground), marker, variant }
+}
+
+type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>
+
+interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection }
+
+/** The entry if it is of this epoch and valid, and what that was judged by. */
+async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: Ground): Promise<Judged> {
+  if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
+  const unread = entry.tags.filter((tag) => !ground.tags.includes(tag))
+  if (unread.length > 0) {
+    shelf.memory.remember(key, entry.tags.filter((tag) => !selection.tags.includes(tag)))
+    const generations = [...ground.generations, ...await shelf.store.generations(unread)]
+    ground = { history: ground.history, tags: [...ground.tags, ...unread], generations }
+  }
+  // What is remembered of an earlier response says nothing about this one.
+  const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
+  const isSound = isValid(entry, telling)
+  return { entry: isSound ? entry : null, isOutdated: !isSound, ground }
+}
+
+/** The part of it that is about these tags. */
+function only (tags: readonly string[], ground: Ground): Ground {
+  const generations = tags.map((tag) => ground.generations[ground.tags.indexOf(tag)] ?? null)
+  return { history: ground.history, tags, generations }
+}
+
+function union (tags: readonly string[], others: readonly string[]): readonly string[] {
+  return others.length === 0 ? tags : [...new Set([...tags, ...others])]
+}
+
+/** What selects an entry: members of the request, and their fingerprint; null where it doesn't vary. */
+export interface Place { members: readonly string[], variant: string | null }
+
+/** Whether a request that selects so gets what lies there. */
+export function isSelected ({ needs, fingerprint }: Selection, { members, variant }: Place): boolean {
+  return contains(members, needs) && (variant === null || fingerprint(members) === variant)
 }
 
 /**

@@ -17,10 +17,17 @@ const entries: fc.Arbitrary<Entry> = fc.record({
   body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
   kind: fc.constantFrom('bytes', 'text', 'none'),
   epoch: fc.constantFrom('', 'twelve-chars'),
+  history: fc.constant('of-a-history'),
+  tags: fc.array(fc.string({ unit: 'grapheme', minLength: 1 }).filter((tag) => !tag.includes('\0')), { maxLength: 3 }),
   storedAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   staleAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   asOf: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
 })
+
+const SMALL: Entry = {
+  status: 200, headers: [], body: Buffer.alloc(0), kind: 'bytes', epoch: '', history: 'of-a-history', tags: [], storedAt: 1, staleAt: 2, asOf: 3
+}
+const VERSION = encode(SMALL)[0]!
 
 t.test('an entry survives byte for byte', async (t) => {
   let seen = 0
@@ -33,7 +40,7 @@ t.test('an entry survives byte for byte', async (t) => {
 })
 
 t.test('the body is a view on the bytes, not a copy', async (t) => {
-  const bytes = encode({ status: 200, headers: [], body: Buffer.from('body'), kind: 'bytes', epoch: '', storedAt: 1, staleAt: 2, asOf: 3 })
+  const bytes = encode({ ...SMALL, body: Buffer.from('body') })
   t.equal(decode(bytes)!.body.buffer, bytes.buffer)
 })
 
@@ -41,7 +48,7 @@ t.test('random bytes are a miss and never throw', async (t) => {
   let decoded = 0
   // Half of them start like an entry, so that the decoder doesn't leave at the first byte.
   const random = fc.tuple(fc.boolean(), fc.uint8Array({ maxLength: 200 })).map(([versioned, bytes]) => {
-    if (versioned && bytes.length > 0) bytes[0] = 1
+    if (versioned && bytes.length > 0) bytes[0] = VERSION
     return Buffer.from(bytes)
   })
   fc.assert(fc.property(random, (bytes) => {
@@ -74,7 +81,7 @@ t.test('a damaged entry is a miss and never throws', async (t) => {
 })
 
 t.test('an entry of another version is a miss', async (t) => {
-  const bytes = encode({ status: 200, headers: [], body: Buffer.alloc(0), kind: 'bytes', epoch: '', storedAt: 1, staleAt: 2, asOf: 3 })
-  bytes[0] = 2
+  const bytes = encode({ ...SMALL, body: Buffer.alloc(0) })
+  bytes[0] = VERSION - 1
   t.equal(decode(bytes), null)
 })

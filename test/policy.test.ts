@@ -19,7 +19,7 @@ const wrong: [cache: unknown, message: RegExp, url?: string][] = [
   [{ key: 'user:{id' }, /cache\.key: key template "user:\{id": a brace has no partner/],
   [{ key: '' }, /cache\.key is ""; write a template/],
   [{ key: 7 }, /cache\.key is 7; write a template/],
-  [{ tttl: 1 }, /cache\.tttl is 1; there is no such option; there are: key, ttl, statuses, vary, identity, /],
+  [{ tttl: 1 }, /cache\.tttl is 1; there is no such option; there are: key, tags, ttl, statuses, vary, identity, /],
   [{ when: true }, /cache\.when is true; it is a function/],
   [{ storeIf: 'yes' }, /cache\.storeIf is "yes"; it is a function/],
   [{ statuses: [404] }, /cache\.statuses is \[404\]; write the ttl of each status/],
@@ -55,7 +55,7 @@ t.test('wrong options', async (t) => {
 
 t.test('a plain name means the param, then the query that the schema declares, or any where the path has no params', async (t) => {
   const key = (url: string, template: string, schema?: object): unknown =>
-    compilePolicy({ method: 'GET', url, schema }, { key: template }, 1).key({ params: { id: 'p' }, query: { id: 'q', page: '2' } }, {})
+    compilePolicy({ method: 'GET', url, schema }, { key: template }, { ttl: 1, waitTimeout: 1, version: null }).key({ params: { id: 'p' }, query: { id: 'q', page: '2' } }, {})
   t.equal(key('/x/:id', 'x:{id}'), 'x:p')
   t.equal(key('/x', 'x:{id}'), 'x:q')
   t.equal(key('/x/:id', 'x:{query.id}'), 'x:q')

@@ -41,7 +41,7 @@ t.test('with Redis', async (t) => {
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })
   await run(t, block('redis') + 'await app.close()\n', { REDIS_URL: server.url })
-  t.strictSame(await server.client().keys('*'), ['shop:user:123'])
+  t.strictSame(await server.client().keys('shop:*'), ['shop:user:123'])
 })
 
 const PRELUDE = `

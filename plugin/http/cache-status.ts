@@ -4,6 +4,8 @@
 export interface Handling {
   /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
   fwd?: 'miss' | 'bypass' | 'request'
+  /** It waited for another request's response instead (§2.6). */
+  collapsed?: boolean
   /** Seconds left (§2.4). */
   ttl?: number
   /** Our reason (§2.8). */
@@ -13,8 +15,8 @@ export interface Handling {
 }
 
 /** Our member: `name; hit; ttl=30`, or `name; fwd=miss`. */
-export function cacheStatus (name: string, { fwd, ttl, detail, key }: Handling): string {
-  return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (ttl === undefined ? '' : `; ttl=${ttl}`) +
+export function cacheStatus (name: string, { fwd, collapsed, ttl, detail, key }: Handling): string {
+  return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (collapsed === true ? '; collapsed' : '') + (ttl === undefined ? '' : `; ttl=${ttl}`) +
     (key === undefined ? '' : `; key=${quoted(key)}`) + (detail === undefined ? '' : `; detail=${detail}`)
 }
 

@@ -3,17 +3,23 @@
 //   shop:user:1           the entry
 //   lease:{shop:user:1}   its lease: a Cluster hashes only what stands in the braces, so both are in one slot
 //   {shop:user:1}:v:x     the variant with the fingerprint x; its lease is lease:{shop:user:1}:v:x
-//   shop#clock            the clock; `#` can't follow the prefix in the name of an entry
+//   shop#tag:users        the generation of the tag `users`; `#` can't follow the prefix in the name of an entry
+//   shop#floor            the floor; in its slot {shop#floor}:clock, and {shop#floor}:tags: when any tag was last
+//                         invalidated
 //
-// Keys contain no braces (key.ts), so an entry's slot is that of its whole name.
+// Keys and tags contain no braces (key.ts), so a slot is that of the whole name, or of what stands in the braces.
 
 /** The names under one prefix. */
 export class Keys {
+  readonly floor: string
   readonly clock: string
+  readonly lastTag: string
   readonly #prefix: string
 
   constructor (prefix: string) {
-    this.clock = `${prefix}#clock`
+    this.floor = `${prefix}#floor`
+    this.clock = `{${prefix}#floor}:clock`
+    this.lastTag = `{${prefix}#floor}:tags`
     this.#prefix = prefix
   }
 
@@ -27,6 +33,10 @@ export class Keys {
 
   lease (key: string, variant: string | null = null): string {
     return variant === null ? `lease:{${this.#prefix}:${key}}` : `lease:${this.variant(key, variant)}`
+  }
+
+  tag (tag: string): string {
+    return `${this.#prefix}#tag:${tag}`
   }
 
   /** SCAN's pattern for the entries whose key begins so; `before` is what the client puts in front of names. */

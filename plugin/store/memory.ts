@@ -2,7 +2,7 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
-import { LEASE_TIME, type Fill, type FillResult, type Lease, type Reading, type Store } from './store.js'
+import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Store, type Taken } from './store.js'
 
 interface Slot {
   bytes: Buffer
@@ -11,12 +11,16 @@ interface Slot {
 
 interface Held {
   key: string
+  /** '' where nobody has the lease and nobody is to wait for it. */
   token: string
+  isPass: boolean
   until: Milliseconds
 }
 
 /** Roughly what the Map and a Slot take beside key and bytes. */
 const OVERHEAD: Bytes = 200
+/** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
+const MOST_GENERATIONS = 100_000
 
 export class MemoryStore implements Store {
   readonly kind = 'memory'
@@ -24,8 +28,13 @@ export class MemoryStore implements Store {
   readonly #now: () => Milliseconds
   readonly #slots = new Map<string, Slot>()
   readonly #leases = new Map<string, Held>()
+  /** The least lately invalidated ones first. */
+  readonly #generations = new Map<string, number>()
+  /** That of all tags that are not listed. */
+  #oldest = 0
   #bytes: Bytes = 0
   #clock = 0
+  #histories = 0
 
   constructor ({ maxBytes, now }: { maxBytes: Bytes, now: () => Milliseconds }) {
     this.#maxBytes = maxBytes
@@ -34,8 +43,26 @@ export class MemoryStore implements Store {
 
   async connect (): Promise<void> {}
 
-  async read (key: string, variant: string | null): Promise<Reading> {
-    return [this.#get(key), variant === null ? null : this.#get(nameOf(key, variant))]
+  async read ({ key, variant, tags }: Ask): Promise<Reading> {
+    return {
+      main: this.#get(key),
+      varied: variant === null ? null : this.#get(nameOf(key, variant)),
+      history: this.#history(),
+      generations: tags.map((tag) => this.#generation(tag))
+    }
+  }
+
+  async generations (tags: readonly string[]): Promise<number[]> {
+    return tags.map((tag) => this.#generation(tag))
+  }
+
+  #generation (tag: string): number {
+    return this.#generations.get(tag) ?? this.#oldest
+  }
+
+  /** As long as those in Redis. */
+  #history (): string {
+    return String(this.#histories).padStart(12, '0')
   }
 
   #get (name: string): Buffer | null {
@@ -50,20 +77,28 @@ export class MemoryStore implements Store {
     return slot.bytes
   }
 
-  async take (key: string, variant: string | null): Promise<Lease | null> {
-    this.#endLeases()
+  async take (key: string, variant: string | null): Promise<Taken> {
     const name = nameOf(key, variant)
-    if (this.#leases.has(name)) return null
+    const held = this.#leaseOf(name)
+    if (held !== undefined && held.token !== '') return held.isPass ? 'pass' : 'held'
     const token = randomUUID()
-    this.#leases.set(name, { key, token, until: this.#now() + LEASE_TIME })
-    return { token, asOf: this.#clock, variant }
+    const isPass = held !== undefined
+    this.#leases.set(name, { key, token, isPass, until: this.#now() + LEASE_TIME })
+    return { token, asOf: this.#clock, variant, isPass }
   }
 
-  async fill (key: string, lease: Lease, { bytes, life, varied }: Fill): Promise<FillResult> {
-    this.#endLeases()
+  async renew (key: string, lease: Lease): Promise<boolean> {
+    const held = this.#leaseOf(nameOf(key, lease.variant))
+    if (held?.token !== lease.token) return false
+    held.until = this.#now() + LEASE_TIME
+    return true
+  }
+
+  async fill (key: string, lease: Lease, { bytes, life, varied, late }: Fill): Promise<FillResult> {
     const name = nameOf(key, lease.variant)
-    if (this.#leases.get(name)?.token !== lease.token) return 'lost'
+    if (this.#leaseOf(name)?.token !== lease.token) return 'lost'
     this.#leases.delete(name)
+    if (late.some((tag) => this.#generation(tag) > lease.asOf)) return 'outdated'
     if (cost(key, bytes) > this.#maxBytes) return 'too-large'
     const until = this.#now() + life
     if (varied === null) {
@@ -89,13 +124,28 @@ export class MemoryStore implements Store {
     }
   }
 
-  async release (key: string, lease: Lease): Promise<void> {
+  async release (key: string, lease: Lease, pass = false): Promise<void> {
     const name = nameOf(key, lease.variant)
-    if (this.#leases.get(name)?.token === lease.token) this.#leases.delete(name)
+    if (this.#leaseOf(name)?.token !== lease.token) return
+    if (pass) this.#leases.set(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
+    else this.#leases.delete(name)
+  }
+
+  async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
+    const held = this.#leaseOf(nameOf(key, variant))
+    if (held === undefined) return 'none'
+    return held.isPass ? 'pass' : 'held'
+  }
+
+  /** One that has ended is gone. */
+  #leaseOf (name: string): Held | undefined {
+    const held = this.#leases.get(name)
+    if (held === undefined || held.until > this.#now()) return held
+    this.#leases.delete(name)
+    return undefined
   }
 
   async invalidate (keys: readonly string[]): Promise<number> {
-    this.#clock++
     return keys.filter((key) => {
       this.#leases.delete(key)
       return this.#drop(key)
@@ -108,6 +158,25 @@ export class MemoryStore implements Store {
     }
     // Variants have other names: without their markers they are not found any more, and go when they are the oldest.
     return await this.invalidate([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
+  }
+
+  async invalidateTags (tags: readonly string[]): Promise<void> {
+    this.#clock++
+    for (const tag of tags) {
+      this.#generations.delete(tag)
+      this.#generations.set(tag, this.#clock)
+    }
+    for (const [tag, generation] of this.#generations) {
+      if (this.#generations.size <= MOST_GENERATIONS) break
+      this.#generations.delete(tag)
+      this.#oldest = Math.max(this.#oldest, generation)
+    }
+  }
+
+  async invalidateAll (): Promise<void> {
+    this.#histories++
+    this.#slots.clear()
+    this.#bytes = 0
   }
 
   close (): void {
@@ -123,15 +192,6 @@ export class MemoryStore implements Store {
     this.#slots.delete(key)
     this.#bytes -= cost(key, slot.bytes)
     return slot.until > this.#now()
-  }
-
-  /** All leases last equally long, so the oldest are at the front. */
-  #endLeases (): void {
-    const now = this.#now()
-    for (const [key, { until }] of this.#leases) {
-      if (until > now) break
-      this.#leases.delete(key)
-    }
   }
 }
 

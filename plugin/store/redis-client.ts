@@ -11,10 +11,16 @@ export interface RedisClient {
   get (key: string): Promise<string | null>
   set (key: string, value: string, unit: 'PX', time: number, condition: 'NX'): Promise<'OK' | null>
   unlink (...keys: string[]): Promise<number>
+  info (): Promise<string>
+  wait (replicas: number, time: number): Promise<number>
+  on (event: 'close' | 'end', listener: () => void): unknown
+  off (event: 'close' | 'end', listener: () => void): unknown
   eval (script: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
   evalsha (sha: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
   scan?(cursor: string, match: 'MATCH', pattern: string, count: 'COUNT', size: number): Promise<[string, string[]]>
   nodes?(role: 'master'): RedisClient[]
+  /** On a Cluster: by slot, the primary's `host:port` first. */
+  slots?: string[][]
   cluster?(command: 'NODES'): Promise<unknown>
   refreshSlotsCache?(callback: (error?: Error | null) => void): void
 }

@@ -1,43 +1,52 @@
 // Entries in Redis, one server or a Cluster. Single commands and scripts of one slot, so nothing is ever cross-slot.
-//
-// Prefix invalidation has two passes, for this race of a fill F and an invalidation W of the prefix `user:`:
-//
-//   1. F  take('user:1') -> lease; reads the old row
-//   2. W  writes the new row; one pass over the entries finds nothing under `user:1`
-//   3. F  fill -> stored: the old row, after the invalidation went by
-//
-// With the leases removed first, on all primaries, F either lost its lease before its fill (refused) or had filled before
-// the second pass began, which then finds the entry: SCAN returns every name that is there from its start to its end.
 import { randomUUID } from 'node:crypto'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
+import { Floor, historyOf, newHistory } from './floor.js'
+import { Generations, readAll } from './generations.js'
 import type { Keys } from './keys.js'
+import { PrefixRemoval } from './prefix.js'
 import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
-import { FILL, FILL_VARIANT, INVALIDATE, RELEASE } from './scripts.js'
-import { readTopology, refreshed, type Topology } from './topology.js'
-import { LEASE_TIME, type Fill, type FillResult, type Lease, type Reading, type Store } from './store.js'
+import { FILL, FILL_VARIANT, INVALIDATE, INVALIDATE_ALL, PASS, RELEASE, RENEW, TAKE } from './scripts.js'
+import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Store, type Taken } from './store.js'
+import { primariesOf, type Write } from './topology.js'
 
-/** Names per SCAN step and per UNLINK: each step blocks the server for well below a millisecond. */
+/** Keys that are invalidated at a time. */
 const BATCH = 500
-/** How often a prefix is gone over while slots move. */
-const MOST_ROUNDS = 5
+
+export interface RedisStoreOptions {
+  client: RedisClient
+  keys: Keys
+  writeDeadline: Milliseconds
+  now: () => Milliseconds
+  /** A server that comes back is taken to have the memory that it had: no new history. */
+  trustFailover?: boolean
+  /** How many replicas have an invalidation before it is done. */
+  waitForReplicas?: number
+}
 
 export class RedisStore implements Store {
   readonly kind = 'redis'
   readonly #client: RedisClient
   readonly #keys: Keys
   readonly #writeDeadline: Milliseconds
-  /** What ioredis itself puts before every name, but neither before a pattern nor off the names that SCAN returns. */
-  readonly #keyPrefix: string
+  readonly #waitForReplicas: number
+  readonly #floor: Floor
+  readonly #generations: Generations
+  readonly #prefixes: PrefixRemoval
 
-  constructor ({ client, keys, writeDeadline }: { client: RedisClient, keys: Keys, writeDeadline: Milliseconds }) {
+  constructor ({ client, keys, writeDeadline, now, trustFailover = false, waitForReplicas = 0 }: RedisStoreOptions) {
+    const write: Write = async (command) => await this.#write(command)
     this.#client = client
     this.#keys = keys
     this.#writeDeadline = writeDeadline
-    this.#keyPrefix = keyPrefixOf(client)
-    if (client.isCluster === true && this.#keyPrefix !== '') {
-      throw new RouteCacheError('FRC_OPTION', `redis: the Cluster client has keyPrefix "${this.#keyPrefix}", which puts ` +
+    this.#waitForReplicas = waitForReplicas
+    this.#floor = new Floor({ client, keys, write, trusting: trustFailover })
+    this.#generations = new Generations({ client, keys, write, now })
+    this.#prefixes = new PrefixRemoval({ client, keys, write })
+    if (client.isCluster === true && keyPrefixOf(client) !== '') {
+      throw new RouteCacheError('FRC_OPTION', `redis: the Cluster client has keyPrefix "${keyPrefixOf(client)}", which puts ` +
         'an entry and its lease into different slots; give the plugin a client without it, and use its own prefix option')
     }
     if (readsFromReplicas(client)) {
@@ -46,36 +55,75 @@ export class RedisStore implements Store {
     }
   }
 
-  /** A Cluster client connects to a node when it is first asked something that is there. */
   async connect (): Promise<void> {
-    await Promise.all(this.#primaries().map(async (server) => await this.#write(server.ping())))
+    await this.#floor.check()
   }
 
-  async read (key: string, variant: string | null): Promise<Reading> {
+  async read ({ key, variant, tags }: Ask): Promise<Reading> {
     this.#mustBeUp()
-    if (variant === null) return [await this.#client.getBuffer(this.#keys.entry(key)), null]
-    const names = [this.#keys.entry(key), this.#keys.variant(key, variant)]
-    const [main = null, varied = null] = await this.#client.mgetBuffer(...names)
-    return [main, varied]
+    const names = [this.#keys.entry(key), this.#keys.floor]
+    if (variant !== null) names.push(this.#keys.variant(key, variant))
+    for (const tag of tags) names.push(this.#keys.tag(tag))
+    const [main = null, floor = null, ...others] = await this.#ask(names)
+    return {
+      main,
+      varied: variant === null ? null : others.shift() ?? null,
+      history: floor === null ? await this.#floor.renew() : historyOf(floor),
+      generations: others.map(generationOf)
+    }
   }
 
-  async take (key: string, variant: string | null): Promise<Lease | null> {
+  async generations (tags: readonly string[]): Promise<(number | null)[]> {
+    return (await this.#ask(tags.map((tag) => this.#keys.tag(tag)))).map(generationOf)
+  }
+
+  /** What these names hold, if those who answer are known. */
+  async #ask (names: readonly string[]): Promise<(Buffer | null)[]> {
+    const begun = this.#floor.begin(names)
+    const since = typeof begun === 'number' ? begun : await begun
+    const values = await readAll(this.#client, names)
+    this.#floor.end(names, since)
+    return values
+  }
+
+  async take (key: string, variant: string | null, missing: readonly string[]): Promise<Taken> {
     this.#mustBeUp()
+    if (missing.length > 0) await this.#generations.create(missing)
     const token = randomUUID()
     // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
     const [taken, clock] = await Promise.allSettled([
-      this.#client.set(this.#keys.lease(key, variant), token, 'PX', LEASE_TIME, 'NX'),
+      TAKE.run(this.#client, [this.#keys.lease(key, variant)], [token, LEASE_TIME]),
       this.#client.get(this.#keys.clock)
     ])
     if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
-      return taken.value === 'OK' ? { token, asOf: Number(clock.value ?? 0), variant } : null
+      const [mine, held] = (taken.value as unknown[]).map(String)
+      // Without a clock nothing is valid: the next lookup begins a new history, and with it a clock.
+      const asOf = Number(clock.value ?? await this.#ticked())
+      if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
+      return held!.startsWith(PASS) ? 'pass' : 'held'
     }
-    // The SET may have been carried out, also where its answer was lost.
-    this.release(key, { token, asOf: 0, variant }).catch(() => {})
+    // The lease may have been taken, also where its answer was lost.
+    this.release(key, { token, asOf: 0, variant, isPass: false }).catch(() => {})
     throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
   }
 
-  async fill (key: string, lease: Lease, { bytes, life, varied }: Fill): Promise<FillResult> {
+  /** The clock where it was lost: with it goes the history. */
+  async #ticked (): Promise<string | number> {
+    await this.#floor.renew()
+    return await this.#client.get(this.#keys.clock) ?? 0
+  }
+
+  async renew (key: string, lease: Lease): Promise<boolean> {
+    const names = [this.#keys.lease(key, lease.variant)]
+    return Number(await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME]))) === 1
+  }
+
+  async fill (key: string, lease: Lease, { bytes, life, varied, tags, late }: Fill): Promise<FillResult> {
+    if (!await this.#generations.settle(late, lease.asOf)) {
+      await this.release(key, lease)
+      return 'outdated'
+    }
+    this.#generations.extend(tags, life)
     const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
     const stored = await this.#write(varied === null
       ? FILL.run(this.#client, names, [lease.token, bytes, life])
@@ -85,8 +133,16 @@ export class RedisStore implements Store {
     return Number(stored) === 1 ? 'stored' : 'lost'
   }
 
-  async release (key: string, lease: Lease): Promise<void> {
-    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], [lease.token]))
+  async release (key: string, lease: Lease, pass = false): Promise<void> {
+    const args = pass ? [lease.token, PASS_TIME] : [lease.token]
+    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+  }
+
+  async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
+    this.#mustBeUp()
+    const held = await this.#write(this.#client.get(this.#keys.lease(key, variant)))
+    if (held === null) return 'none'
+    return String(held).startsWith(PASS) ? 'pass' : 'held'
   }
 
   async invalidate (keys: readonly string[]): Promise<number> {
@@ -97,81 +153,40 @@ export class RedisStore implements Store {
       )))
       removed += counts.reduce<number>((sum, n) => sum + Number(n), 0)
     }
+    await this.#confirm()
     return removed
   }
 
   async invalidatePrefix (prefix: string): Promise<number> {
-    if (this.#client.isCluster === true) {
-      return await this.#onCluster(async (servers) => await this.#twoPasses(servers, prefix))
-    }
-    // SCAN would be answered by a replica, too, or by a primary that is one no more: a write is not.
-    await this.#write(this.#client.unlink(this.#keys.lease(prefix)))
-    return await this.#twoPasses([this.#client], prefix)
-  }
-
-  close (): void {}
-
-  async #twoPasses (servers: readonly RedisClient[], prefix: string): Promise<number> {
-    await this.#unlinkAll(servers, this.#keys.leasePattern(prefix, this.#keyPrefix))
-    const removed = await this.#unlinkAll(servers, this.#keys.entryPattern(prefix, this.#keyPrefix))
-    // Without their markers they are not served; they only take room.
-    await this.#unlinkAll(servers, this.#keys.variantPattern(prefix, this.#keyPrefix))
+    const removed = await this.#prefixes.run(prefix)
+    await this.#confirm()
     return removed
   }
 
-  /** Does the work with all primaries, again where slots moved meanwhile: a name may have moved to where it had been. */
-  async #onCluster (work: (servers: readonly RedisClient[]) => Promise<number>): Promise<number> {
-    let removed = 0
-    for (let round = 1; round <= MOST_ROUNDS; round++) {
-      const before = await this.#topology()
-      removed += await work(before.servers)
-      const after = await this.#topology()
-      if (before.isSettled && after.isSettled && before.slots === after.slots) return removed
+  async invalidateTags (tags: readonly string[]): Promise<void> {
+    await this.#generations.invalidate(tags)
+    await this.#confirm()
+  }
+
+  async invalidateAll (): Promise<void> {
+    await this.#write(INVALIDATE_ALL.run(this.#client, [this.#keys.floor], [newHistory()]))
+    await this.#confirm()
+  }
+
+  close (): void {
+    this.#floor.close()
+  }
+
+  /** Waits, where that is asked for, until the replicas have what was written. */
+  async #confirm (): Promise<void> {
+    const wanted = this.#waitForReplicas
+    if (wanted === 0) return
+    const counts = await Promise.all(primariesOf(this.#client).map(async (server) =>
+      Number(await this.#write(server.wait(wanted, Math.ceil(this.#writeDeadline * 0.9))))))
+    const least = Math.min(...counts)
+    if (least < wanted) {
+      throw new RouteCacheError('FRC_STORE', `the primary has it, but of ${wanted} replicas only ${least} confirmed in time`)
     }
-    throw new RouteCacheError('FRC_STORE', `the Cluster's slots kept moving; ${removed} entries went, others may be left`)
-  }
-
-  /** The primaries, after each of them said which slots are its own and together they have all; FRC_STORE otherwise. */
-  async #topology (): Promise<Topology> {
-    // Also connects a lazy client.
-    await this.#write(this.#client.ping())
-    for (const attempt of ['first', 'refreshed']) {
-      if (attempt === 'refreshed') await this.#write(refreshed(this.#client))
-      const servers = this.#primaries()
-      const nodes = await Promise.all(servers.map(async (server) => await this.#write(server.cluster!('NODES'))))
-      const topology = readTopology(servers, nodes)
-      if (topology !== null) return topology
-    }
-    throw new RouteCacheError('FRC_STORE', 'not all primaries of the Cluster can be reached')
-  }
-
-  /** UNLINKs what the pattern matches, on each of these servers; the number of names. */
-  async #unlinkAll (servers: readonly RedisClient[], pattern: string): Promise<number> {
-    const counts = await Promise.all(servers.map(async (server) => await this.#unlinkOn(server, pattern)))
-    return counts.reduce((sum, n) => sum + n, 0)
-  }
-
-  #primaries (): RedisClient[] {
-    return this.#client.nodes?.('master') ?? [this.#client]
-  }
-
-  async #unlinkOn (server: RedisClient, pattern: string): Promise<number> {
-    let removed = 0
-    let cursor = '0'
-    do {
-      const [next, names] = await this.#write(server.scan!(cursor, 'MATCH', pattern, 'COUNT', BATCH))
-      cursor = String(next)
-      removed += await this.#unlink(names.map((name) => name.slice(this.#keyPrefix.length)))
-    } while (cursor !== '0')
-    return removed
-  }
-
-  /** On a Cluster one by one, through the client that knows the slots: names of one node are still of different slots. */
-  async #unlink (names: string[]): Promise<number> {
-    if (names.length === 0) return 0
-    if (this.#client.isCluster !== true) return Number(await this.#write(this.#client.unlink(...names)))
-    const counts = await Promise.all(names.map(async (name) => await this.#write(this.#client.unlink(name))))
-    return counts.reduce<number>((sum, n) => sum + Number(n), 0)
   }
 
   async #write<T> (command: Promise<T>): Promise<T> {
@@ -186,4 +201,10 @@ export class RedisStore implements Store {
       throw new RouteCacheError('FRC_STORE', `Redis is not connected (the client's status is "${status}")`)
     }
   }
+}
+
+/** Anything but a number is no generation: then nothing is valid under it. */
+function generationOf (value: Buffer | null): number | null {
+  const generation = value === null ? NaN : Number(value.toString('latin1'))
+  return Number.isNaN(generation) ? null : generation
 }

@@ -46,12 +46,95 @@ redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
 redis.call('DEL', KEYS[2])
 return 1`)
 
-/** KEYS: lease. ARGV: token. */
+/** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
+export const PASS = '~'
+
+/**
+ * KEYS: lease. ARGV: token, time in ms. Gives what it now holds where it was taken: the token, or under PASS '~' and the
+ * token; else '' and what somebody else holds.
+ */
+export const TAKE = new Script(`
+local held = redis.call('GET', KEYS[1])
+if held and held ~= '${PASS}' then return {'', held} end
+local token = (held or '') .. ARGV[1]
+redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
+return {token}`)
+
+/** KEYS: lease. ARGV: token, time in ms. 1: it lasts so long from now. 0: it is lost. */
+export const RENEW = new Script(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
+
+/** KEYS: lease. ARGV: token, and where nobody is to wait for the key, for how many ms. */
 export const RELEASE = new Script(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0`)
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] then redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
+return 1`)
 
 /** KEYS: entry, lease. Gives the number of entries that went, 0 or 1. */
 export const INVALIDATE = new Script(`
 redis.call('DEL', KEYS[2])
 return redis.call('UNLINK', KEYS[1])`)
+
+// The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
+// Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history.
+const TICK = `
+local function tick(floor, clock, history)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  local last = redis.call('GET', clock)
+  if not last then
+    local runs = string.match(redis.call('GET', floor) or '', ' .*') or ' '
+    redis.call('SET', floor, history .. runs)
+  end
+  local value = string.format('%.0f', math.max(tonumber(last or 0) + 1, now))
+  redis.call('SET', clock, value)
+  return value
+end
+local function raise(name, value, life)
+  local generation = redis.call('GET', name)
+  if generation and tonumber(generation) >= tonumber(value) then return end
+  redis.call('SET', name, value, 'PX', math.max(tonumber(life), redis.call('PTTL', name)))
+end`
+
+/**
+ * KEYS: floor, clock, lastTag. ARGV: the primaries' runs, a new history. Gives the floor, which is a new one where it is not
+ * there, or of other runs, or the clock is not there.
+ */
+export const FLOOR = new Script(`${TICK}
+local floor = redis.call('GET', KEYS[1])
+if floor and redis.call('EXISTS', KEYS[2]) == 1 and string.match(floor, ' (.*)') == ARGV[1] then return floor end
+floor = ARGV[2] .. ' ' .. ARGV[1]
+local value = tick(KEYS[1], KEYS[2], ARGV[2])
+redis.call('SET', KEYS[1], floor)
+redis.call('SET', KEYS[3], value)
+return floor`)
+
+/** KEYS: floor. ARGV: a new history. Invalidates everything. */
+export const INVALIDATE_ALL = new Script(`
+local runs = string.match(redis.call('GET', KEYS[1]) or '', ' .*') or ' '
+redis.call('SET', KEYS[1], ARGV[1] .. runs)`)
+
+/**
+ * KEYS: floor, clock, lastTag, generations (none on a Cluster, where RAISE follows). ARGV: a new history, life in ms. Gives
+ * the clock.
+ */
+export const INVALIDATE_TAGS = new Script(`${TICK}
+local value = tick(KEYS[1], KEYS[2], ARGV[1])
+redis.call('SET', KEYS[3], value)
+for i = 4, #KEYS do raise(KEYS[i], value, ARGV[2]) end
+return value`)
+
+/** KEYS: generation. ARGV: value, life in ms. A generation never shrinks: two invalidations may arrive in either order. */
+export const RAISE = new Script(`${TICK}
+raise(KEYS[1], ARGV[1], ARGV[2])`)
+
+/** KEYS: floor, clock, generations (none on a Cluster). ARGV: a new history, life. Creates the missing; gives the clock. */
+export const CREATE = new Script(`${TICK}
+local value = tick(KEYS[1], KEYS[2], ARGV[1])
+for i = 3, #KEYS do redis.call('SET', KEYS[i], value, 'PX', ARGV[2], 'NX') end
+return value`)
+
+/** KEYS: generation. ARGV: life in ms. A generation outlives the entries that carry its tag. */
+export const EXTEND = new Script(`
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end`)

@@ -21,18 +21,57 @@
 //
 // and a reader takes a variant only under a marker that it read together with it, or before it, with the same epoch.
 //
+// What generations are for, where the two meet under a tag `users` that many keys carry:
+//
+//   1. F  read                            generation(users) = 5, or it is created now, with a new clock value
+//   2. F  take                            asOf = 7, the clock before the handler runs; reads the old row
+//   3. W  writes the new row
+//   4. W  invalidate tags ['users']       clock = 8, then generation(users) = 8
+//   5. F  fill                            stored, with asOf 7
+//   6. R  read                            the entry with asOf 7, generation 8 > 7: not valid, so a miss
+//
+// A generation that is not there (evicted) makes every entry with its tag invalid. Created anew it gets a new clock value,
+// above every `asOf` handed out so far, so what the lost one had dropped stays dropped.
+//
+// Entries also carry the history that was read before their handler ran. Where the memory that answers may be an older one
+// (floor.ts) or everything is invalidated, there is another history, and with it no entry.
+//
 // So the contract is: `fill` stores only where the key's lease still holds the very token that `take` gave, and removes the
-// lease with it, in one step; `invalidate` removes entry and lease in one step. Every call may reject; none throws.
+// lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
+// beyond every `asOf` before it. Every call may reject; none throws.
 import type { Milliseconds } from '../duration.js'
+
+/** What to read, in one trip. */
+export interface Ask {
+  key: string
+  /** A variant of it; null: the key alone. */
+  variant: string | null
+  /** Whose generations decide about the entry. */
+  tags: readonly string[]
+}
+
+/** What there was. Bytes are not to be changed. */
+export interface Reading {
+  main: Buffer | null
+  varied: Buffer | null
+  history: string
+  /** In the order of the tags; null: there is none. */
+  generations: readonly (number | null)[]
+}
 
 /** The right to fill a key. */
 export interface Lease {
   token: string
-  /** The clock's value when the lease was taken, before the handler runs. 0: the clock has not started. */
+  /** The clock's value when the lease was taken, before the handler runs. */
   asOf: number
   /** Of which variant; null: of the key itself. */
   variant: string | null
+  /** The key's last response could not be shared: nobody is to wait for this one. */
+  isPass: boolean
 }
+
+/** The lease; or somebody has it and will fill; or nobody should wait for this key, and somebody else has the lease. */
+export type Taken = Lease | 'held' | 'pass'
 
 /** What is stored: an entry, or a variant together with the marker that it lies under. */
 export interface Fill {
@@ -40,6 +79,10 @@ export interface Fill {
   life: Milliseconds
   /** Where the response varies; else null. */
   varied: Varied | null
+  /** All tags of the entry. */
+  tags: readonly string[]
+  /** Those of them whose generation was not there before the handler ran, or not looked at. */
+  late: readonly string[]
 }
 
 export interface Varied {
@@ -50,30 +93,42 @@ export interface Varied {
   under: string
 }
 
-/** What became of a fill: stored; refused, as the lease is lost; refused, as the store can't hold so much. */
-export type FillResult = 'stored' | 'lost' | 'too-large'
-
-export type Reading = readonly [main: Buffer | null, varied: Buffer | null]
+/** What became of a fill: stored; refused, as lease or generations say that it is old, or as it is more than fits. */
+export type FillResult = 'stored' | 'lost' | 'outdated' | 'too-large'
 
 export interface Store {
   readonly kind: 'redis' | 'memory'
   /** Resolves when the first read need not wait for a connection. Rejects where that takes too long. */
   connect (): Promise<void>
-  /** The bytes under a key and, in the same trip, of a variant of it; null where there are none. Not to be changed. */
-  read (key: string, variant: string | null): Promise<Reading>
-  /** Takes the lease of a key or a variant; null where somebody else holds it. It ends by itself after `LEASE_TIME`. */
-  take (key: string, variant: string | null): Promise<Lease | null>
+  read (ask: Ask): Promise<Reading>
+  /** Of tags that only the entry told of; in their order. */
+  generations (tags: readonly string[]): Promise<(number | null)[]>
+  /**
+   * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are `missing`. A key
+   * that is marked `pass` can be taken, too, by one at a time.
+   */
+  take (key: string, variant: string | null, missing: readonly string[]): Promise<Taken>
+  /** Has the lease last for another `LEASE_TIME`; false where it is lost. */
+  renew (key: string, lease: Lease): Promise<boolean>
   /** Stores for so long, if the lease is still held, and the marker is still the one that was there. */
   fill (key: string, lease: Lease, fill: Fill): Promise<FillResult>
-  /** Gives a lease back unused. Of a lease that is lost: does nothing. */
-  release (key: string, lease: Lease): Promise<void>
+  /** Gives a lease back unused; `pass`: and has nobody wait for this key for `PASS_TIME`. Of a lost lease: does nothing. */
+  release (key: string, lease: Lease, pass?: boolean): Promise<void>
+  /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
+  holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
   /** Removes entry (or marker) and lease of each key. Resolves, once that is done, with the number of entries there were. */
   invalidate (keys: readonly string[]): Promise<number>
   /** The same for all keys that begin with this. */
   invalidatePrefix (prefix: string): Promise<number>
+  /** Makes what carries one of these tags, and what is on its way to be stored with it, invalid. */
+  invalidateTags (tags: readonly string[]): Promise<void>
+  /** The same for everything: begins another history. */
+  invalidateAll (): Promise<void>
   /** Lets go of what the store itself holds; a client that was given to it stays open. */
   close (): void
 }
 
-/** How long a lease lasts: a handler that takes longer can't fill, and a process that died blocks fills for so long. */
-export const LEASE_TIME: Milliseconds = 30_000
+/** How long a lease lasts unless it is renewed: what a process that died keeps others waiting at most. */
+export const LEASE_TIME: Milliseconds = 3_000
+/** How long nobody waits for a key whose last response could not be shared. */
+export const PASS_TIME: Milliseconds = 10_000

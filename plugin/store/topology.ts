@@ -1,6 +1,8 @@
 // Which servers of a Cluster have to be asked so that no slot is left out. A client's own list is that of its connections:
 // a node whose connection ended, or that has just joined, is not in it. What a node says of *itself* is sure.
+import { RouteCacheError } from '../errors.js'
 import type { RedisClient } from './redis-client.js'
+import { SLOTS } from './slot.js'
 
 export interface Topology {
   /** All primaries. */
@@ -10,8 +12,6 @@ export interface Topology {
   /** No slot is being moved. */
   isSettled: boolean
 }
-
-const SLOTS = 16_384
 
 /** From each server's CLUSTER NODES; null where the servers that are primaries don't have all slots together. */
 export function readTopology (servers: readonly RedisClient[], nodes: readonly unknown[]): Topology | null {
@@ -33,8 +33,30 @@ export function readTopology (servers: readonly RedisClient[], nodes: readonly u
   return { servers, slots, isSettled: !slots.includes('[') }
 }
 
+/** Bounds how long a command is waited for. */
+export type Write = <T>(command: Promise<T>) => Promise<T>
+
+/** The primaries, after each of them said which slots are its own and together they have all; FRC_STORE otherwise. */
+export async function topologyOf (client: RedisClient, write: Write): Promise<Topology> {
+  // Also connects a lazy client.
+  await write(client.ping())
+  for (const attempt of ['first', 'refreshed']) {
+    if (attempt === 'refreshed') await write(refreshed(client))
+    const servers = primariesOf(client)
+    const nodes = await Promise.all(servers.map(async (server) => await write(server.cluster!('NODES'))))
+    const topology = readTopology(servers, nodes)
+    if (topology !== null) return topology
+  }
+  throw new RouteCacheError('FRC_STORE', 'not all primaries of the Cluster can be reached')
+}
+
+/** As the client knows them now. */
+export function primariesOf (client: RedisClient): RedisClient[] {
+  return client.nodes?.('master') ?? [client]
+}
+
 /** Has the client read the Cluster's slots anew. */
-export async function refreshed (client: RedisClient): Promise<void> {
+async function refreshed (client: RedisClient): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     if (client.refreshSlotsCache === undefined) return resolve()
     client.refreshSlotsCache((error) => { error == null ? resolve() : reject(error) })

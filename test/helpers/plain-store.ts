@@ -1,8 +1,9 @@
-// A store as it looks to tests of what does not vary: keys only.
-import type { FillResult, Lease, Store } from '../../plugin/store/store.js'
+// A store as it looks to tests of what neither varies nor has tags: keys only.
+import type { FillResult, Lease, Store, Taken } from '../../plugin/store/store.js'
 
 export interface PlainStore extends Pick<Store, 'kind' | 'release' | 'invalidate' | 'invalidatePrefix' | 'close'> {
   read: (key: string) => Promise<Buffer | null>
+  /** Null: somebody else has it. */
   take: (key: string) => Promise<Lease | null>
   fill: (key: string, lease: Lease, fill: { bytes: Buffer, life: number }) => Promise<FillResult>
 }
@@ -10,12 +11,17 @@ export interface PlainStore extends Pick<Store, 'kind' | 'release' | 'invalidate
 export function plain (store: Store): PlainStore {
   return {
     kind: store.kind,
-    read: async (key) => (await store.read(key, null))[0],
-    take: async (key) => await store.take(key, null),
-    fill: async (key, lease, fill) => await store.fill(key, lease, { ...fill, varied: null }),
+    read: async (key) => (await store.read({ key, variant: null, tags: [] })).main,
+    take: async (key) => leaseOf(await store.take(key, null, [])),
+    fill: async (key, lease, fill) => await store.fill(key, lease, { ...fill, varied: null, tags: [], late: [] }),
     release: async (key, lease) => { await store.release(key, lease) },
     invalidate: async (keys) => await store.invalidate(keys),
     invalidatePrefix: async (prefix) => await store.invalidatePrefix(prefix),
     close: () => { store.close() }
   }
+}
+
+/** The lease, if it was taken. */
+export function leaseOf (taken: Taken): Lease | null {
+  return typeof taken === 'string' ? null : taken
 }

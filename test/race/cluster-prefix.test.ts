@@ -9,7 +9,7 @@ import { plain } from '../helpers/plain-store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 
 const KEYS = Array.from({ length: 12 }, (_, i) => `p:${i}`)
-const storeOf = (client: RedisClient): RedisStore => new RedisStore({ client, keys: new Keys('shop'), writeDeadline: 10_000 })
+const storeOf = (client: RedisClient): RedisStore => new RedisStore({ client, keys: new Keys('shop'), writeDeadline: 10_000, now: Date.now })
 
 t.test('a Cluster client whose connections are not what they should be', async (t) => {
   const cluster = await startCluster()
@@ -45,7 +45,7 @@ t.test('a Cluster client whose connections are not what they should be', async (
   await t.test('a node is gone: the call says so', async (t) => {
     const client = await ready(cluster.client())
     await cluster.servers[2]!.kill()
-    const store = new RedisStore({ client, keys: new Keys('shop'), writeDeadline: 300 })
+    const store = new RedisStore({ client, keys: new Keys('shop'), writeDeadline: 300, now: Date.now })
     await t.rejects(store.invalidatePrefix('p:'))
   })
 

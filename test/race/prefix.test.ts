@@ -23,7 +23,7 @@ t.test('a fill can not slip in behind the scan', async (t) => {
   ] as const) {
     await t.test(when, async (t) => {
       const keys = new Keys('shop')
-      const filler = plain(new RedisStore({ client: redis, keys, writeDeadline: 0 }))
+      const filler = plain(new RedisStore({ client: redis, keys, writeDeadline: 0, now: Date.now }))
       const lease = await filler.take('user:1')
       let filled = 0
       const gated = gatedScan(redis, async (pattern, scan) => {
@@ -34,7 +34,7 @@ t.test('a fill can not slip in behind the scan', async (t) => {
         if (isHere && !before) await fill()
         return page
       })
-      await new RedisStore({ client: gated, keys, writeDeadline: 0 }).invalidatePrefix('user:')
+      await new RedisStore({ client: gated, keys, writeDeadline: 0, now: Date.now }).invalidatePrefix('user:')
       t.equal(filled, 1, 'the fill happened there')
       t.equal(await filler.read('user:1'), null)
     })

@@ -83,7 +83,7 @@ await onEachStore(t, async (t, open) => {
 
 t.test('a target that is none is refused, and says what would be right', async (t) => {
   const app = await cachedApp(t)
-  const targets: unknown[] = ['', [''], [7], 7, null, undefined, {}, { prefix: '' }, { prefix: 7 }, { prefx: 'a' }, { prefix: 'a', tags: ['b'] }]
+  const targets: unknown[] = ['', [''], [7], 7, null, undefined, {}, { prefix: '' }, { prefix: 7 }, { prefx: 'a' }, { prefix: 'a', tags: 'b' }, { keys: 'a' }, { all: 1 }, { all: true, keys: ['a'] }]
   for (const target of targets) {
     await t.rejects(app.cache.invalidate(target as string), { code: 'FRC_TARGET', message: /non-empty string/ }, JSON.stringify(target))
   }

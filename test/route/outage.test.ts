@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { TAKE } from '../../plugin/store/scripts.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
 
 interface Parts { app: CachedApp, server: RedisServer, redis: Redis }
@@ -53,20 +54,22 @@ t.test('a lease that came after the deadline is given back', async (t) => {
   t.teardown(async () => { await server.stop() })
   const redis = server.client()
   await redis.ping()
-  let taken: Promise<'OK' | null> | undefined
+  let taken: Promise<unknown> | undefined
+  await TAKE.run(redis, ['lease:{known}'], ['the script', 1])
   const pausing = new Proxy(redis, {
-    get: (target, name) => name !== 'set'
+    get: (target, name) => name !== 'evalsha'
       ? Reflect.get(target, name)
-      : (...args: Parameters<RedisClient['set']>) => {
-          taken = server.pause().then(async () => await redis.set(...args))
-          return taken
-        }
+      : async (...args: Parameters<RedisClient['evalsha']>) => {
+        if (taken !== undefined || args[2] !== 'lease:{cache:k}') return await redis.evalsha(...args)
+        taken = server.pause().then(async () => await redis.evalsha(...args))
+        return await taken
+      }
   })
   const app = await cachedApp(t, { redis: pausing, deadline: '50ms' })
   app.get('/', { cache: { key: 'k' } }, async () => 'x')
   t.equal((await app.inject('/')).headers['cache-status'], 'fastify-route-cache; fwd=bypass; detail=store')
   server.resume()
-  t.equal(await taken, 'OK', 'the lease was taken late')
+  t.match(await taken, [/^[\w-]{36}$/], 'the lease was taken late')
   while (await redis.exists('lease:{cache:k}') === 1);
   t.pass('and given back, long before it would have ended')
 })
@@ -98,5 +101,10 @@ t.test('Redis refuses: the error is the cause', async (t) => {
   await redis.config('SET', 'maxmemory', '0')
   await redis.hset('cache:k', 'a', 'hash')
   t.match(await app.inject('/'), { statusCode: 200, body: '2' })
+  await settled(app)
+  t.match(await app.cache.inspect('k'), { status: 200 }, 'what is no entry is overwritten')
+  await redis.del('cache#floor')
+  await redis.hset('cache#floor', 'a', 'hash')
+  t.match(await app.inject('/'), { statusCode: 200, body: '3' })
   await t.rejects(app.cache.get('k'), { code: 'FRC_STORE', message: /WRONGTYPE/, cause: { message: /WRONGTYPE/ } })
 })

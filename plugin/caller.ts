@@ -1,0 +1,20 @@
+// Who asks the cache: the counters and the log of the route and the request that it is for.
+import { count, type Counters, type RefusalReason } from './stats.js'
+
+/** As much of pino as is used here. */
+export interface Log {
+  debug: (details: object, message: string) => void
+  warn: (details: object, message: string) => void
+  error: (details: object, message: string) => void
+}
+
+export interface Caller {
+  counters: Counters
+  log: Log
+}
+
+/** Says why a response was not stored, in the statistics and the log. */
+export function refuse (key: string, reason: RefusalReason, { counters, log }: Caller): void {
+  count(counters.refusals, reason)
+  log.debug({ key, reason }, 'cache refused')
+}

@@ -1,0 +1,57 @@
+// What goes into the cache and comes out of it: a request's question, what was found, the right to fill, and an answer.
+import type { Milliseconds } from './duration.js'
+import type { Entry, Ground, HeaderField, Marker, PayloadKind } from './entry.js'
+import type { Flight } from './flight.js'
+import type { Lease } from './store/store.js'
+import type { Selection } from './variant.js'
+
+/** A fresh entry; or the right to fill, null where nobody has it or somebody else; or the store could not say. */
+export type Found =
+  | { type: 'hit', entry: Entry, collapsed: boolean }
+  | { type: 'miss', claim: Claim | null }
+  | { type: 'unknown' }
+
+/** A request that looks its response up. */
+export interface Question {
+  key: string
+  selection: Selection
+  /** A miss will be filled: the lease is taken. */
+  toFill: boolean
+  /** What is there is not good enough for this client: only the lease is wanted. */
+  toRefresh: boolean
+  /** How long it waits for another request's handler. 0: not at all. */
+  waitTimeout: Milliseconds
+}
+
+/** The right to fill, and what it was taken for. */
+export interface Claim {
+  key: string
+  selection: Selection
+  lease: Lease
+  marker: Marker | null
+  ground: Ground
+  flight: Flight
+}
+
+/** What a handler answered, ready to be stored. */
+export interface Answer {
+  status: number
+  headers: readonly HeaderField[]
+  body: Buffer
+  kind: PayloadKind
+  /** The members of its `Vary`. */
+  members: readonly string[]
+  /** Those that the handler named. */
+  tags: readonly string[]
+  life: Milliseconds
+}
+
+/** What is invalidated. */
+export interface Targets {
+  keys: readonly string[]
+  tags: readonly string[]
+  prefix: string | null
+  all: boolean
+}
+
+export const NO_TARGETS: Targets = { keys: [], tags: [], prefix: null, all: false }

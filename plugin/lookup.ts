@@ -1,0 +1,145 @@
+// From a question to what is found: read, and on a miss join the flight that is on, or open one and take the lease. What the
+// store does wrong is caught here: the request goes on without the cache, counted and logged.
+import type { Caller } from './caller.js'
+import type { Claim, Found, Question } from './claim.js'
+import type { Milliseconds } from './duration.js'
+import { isFresh, type Entry } from './entry.js'
+import { RouteCacheError } from './errors.js'
+import { flightName, type Flight, type Flights, type Stored } from './flight.js'
+import { within } from './store/deadline.js'
+import type { Taken } from './store/store.js'
+import { isSelected, selectEntry, type Selected, type Shelf } from './variant.js'
+
+/** What was found, or that somebody is about to fill it. */
+type Finding = Found | { type: 'flight', flight: Flight }
+
+/** A lookup under way, and whether its request has gone on without it. */
+interface Ticket extends Question {
+  late: boolean
+  canWait: boolean
+}
+
+const MOST_OVERDUE = 100
+/** A request waits for one run; and for another, where the first ended without an entry. */
+const MOST_WAITS = 2
+
+export interface LookupParts {
+  shelf: Shelf
+  flights: Flights
+  /** For read and lease together. */
+  deadline: Milliseconds
+  now: () => Milliseconds
+  /** Gives back what came too late. */
+  abandon: (claim: Claim, caller: Caller) => void
+}
+
+export class Lookup {
+  readonly #shelf: Shelf
+  readonly #flights: Flights
+  readonly #deadline: Milliseconds
+  readonly #now: () => Milliseconds
+  readonly #abandon: LookupParts['abandon']
+  /** Lookups that were given up and are not answered yet. */
+  #overdue = 0
+
+  constructor ({ shelf, flights, deadline, now, abandon }: LookupParts) {
+    this.#shelf = shelf
+    this.#flights = flights
+    this.#deadline = deadline
+    this.#now = now
+    this.#abandon = abandon
+  }
+
+  /**
+   * The entry, or on a miss the lease: read and taken within one deadline. Where somebody else is about to fill it, waits
+   * for that, `waitTimeout` in all. Never rejects.
+   */
+  async run (question: Question, caller: Caller): Promise<Found> {
+    let left = question.waitTimeout
+    for (let waits = 0; ; waits++) {
+      const finding = await this.#findInTime({ ...question, late: false, canWait: left > 0 && waits < MOST_WAITS }, caller)
+      if (finding.type !== 'flight') return finding
+      const began = performance.now()
+      const isOnlyFilled = finding.flight.isAnswered
+      const landing = await finding.flight.follow(left)
+      left -= performance.now() - began
+      if (landing === null || landing.type === 'pass') return { type: 'miss', claim: null }
+      const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
+      if (entry !== null) return { type: 'hit', entry, collapsed: !isOnlyFilled }
+    }
+  }
+
+  /** What was handed out at a landing, if it is this request's, too. */
+  #fitting (stored: Stored, { selection }: Question): Entry | null {
+    const { entry, tags } = stored
+    const isOurs = isSelected(selection, stored) && selection.tags.every((tag) => tags.includes(tag))
+    return isOurs && isFresh(entry, this.#now()) ? unshared(entry) : null
+  }
+
+  async #findInTime (ticket: Ticket, caller: Caller): Promise<Finding> {
+    // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
+    if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown' }
+    const finding = this.#find(ticket, caller)
+    try {
+      if (this.#shelf.store.kind === 'memory') return await finding
+      return await within(this.#deadline, finding, (late) => {
+        if (late.type === 'miss' && late.claim !== null) this.#abandon(late.claim, caller)
+      })
+    } catch (error) {
+      if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#giveUp(ticket, finding)
+      caller.counters.errors++
+      caller.log.warn({ err: error, key: ticket.key }, 'cache lookup failed')
+      return { type: 'unknown' }
+    }
+  }
+
+  async #find (ticket: Ticket, { counters }: Caller): Promise<Finding> {
+    const { key, selection, toFill, toRefresh } = ticket
+    const selected = await selectEntry(this.#shelf, key, selection)
+    const { entry, variant } = selected
+    if (entry !== null && !toRefresh && isFresh(entry, this.#now())) return { type: 'hit', entry, collapsed: false }
+    if (selected.isOutdated) counters.outdated++
+    // Late, nobody waits any more: a lease would only keep others from filling.
+    if (!toFill || ticket.late) return { type: 'miss', claim: null }
+    const flight = this.#flights.get(flightName(key, variant))
+    if (flight === undefined) return await this.#open(ticket, selected)
+    if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }
+    await flight.known()
+    return flight.isPass ? { type: 'miss', claim: null } : { type: 'flight', flight }
+  }
+
+  /** Nobody in this process runs it: takes the lease, or waits with all that come now for who has it. */
+  async #open (ticket: Ticket, { variant, marker, ground }: Selected): Promise<Finding> {
+    const { key, selection } = ticket
+    const name = flightName(key, variant)
+    const flight = this.#flights.open(name, key)
+    let taken: Taken = 'pass'
+    try {
+      const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
+      taken = await this.#shelf.store.take(key, variant, missing)
+    } finally {
+      if (taken === 'pass') this.#flights.land(name, flight, { type: 'pass' })
+      if (taken === 'held' && !ticket.canWait) this.#flights.land(name, flight, { type: 'again' })
+    }
+    if (typeof taken !== 'string') {
+      flight.lead(async () => await this.#shelf.store.renew(key, taken), taken.isPass)
+      return { type: 'miss', claim: { key, selection, lease: taken, marker, ground, flight } }
+    }
+    if (flight.isLanded) return { type: 'miss', claim: null }
+    flight.poll(async () => await this.#shelf.store.holder(key, variant), ticket.waitTimeout)
+      .catch(() => ({ type: 'pass' } as const)).then((landing) => { this.#flights.land(name, flight, landing) }, () => {})
+    return { type: 'flight', flight }
+  }
+
+  #giveUp (ticket: Ticket, finding: Promise<unknown>): void {
+    ticket.late = true
+    this.#overdue++
+    const settled = (): void => { this.#overdue-- }
+    finding.then(settled, settled)
+  }
+}
+
+/** A copy, as far as somebody may change it: Fastify adds to the arrays that it has. */
+function unshared (entry: Entry): Entry {
+  return { ...entry, headers: entry.headers.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]]) }
+}

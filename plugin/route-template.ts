@@ -1,0 +1,110 @@
+// What a route's templates mean: which of the request's values each placeholder stands for, in its key and its tags.
+import { RouteCacheError, optionError, show } from './errors.js'
+import { boundKey, defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
+import type { KeySource, Placeholder, TemplatePart } from './key.js'
+import { paramsOf } from './route-path.js'
+
+/** What templates need to know of the route. */
+export interface TemplateRoute {
+  url: string
+  schema?: unknown
+  constraints?: unknown
+}
+
+export interface CompiledKey {
+  /** The key with `{}` for every placeholder; null where that is not known. */
+  shape: string | null
+  key: (source: KeySource, request: unknown) => string | Promise<string>
+}
+
+export type CompiledTags = (source: KeySource, request: unknown) => readonly string[]
+
+const NO_TAGS: readonly string[] = []
+
+export function compileKey (
+  where: string, route: TemplateRoute, { key, canonical }: { key: unknown, canonical: string }
+): CompiledKey {
+  if (key === undefined) {
+    return { shape: null, key: (request) => defaultKey(canonical, request) }
+  }
+  if (typeof key === 'function') return { shape: null, key: (_, request) => (key as (request: unknown) => string)(request) }
+  if (typeof key !== 'string' || key === '') {
+    throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
+  }
+  const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
+  return { shape: parts.map((part) => (typeof part === 'string' ? part : '{}')).join(''), key: fill }
+}
+
+/** A list of templates, or a function of the request that gives tags as they are. */
+export function compileTags (where: string, route: TemplateRoute, tags: unknown): CompiledTags {
+  if (tags === undefined) return () => NO_TAGS
+  if (typeof tags === 'function') return (_, request) => checkTags((tags as (request: unknown) => unknown)(request))
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string' && tag !== '')) {
+    throw optionError(where, 'cache.tags', tags, 'write a list such as ["users", "user:{id}"], or a function of the request')
+  }
+  const templates = tags.map((tag: string) => compileTemplate(`${where}: cache.tags`, tag, route))
+  if (templates.some(({ parts }) => parts.some((part) => typeof part !== 'string'))) {
+    return (source) => distinct(templates.map(({ fill }) => fill(source)))
+  }
+  const fixed = distinct(templates.map(({ fill }) => fill({})))
+  return () => fixed
+}
+
+/** Throws FRC_TAG for what is no list of tags; gives them as they are stored. */
+export function checkTags (tags: unknown): readonly string[] {
+  if (tags instanceof Promise) tags.catch(() => {})
+  if (!Array.isArray(tags)) throw new RouteCacheError('FRC_TAG', `tags are a list of strings, not ${show(tags)}`)
+  return distinct(tags.map((tag: unknown) => {
+    if (typeof tag === 'string' && tag !== '') return tag
+    throw new RouteCacheError('FRC_TAG', `a tag is a non-empty string, not ${show(tag)}`)
+  }))
+}
+
+/** As they are stored: a byte 0 separates them there. */
+function distinct (tags: readonly string[]): string[] {
+  return [...new Set(tags.map((tag) => boundKey(escapeKey(tag).replaceAll('\0', '%00'))))]
+}
+
+interface Template { parts: readonly TemplatePart[], fill: (source: KeySource) => string }
+
+function compileTemplate (where: string, text: string, route: TemplateRoute): Template {
+  const parts = parseRouteTemplate(where, text)
+  const places = parts.map((part) => (typeof part === 'string' ? part : resolve(where, text, part, route)))
+  return { parts, fill: (source) => fillTemplate(places, ({ scope, name }) => own(source[scope!], name)) }
+}
+
+function parseRouteTemplate (where: string, text: string): TemplatePart[] {
+  try {
+    return parseTemplate(text)
+  } catch (error) {
+    throw new RouteCacheError('FRC_OPTION', `${where}: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * Which scope a plain name means: the path's params first. A name that the path doesn't have is the query's where the
+ * route's schema declares it, or where the path has no params at all; else it is most likely a misspelt param.
+ */
+function resolve (where: string, text: string, { scope, name }: Placeholder, route: TemplateRoute): Placeholder {
+  const params = paramsOf(route.url)
+  if (scope === 'query') return { scope, name }
+  if (params.has(name)) return { scope: 'params', name }
+  if (scope === null && (params.size === 0 || declaresQuery(route.schema, name))) return { scope: 'query', name }
+  const known = params.size === 0 ? 'none' : [...params].join(', ')
+  const ways = scope === null ? `; for a query value write {query.${name}}` : ''
+  const [place, option] = where.split(/: (?=cache\.)/)
+  throw optionError(place!, option!, text, `the path has no param "${name}" (it has: ${known})${ways}`)
+}
+
+function declaresQuery (schema: unknown, name: string): boolean {
+  const query = own(schema, 'querystring') ?? own(schema, 'query')
+  return own(own(query, 'properties') ?? query, name) !== undefined
+}
+
+/** The path, and what else selects the route: constraints such as host or version. */
+export function canonicalName ({ url, constraints }: TemplateRoute): string {
+  if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) return url
+  const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
+  // A strategy of one's own may take any value: objects by their content.
+  return `${url}@${pairs.map(([name, value]) => `${name}=${value instanceof RegExp ? value : escapeValue(value)}`).join(',')}`
+}
