@@ -56,16 +56,19 @@ export class Lookup {
    */
   async run (question: Question, caller: Caller): Promise<Found> {
     let left = question.waitTimeout
+    let collapsed = false
     for (let waits = 0; ; waits++) {
       const finding = await this.#findInTime({ ...question, late: false, canWait: left > 0 && waits < MOST_WAITS }, caller)
+      if (finding.type === 'hit') return { ...finding, collapsed }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
-      const isOnlyFilled = finding.flight.isAnswered
+      // Where the handler has answered, what is waited for is only the fill.
+      collapsed ||= !finding.flight.isAnswered
       const landing = await finding.flight.follow(left)
       left -= performance.now() - began
       if (landing === null || landing.type === 'pass') return { type: 'miss', claim: null }
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
-      if (entry !== null) return { type: 'hit', entry, collapsed: !isOnlyFilled }
+      if (entry !== null) return { type: 'hit', entry, collapsed }
     }
   }
 

@@ -13,7 +13,7 @@ import { keyPrefixOf, type RedisClient } from './redis-client.js'
 import { topologyOf, type Write } from './topology.js'
 
 /** Names per SCAN step and per UNLINK: each step blocks the server for well below a millisecond. */
-const BATCH = 500
+const BATCH = 200
 /** How often a prefix is gone over while slots move. */
 const MOST_ROUNDS = 5
 
