@@ -247,7 +247,8 @@ const IDENTITY: Rule = {
     { name: 'another user', cache: byUser, prepare: knowsUsers, send: echo('x-user'), steps: by('x-user', ['alice', 'miss', 'alice 1'], ['bob', 'miss', 'bob 2']) },
     { name: 'somebody whom it does not name, with credentials', cache: { identity: () => null }, send: echo('authorization'), steps: gets('authorization', 'bypass authorization', 'bypass authorization') },
     { name: 'a user who gets what nobody in particular got', cache: byUser, prepare: knowsUsers, send: echo('x-user'), steps: [{ is: 'miss' }, ...by('x-user', ['alice', 'miss', 'alice 2'])] },
-    { name: 'a field of the request that is named like it', cache: byUser, send: echo('authorization'), steps: [...by('authorization', ['a', 'miss', 'a 1']), { is: 'miss', headers: { identity: 'a' } }] }
+    { name: 'a field of the request that is named like it', cache: byUser, send: echo('authorization'), steps: [...by('authorization', ['a', 'miss', 'a 1']), { is: 'miss', headers: { identity: 'a' } }] },
+    { name: 'a field with the very name that stands for it among the members', cache: byUser, send: echo('authorization'), steps: [...by('authorization', ['a', 'miss', 'a 1']), { is: 'miss', headers: { ':identity': 'a' }, body: 'undefined 2' }] }
   ]
 }
 
