@@ -18,9 +18,9 @@ import { capture, commit, conclude } from './capture.js'
 import { abandon, bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
 import { NO_TARGETS } from './claim.js'
 import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
-import { defaultKey } from './key.js'
+import type { KeySource } from './key.js'
+import { copySource } from './key-source.js'
 import { OUR_HOOKS } from './placement.js'
-import { checkKey } from './policy.js'
 import { restoreType, sendEntry } from './reply.js'
 import { checkTags } from './route-template.js'
 import type { CacheOutcome } from './stats.js'
@@ -39,6 +39,9 @@ export interface Signals {
 /** Where a request keeps its headers as they came. */
 export const HEADERS = Symbol('fastify-route-cache.headers')
 
+/** Where an unsafe request keeps its params and query as they came. */
+export const SOURCE = Symbol('fastify-route-cache.source')
+
 /** RFC 9110 §9.2.1. */
 export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
 
@@ -48,6 +51,7 @@ export const TAGS = Symbol('fastify-route-cache.tags')
 interface Carrier {
   [TAGS]?: readonly string[] | null
   [HEADERS]?: FastifyRequest['headers'] | null
+  [SOURCE]?: KeySource | null
   [EXCHANGE]?: Exchange | null
   [NO_CACHE]?: boolean
 }
@@ -180,17 +184,29 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.announce })
 }
 
+/** The onRequest hook of a route with an unsafe method: what its own validation makes of params and query is not GET's. */
+export const sourceHook: onRequestHookHandler = (request, _reply, done) => {
+  try {
+    (request as Carrier)[SOURCE] = copySource(request)
+  } catch {
+    // A query parser of the app's gave what can't be copied: then what is there at the end has to do.
+  }
+  done()
+}
+
 /**
  * The onSend hook of a route with an unsafe method: what its success may have changed is invalidated before the client hears
- * of it, the default key of the same URL. RFC 9111 §4.4. A failure is logged: the write has happened, so its answer stands.
+ * of it, the keys of the same URL. RFC 9111 §4.4. A failure is logged: the write has happened, so its answer stands.
  */
-export function unsafeHook (cache: ResponseCache, name: string): onSendHookAsync {
+export function unsafeHook (cache: ResponseCache, keysOf: (source: KeySource) => Promise<string[]>): onSendHookAsync {
   return async (request, reply, payload) => {
     if (!SAFE_METHODS.includes(request.method) && reply.statusCode >= 200 && reply.statusCode < 400) {
       try {
-        await cache.invalidate({ ...NO_TARGETS, keys: [checkKey(defaultKey(name, request as RequestView))] })
+        // Where a hook answered ahead of ours there is no copy, and there was no validation.
+        const keys = await keysOf((request as Carrier)[SOURCE] ?? request)
+        if (keys.length > 0) await cache.invalidate({ ...NO_TARGETS, keys })
       } catch (error) {
-        request.log.error({ err: error, route: name }, 'cache could not be told of the change')
+        request.log.error({ err: error, route: request.routeOptions.url }, 'cache could not be told of the change')
       }
     }
     return payload

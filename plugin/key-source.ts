@@ -2,7 +2,7 @@
 // `?page=1` and its default, are then one key; and what the validation refuses has none.
 import type { KeySource } from './key.js'
 
-type Validate = (input: unknown) => unknown
+export type Validate = (input: unknown) => unknown
 
 /** As much of a request as is needed to validate it. */
 export interface Validated extends KeySource {
@@ -22,13 +22,23 @@ export async function validatedSource (request: Validated): Promise<KeySource | 
 
 const INVALID = Symbol('invalid')
 
-/** As Fastify does it: false, or a result with an error, refuses; a result with a value replaces the input. */
-async function validated (input: unknown, validate: Validate | undefined): Promise<unknown> {
-  if (validate === undefined) return input
+/** Params and query as they are by now, for later: a validation changes them in place. */
+export function copySource ({ params, query }: KeySource): KeySource {
+  return { params: copyOf(params), query: copyOf(query) }
+}
+
+function copyOf (input: unknown): unknown {
   const copy: unknown = { ...input as object }
   for (const [name, value] of Object.entries(copy as object)) {
     if (typeof value === 'object' && value !== null) (copy as Record<string, unknown>)[name] = structuredClone(value)
   }
+  return copy
+}
+
+/** As Fastify does it: false, or a result with an error, refuses; a result with a value replaces the input. */
+async function validated (input: unknown, validate: Validate | undefined): Promise<unknown> {
+  if (validate === undefined) return input
+  const copy = copyOf(input)
   const result = validate(copy)
   if (isThenable(result)) {
     // Fastify takes what an async validator gives for passed or failed, and no more.

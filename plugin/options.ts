@@ -60,8 +60,9 @@ export interface RouteCacheOptions {
   xCache?: boolean
   /**
    * Whether a POST, PUT, PATCH or DELETE that is answered with 2xx or 3xx invalidates the default key of the same URL (RFC
-   * 9111 §4.4), before the client gets the answer: that of the GET route declared with the same path, for the params and
-   * the query of the request. Routes with a `key` of their own are not concerned. Default false.
+   * 9111 §4.4), before the client gets the answer: that of the GET route declared with the same path and constraints, for
+   * the request's params and query, validated as GET's. What the params are called makes no difference. Routes with a `key`
+   * of their own are not concerned. Default false.
    */
   invalidateUnsafe?: boolean
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */

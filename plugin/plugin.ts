@@ -5,15 +5,14 @@ import { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
 import {
-  EXCHANGE, HEADERS, NO_CACHE, SAFE_METHODS, TAGS, announceHook, captureHook, guardedHandler, lookupHook, markFailed,
-  markNoCache, markTags, outcomeOf, unsafeHook
+  EXCHANGE, HEADERS, NO_CACHE, SAFE_METHODS, SOURCE, TAGS, announceHook, captureHook, guardedHandler, lookupHook, markFailed,
+  markNoCache, markTags, outcomeOf, sourceHook, unsafeHook
 } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
 import { UNKNOWN, readSurroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { RouteCache } from './route-cache.js'
-import { canonicalName } from './route-template.js'
 import { readSettings, type Settings } from './settings.js'
 import { Stats } from './stats.js'
 import { Keys } from './store/keys.js'
@@ -21,6 +20,7 @@ import { MemoryStore } from './store/memory.js'
 import { RedisStore } from './store/redis.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
 import type { Store } from './store/store.js'
+import { addGet, keysOfUrl, type Gets } from './unsafe.js'
 
 const REGISTERED = Symbol('fastify-route-cache.registered')
 
@@ -38,6 +38,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(NO_CACHE, false)
   app.decorateRequest(TAGS, null)
   app.decorateRequest(HEADERS, null)
+  app.decorateRequest(SOURCE, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -62,20 +63,23 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Caching {
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
+  const gets: Gets = new Map()
   const registration = randomBytes(8).toString('hex')
   return {
     sites,
-    onRoute: (route) => {
+    onRoute: function (route) {
       const option = (route as { cache?: unknown }).cache
       if (option === undefined || option === false) {
         if (settings.invalidateUnsafe && isUnsafe(route.method)) {
-          route.onSend = [route.onSend ?? [], unsafeHook(cache, canonicalName(route))].flat()
+          route.onRequest = [route.onRequest ?? [], sourceHook].flat()
+          route.onSend = [route.onSend ?? [], unsafeHook(cache, (source) => keysOfUrl(gets, route, source))].flat()
         }
         return
       }
       const policy = compilePolicy(route, option, settings)
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') claim(owners, policy)
+      addGet(gets, option, { route, compiler: () => this.validatorCompiler })
       const site: Site = {
         policy,
         counters: stats.route(policy.route),
@@ -103,7 +107,7 @@ function isUnsafe (method: string | string[]): boolean {
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
-  onRoute: (route: RouteOptions) => void
+  onRoute: (this: FastifyInstance, route: RouteOptions) => void
 }
 
 /** Throws FRC_KEY_TAKEN where another route makes the same keys. */

@@ -1,21 +1,36 @@
-// The names of the params in a route's path, read as Fastify's router (find-my-way) reads it.
+// A route's path, read as Fastify's router (find-my-way) reads it.
 
-/** The params of a path such as `/at/:hour(^\\d{2})h-:minute/*`: hour, minute, *. */
-export function paramsOf (path: string): Set<string> {
-  const names = new Set<string>()
+/** A path such as `/at/:hour(^\\d{2})h-:minute/*`, read. */
+export interface RoutePath {
+  /** The params in their order: hour, minute, *. */
+  params: string[]
+  /**
+   * The path without what its params are called and which values they take: `/at/:{}h-:{}/*`. Paths of one shape are for
+   * the same URLs.
+   */
+  shape: string
+}
+
+export function readPath (path: string): RoutePath {
+  const params: string[] = []
+  let shape = ''
   let at = 0
   while (at < path.length) {
-    const char = path[at]
-    if (char === '*') names.add('*')
-    if (char !== ':') at++
-    else if (path[at + 1] === ':') at += 2 // "::" is a colon
-    else {
+    const char = path[at]!
+    if (char === '*') params.push('*')
+    if (char !== ':' || path[at + 1] === ':') {
+      const literal = char === ':' ? '::' : char // "::" is a colon
+      shape += literal
+      at += literal.length
+    } else {
       const name = /^[^/\-.(?]*/.exec(path.slice(at + 1))![0]
-      names.add(name)
+      params.push(name)
+      shape += ':{}'
       at = afterPattern(path, at + 1 + name.length)
+      if (path[at] === '?') at++ // it may be absent
     }
   }
-  return names
+  return { params, shape }
 }
 
 /** Where the path goes on behind the param's regular expression, if it has one: its parentheses may nest. */

@@ -2,7 +2,7 @@
 import { RouteCacheError, optionError, show } from './errors.js'
 import { boundKey, defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
-import { paramsOf } from './route-path.js'
+import { readPath } from './route-path.js'
 
 /** What templates need to know of the route. */
 export interface TemplateRoute {
@@ -86,7 +86,7 @@ function parseRouteTemplate (where: string, text: string): TemplatePart[] {
  * route's schema declares it, or where the path has no params at all; else it is most likely a misspelt param.
  */
 function resolve (where: string, text: string, { scope, name }: Placeholder, route: TemplateRoute): Placeholder {
-  const params = paramsOf(route.url)
+  const params = new Set(readPath(route.url).params)
   if (scope === 'query') return { scope, name }
   if (params.has(name)) return { scope: 'params', name }
   if (scope === null && (params.size === 0 || declaresQuery(route.schema, name))) return { scope: 'query', name }

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { buildKey, defaultKey, escapeKey, fillTemplate, own, parseTemplate } from '../plugin/key.js'
-import { paramsOf } from '../plugin/route-path.js'
+import { readPath } from '../plugin/route-path.js'
 
 const fill = (template: string, values: Record<string, unknown>): string =>
   fillTemplate(parseTemplate(template), ({ name }) => own(values, name))
@@ -93,17 +93,18 @@ t.test('the default key sorts the query and leaves out what is absent', async (t
 })
 
 t.test('params of a path are read as the router reads them', async (t) => {
-  const rows: [path: string, names: string[]][] = [
-    ['/users/:id', ['id']],
-    ['/users/:id?', ['id']],
-    ['/files/*', ['*']],
-    ['/at/:hour(^\\d{2})h:minute(^(\\d|:)+)m', ['hour', 'minute']],
-    ['/range/:from-:to', ['from', 'to']],
-    ['/img/:name.:ext', ['name', 'ext']],
-    ['/a::b/:c', ['c']],
-    ['/', []]
+  const rows: [path: string, params: string[], shape: string][] = [
+    ['/users/:id', ['id'], '/users/:{}'],
+    ['/users/:id?', ['id'], '/users/:{}'],
+    ['/users/:id(^\\d+$)?', ['id'], '/users/:{}'],
+    ['/files/*', ['*'], '/files/*'],
+    ['/at/:hour(^\\d{2})h:minute(^(\\d|:)+)m', ['hour', 'minute'], '/at/:{}h:{}m'],
+    ['/range/:from-:to', ['from', 'to'], '/range/:{}-:{}'],
+    ['/img/:name.:ext', ['name', 'ext'], '/img/:{}.:{}'],
+    ['/a::b/:c', ['c'], '/a::b/:{}'],
+    ['/', [], '/']
   ]
-  for (const [path, names] of rows) t.strictSame([...paramsOf(path)], names, path)
+  for (const [path, params, shape] of rows) t.strictSame(readPath(path), { params, shape }, path)
 })
 
 function undef (_name: string, value: unknown): unknown {

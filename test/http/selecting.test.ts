@@ -411,6 +411,30 @@ const changed = (name: string, method: HTTPMethods, code: number, after: Outcome
   ...more
 })
 
+interface Unsafe { url: string, schema?: object, constraints?: Record<string, string> }
+
+/** The same, answered 200, where the routes or the URLs differ: first the unsafe route, then the URLs of GET and PUT. */
+const changedAt = (
+  name: string, unsafe: Unsafe, { get, put, is }: { get: string, put?: string, is: Outcome }, more: Partial<Row> = {}
+): Row => changed(name, 'PUT', 200, is, {
+  prepare: (app) => { app.put(unsafe.url, unsafe, async () => 'changed') },
+  steps: [url(get, 'miss'), url(get, 'hit'), url(put ?? get, 'none', { method: 'PUT' }), url(get, is)],
+  ...more
+})
+
+/** GET in a context that validates in a way of its own, and declared before the PUT. */
+async function validatesItsOwnWay (app: CachedApp): Promise<void> {
+  await app.register(async (app) => {
+    app.setValidatorCompiler(() => (input: object) => ({
+      value: Object.fromEntries(Object.entries(input).map(([name, value]) => [name, String(value).toLowerCase()]))
+    }))
+    app.get('/own/:name', { cache: true, schema: { params: {} } }, async () => 'by its own name')
+  })
+  app.put('/own/:id', async () => 'changed')
+}
+
+const ITEM = { url: '/items/:id' }
+
 const UNSAFE: Rule = {
   rule: 'an unsafe method that succeeds invalidates what is stored for the same URL',
   rfc: 'RFC 9111 §4.4',
@@ -419,17 +443,50 @@ const UNSAFE: Rule = {
     changed('POST, 201', 'POST', 201, 'miss'),
     changed('PATCH, 204', 'PATCH', 204, 'miss'),
     changed('DELETE, 303', 'DELETE', 303, 'miss'),
-    changed('all variants', 'PUT', 200, 'miss', { cache: { vary: ['x-a'] } })
+    changed('all variants', 'PUT', 200, 'miss', { cache: { vary: ['x-a'] } }),
+    changedAt("a param that GET's schema coerces", ITEM, { get: '/items/7', put: '/items/007', is: 'miss' }, { schema: { params: integers('id') } }),
+    changedAt("a param that only the unsafe route's schema coerces", { ...ITEM, schema: { params: integers('id') } }, { get: '/items/007', is: 'miss' }),
+    changedAt("a query that GET's schema fills in", ITEM, { get: '/items/7?page=1', put: '/items/7', is: 'miss' }, { schema: paged }),
+    changedAt("a query that GET's schema, under its other name, fills in", ITEM, { get: '/items/7?page=1', put: '/items/7', is: 'miss' }, { schema: { query: paged.querystring } as never }),
+    changedAt("a query that only the unsafe route's schema fills in", { ...ITEM, schema: paged }, { get: '/items/7', is: 'miss' }),
+    changedAt('a schema with an $id', ITEM, { get: '/items/7', put: '/items/007', is: 'miss' }, { schema: { params: { $id: 'item', ...integers('id') } } }),
+    changedAt('a param of another name', { url: '/items/:itemId' }, { get: '/items/7', is: 'miss' }),
+    changedAt('params whose names are the other way round', { url: '/:b/of/:a' }, { get: '/7/of/8', is: 'miss' }, { path: '/:a/of/:b' }),
+    changedAt('a param of another name, with a pattern, coerced', { url: '/items/:itemId' }, { get: '/items/7', put: '/items/007', is: 'miss' }, { path: '/items/:id(^\\d+$)', schema: { params: integers('id') } }),
+    changedAt('a param that GET may lack', ITEM, { get: '/items/7', is: 'miss' }, { path: '/items/:name?' }),
+    changedAt('a wildcard', { url: '/files/*' }, { get: '/files/a/b', is: 'miss' }, { path: '/files/*' }),
+    {
+      name: 'a GET of another context, declared first, with a validator compiler of its own',
+      path: '/other',
+      plugin: { invalidateUnsafe: true },
+      prepare: validatesItsOwnWay,
+      steps: [url('/own/ada', 'miss'), url('/own/ada', 'hit'), url('/own/ADA', 'none', { method: 'PUT' }), url('/own/ada', 'miss')]
+    }
   ],
   rejects: [
     changed('404', 'DELETE', 404, 'hit'),
     changed('500', 'PUT', 500, 'hit'),
     changed('a safe method', 'OPTIONS', 204, 'hit'),
-    changed('a route with a key of its own', 'PUT', 200, 'hit', { cache: { key: 'item:{id}' } }),
+    changed('a route with a key of its own', 'PUT', 200, 'hit', {
+      cache: { key: 'item:{id}' },
+      steps: [
+        url('/items/7', 'miss'), url('/items/7', 'none', { method: 'PUT' }), url('/items/7', 'hit'),
+        (app, t) => t.notOk(app.lines.some(({ msg }) => msg === 'cache invalidated'), 'the store is not told of any key')
+      ]
+    }),
     changed('without the option', 'PUT', 200, 'hit', { plugin: {} }),
     changed('another URL', 'PUT', 200, 'hit', {
       steps: [url('/items/7', 'miss'), url('/items/8', 'none', { method: 'PUT' }), url('/items/7', 'hit')]
-    })
+    }),
+    changedAt('another URL, the param of another name', { url: '/items/:itemId' }, { get: '/items/7', put: '/items/8', is: 'hit' }),
+    changedAt('another page', ITEM, { get: '/items/7?page=2', put: '/items/7', is: 'hit' }, { schema: paged }),
+    changedAt('what GET refuses', ITEM, { get: '/items/7', put: '/items/x', is: 'hit' }, { schema: { params: integers('id') } }),
+    changedAt('a path of another shape', { url: '/items/:id/parts' }, { get: '/items/7', put: '/items/7/parts', is: 'hit' }),
+    changedAt('another version of the route', { ...ITEM, constraints: { host: 'other' } }, { get: '/items/7', is: 'hit' }, {
+      steps: [url('/items/7', 'miss'), url('/items/7', 'none', { method: 'PUT', headers: { host: 'other' } }), url('/items/7', 'hit')]
+    }),
+    // A limit: whose URL it is the router knows, and does not tell.
+    changedAt('a path that spells out what is a param of GET', { url: '/items/first' }, { get: '/items/first', is: 'hit' })
   ]
 }
 
