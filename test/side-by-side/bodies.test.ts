@@ -52,6 +52,9 @@ t.test('@fastify/compress', async (t) => {
   }
   await inBothOrders(t, 'a body that the handler compressed itself', ownCoding)
   await inBothOrders(t, 'reply.compress() in the handler: each coding for those who take it', byHandler)
+  await inBothOrders(t, 'reply.compress() in the handler: bytes are stored by coding, with its Vary', compressedBytes)
+  await inBothOrders(t, 'reply.compress() in the handler: a stream of its making is not stored', compressedStream)
+  await inBothOrders(t, 'reply.compress() in the handler: plain text that is stored first goes to all', plainFirst)
   await inBothOrders(t, '304 for each coding', notModified)
 })
 
@@ -108,6 +111,52 @@ async function byHandler (t: Test, order: Order): Promise<void> {
       if (coding !== undefined) t.equal(response.headers.vary, 'accept-encoding')
     }
     t.ok(app.cache.stats().total.hits >= clients.length - 2)
+  }
+}
+
+/** A route that compresses by itself, and how it answers these clients in turn: what the cache did, coding, Vary. */
+async function compressesItself (
+  t: Test, order: Order, { syncThreshold, accepted }: { syncThreshold: number, accepted: readonly string[] }
+): Promise<{ seen: unknown[], refusals: unknown }> {
+  const app = await compressing(t, order, {
+    options: { global: false, syncThreshold }, send: (reply) => reply.type('text/plain').compress(TEXT)
+  })
+  const seen: unknown[] = []
+  for (const coding of accepted) {
+    const response = await fetch(app, asking([coding === 'none' ? undefined : coding] as unknown as Client))
+    t.equal(decoded(response), TEXT)
+    seen.push([coding, outcome(response), response.headers['content-encoding'], response.headers.vary])
+  }
+  return { seen, refusals: app.cache.stats().total.refusals }
+}
+
+async function compressedBytes (t: Test, order: Order): Promise<void> {
+  const accepted = ['gzip', 'gzip', 'br', 'br', 'none', 'none', 'gzip']
+  t.strictSame(await compressesItself(t, order, { syncThreshold: 65_536, accepted }), {
+    seen: [
+      ['gzip', 'fwd=miss', 'gzip', 'accept-encoding'], ['gzip', 'hit', 'gzip', 'accept-encoding'],
+      ['br', 'fwd=miss', 'br', 'accept-encoding'], ['br', 'hit', 'br', 'accept-encoding'],
+      // It has no Vary, so it would stand for the others.
+      ['none', 'fwd=miss', undefined, undefined], ['none', 'fwd=miss', undefined, undefined],
+      ['gzip', 'hit', 'gzip', 'accept-encoding']
+    ],
+    refusals: { vary: 2 }
+  })
+}
+
+async function compressedStream (t: Test, order: Order): Promise<void> {
+  t.strictSame(await compressesItself(t, order, { syncThreshold: 0, accepted: ['gzip', 'gzip'] }), {
+    seen: [['gzip', 'fwd=miss', 'gzip', 'accept-encoding'], ['gzip', 'fwd=miss', 'gzip', 'accept-encoding']],
+    refusals: { payload: 2 }
+  })
+}
+
+async function plainFirst (t: Test, order: Order): Promise<void> {
+  for (const syncThreshold of [0, 65_536]) {
+    t.strictSame(await compressesItself(t, order, { syncThreshold, accepted: ['none', 'gzip', 'br'] }), {
+      seen: [['none', 'fwd=miss', undefined, undefined], ['gzip', 'hit', undefined, undefined], ['br', 'hit', undefined, undefined]],
+      refusals: {}
+    })
   }
 }
 

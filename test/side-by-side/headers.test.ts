@@ -125,11 +125,17 @@ async function ownNonces (t: Test, order: Order): Promise<void> {
 async function nonceInside (t: Test, order: Order): Promise<void> {
   const app = await sideBySide(t, order, async (app) => await app.register(helmet, { enableCSPNonces: true }))
   app.get('/', { cache: { key: 'k' } }, async (_, reply) => await reply.noCache().send(reply.cspNonce.script))
+  app.get('/without', { cache: { key: 'without' } }, async (_, reply) => reply.cspNonce.script)
   for (const times of [1, 2]) {
     const response = await fetch(app)
     t.equal(response.body, nonces(response)[0])
     t.strictSame(app.cache.stats().total.refusals, { 'no-cache-called': times })
   }
+  // What the README warns of: without it, a hit's header and body disagree.
+  const [miss, hit] = [await fetch(app, '/without'), await fetch(app, '/without')]
+  t.strictSame([outcome(miss), outcome(hit)], ['fwd=miss', 'hit'])
+  t.equal(hit.body, miss.body)
+  t.not(hit.body, nonces(hit)[0])
 }
 
 async function calledByHandler (t: Test, order: Order): Promise<void> {

@@ -225,6 +225,9 @@ const withSecureSession: Theirs = async (app) => await app.register(secureSessio
 t.test('@fastify/session', async (t) => {
   await ownSessions(t, withSession({ saveUninitialized: false, rolling: false }))
   await inBothOrders(t, 'a session for everybody, sent again each time', cookieEachTime)
+  for (const own of WHOSE_COOKIE) {
+    await inBothOrders(t, `whose response sets a cookie: ${JSON.stringify(own.options)}`, (t, order) => whoseCookie(t, order, own))
+  }
   await inBothOrders(t, 'a session whose cookie is kept back, as the connection is not secure', cookieKeptBack)
 })
 
@@ -316,6 +319,28 @@ async function cookieEachTime (t: Test, order: Order): Promise<void> {
   t.not(cookiesOf(other).join(), own)
   t.strictSame([first, again, other].map(outcome), ['fwd=miss', 'fwd=miss', 'fwd=miss'])
   t.strictSame(app.cache.stats().total.refusals, { 'set-cookie': 3 })
+}
+
+/** Whose responses set a cookie, and so are not stored: of those who bring no session, of those who do. */
+const WHOSE_COOKIE = [
+  { options: { rolling: true, saveUninitialized: true }, stranger: true, user: true },
+  { options: { rolling: false, saveUninitialized: true }, stranger: true, user: false },
+  { options: { rolling: true, saveUninitialized: false }, stranger: false, user: true },
+  { options: { rolling: false, saveUninitialized: false }, stranger: false, user: false }
+]
+
+async function whoseCookie (t: Test, order: Order, { options, ...sets }: typeof WHOSE_COOKIE[number]): Promise<void> {
+  const app = await sideBySide(t, order, withSession(options))
+  app.get('/', { cache: { key: 'k', shared: true } }, async () => 'for all')
+  app.post('/login', async (request) => visitOf(request).session.set('name', 'alice'))
+  const cookie = cookiesOf(await fetch(app, { method: 'POST', url: '/login' })).join('; ')
+  for (const who of ['stranger', 'user'] as const) {
+    const headers = who === 'user' ? { cookie } : {}
+    const responses = [await fetch(app, { url: '/', headers }), await fetch(app, { url: '/', headers })]
+    t.strictSame(responses.map(({ cookies }) => cookies.length), sets[who] ? [1, 1] : [0, 0], who)
+    t.strictSame(responses.map(outcome), ['fwd=miss', sets[who] ? 'fwd=miss' : 'hit'], who)
+    await app.cache.invalidate('k')
+  }
 }
 
 /** There is no cookie then that would keep the response out, but the answer is to the one who opened the session. */
