@@ -1,6 +1,6 @@
 // The bytes of a stream, kept while they pass to the client: the first byte does not wait, the reader's back-pressure
 // reaches the source, an error goes on as it is, and no more is kept than the limit.
-import { Readable, Transform, pipeline } from 'node:stream'
+import { type Readable, Transform, pipeline } from 'node:stream'
 import type { ReadableStream as WebStream, TransformStreamDefaultController } from 'node:stream/web'
 import type { Bytes } from './duration.js'
 
@@ -43,7 +43,7 @@ export class Recording {
 
 /** The payload with its bytes recorded as they are read; null where it is no stream that can be put through another. */
 export function tee (payload: unknown, recording: Recording): unknown {
-  if (payload instanceof Readable) return teeNode(payload, recording)
+  if (isNodeStream(payload)) return teeNode(payload, recording)
   if (isWebStream(payload) && !payload.locked) return teeWeb(payload, recording)
   return null
 }
@@ -74,6 +74,11 @@ function teeWeb (source: WebStream, recording: Recording): WebStream {
   }
   // One chunk on the way at most: more would be read from the source before the client has taken any.
   return source.pipeThrough(new TransformStream(transformer, { highWaterMark: 1 }, { highWaterMark: 0 }))
+}
+
+/** As Fastify tells them: not every one is of Node's own class. */
+function isNodeStream (payload: unknown): payload is Readable {
+  return typeof payload === 'object' && payload !== null && 'pipe' in payload && typeof payload.pipe === 'function'
 }
 
 function isWebStream (payload: unknown): payload is WebStream {

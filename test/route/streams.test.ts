@@ -3,14 +3,14 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { PassThrough, Readable } from 'node:stream'
+import { PassThrough, Readable, Stream } from 'node:stream'
 import { TransformStream, type WritableStreamDefaultWriter } from 'node:stream/web'
 import { setImmediate as turn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import type { RouteCacheOptions } from '../../plugin/index.js'
-import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
+import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 
 /** The app, listening, with one cached route that sends this; and a way to ask for it. */
 async function serving (
@@ -43,6 +43,14 @@ t.test('the first byte arrives while the source is still open, and the whole is 
     ['node', () => {
       const source = new PassThrough()
       return { payload: source, write: (chunk) => source.write(chunk), end: () => source.end() }
+    }],
+    ['of another class than Node\'s', () => {
+      const source = Object.assign(new Stream(), { readable: true })
+      // What is written before somebody reads is lost, in such a stream.
+      const read = gate()
+      source.on('newListener', (event) => { if (event === 'data') read.open() })
+      const emit = (event: string, chunk?: Buffer): void => { read.wait().then(() => source.emit(event, chunk), () => {}) }
+      return { payload: source, write: (chunk) => emit('data', Buffer.from(chunk)), end: () => emit('end') }
     }],
     ['web', () => {
       const { readable, writable } = new TransformStream()
