@@ -40,6 +40,8 @@ const LONGEST_RUN: Milliseconds = 10 * 60_000
 
 export class Flight {
   readonly key: string
+  /** Who it is for, where only the policy tells: the fingerprint of the members that it needs, such as the identity. */
+  readonly audience: string
   readonly #began = performance.now()
   readonly #landing: Promise<Landing>
   readonly #known: Promise<void>
@@ -54,8 +56,9 @@ export class Flight {
   /** Nobody waits for it: its key's last response could not be shared. */
   isPass = false
 
-  constructor (key: string) {
+  constructor (key: string, audience: string) {
     this.key = key
+    this.audience = audience
     this.#landing = new Promise((resolve) => { this.#letGo = resolve })
     this.#known = new Promise((resolve) => { this.#tell = resolve })
   }
@@ -130,8 +133,8 @@ export class Flights {
     return this.#open.get(name)
   }
 
-  open (name: string, key: string): Flight {
-    const flight = new Flight(key)
+  open (name: string, key: string, audience: string): Flight {
+    const flight = new Flight(key, audience)
     this.#open.set(name, flight)
     return flight
   }

@@ -8,7 +8,7 @@ import { RouteCacheError } from './errors.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import { within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
-import { isSelected, selectEntry, type Selected, type Shelf } from './variant.js'
+import { isSelected, selectEntry, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** What was found, or that somebody is about to fill it. */
 type Finding = Found | { type: 'flight', flight: Flight }
@@ -106,7 +106,9 @@ export class Lookup {
     if (!toFill || ticket.late) return { type: 'miss', claim: null }
     const flight = this.#flights.get(flightName(key, variant))
     if (flight === undefined) return await this.#open(ticket, selected)
-    if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }
+    // Another identity's response is no use.
+    const isForOthers = flight.audience !== audienceOf(selection)
+    if (isForOthers || toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }
     await flight.known()
     return flight.isPass ? { type: 'miss', claim: null } : { type: 'flight', flight }
   }
@@ -115,7 +117,7 @@ export class Lookup {
   async #open (ticket: Ticket, { variant, marker, ground }: Selected): Promise<Finding> {
     const { key, selection } = ticket
     const name = flightName(key, variant)
-    const flight = this.#flights.open(name, key)
+    const flight = this.#flights.open(name, key, audienceOf(selection))
     let taken: Taken = 'pass'
     try {
       const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
@@ -140,6 +142,10 @@ export class Lookup {
     const settled = (): void => { this.#overdue-- }
     finding.then(settled, settled)
   }
+}
+
+function audienceOf ({ needs, fingerprint }: Selection): string {
+  return needs.length === 0 ? '' : fingerprint(needs)
 }
 
 /** A copy, as far as somebody may change it: Fastify adds to the arrays that it has. */

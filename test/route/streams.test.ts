@@ -3,9 +3,9 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { PassThrough, Readable, Stream } from 'node:stream'
+import { PassThrough, Readable, Stream, type Duplex } from 'node:stream'
 import { TransformStream, type WritableStreamDefaultWriter } from 'node:stream/web'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
@@ -171,3 +171,38 @@ async function peak (port: number, path: string): Promise<number> {
   if (size !== 1024 * MIB) throw new Error(`${size} bytes came`)
   return most
 }
+
+t.test('a client that reads nothing holds the source back', async (t) => {
+  let produced = 0
+  const { app, ask } = await serving(t, () => new Readable({
+    read () {
+      produced++
+      this.push(produced > 4096 ? null : Buffer.alloc(MIB / 4))
+    }
+  }))
+  const response = await ask()
+  response.pause()
+  for (let before = -1; before < produced;) {
+    before = produced
+    await delay(100)
+  }
+  t.ok(produced < 400, `${produced} of 4096 pieces were made, then nothing: sockets keep some`)
+  response.destroy()
+  await settled(app)
+  t.equal(app.cache.stats().total.stores, 0)
+})
+
+t.test('an upgrade never comes near the cache', async (t) => {
+  const { app } = await serving(t, () => 'x')
+  app.server.on('upgrade', (_request, socket) => {
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\nhello')
+  })
+  const { port } = app.server.address() as AddressInfo
+  const request = httpRequest({ port, host: '127.0.0.1', headers: { connection: 'upgrade', upgrade: 'echo' } }).end()
+  const [response, socket, head] = await once(request, 'upgrade') as [IncomingMessage, Duplex, Buffer]
+  const rest = await socket.toArray() as Buffer[]
+  t.equal(response.statusCode, 101)
+  t.equal(String(Buffer.concat([head, ...rest])), 'hello')
+  const { hits, misses, bypasses } = app.cache.stats().total
+  t.strictSame({ hits, misses, bypasses }, { hits: 0, misses: 0, bypasses: {} })
+})

@@ -17,6 +17,7 @@ await onEachStore(t, async (t, open) => {
   await t.test('by the Vary of the response', (t) => byVary(t, open))
   await t.test('by the policy, and said to caches on the way', (t) => byPolicy(t, open))
   await t.test('by identity', (t) => byIdentity(t, open))
+  await t.test('different identities never wait for each other', (t) => sideBySide(t, open))
   await t.test('by an identity that the handler found out', (t) => changedHands(t, open))
   await t.test('Accept-Encoding counts as a set', (t) => encodings(t, open))
   await t.test('when other fields select from now on', (t) => otherFields(t, open))
@@ -41,6 +42,28 @@ async function byVary (t: Test, open: Open): Promise<void> {
   }
   t.equal(await app.cache.invalidate({ prefix: 'pa' }), 1)
   t.strictSame(await get(app, '/', { 'accept-language': 'en' }), ['en 6', 'fwd=miss'])
+}
+
+async function sideBySide (t: Test, open: Open): Promise<void> {
+  const app = await open({ prefix: 'side-by-side', waitTimeout: 600 })
+  const slow = gate()
+  let runs = 0
+  app.get('/mine', { cache: { key: 'mine', identity: (request) => request.headers.authorization! } }, async (request) => {
+    runs++
+    if (request.headers.authorization === 'alice') await slow.wait()
+    return request.headers.authorization
+  })
+  const ask = async (authorization: string): Promise<string> =>
+    (await app.inject({ url: '/mine', headers: { authorization } })).body
+  const alice = [ask('alice')]
+  await slow.reached
+  t.equal(await ask('bob'), 'bob', 'while the run for alice is on')
+  alice.push(ask('alice'))
+  // Only when the second lookup is over does it wait: bob's, begun behind it, tells.
+  t.equal(await ask('bob'), 'bob')
+  slow.open()
+  t.strictSame(await Promise.all(alice), ['alice', 'alice'])
+  t.equal(runs, 3, 'one for alice')
 }
 
 async function byPolicy (t: Test, open: Open): Promise<void> {
