@@ -18,7 +18,7 @@ t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
 
 t.test('each block of JavaScript is run by a case here', async (t) => {
   t.equal(readme.match(/```js\n/g)?.length, [...blocks].filter(([, code]) => !code.startsWith('$')).length)
-  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server'])
+  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server', 'tags'])
 })
 
 t.test('quick start: the server, and the requests to it', async (t) => {
@@ -44,6 +44,9 @@ t.test('with Redis', async (t) => {
   t.strictSame(await server.client().keys('shop:*'), ['shop:user:123'])
 })
 
+/** The line that would leave nothing for the others to be seen by. */
+const EVERYTHING = /^.*all: true.*\n/m
+
 const PRELUDE = `
 import fastify from 'fastify'
 import routeCache from 'fastify-route-cache'
@@ -51,6 +54,7 @@ const app = fastify()
 await app.register(routeCache)
 const authenticate = async (request) => { request.user = { name: request.headers['x-name'] } }
 const db = {
+  article: async (id) => ({ id, author: 'of-' + id }),
   dashboard: async (name) => ({ name }),
   posts: async (page) => ({ page }),
   feed: async (user) => ({ items: [user], complete: user !== 'slow' })
@@ -80,12 +84,27 @@ t.test('routes', async (t) => {
 t.test('invalidation', async (t) => {
   const printed = await run(t, PRELUDE + `
     app.get('/:key', { cache: { key: (request) => request.params.key, ttl: 60 } }, async () => 'x')
+    app.get('/by-seven', { cache: { key: 'by-seven', tags: ['author:7'] } }, async () => 'x')
     for (const key of ['user:1', 'users', 'posts:page:1', 'user:a%3Ab', 'other']) await app.inject('/' + encodeURIComponent(key))
-    ${block('invalidation')}
-    for (const key of ['user:1', 'users', 'posts:page:1', 'user:a%3Ab', 'other']) console.log(Boolean(await app.cache.inspect(key)))
+    await app.inject('/by-seven')
+    ${block('invalidation').replace(EVERYTHING, '')}
+    for (const key of ['user:1', 'users', 'posts:page:1', 'user:a%3Ab', 'by-seven', 'other']) console.log(Boolean(await app.cache.inspect(key)))
     console.log(app.cache.stats().invalidated)
+    ${EVERYTHING.exec(block('invalidation'))![0]}
+    console.log(Boolean(await app.cache.inspect('other')))
   `)
-  t.strictSame(printed.trim().split('\n'), ['false', 'false', 'false', 'false', 'true', '4'])
+  t.strictSame(printed.trim().split('\n'), ['false', 'false', 'false', 'false', 'false', 'true', '4', 'false'])
+})
+
+t.test('tags', async (t) => {
+  const printed = await run(t, PRELUDE + block('tags') + `
+    for (const target of ['author:of-1', 'articles', 'author:of-2']) {
+      await app.inject('/articles/1')
+      await app.cache.invalidate({ tags: [target] })
+      console.log(Boolean(await app.cache.inspect('article:1')))
+    }
+  `)
+  t.strictSame(printed.trim().split('\n'), ['false', 'false', 'true'])
 })
 
 function block (name: string): string {

@@ -23,6 +23,9 @@ app.get('/f', { cache: { ttl: {} } }, async () => 'x')
 app.get('/g', { cache: { tttl: 1 } }, async () => 'x')
 // @ts-expect-error a key function gives a string
 app.get('/h', { cache: { key: () => 7 } }, async () => 'x')
+app.get<{ Params: { id: string } }>('/tags/:id', { cache: { tags: (request) => [request.params.id] } }, async () => 'x')
+// @ts-expect-error tags are a list
+app.get('/tags', { cache: { tags: 'a' } }, async () => 'x')
 // @ts-expect-error also in a full route
 app.route({ method: 'GET', url: '/i', cache: { ttl: {} }, handler: async () => 'x' })
 
@@ -45,6 +48,11 @@ typed.get('/m', async (request, reply) => {
   const outcome: CacheOutcome | null = request.cacheOutcome
   const stats: CacheStats = app.cache.stats()
   const removed: number = await app.cache.invalidate({ prefix: app.cache.key('x:{id}', { id: 1 }) })
+  await app.cache.invalidate({ keys: ['a'], tags: ['b'], prefix: 'c' })
+  await app.cache.invalidate({ all: true })
+  // @ts-expect-error all of it, or nothing said of it
+  await app.cache.invalidate({ all: false })
+  reply.cacheTags('a', 'b')
   // @ts-expect-error neither key, keys nor prefix
   await app.cache.invalidate(7)
   return reply.noCache().send({ outcome, stats, removed })
