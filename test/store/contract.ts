@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { decodeMarker, encodeMarker } from '../../plugin/codec.js'
 import type { FillResult, Lease, Store, Varied } from '../../plugin/store/store.js'
 import { leaseOf, plain } from '../helpers/plain-store.js'
+import { tagContract } from './tag-contract.js'
 
 const LIFE = 60_000
 
@@ -114,6 +115,7 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
   })
 
   await variants(t, contracted)
+  await tagContract(t, contracted)
 }
 
 /** Variants under a marker; see the head of the port. */
