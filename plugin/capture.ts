@@ -183,8 +183,8 @@ export function conclude (
   cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: ReplyView, isSent: boolean }
 ): void {
   const { answer } = exchange
-  // Nothing was captured: the response was written past Fastify, or refused.
-  if (answer === null) return abandon(cache, exchange)
+  // Nothing was captured: the response was written past Fastify, as the next one will be; or refused.
+  if (answer === null) return abandon(cache, exchange, true)
   // onSend hooks failed, with the error's answer too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
