@@ -48,7 +48,7 @@ export class Flight {
   #letGo!: (landing: Landing) => void
   #tell!: () => void
   #renewal: NodeJS.Timeout | undefined
-  #lastsUntil = this.#began + LONGEST_RUN
+  #limit: NodeJS.Timeout | undefined
   #followers = 0
   /** The handler has answered; what is waited for is only the fill. */
   isAnswered = false
@@ -82,21 +82,23 @@ export class Flight {
     return await within(Math.max(1, time), this.#landing).catch(() => null)
   }
 
-  /** This process runs the handler: the lease is renewed until the landing. */
-  lead (renew: () => Promise<boolean>, isPass: boolean): void {
+  /** This process runs the handler: the lease is renewed until the landing. `onLost` has it land without the handler. */
+  lead ({ renew, isPass, onLost }: { renew: () => Promise<boolean>, isPass: boolean, onLost: () => void }): void {
     this.isPass = isPass
     this.#tell()
     this.#renewal = setInterval(() => {
-      if (performance.now() > this.#lastsUntil) return this.#stop()
+      if (this.age > LONGEST_RUN) return onLost()
       // A lease that is lost stays lost: the fill will be refused. Where the store doesn't answer, it may be held yet.
-      renew().then((isHeld) => { if (!isHeld) this.#stop() }, () => {})
+      renew().then((isHeld) => { if (!isHeld) onLost() }, () => {})
     }, LEASE_TIME / 3)
     this.#renewal.unref()
   }
 
-  /** The client has left: the handler's answer is welcome, but nobody knows whether it will come. */
-  limit (time: Milliseconds): void {
-    this.#lastsUntil = Math.min(this.#lastsUntil, performance.now() + time)
+  /** The client has left: the handler's answer is welcome for a while, but nobody knows whether it will come. */
+  limit (time: Milliseconds, giveUp: () => void): void {
+    if (this.isLanded) return
+    this.#limit = setTimeout(giveUp, Math.max(time, LEASE_TIME))
+    this.#limit.unref()
   }
 
   /** Another process runs it: asks for its end, less and less often, and never in step with others. */
@@ -122,6 +124,7 @@ export class Flight {
 
   #stop (): void {
     clearInterval(this.#renewal)
+    clearTimeout(this.#limit)
   }
 }
 

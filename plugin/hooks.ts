@@ -145,7 +145,7 @@ function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply
   reply.raw.once('close', () => {
     // Where a client has left, the handler is still running, and its onSend is still to come.
     if (exchange.captured || reply.sent) conclude(cache, exchange, { reply, isSent })
-    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout)
+    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })
 }
 

@@ -127,7 +127,11 @@ export class Lookup {
       if (taken === 'held' && !ticket.canWait) this.#flights.land(name, flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
-      flight.lead(async () => await this.#shelf.store.renew(key, taken), taken.isPass)
+      flight.lead({
+        renew: async () => await this.#shelf.store.renew(key, taken),
+        isPass: taken.isPass,
+        onLost: () => { this.#flights.land(name, flight, { type: 'again' }) }
+      })
       return { type: 'miss', claim: { key, selection, lease: taken, marker, ground, flight } }
     }
     if (flight.isLanded) return { type: 'miss', claim: null }
