@@ -32,13 +32,17 @@ return 1`)
 
 /**
  * KEYS: marker, lease, variant. ARGV: token, the epoch that the marker must have ('': there was none), marker, bytes, life
- * in ms. As FILL; a marker lives as long as the longest-lived of its variants.
+ * in ms. As FILL, and the lease is used up where the marker is another, too: nobody would give it back. A marker lives as
+ * long as the longest-lived of its variants.
  */
 export const FILL_VARIANT = new Script(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local life = tonumber(ARGV[5])
 if ARGV[2] ~= '' then
-  if redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then return 0 end
+  if redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then
+    redis.call('DEL', KEYS[2])
+    return 0
+  end
   if string.sub(ARGV[3], 6, 17) == ARGV[2] then life = math.max(life, redis.call('PTTL', KEYS[1])) end
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', life)

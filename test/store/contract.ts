@@ -169,6 +169,7 @@ async function variants (t: Test, store: Store): Promise<void> {
     t.equal(await store.fill('v:epoch', slower!, { bytes, life: LIFE, ...NO_TAGS, varied: varied('fr', E1, E1) }), 'lost', 'another marker')
     t.equal(await epochOf('v:epoch'), E2)
     t.equal(await varying('v:epoch', 'fr'), null)
+    t.strictSame([await store.holder('v:epoch', 'en'), await store.holder('v:epoch', 'fr')], ['none', 'none'], 'nobody waits for them')
   })
 
   await t.test('a new marker replaces the one that it was missed under', async (t) => {
