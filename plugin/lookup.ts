@@ -62,8 +62,8 @@ export class Lookup {
       if (finding.type === 'hit') return { ...finding, collapsed }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
-      // Where the handler has answered, what is waited for is only the fill.
-      collapsed ||= !finding.flight.isAnswered
+      // Where the handler has answered, at most its fill is waited for.
+      collapsed ||= !finding.flight.isAnswered && !finding.flight.isLanded
       const landing = await finding.flight.follow(left)
       left -= performance.now() - began
       if (landing === null || landing.type === 'pass') return { type: 'miss', claim: null }
@@ -114,17 +114,18 @@ export class Lookup {
   }
 
   /** Nobody in this process runs it: takes the lease, or waits with all that come now for who has it. */
-  async #open (ticket: Ticket, { variant, marker, ground }: Selected): Promise<Finding> {
-    const { key, selection } = ticket
+  async #open (ticket: Ticket, { variant, bytes, marker, ground }: Selected): Promise<Finding> {
+    const { key, selection, toRefresh } = ticket
     const name = flightName(key, variant)
     const flight = this.#flights.open(name, key, audienceOf(selection))
     let taken: Taken = 'pass'
     try {
       const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
-      taken = await this.#shelf.store.take(key, variant, missing)
+      const isEnough = !toRefresh && ticket.canWait
+      taken = await this.#shelf.store.take(key, variant, { missing, bytes: isEnough ? bytes : undefined })
     } finally {
       if (taken === 'pass') this.#flights.land(name, flight, { type: 'pass' })
-      if (taken === 'held' && !ticket.canWait) this.#flights.land(name, flight, { type: 'again' })
+      if (taken === 'changed' || (taken === 'held' && !ticket.canWait)) this.#flights.land(name, flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
       flight.lead({
@@ -134,8 +135,9 @@ export class Lookup {
       })
       return { type: 'miss', claim: { key, selection, lease: taken, marker, ground, flight } }
     }
+    if (taken === 'changed') return { type: 'flight', flight }
     if (flight.isLanded) return { type: 'miss', claim: null }
-    flight.poll(async () => await this.#shelf.store.holder(key, variant), ticket.waitTimeout)
+    flight.poll(async () => await within(this.#deadline, this.#shelf.store.holder(key, variant)), ticket.waitTimeout)
       .catch(() => ({ type: 'pass' } as const)).then((landing) => { this.#flights.land(name, flight, landing) }, () => {})
     return { type: 'flight', flight }
   }

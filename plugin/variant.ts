@@ -30,6 +30,8 @@ export interface Selected {
   isOutdated: boolean
   marker: Marker | null
   variant: string | null
+  /** What lies where the fill would go; undefined: that was not read. */
+  bytes: Buffer | null | undefined
   ground: Ground
 }
 
@@ -50,14 +52,14 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const marker = main === null ? null : decodeMarker(main)
   if (marker === null) {
     const entry = main === null || needs.length > 0 ? null : decode(main)
-    return { ...await judged(shelf, { key, entry, epoch: '', selection }, ground), marker: null, variant: null }
+    return { ...await judged(shelf, { key, entry, epoch: '', selection }, ground), marker: null, variant: null, bytes: main }
   }
   hint.members = marker.members
   const variant = String(marker.members) === String(members) && guess !== null ? guess : fingerprint(marker.members)
-  if (!contains(marker.members, needs)) return { entry: null, isOutdated: false, marker, variant, ground }
+  if (!contains(marker.members, needs)) return { entry: null, isOutdated: false, marker, variant, bytes: undefined, ground }
   const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
   const entry = varied === null ? null : decode(varied)
-  return { ...await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground), marker, variant }
+  return { ...await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground), marker, variant, bytes: varied }
 }
 
 type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>

@@ -2,7 +2,7 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
-import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Store, type Taken } from './store.js'
+import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen, type Store, type Taken } from './store.js'
 
 interface Slot {
   bytes: Buffer
@@ -77,10 +77,11 @@ export class MemoryStore implements Store {
     return slot.bytes
   }
 
-  async take (key: string, variant: string | null): Promise<Taken> {
+  async take (key: string, variant: string | null, { bytes }: Seen): Promise<Taken> {
     const name = nameOf(key, variant)
     const held = this.#leaseOf(name)
     if (held !== undefined && held.token !== '') return held.isPass ? 'pass' : 'held'
+    if (bytes !== undefined && this.#get(name) !== bytes) return 'changed'
     const token = randomUUID()
     const isPass = held !== undefined
     this.#leases.set(name, { key, token, isPass, until: this.#now() + LEASE_TIME })

@@ -9,7 +9,7 @@ import type { Keys } from './keys.js'
 import { PrefixRemoval } from './prefix.js'
 import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
 import { FILL, FILL_VARIANT, INVALIDATE, INVALIDATE_ALL, PASS, RELEASE, RENEW, TAKE } from './scripts.js'
-import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Store, type Taken } from './store.js'
+import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen, type Store, type Taken } from './store.js'
 import { primariesOf, type Write } from './topology.js'
 
 /** Keys that are invalidated at a time. */
@@ -86,13 +86,15 @@ export class RedisStore implements Store {
     return values
   }
 
-  async take (key: string, variant: string | null, missing: readonly string[]): Promise<Taken> {
+  async take (key: string, variant: string | null, { missing, bytes }: Seen): Promise<Taken> {
     this.#mustBeUp()
     if (missing.length > 0) await this.#generations.create(missing)
     const token = randomUUID()
+    const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
+    const args = bytes === undefined ? [token, LEASE_TIME] : [token, LEASE_TIME, bytes?.subarray(1, 5) ?? '']
     // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
     const [taken, clock] = await Promise.allSettled([
-      TAKE.run(this.#client, [this.#keys.lease(key, variant)], [token, LEASE_TIME]),
+      TAKE.run(this.#client, [this.#keys.lease(key, variant), target], args),
       this.#client.get(this.#keys.clock)
     ])
     if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
@@ -100,6 +102,7 @@ export class RedisStore implements Store {
       // Without a clock nothing is valid: the next lookup begins a new history, and with it a clock.
       const asOf = Number(clock.value ?? await this.#ticked())
       if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
+      if (held === '') return 'changed'
       return held!.startsWith(PASS) ? 'pass' : 'held'
     }
     // The lease may have been taken, also where its answer was lost.

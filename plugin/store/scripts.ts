@@ -54,12 +54,15 @@ return 1`)
 export const PASS = '~'
 
 /**
- * KEYS: lease. ARGV: token, time in ms. Gives what it now holds where it was taken: the token, or under PASS '~' and the
- * token; else '' and what somebody else holds.
+ * KEYS: lease, what it is for. ARGV: token, time in ms, and the checksum of what was seen there ('': nothing) if it matters.
+ * Gives what the lease now holds where it was taken: the token, or under PASS '~' and the token; else '' and what somebody
+ * else holds, or nothing where there is something else than what was seen.
  */
 export const TAKE = new Script(`
 local held = redis.call('GET', KEYS[1])
 if held and held ~= '${PASS}' then return {'', held} end
+local present = redis.pcall('GETRANGE', KEYS[2], 1, 4)
+if ARGV[3] and type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
 local token = (held or '') .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {token}`)

@@ -70,8 +70,19 @@ export interface Lease {
   isPass: boolean
 }
 
-/** The lease; or somebody has it and will fill; or nobody should wait for this key, and somebody else has the lease. */
-export type Taken = Lease | 'held' | 'pass'
+/**
+ * The lease; or somebody has it and will fill; or nobody should wait for this key, and somebody else has the lease; or there
+ * is something else now than what was seen, so look again.
+ */
+export type Taken = Lease | 'held' | 'pass' | 'changed'
+
+/** What a lookup found that now wants the lease. */
+export interface Seen {
+  /** Tags without a generation. */
+  missing: readonly string[]
+  /** The bytes under the key, or the variant, that the lease is for; undefined: they don't matter. */
+  bytes: Buffer | null | undefined
+}
 
 /** What is stored: an entry, or a variant together with the marker that it lies under. */
 export interface Fill {
@@ -104,10 +115,10 @@ export interface Store {
   /** Of tags that only the entry told of; in their order. */
   generations (tags: readonly string[]): Promise<(number | null)[]>
   /**
-   * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are `missing`. A key
-   * that is marked `pass` can be taken, too, by one at a time.
+   * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are missing. A key
+   * that is marked `pass` can be taken, too, by one at a time. A fill that landed since the lookup is not run again.
    */
-  take (key: string, variant: string | null, missing: readonly string[]): Promise<Taken>
+  take (key: string, variant: string | null, seen: Seen): Promise<Taken>
   /** Has the lease last for another `LEASE_TIME`; false where it is lost. */
   renew (key: string, lease: Lease): Promise<boolean>
   /** Stores for so long, if the lease is still held, and the marker is still the one that was there. */

@@ -1,5 +1,5 @@
 // A store as it looks to tests of what neither varies nor has tags: keys only.
-import type { FillResult, Lease, Store, Taken } from '../../plugin/store/store.js'
+import type { FillResult, Lease, Seen, Store, Taken } from '../../plugin/store/store.js'
 
 export interface PlainStore extends Pick<Store, 'kind' | 'release' | 'invalidate' | 'invalidatePrefix' | 'close'> {
   read: (key: string) => Promise<Buffer | null>
@@ -12,7 +12,7 @@ export function plain (store: Store): PlainStore {
   return {
     kind: store.kind,
     read: async (key) => (await store.read({ key, variant: null, tags: [] })).main,
-    take: async (key) => leaseOf(await store.take(key, null, [])),
+    take: async (key) => leaseOf(await store.take(key, null, NOTHING_SEEN)),
     fill: async (key, lease, fill) => await store.fill(key, lease, { ...fill, varied: null, tags: [], late: [] }),
     release: async (key, lease) => { await store.release(key, lease) },
     invalidate: async (keys) => await store.invalidate(keys),
@@ -20,6 +20,9 @@ export function plain (store: Store): PlainStore {
     close: () => { store.close() }
   }
 }
+
+/** Takes the lease whatever lies there. */
+export const NOTHING_SEEN: Seen = { missing: [], bytes: undefined }
 
 /** The lease, if it was taken. */
 export function leaseOf (taken: Taken): Lease | null {

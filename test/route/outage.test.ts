@@ -55,7 +55,7 @@ t.test('a lease that came after the deadline is given back', async (t) => {
   const redis = server.client()
   await redis.ping()
   let taken: Promise<unknown> | undefined
-  await TAKE.run(redis, ['lease:{known}'], ['the script', 1])
+  await TAKE.run(redis, ['lease:{known}', 'known'], ['the script', 1])
   const pausing = new Proxy(redis, {
     get: (target, name) => name !== 'evalsha'
       ? Reflect.get(target, name)

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 import { decodeMarker, encodeMarker } from '../../plugin/codec.js'
 import type { FillResult, Lease, Store, Varied } from '../../plugin/store/store.js'
-import { leaseOf, plain } from '../helpers/plain-store.js'
+import { NOTHING_SEEN, leaseOf, plain } from '../helpers/plain-store.js'
 import { tagContract } from './tag-contract.js'
 
 const LIFE = 60_000
@@ -50,6 +50,17 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
     await store.release('lease:token', lease)
     t.not((await take('lease:token')).token, lease.token)
     t.ok(Number.isSafeInteger(lease.asOf) && lease.asOf >= 0, `asOf ${lease.asOf}`)
+  })
+
+  await t.test('a lease is not given for what was filled since it was looked for', async (t) => {
+    const take = async (bytes: Buffer | null): Promise<unknown> => await contracted.take('seen', null, { missing: [], bytes })
+    const [E, F] = [randomBytes(20), randomBytes(20)]
+    await put('seen', E)
+    t.equal(await take(null), 'changed', 'there was nothing then')
+    const seen = await store.read('seen')
+    await put('seen', F)
+    t.equal(await take(seen), 'changed', 'there was something else')
+    t.match(await take(await store.read('seen')), { isPass: false }, 'it is as it was seen')
   })
 
   await t.test('only the holder fills, and once', async (t) => {
@@ -128,7 +139,7 @@ async function variants (t: Test, store: Store): Promise<void> {
     return (await store.read({ key, variant, tags: [] })).varied
   }
   const take = async (key: string, variant: string | null): Promise<Lease | null> => {
-    return leaseOf(await store.take(key, variant, []))
+    return leaseOf(await store.take(key, variant, NOTHING_SEEN))
   }
   const epochOf = async (key: string): Promise<string | undefined> => {
     const { main } = await store.read({ key, variant: null, tags: [] })

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import type { Entry } from '../../plugin/entry.js'
 import { isValid } from '../../plugin/entry.js'
 import type { FillResult, Lease, Store } from '../../plugin/store/store.js'
-import { leaseOf } from '../helpers/plain-store.js'
+import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
 
 const LIFE = 60_000
 const BYTES = Buffer.from('bytes')
@@ -21,7 +21,8 @@ export function actors (store: Store): {
   return {
     start: async (key, tags = []) => {
       const { history, generations } = await store.read({ key, variant: null, tags })
-      const lease = leaseOf(await store.take(key, null, tags.filter((_, i) => generations[i] === null)))
+      const missing = tags.filter((_, i) => generations[i] === null)
+      const lease = leaseOf(await store.take(key, null, { ...NOTHING_SEEN, missing }))
       if (lease === null) throw new Error(`the lease of ${key} is held by somebody else`)
       return { key, lease, history, tags }
     },
@@ -101,7 +102,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     await store.invalidateTags(['tag-any'])
     // Exactly known where no generation is ever lost; else it may have been this one.
     t.equal(await end(other, ['tag-late-2']), store.kind === 'redis' ? 'outdated' : 'stored')
-    t.not(await store.take('tag:late:2', null, []), 'held', 'its lease was given back')
+    t.not(await store.take('tag:late:2', null, NOTHING_SEEN), 'held', 'its lease was given back')
   })
 
   await t.test('a response whose own tag was invalidated since is outdated, and its lease given back', async (t) => {
@@ -174,7 +175,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
 
     const { lease } = await start('pass:1')
     t.equal(lease.isPass, true)
-    t.equal(await store.take('pass:1', null, []), 'pass', 'a second one has neither the lease nor to wait')
+    t.equal(await store.take('pass:1', null, NOTHING_SEEN), 'pass', 'a second one has neither the lease nor to wait')
     t.equal(await store.holder('pass:1', null), 'pass')
     t.equal(await store.renew('pass:1', lease), true)
     t.equal(await end({ ...first, lease }), 'stored')
@@ -195,7 +196,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
   })
 
   await t.test('a variant is marked by itself', async (t) => {
-    const lease = leaseOf(await store.take('pass:3', 'de', []))
+    const lease = leaseOf(await store.take('pass:3', 'de', NOTHING_SEEN))
     await store.release('pass:3', lease!, true)
     t.strictSame(
       await Promise.all(['de', 'en', null].map(async (variant) => await store.holder('pass:3', variant))), ['pass', 'none', 'none']
