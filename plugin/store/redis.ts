@@ -184,8 +184,10 @@ export class RedisStore implements Store {
   async #confirm (): Promise<void> {
     const wanted = this.#waitForReplicas
     if (wanted === 0) return
+    // Redis looks ten times a second whether the time is over, and is to say so itself.
+    const time = Math.ceil(Math.max(this.#writeDeadline / 2, this.#writeDeadline - 200))
     const counts = await Promise.all(primariesOf(this.#client).map(async (server) =>
-      Number(await this.#write(server.wait(wanted, Math.ceil(this.#writeDeadline * 0.9))))))
+      Number(await this.#write(server.wait(wanted, time)))))
     const least = Math.min(...counts)
     if (least < wanted) {
       throw new RouteCacheError('FRC_STORE', `the primary has it, but of ${wanted} replicas only ${least} confirmed in time`)
