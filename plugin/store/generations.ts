@@ -39,6 +39,7 @@ export class Generations {
 
   /** Creates those of these generations that are missing. */
   async create (tags: readonly string[]): Promise<void> {
+    this.#forget(tags)
     const { floor, clock } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
     const args = [newHistory(), LEAST_LIFE]
@@ -51,6 +52,7 @@ export class Generations {
   }
 
   async invalidate (tags: readonly string[]): Promise<void> {
+    this.#forget(tags)
     const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
     const args = [newHistory(), LEAST_LIFE]
@@ -74,6 +76,7 @@ export class Generations {
     const missing = names.filter((_, i) => generations[i] === null)
     if (generations.some((generation) => Number(generation) > asOf)) return false
     if (missing.length === 0) return true
+    this.#forget(tags)
     // Nobody knows when a tag was last invalidated: then it was after this handler had begun.
     if (last == null) {
       await this.invalidate(tags)
@@ -98,6 +101,11 @@ export class Generations {
       this.#remember(tag, this.#now() + time)
       EXTEND.run(this.#client, [this.#keys.tag(tag)], [time]).catch(() => { this.#livesUntil.delete(tag) })
     }
+  }
+
+  /** What is created anew does not live as long as it did. */
+  #forget (tags: readonly string[]): void {
+    for (const tag of tags) this.#livesUntil.delete(tag)
   }
 
   #remember (tag: string, until: Milliseconds): void {
