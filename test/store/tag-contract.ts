@@ -14,13 +14,15 @@ interface Started { key: string, lease: Lease, history: string, tags: readonly s
 
 /** A store as a miss and a hit use it, one step at a time. */
 export function actors (store: Store): {
-  start: (key: string, tags?: readonly string[]) => Promise<Started>
+  /** `between`: what happens when it has read, and has no lease yet. */
+  start: (key: string, tags?: readonly string[], between?: () => Promise<void>) => Promise<Started>
   end: (started: Started, late?: readonly string[]) => Promise<FillResult>
   isServed: (started: Started, late?: readonly string[]) => Promise<boolean>
 } {
   return {
-    start: async (key, tags = []) => {
+    start: async (key, tags = [], between = async () => {}) => {
       const { history, generations } = await store.read({ key, variant: null, tags })
+      await between()
       const missing = tags.filter((_, i) => generations[i] === null)
       const lease = leaseOf(await store.take(key, null, { ...NOTHING_SEEN, missing }))
       if (lease === null) throw new Error(`the lease of ${key} is held by somebody else`)
