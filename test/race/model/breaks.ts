@@ -1,0 +1,147 @@
+// Protocols that are wrong in one place each: the model has to find an interleaving for every one of them, or it holds
+// nothing. What Redis does wrong is put into a script, what we do into a store.
+import type { Reading, Store } from '../../../plugin/store/store.js'
+import { BODIES, raise, tick, type Body } from './data.js'
+import type { Broken } from './scenario.js'
+
+const nothing: Body = () => 0
+const KEYS = ['keys', 'a prefix']
+const VARYING = ['keys that vary', 'a prefix of keys that vary']
+
+/** As the script, where the lease's name holds the token in any case. */
+const withoutLease = (body: Body): Body => (data, keys, args) => {
+  data.set(keys[1]!, args[0]!)
+  return body(data, keys, args)
+}
+
+/** As the script, but a lost clock begins no new history. */
+const inOldHistory = (body: Body): Body => (data, keys, args) => {
+  const floor = data.get(keys[0]!)
+  const reply = body(data, keys, args)
+  if (floor !== null) data.set(keys[0]!, floor)
+  return reply
+}
+
+const FLOOR_OF_OLD: Body = (data, keys, args) => {
+  const floor = data.get(keys[0]!)
+  if (floor === null || data.get(keys[1]!) === null) return BODIES.FLOOR(data, keys, args)
+  return floor
+}
+
+/** A store that reads something else. */
+const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broken>['store'] => (store) => new Proxy(store, {
+  get: (target, name: keyof Store) => {
+    if (name === 'read') {
+      return async (...args: Parameters<Store['read']>) => {
+        const reading = await target.read(...args)
+        return { ...reading, ...change(reading) }
+      }
+    }
+    if (name === 'generations') return async (tags: readonly string[]) => tags.map(() => 0)
+    const value: unknown = target[name]
+    return typeof value === 'function' ? value.bind(target) as unknown : value
+  }
+})
+
+/** In which modes it must be found. */
+export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }> = {
+  'a fill does not look at its lease': { modes: KEYS, broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
+  'an invalidation leaves the lease': {
+    modes: ['keys'],
+    broken: { scripts: { INVALIDATE: (data, [entry]) => data.unlink(entry!) } }
+  },
+  'an invalidation leaves the entry': {
+    modes: ['keys', 'keys that vary'],
+    broken: { scripts: { INVALIDATE: (data, [, lease]) => data.unlink(lease!) } }
+  },
+  'the leases under a prefix are not found': { modes: ['a prefix'], broken: { isUnseen: (pattern) => pattern.startsWith('lease:') } },
+  'a variant lands under any marker': {
+    modes: ['keys that vary'],
+    broken: {
+      scripts: {
+        FILL_VARIANT: (data, keys, [token, under, ...rest]) => {
+          if (under !== '' && (data.get(keys[0]!) ?? '').slice(5, 17) !== under) under = ''
+          return BODIES.FILL_VARIANT(data, keys, [token!, under!, ...rest])
+        }
+      }
+    }
+  },
+  'a variant does not look at its lease': {
+    modes: VARYING, broken: { scripts: { FILL_VARIANT: withoutLease(BODIES.FILL_VARIANT) } }
+  },
+  'the lease of a refused variant stays': {
+    modes: VARYING,
+    broken: {
+      scripts: {
+        FILL_VARIANT: (data, keys, args) => {
+          const isStored = BODIES.FILL_VARIANT(data, keys, args)
+          if (isStored === 0 && data.get(keys[1]!) === null) data.set(keys[1]!, 'nobody')
+          return isStored
+        }
+      }
+    }
+  },
+  'no generation is looked at': {
+    modes: ['tags of the policy', 'tags of the response', 'tags of both, that vary'],
+    broken: { store: reading(({ generations }) => ({ generations: generations.map(() => 0) })) }
+  },
+  'a tag is not invalidated': {
+    modes: ['tags of the policy', 'tags of the response'],
+    broken: {
+      scripts: {
+        INVALIDATE_TAGS: (data, keys, args) => BODIES.INVALIDATE_TAGS(data, keys.slice(0, 3), args), RAISE: nothing
+      }
+    }
+  },
+  'a generation can shrink': {
+    modes: ['tags of the policy'],
+    broken: { scripts: { RAISE: (data, [generation], [value, life]) => data.set(generation!, value!, life!) } }
+  },
+  'a lost generation begins anew': {
+    modes: ['tags of the policy'],
+    broken: {
+      scripts: {
+        CREATE: (data, [floor, clock, ...generations], [history, life]) => {
+          tick(data, [floor!, clock!], history!)
+          for (const name of generations) data.setNew(name, '1', life!)
+          return '1'
+        }
+      }
+    }
+  },
+  'nobody keeps when a tag was last invalidated': {
+    modes: ['tags of the response'],
+    broken: {
+      scripts: {
+        INVALIDATE_TAGS: (data, [floor, clock, , ...generations], [history, life]) => {
+          const value = tick(data, [floor!, clock!], history!)
+          for (const name of generations) raise(data, name, [value, life!])
+          return value
+        }
+      }
+    }
+  },
+  'a lost clock begins no new history': {
+    modes: ['tags of the policy'],
+    broken: { scripts: { CREATE: inOldHistory(BODIES.CREATE), INVALIDATE_TAGS: inOldHistory(BODIES.INVALIDATE_TAGS) } }
+  },
+  'everything is not invalidated': { modes: ['everything'], broken: { scripts: { INVALIDATE_ALL: nothing } } },
+  'there is one history only': {
+    modes: ['everything'],
+    broken: {
+      scripts: {
+        FLOOR: (data, keys, [runs]) => BODIES.FLOOR(data, keys, [runs!, 'historyhisto']),
+        INVALIDATE_TAGS: (data, keys, [, life]) => BODIES.INVALIDATE_TAGS(data, keys, ['historyhisto', life!]),
+        CREATE: (data, keys, [, life]) => BODIES.CREATE(data, keys, ['historyhisto', life!])
+      }
+    }
+  },
+  'nobody asks which servers run': {
+    modes: ['keys, while servers restart', 'tags, while servers restart'],
+    broken: { scripts: { FLOOR: FLOOR_OF_OLD } }
+  },
+  'nobody looks at histories': {
+    modes: ['everything', 'keys, while servers restart'],
+    broken: { store: reading(() => ({ history: 'historyhisto' })) }
+  }
+}

@@ -1,0 +1,160 @@
+// The model's Redis answers as a real one does: the same random commands for both, every reply and what is left compared.
+import fc from 'fast-check'
+import type { Redis } from 'ioredis'
+import t from 'tap'
+import { Keys } from '../../../plugin/store/keys.js'
+import * as scripts from '../../../plugin/store/scripts.js'
+import type { RedisClient } from '../../../plugin/store/redis-client.js'
+import { startRedis } from '../../helpers/redis.js'
+import { BODIES, Data, type Argument, type ScriptName } from './data.js'
+import { Network, type World } from './network.js'
+
+interface Command { label: string, run: (client: RedisClient) => Promise<unknown> }
+
+const RUNS = 300
+/** Times to live are compared to the nearest of these. */
+const MINUTE = 60_000
+/** Ahead of the server's time: the clock goes on from here. */
+const FUTURE = '8000000000000000'
+
+const keys = new Keys('shop')
+const NAMES = {
+  entry: [keys.entry('a'), keys.entry('b*?[x]\\^-')],
+  lease: [keys.lease('a'), keys.lease('b*?[x]\\^-')],
+  variant: [keys.variant('a', 'x'), keys.variant('a', 'y')],
+  generation: [keys.tag('t'), keys.tag('u')]
+}
+const TOKENS = ['token', '~token', '~']
+const EPOCHS = ['epochepoch-1', 'epochepoch-2']
+
+const one = (values: readonly string[]): fc.Arbitrary<string> => fc.constantFrom(...values)
+const life = fc.integer({ min: 10, max: 99 }).map((minutes) => minutes * MINUTE)
+const token = one(TOKENS)
+const clock = fc.oneof(fc.integer({ min: 1, max: 9 }).map(String), fc.constant(FUTURE), one(['8000000000000001', '8000000000000002']))
+const bytes = fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array))
+const marker = one(EPOCHS).map((epoch) => Buffer.concat([Buffer.from([130, 255, 0, 10, 200]), Buffer.from(`${epoch}lang`)]))
+const history = one(['historyhist1', 'historyhist2'])
+const runs = one(['runs-1', 'runs-2', ''])
+const some = fc.subarray(NAMES.generation)
+
+function call (name: ScriptName, ofKeys: fc.Arbitrary<string[]>, ...args: fc.Arbitrary<Argument>[]): fc.Arbitrary<Command> {
+  return fc.tuple(ofKeys, fc.tuple(...args)).map(([keys, values]) => ({
+    label: `${name} ${keys.join(' ')} | ${values.map(String).join(' ')}`,
+    run: async (client) => await scripts[name].run(client, keys, values)
+  }))
+}
+
+const slots = fc.constantFrom(0, 1)
+const pair = slots.map((i) => [NAMES.entry[i]!, NAMES.lease[i]!])
+const lease = one(NAMES.lease).map((name) => [name])
+const onClock = [keys.floor, keys.clock]
+
+const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
+  FILL: call('FILL', pair, token, bytes, life),
+  FILL_VARIANT: call('FILL_VARIANT', one(NAMES.variant).map((variant) => [NAMES.entry[0]!, NAMES.lease[0]!, variant]),
+    token, one(['', ...EPOCHS]), marker, bytes, life),
+  TAKE: call('TAKE', lease, token, life),
+  RENEW: call('RENEW', lease, token, life),
+  RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
+  INVALIDATE: call('INVALIDATE', pair),
+  FLOOR: call('FLOOR', fc.constant([...onClock, keys.lastTag]), runs, history),
+  INVALIDATE_ALL: call('INVALIDATE_ALL', fc.constant([keys.floor]), history),
+  INVALIDATE_TAGS: call('INVALIDATE_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life),
+  RAISE: call('RAISE', one(NAMES.generation).map((name) => [name]), clock, life),
+  CREATE: call('CREATE', some.map((tags) => [...onClock, ...tags]), history, life),
+  EXTEND: call('EXTEND', one(NAMES.generation).map((name) => [name]), life)
+}
+
+const ALL = [...Object.values(NAMES).flat(), keys.floor, keys.clock, keys.lastTag]
+const PATTERNS = [
+  keys.entryPattern('', ''), keys.entryPattern('b*?[', ''), keys.leasePattern('a', ''), keys.variantPattern('a', '')
+]
+
+function plainly<T> (weight: number, input: fc.Arbitrary<T>, { label, run }: {
+  label: string, run: (client: RedisClient, input: T) => Promise<unknown>
+}): fc.WeightedArbitrary<Command> {
+  const arbitrary = input.map((input) => ({
+    label: `${label} ${String(input)}`, run: async (client: RedisClient) => await run(client, input)
+  }))
+  return { weight, arbitrary }
+}
+
+const set = async (client: RedisClient, [name, value, life]: [string, string, number]): Promise<unknown> =>
+  await client.set(name, value, 'PX', life, 'NX')
+
+const commands: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 12, arbitrary: fc.oneof(...Object.values(SCRIPTS)) },
+  { weight: 4, arbitrary: fc.oneof(SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, SCRIPTS.INVALIDATE) },
+  plainly(2, fc.tuple(one(NAMES.generation), clock, life), { label: 'set', run: set }),
+  plainly(3, fc.tuple(one(NAMES.lease), token, life), { label: 'set', run: set }),
+  plainly(1, one(ALL), { label: 'get', run: async (client, name) => await client.getBuffer(name) }),
+  plainly(1, fc.subarray(ALL, { minLength: 1 }), { label: 'mget', run: async (client, names) => await client.mgetBuffer(...names) }),
+  plainly(2, fc.subarray(ALL, { minLength: 1, maxLength: 3 }), {
+    label: 'unlink', run: async (client, names) => await client.unlink(...names)
+  }),
+  plainly(2, one(PATTERNS), { label: 'scan', run: async (client, pattern) => (await scanned(client, pattern)).sort() })
+)
+
+t.test('the same commands, the same replies, and the same is left', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const real = server.client()
+  const seen = new Set<string>()
+
+  const lists = fc.array(commands, { minLength: 5, maxLength: 60 })
+  await fc.assert(fc.asyncProperty(lists, fc.boolean(), async (list, isAhead) => {
+    const data = new Data({ now: Date.now })
+    const fake = new Network({ data, isCluster: false, world: STILL }).client('p')
+    await real.flushall()
+    if (isAhead) await real.set(keys.clock, FUTURE)
+    if (isAhead) data.set(keys.clock, FUTURE)
+    for (const { label, run } of list) {
+      const expected = await run(real)
+      data.micros = await timeOf(real, data.get(keys.clock))
+      const given = await run(fake)
+      if (JSON.stringify(given) !== JSON.stringify(expected)) {
+        throw new Error(`${label}: ${JSON.stringify(given)}, but a real one says ${JSON.stringify(expected)}`)
+      }
+      seen.add(`${label.split(' ')[0]} ${JSON.stringify(given)?.slice(0, 2)}`)
+    }
+    const here = await leftIn(fake, data.names, (name) => data.pttl(name))
+    const there = await leftIn(real, await real.keys('*'), async (name) => await real.pttl(name))
+    if (here !== there) throw new Error(`left is\n${here}\nbut in a real one\n${there}`)
+  }), { numRuns: RUNS })
+
+  t.strictSame(Object.keys(BODIES).filter((name) => !(name in SCRIPTS)), [], 'every script was among them')
+  for (const reply of ['FILL 1', 'FILL 0', 'FILL_VARIANT 1', 'FILL_VARIANT 0', 'RELEASE 1', 'INVALIDATE 1', 'RENEW 1']) {
+    t.ok(seen.has(reply), `was seen: ${reply}`)
+  }
+})
+
+/** Nobody waits for his turn. */
+const STILL: World = { step: async () => {}, say: () => {}, repliesComeLate: false }
+
+/** The time that the real server had, if it took its clock's value from there. */
+async function timeOf (real: Redis, last: string | null): Promise<number> {
+  const value = Number(await real.get(keys.clock) ?? 0)
+  return last !== null && value === Number(last) + 1 ? 0 : value
+}
+
+async function scanned (client: RedisClient, pattern: string): Promise<string[]> {
+  const all = new Set<string>()
+  let cursor = '0'
+  do {
+    const [next, names] = await client.scan!(cursor, 'MATCH', pattern, 'COUNT', 500)
+    for (const name of names) all.add(name)
+    cursor = next
+  } while (cursor !== '0')
+  return [...all]
+}
+
+type Pttl = (name: string) => number | Promise<number>
+
+async function leftIn (client: RedisClient, names: string[], pttl: Pttl): Promise<string> {
+  const lines = await Promise.all(names.sort().map(async (name) => {
+    const time = await pttl(name)
+    const value = await client.getBuffer(name)
+    return `${name} ${value?.toString('base64')} ${time < 0 ? time : Math.round(time / MINUTE)}`
+  }))
+  return lines.join('\n')
+}
