@@ -85,10 +85,10 @@ t.test('one server', async (t) => {
   await Promise.all([client.ping(), other.ping()])
   await costs(t, client, [other], () => ({
     hit: { trips: 1, commands: { mget: 1 } },
-    // mget; TAKE (get, set) and get of the clock; FILL (get, set, del).
-    miss: { trips: 3, commands: { mget: 1, evalsha: 2, get: 3, set: 2, del: 1 } },
-    // CREATE: time, get and set of the clock, set of each generation.
-    first: { trips: 4, commands: { mget: 1, evalsha: 3, time: 1, get: 4, set: 4, del: 1 } }
+    // mget; TAKE (get, getrange, set) and get of the clock; FILL (get, set, del).
+    miss: { trips: 3, commands: { mget: 1, evalsha: 2, get: 3, getrange: 1, set: 2, del: 1 } },
+    // CREATE: time, get and set of the clock, set of the generation; beside FILL, EXTEND: pttl, pexpire.
+    first: { trips: 4, commands: { mget: 1, evalsha: 4, time: 1, get: 4, getrange: 1, set: 4, del: 1, pttl: 1, pexpire: 1 } }
   }))
 })
 
@@ -102,7 +102,10 @@ t.test('a Cluster of 3', async (t) => {
   await costs(t, client, servers, (tags) => ({
     // Entry, floor, and each generation, side by side.
     hit: { trips: 1, commands: { get: 2 + tags } },
-    miss: { trips: 3, commands: { get: 5 + tags, evalsha: 2, set: 2, del: 1 } },
-    first: { trips: 5, commands: { get: 6 + tags, evalsha: 3, time: 1, set: 4, del: 1 } }
+    miss: { trips: 3, commands: { get: 5 + tags, evalsha: 2, getrange: 1, set: 2, del: 1 } },
+    first: {
+      trips: 5,
+      commands: { get: 6 + tags, evalsha: 4, time: 1, getrange: 1, set: 4, del: 1, pttl: 1, pexpire: 1 }
+    }
   }))
 })

@@ -46,6 +46,9 @@ function call (name: ScriptName, ofKeys: fc.Arbitrary<string[]>, ...args: fc.Arb
 
 const slots = fc.constantFrom(0, 1)
 const pair = slots.map((i) => [NAMES.entry[i]!, NAMES.lease[i]!])
+const leaseAndEntry = pair.map(([entry, lease]) => [lease!, entry!])
+/** Of nothing, of a marker, or of what may be there. */
+const checksum = fc.oneof(fc.constant(''), marker.map((bytes) => bytes.subarray(1, 5)), bytes.map((bytes) => bytes.subarray(1, 5)))
 const lease = one(NAMES.lease).map((name) => [name])
 const onClock = [keys.floor, keys.clock]
 
@@ -53,7 +56,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   FILL: call('FILL', pair, token, bytes, life),
   FILL_VARIANT: call('FILL_VARIANT', one(NAMES.variant).map((variant) => [NAMES.entry[0]!, NAMES.lease[0]!, variant]),
     token, one(['', ...EPOCHS]), marker, bytes, life),
-  TAKE: call('TAKE', lease, token, life),
+  TAKE: fc.oneof(call('TAKE', leaseAndEntry, token, life), call('TAKE', leaseAndEntry, token, life, checksum)),
   RENEW: call('RENEW', lease, token, life),
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
   INVALIDATE: call('INVALIDATE', pair),

@@ -160,9 +160,10 @@ export const BODIES: Record<ScriptName, Body> = {
     data.unlink(lease!)
     return 1
   },
-  TAKE: (data, [lease], [token, time]) => {
+  TAKE: (data, [lease, target], [token, time, seen]) => {
     const held = data.get(lease!)
     if (held !== null && held !== scripts.PASS) return ['', held]
+    if (seen !== undefined && (data.get(target!) ?? '').slice(1, 5) !== seen) return ['', '']
     const mine = (held ?? '') + token!
     data.set(lease!, mine, time!)
     return [mine]
