@@ -1,0 +1,41 @@
+// One of the processes under test: `start.mjs app-process.ts <AppConfig as JSON>`, forked by fleet.ts. It tells its
+// address when it listens, and ends when the channel to its parent closes, however the parent ended.
+import fastify from 'fastify'
+import { Cluster, Redis } from 'ioredis'
+import { pathToFileURL } from 'node:url'
+import type { RedisClient } from '../../../plugin/index.js'
+import type { Address } from './backend.js'
+import { Database } from './database.js'
+import { addRoutes } from './origin.js'
+import type { ModeName } from './workload.js'
+
+export interface AppConfig {
+  process: number
+  modes: ModeName[]
+  /** The checkout whose plugin is run. */
+  plugin: string
+  postgres: string
+  /** Connections to Postgres. */
+  connections: number
+  redis: Address
+}
+
+const config = JSON.parse(process.argv[3] as string) as AppConfig
+process.once('disconnect', () => process.exit())
+
+const { default: routeCache } = await import(pathToFileURL(`${config.plugin}/plugin/index.ts`).href) as
+  typeof import('../../../plugin/index.js')
+const redis: RedisClient = clientOf(config.redis)
+const database = new Database(config.postgres, config.connections)
+const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })
+// Deadlines that a busy machine can keep: a bypass would prove nothing.
+await app.register(routeCache, { redis, ttl: 600, deadline: 5, writeDeadline: 10 })
+addRoutes({ app, database, process: config.process }, config.modes)
+process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))
+
+function clientOf ({ nodes, isCluster }: Address): Redis | Cluster {
+  const client = isCluster ? new Cluster(nodes) : new Redis(nodes[0]!)
+  // What fails is seen in its commands.
+  client.on('error', () => {})
+  return client
+}

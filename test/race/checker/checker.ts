@@ -1,0 +1,93 @@
+// A whole run: backend and processes once, then each mode in turn.
+import { startBackend, type Backend } from './backend.js'
+import { Driver, type Tally } from './driver.js'
+import { startFleet, type Fleet, type FleetStats } from './fleet.js'
+import type { History, Incident } from './history.js'
+import type { Settings } from './settings.js'
+import { Workload, type ModeName } from './workload.js'
+
+/** What one mode came to. */
+export interface Run extends Tally, FleetStats {
+  mode: ModeName
+  target: Settings['target']
+  processes: number
+  /** As asked for, and as it was. */
+  seconds: number
+  took: number
+  seed: number
+  operations: number
+  staleReads: number
+  maxStalenessMs: number
+  /** Seconds until the first stale read; null: there was none. */
+  firstStale: number | null
+  incidents: Incident[]
+}
+
+/** Something bad that happens in the middle of a run. It says in the history what it did, and when. */
+export type Fault = (scene: { backend: Backend, fleet: Fleet, history: History, signal: AbortSignal }) => Promise<void>
+
+export interface Circumstances {
+  fault?: Fault
+  /** Ends the run early. */
+  signal?: AbortSignal
+  /** Called after each mode. */
+  onRun?: (run: Run) => void
+}
+
+/** Runs the modes that the settings name. Whatever it started has ended when it resolves or rejects. */
+export async function check (settings: Settings, circumstances: Circumstances = {}): Promise<Run[]> {
+  const { modes, processes, plugin } = settings
+  const backend = await startBackend(settings)
+  let fleet: Fleet | undefined
+  try {
+    fleet = await startFleet(processes, {
+      modes,
+      plugin,
+      postgres: backend.postgres.url,
+      // Of Postgres' 50, some of which it keeps for itself.
+      connections: Math.max(1, Math.min(10, Math.floor(40 / processes))),
+      redis: backend.address
+    })
+    const runs: Run[] = []
+    for (const mode of modes) {
+      if (circumstances.signal?.aborted === true) break
+      const run = await checkMode(mode, settings, { ...circumstances, backend, fleet })
+      circumstances.onRun?.(run)
+      runs.push(run)
+    }
+    return runs
+  } finally {
+    await fleet?.stop()
+    await backend.stop()
+  }
+}
+
+async function checkMode (mode: ModeName, settings: Settings, {
+  backend, fleet, fault, signal = new AbortController().signal
+}: Circumstances & { backend: Backend, fleet: Fleet }): Promise<Run> {
+  const { target, processes, seconds, seed } = settings
+  const driver = new Driver(fleet, new Workload(mode, settings.rows), { settings, signal })
+  const before = await fleet.stats()
+  const start = performance.now()
+  await Promise.all([driver.run(), fault?.({ backend, fleet, history: driver.history, signal })])
+  const took = (performance.now() - start) / 1000
+  const after = await fleet.stats()
+  const { staleReads, maxStaleness, firstStale, incidents } = driver.history
+  return {
+    mode,
+    target,
+    processes,
+    seconds,
+    took,
+    seed,
+    operations: driver.tally.reads + driver.tally.writes,
+    ...driver.tally,
+    fills: after.fills - before.fills,
+    refused: after.refused - before.refused,
+    outdated: after.outdated - before.outdated,
+    staleReads,
+    maxStalenessMs: Math.round(maxStaleness * 10) / 10,
+    firstStale: firstStale === null ? null : Math.round(firstStale) / 1000,
+    incidents
+  }
+}

@@ -1,0 +1,108 @@
+// The one process that asks and judges: workers in closed loops, each reading most of the time and writing now and then.
+// After a write, several readers at once want what it has invalidated, in different processes: the rush on a cold key.
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Fleet } from './fleet.js'
+import { History } from './history.js'
+import type { ReadBody } from './origin.js'
+import { Random } from './random.js'
+import type { Settings } from './settings.js'
+import type { ReadPlan, Workload } from './workload.js'
+
+/** How many readers come right after a write. */
+const RUSH = 5
+/** How long the fills of the last requests may take until the sweep. */
+const SETTLE = 150
+const KEPT_CAUSES = 5
+
+export interface Tally {
+  reads: number
+  writes: number
+  hits: number
+  bypasses: number
+  failed: number
+  /** Why the first of them failed. */
+  causes: string[]
+}
+
+export class Driver {
+  readonly history = new History()
+  readonly tally: Tally = { reads: 0, writes: 0, hits: 0, bypasses: 0, failed: 0, causes: [] }
+  readonly #fleet: Fleet
+  readonly #workload: Workload
+  readonly #settings: Settings
+  readonly #signal: AbortSignal
+
+  constructor (fleet: Fleet, workload: Workload, { settings, signal }: { settings: Settings, signal: AbortSignal }) {
+    this.#fleet = fleet
+    this.#workload = workload
+    this.#settings = settings
+    this.#signal = signal
+  }
+
+  /** Runs for the given time, and then reads everything once more, when no write is under way. */
+  async run (): Promise<void> {
+    const { seconds, concurrency } = this.#settings
+    const until = performance.now() + seconds * 1000
+    await Promise.all(Array.from({ length: concurrency }, async (_, worker) => await this.#work(worker, until)))
+    await delay(SETTLE)
+    const random = new Random(0)
+    for (const plan of this.#workload.sweep()) if (!this.#signal.aborted) await this.#read(plan, random)
+  }
+
+  async #work (worker: number, until: number): Promise<void> {
+    const { seed, writes, untilStale } = this.#settings
+    const random = new Random(seed * 1009 + worker)
+    while (performance.now() < until && !this.#signal.aborted) {
+      if (untilStale && this.history.staleReads > 0) return
+      // A write brings its rush of readers with it, which count as well.
+      if (random.chance(writes / (1 - RUSH * writes))) await this.#writeAndRush(random)
+      else await this.#read(this.#workload.read(random), random)
+    }
+  }
+
+  async #writeAndRush (random: Random): Promise<void> {
+    const plan = this.#workload.write(random)
+    const process = random.below(this.#fleet.size)
+    await this.#counting(async () => {
+      this.tally.writes++
+      const begun = this.history.begin()
+      const { status, body } = await this.#fleet.ask(process, { path: '/write', json: plan })
+      if (status !== 200) throw new Error(`POST /write: ${status} ${body}`)
+      const outcome = `write ${JSON.stringify(plan.targets)}`
+      this.history.wrote(begun, { process, outcome, versions: (JSON.parse(body) as ReadBody).versions })
+    })
+    const wanted = this.#workload.read(random, random.pick(plan.rows))
+    await Promise.all(Array.from({ length: RUSH }, async () => await this.#read(wanted, random)))
+  }
+
+  async #read ({ path, headers }: ReadPlan, random: Random): Promise<void> {
+    const process = random.below(this.#fleet.size)
+    await this.#counting(async () => {
+      this.tally.reads++
+      const begun = this.history.begin()
+      const { status, body, cacheStatus } = await this.#fleet.ask(process, { path, headers })
+      if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
+      const { versions, selected, process: source } = JSON.parse(body) as ReadBody
+      const outcome = outcomeOf(cacheStatus)
+      if (outcome === 'hit') this.tally.hits++
+      if (outcome === 'bypass') this.tally.bypasses++
+      this.history.read(begun, { process, outcome: `${outcome} ${path} from p${source}`, versions })
+      const foreign = Object.entries(selected ?? {}).find(([name, value]) => headers[name] !== value)
+      if (foreign !== undefined) throw new Error(`GET ${path} (${outcome}): another client's ${foreign.join(': ')}`)
+    })
+  }
+
+  async #counting (work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      this.tally.failed++
+      if (this.tally.causes.length < KEPT_CAUSES) this.tally.causes.push((error as Error).message)
+    }
+  }
+}
+
+/** From our member of Cache-Status. */
+function outcomeOf (cacheStatus: string): string {
+  return /;\s*(hit)\b/.exec(cacheStatus)?.[1] ?? /;\s*fwd=([a-z-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
+}

@@ -1,0 +1,137 @@
+// The processes with the plugin, and how they are asked.
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { forget, watch } from '../../helpers/watchdog.js'
+import type { CacheStats } from '../../../plugin/index.js'
+import type { AppConfig } from './app-process.js'
+
+const start = fileURLToPath(new URL('start.mjs', import.meta.url))
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const ANSWER_DEADLINE = 30_000
+
+export interface Answer {
+  status: number
+  body: string
+  cacheStatus: string
+}
+
+export interface Question {
+  path: string
+  headers?: Record<string, string>
+  /** Sent as JSON, by POST. */
+  json?: unknown
+}
+
+/** What the processes' caches did, added up. */
+export interface FleetStats {
+  fills: number
+  /** Fills that had lost their lease, or never had one, or were found to be old. */
+  refused: number
+  /** Entries that were found to be old when they were read. */
+  outdated: number
+}
+
+export class Fleet {
+  readonly #children: ChildProcess[]
+  readonly #urls: string[]
+  readonly #agent = new Agent({ keepAlive: true })
+
+  constructor (children: ChildProcess[], urls: string[]) {
+    this.#children = children
+    this.#urls = urls
+  }
+
+  get size (): number {
+    return this.#urls.length
+  }
+
+  /** Asks one process, by its number from 0; rejects where there is no whole answer. */
+  async ask (process: number, { path, headers = {}, json }: Question): Promise<Answer> {
+    const body = json === undefined ? undefined : JSON.stringify(json)
+    const method = body === undefined ? 'GET' : 'POST'
+    const type = body === undefined ? {} : { 'content-type': 'application/json' }
+    return await new Promise((resolve, reject) => {
+      const outgoing = request(`${this.#urls[process]}${path}`, {
+        method, agent: this.#agent, headers: { ...headers, ...type }, timeout: ANSWER_DEADLINE
+      }, (response) => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+        response.on('error', reject).on('end', () => resolve({
+          status: response.statusCode ?? 0, body: text, cacheStatus: String(response.headers['cache-status'] ?? '')
+        }))
+      })
+      outgoing.on('error', reject)
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${ANSWER_DEADLINE} ms`)))
+      outgoing.end(body)
+    })
+  }
+
+  async stats (): Promise<FleetStats> {
+    const each = await Promise.all(this.#urls.map(async (_, process) => await this.ask(process, { path: '/stats' })))
+    const totals = each.map(({ body }) => (JSON.parse(body) as CacheStats).total as Counted)
+    const sum = (count: (total: Counted) => number): number => totals.reduce((so, total) => so + count(total), 0)
+    return {
+      fills: sum(({ stores }) => stores),
+      refused: sum(({ refusals }) => (refusals.lease ?? 0) + (refusals.outdated ?? 0)),
+      outdated: sum(({ outdated }) => outdated ?? 0)
+    }
+  }
+
+  async stop (): Promise<void> {
+    this.#agent.destroy()
+    await Promise.all(this.#children.map(end))
+  }
+}
+
+// until tags land
+interface Counted {
+  stores: number
+  refusals: { lease?: number, outdated?: number }
+  outdated?: number
+}
+
+/** Resolves when all of them listen. */
+export async function startFleet (processes: number, config: Omit<AppConfig, 'process' | 'plugin'> & {
+  plugin: string | undefined
+}): Promise<Fleet> {
+  const children: ChildProcess[] = []
+  try {
+    const urls = await Promise.all(Array.from({ length: processes }, async (_, process) => {
+      const child = launch({ ...config, plugin: config.plugin ?? root, process })
+      children.push(child)
+      return await address(child)
+    }))
+    return new Fleet(children, urls)
+  } catch (error) {
+    await Promise.all(children.map(end))
+    throw error
+  }
+}
+
+function launch (config: AppConfig): ChildProcess {
+  // The loader is start.mjs' own business, whatever this process was started with.
+  const child = fork(start, ['app-process.ts', JSON.stringify(config)], { cwd: root, execArgv: [] })
+  if (child.pid !== undefined) {
+    const { pid } = child
+    watch(pid)
+    child.once('exit', () => forget(pid))
+  }
+  return child
+}
+
+async function address (child: ChildProcess): Promise<string> {
+  const ended = once(child, 'exit').then(([code, signal]) => {
+    throw new Error(`a process of the app ended before it listened, with ${code ?? signal}; what it said stands above`)
+  })
+  const [url] = await Promise.race([once(child, 'message'), ended])
+  return String(url)
+}
+
+async function end (child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+}

@@ -1,0 +1,103 @@
+// The app that every process runs: a route for each form of the workload, the writers' route, and the statistics.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { CacheOptions } from '../../../plugin/index.js'
+import type { Database, Versions } from './database.js'
+import { FORMS_OF, LIST_TAG, type FormName, type ModeName, type WritePlan } from './workload.js'
+
+interface Origin {
+  app: FastifyInstance
+  database: Database
+  /** The number of this process. */
+  process: number
+}
+
+/** What a read is answered. */
+export interface ReadBody {
+  process: number
+  versions: Versions
+  /** The request headers that selected this response: nobody else's may be given out. */
+  selected?: Record<string, string | undefined>
+}
+
+type Tagging = FastifyReply & { cacheTags: (...tags: string[]) => void }
+
+/** Only the routes of these modes: an older plugin refuses the options of others. */
+export function addRoutes (origin: Origin, modes: readonly ModeName[]): void {
+  for (const form of new Set(modes.flatMap((mode) => FORMS_OF[mode]))) adders[form](origin)
+  addWriter(origin)
+  origin.app.get('/stats', async () => origin.app.cache.stats())
+}
+
+const adders: Record<FormName, (origin: Origin) => void> = {
+  key ({ app, database, process }) {
+    app.get('/row/:id', { cache: { key: 'row:{id}' } }, async (request) => await late(request, {
+      process, versions: await database.row(numberOf(request, 'id'))
+    }))
+  },
+  tag ({ app, database, process }) {
+    const tags = ({ params }: { params: unknown }): string[] => {
+      const { id, page } = params as { id: string, page: string }
+      return [`group:${id}`, `page:${page}`]
+    }
+    app.get('/tagged/:id/:page', { cache: withTags({ key: 'tagged:{id}:{page}', tags }) }, async (request) => await late(request, {
+      process, versions: await database.row(numberOf(request, 'id'))
+    }))
+  },
+  list ({ app, database, process }) {
+    app.get('/list/:from', { cache: withTags({ key: 'list:{from}', tags: [LIST_TAG] }) }, async (request) => await late(request, {
+      process, versions: await database.rowsFrom(numberOf(request, 'from'))
+    }))
+  },
+  view ({ app, database, process }) {
+    app.get('/view/:id', { cache: { key: 'view:{id}' } }, async (request, reply) => {
+      const versions = await database.rowOfView(numberOf(request, 'id'))
+      // until tags land
+      ;(reply as Tagging).cacheTags(...Object.keys(versions).map((row) => `row:${row}`))
+      return await late(request, { process, versions })
+    })
+  },
+  prefix ({ app, database, process }) {
+    app.get('/prefixed/:id/:page', { cache: { key: 'p:{id}:{page}' } }, async (request) => await late(request, {
+      process, versions: await database.row(numberOf(request, 'id'))
+    }))
+  },
+  // The fields that select change with the version, so markers are replaced while others fill under them.
+  vary ({ app, database, process }) {
+    app.get('/varied/:id', { cache: { key: 'vary:{id}' } }, async (request, reply) => {
+      const id = numberOf(request, 'id')
+      const versions = await database.row(id)
+      const fields = (versions[id] ?? 0) % 3 === 0 ? ['accept-language', 'x-plan'] : ['accept-language']
+      reply.header('vary', fields.join(', '))
+      const selected = Object.fromEntries(fields.map((name) => [name, String(request.headers[name])]))
+      return await late(request, { process, versions, selected })
+    })
+  }
+}
+
+function addWriter ({ app, database, process }: Origin): void {
+  app.post<{ Body: WritePlan }>('/write', async (request) => {
+    const { rows, targets, pause } = request.body
+    const versions = await database.bump(rows)
+    if (pause > 0) await delay(pause)
+    // until tags land
+    for (const target of targets) await app.cache.invalidate(target as never)
+    return { process, versions }
+  })
+}
+
+/** The row was read: what the handler does with it takes as long as the request says. */
+async function late (request: FastifyRequest, body: ReadBody): Promise<ReadBody> {
+  const milliseconds = Number(request.headers['x-delay'] ?? 0)
+  if (milliseconds > 0) await delay(milliseconds)
+  return body
+}
+
+function numberOf (request: FastifyRequest, name: string): number {
+  return Number((request.params as Record<string, string>)[name])
+}
+
+// until tags land
+function withTags (options: CacheOptions & { tags: string[] | ((request: FastifyRequest) => string[]) }): CacheOptions {
+  return options
+}

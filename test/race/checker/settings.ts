@@ -1,0 +1,105 @@
+// What a run is asked for on the command line.
+import { parseArgs } from 'node:util'
+import { MODES, type ModeName } from './workload.js'
+
+export interface Settings {
+  /** For each mode. */
+  seconds: number
+  /** How many processes have the plugin. */
+  processes: number
+  modes: ModeName[]
+  target: 'standalone' | 'cluster'
+  seed: number
+  /** How many rows the reads and writes of a mode collide on. */
+  rows: number
+  /** The share of operations that are writes, 0 to 1. */
+  writes: number
+  /** How many operations are under way at once. */
+  concurrency: number
+  /** How many other names Redis holds, so that a SCAN takes several steps. */
+  ballast: number
+  /** A checkout whose plugin/index.ts is run. Undefined: this one. */
+  plugin: string | undefined
+  /** Appended to every redis-server's command line. */
+  redisArgs: string[]
+  /** Whether a mode ends with its first stale read. */
+  untilStale: boolean
+}
+
+export const DEFAULTS: Settings = {
+  seconds: 15,
+  processes: 4,
+  modes: ['key'],
+  target: 'standalone',
+  seed: 1,
+  rows: 12,
+  writes: 0.05,
+  concurrency: 32,
+  ballast: 2000,
+  plugin: undefined,
+  redisArgs: [],
+  untilStale: false
+}
+
+export const USAGE = `npm run race -- [options]
+  --seconds N       of each mode (${DEFAULTS.seconds})
+  --processes P     with the plugin (${DEFAULTS.processes})
+  --mode M          ${MODES.join('|')}|all, or several with commas (key)
+  --target T        standalone|cluster (standalone)
+  --seed S          of all choices (${DEFAULTS.seed})
+  --rows N          that they collide on (${DEFAULTS.rows})
+  --writes SHARE    of all operations (${DEFAULTS.writes})
+  --concurrency N   operations under way at once (${DEFAULTS.concurrency})
+  --ballast N       other names in Redis (${DEFAULTS.ballast})
+  --plugin DIR      a checkout whose plugin is run instead of this one's
+  --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
+  --until-stale     end a mode with its first stale read
+  --json            the totals as JSON in the last line`
+
+const options = {
+  ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'plugin',
+    'redis-args'].map((name) => [name, { type: 'string' as const }])),
+  'until-stale': { type: 'boolean' as const },
+  json: { type: 'boolean' as const },
+  help: { type: 'boolean' as const }
+}
+
+/** Throws an error whose message says what is wrong. */
+export function readSettings (args: string[]): { settings: Settings, json: boolean, help: boolean } {
+  const values: Record<string, string | boolean | undefined> = parseArgs({ args, options }).values
+  const text = (name: string, absent: string): string => String(values[name] ?? absent)
+  const number = (name: keyof Settings, least: number): number => {
+    const value = Number(values[name] ?? DEFAULTS[name])
+    if (Number.isFinite(value) && value >= least) return value
+    throw new Error(`--${name} is a number, at least ${least}, not "${values[name]}"`)
+  }
+  const settings: Settings = {
+    seconds: number('seconds', 0.1),
+    processes: number('processes', 1),
+    modes: modesOf(text('mode', 'key')),
+    target: targetOf(text('target', 'standalone')),
+    seed: number('seed', 0),
+    rows: number('rows', 2),
+    writes: Math.min(number('writes', 0), 1),
+    concurrency: number('concurrency', 1),
+    ballast: number('ballast', 0),
+    plugin: values.plugin === undefined ? undefined : String(values.plugin),
+    redisArgs: text('redis-args', '').split(/\s+/).filter((word) => word !== ''),
+    untilStale: values['until-stale'] === true
+  }
+  return { settings, json: values.json === true, help: values.help === true }
+}
+
+function modesOf (text: string): ModeName[] {
+  if (text === 'all') return [...MODES]
+  return text.split(',').map((name) => {
+    const mode = MODES.find((one) => one === name)
+    if (mode === undefined) throw new Error(`--mode is one of ${MODES.join(', ')}, all; not "${name}"`)
+    return mode
+  })
+}
+
+function targetOf (text: string): Settings['target'] {
+  if (text === 'standalone' || text === 'cluster') return text
+  throw new Error(`--target is standalone or cluster, not "${text}"`)
+}
