@@ -12,7 +12,8 @@ async function command (args: string[]): Promise<number> {
   const { settings, json } = asked
   const interrupt = interruption()
   console.log(tableHead())
-  const runs = await check(settings, { signal: interrupt, onRun: (run) => console.log(tableLine(run.mode, run.target, run)) })
+  const onRun = (run: Run): void => { console.log(tableLine(run.mode, run.target, run)) }
+  const runs = await check(settings, { signal: interrupt, onRun })
   if (runs.length > 1) console.log(tableLine('all', settings.target, totalOf(runs)))
   for (const run of runs) await explain(run)
   if (json) console.log(jsonOf(runs))
@@ -40,7 +41,8 @@ function interruption (): AbortSignal {
 }
 
 async function explain (run: Run): Promise<void> {
-  if (run.failed > 0) console.log(`\n${run.mode}: ${run.failed} requests failed, the first of them:\n  ${run.causes.join('\n  ')}`)
+  const { mode, failed, causes } = run
+  if (failed > 0) console.log(`\n${mode}: ${failed} requests failed, the first of them:\n  ${causes.join('\n  ')}`)
   if (run.staleReads === 0) return
   const { path, head } = await keepIncidents(run)
   console.log(`\n${run.mode}: the first stale read came after ${run.firstStale} s. ${head.join('\n  ')}\n  ... all: ${path}`)

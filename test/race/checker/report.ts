@@ -44,7 +44,8 @@ export function jsonOf (runs: readonly Run[]): string {
 /** Writes the history around each stale read that was kept; gives the file's path and the lines around the first. */
 export async function keepIncidents ({ mode, target, incidents, seed }: Run): Promise<{ path: string, head: string[] }> {
   const path = `${folder}${mode}-${target}-seed-${seed}-${process.pid}.txt`
-  const blocks = incidents.map((incident) => [title(incident), ...incident.operations.map((operation) => line(operation, incident))])
+  const blocks = incidents.map((incident) =>
+    [title(incident), ...incident.operations.map((operation) => line(operation, incident))])
   await mkdir(folder, { recursive: true })
   await writeFile(path, `${blocks.map((block) => block.join('\n')).join('\n\n')}\n`)
   const [incident] = incidents
