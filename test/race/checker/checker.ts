@@ -85,6 +85,7 @@ async function checkMode (mode: ModeName, settings: Settings, {
     fills: after.fills - before.fills,
     refused: after.refused - before.refused,
     outdated: after.outdated - before.outdated,
+    collapsed: after.collapsed - before.collapsed,
     staleReads,
     maxStalenessMs: Math.round(maxStaleness * 10) / 10,
     firstStale: firstStale === null ? null : Math.round(firstStale) / 1000,

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { forget, watch } from '../../helpers/watchdog.js'
-import type { CacheStats } from '../../../plugin/index.js'
+import type { CacheStats, RouteStats } from '../../../plugin/index.js'
 import type { AppConfig } from './app-process.js'
 
 const start = fileURLToPath(new URL('start.mjs', import.meta.url))
@@ -31,6 +31,8 @@ export interface FleetStats {
   refused: number
   /** Entries that were found to be old when they were read. */
   outdated: number
+  /** Hits that had waited for another request's handler. */
+  collapsed: number
 }
 
 export class Fleet {
@@ -70,12 +72,13 @@ export class Fleet {
 
   async stats (): Promise<FleetStats> {
     const each = await Promise.all(this.#urls.map(async (_, process) => await this.ask(process, { path: '/stats' })))
-    const totals = each.map(({ body }) => (JSON.parse(body) as CacheStats).total as Counted)
-    const sum = (count: (total: Counted) => number): number => totals.reduce((so, total) => so + count(total), 0)
+    const totals = each.map(({ body }) => (JSON.parse(body) as CacheStats).total)
+    const sum = (count: (total: RouteStats) => number): number => totals.reduce((so, total) => so + count(total), 0)
     return {
       fills: sum(({ stores }) => stores),
       refused: sum(({ refusals }) => (refusals.lease ?? 0) + (refusals.outdated ?? 0)),
-      outdated: sum(({ outdated }) => outdated ?? 0)
+      outdated: sum(({ outdated }) => outdated),
+      collapsed: sum(({ collapsed }) => collapsed)
     }
   }
 
@@ -83,13 +86,6 @@ export class Fleet {
     this.#agent.destroy()
     await Promise.all(this.#children.map(end))
   }
-}
-
-// until tags land
-interface Counted {
-  stores: number
-  refusals: { lease?: number, outdated?: number }
-  outdated?: number
 }
 
 /** Resolves when all of them listen. */

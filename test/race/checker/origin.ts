@@ -1,7 +1,7 @@
 // The app that every process runs: a route for each form of the workload, the writers' route, and the statistics.
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { CacheOptions } from '../../../plugin/index.js'
+import type {} from '../../../plugin/index.js'
 import type { Database, Versions } from './database.js'
 import { FORMS_OF, LIST_TAG, type FormName, type ModeName, type WritePlan } from './workload.js'
 
@@ -19,8 +19,6 @@ export interface ReadBody {
   /** The request headers that selected this response: nobody else's may be given out. */
   selected?: Record<string, string | undefined>
 }
-
-type Tagging = FastifyReply & { cacheTags: (...tags: string[]) => void }
 
 /** Only the routes of these modes: an older plugin refuses the options of others. */
 export function addRoutes (origin: Origin, modes: readonly ModeName[]): void {
@@ -40,20 +38,19 @@ const adders: Record<FormName, (origin: Origin) => void> = {
       const { id, page } = params as { id: string, page: string }
       return [`group:${id}`, `page:${page}`]
     }
-    app.get('/tagged/:id/:page', { cache: withTags({ key: 'tagged:{id}:{page}', tags }) }, async (request) => await late(request, {
+    app.get('/tagged/:id/:page', { cache: { key: 'tagged:{id}:{page}', tags } }, async (request) => await late(request, {
       process, versions: await database.row(numberOf(request, 'id'))
     }))
   },
   list ({ app, database, process }) {
-    app.get('/list/:from', { cache: withTags({ key: 'list:{from}', tags: [LIST_TAG] }) }, async (request) => await late(request, {
+    app.get('/list/:from', { cache: { key: 'list:{from}', tags: [LIST_TAG] } }, async (request) => await late(request, {
       process, versions: await database.rowsFrom(numberOf(request, 'from'))
     }))
   },
   view ({ app, database, process }) {
     app.get('/view/:id', { cache: { key: 'view:{id}' } }, async (request, reply) => {
       const versions = await database.rowOfView(numberOf(request, 'id'))
-      // until tags land
-      ;(reply as Tagging).cacheTags(...Object.keys(versions).map((row) => `row:${row}`))
+      reply.cacheTags(...Object.keys(versions).map((row) => `row:${row}`))
       return await late(request, { process, versions })
     })
   },
@@ -80,8 +77,7 @@ function addWriter ({ app, database, process }: Origin): void {
     const { rows, targets, pause } = request.body
     const versions = await database.bump(rows)
     if (pause > 0) await delay(pause)
-    // until tags land
-    for (const target of targets) await app.cache.invalidate(target as never)
+    for (const target of targets) await app.cache.invalidate(target)
     return { process, versions }
   })
 }
@@ -95,9 +91,4 @@ async function late (request: FastifyRequest, body: ReadBody): Promise<ReadBody>
 
 function numberOf (request: FastifyRequest, name: string): number {
   return Number((request.params as Record<string, string>)[name])
-}
-
-// until tags land
-function withTags (options: CacheOptions & { tags: string[] | ((request: FastifyRequest) => string[]) }): CacheOptions {
-  return options
 }

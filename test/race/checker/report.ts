@@ -5,7 +5,7 @@ import type { Run } from './checker.js'
 import type { Incident, Operation } from './history.js'
 
 const folder = fileURLToPath(new URL('../../../build/race/', import.meta.url))
-const COUNTS = ['operations', 'reads', 'writes', 'hits', 'bypasses', 'fills', 'refused', 'outdated', 'staleReads',
+const COUNTS = ['operations', 'reads', 'writes', 'hits', 'collapsed', 'bypasses', 'fills', 'refused', 'outdated', 'staleReads',
   'maxStalenessMs', 'failed'] as const
 const HEADINGS: Partial<Record<Count, string>> = { staleReads: 'stale', maxStalenessMs: 'max stale ms' }
 const WIDTH = 10
