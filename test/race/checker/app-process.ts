@@ -1,9 +1,8 @@
-// One of the processes under test: `start.mjs app-process.ts <AppConfig as JSON>`, forked by fleet.ts. It tells its
-// address when it listens, and ends when the channel to its parent closes, however the parent ended.
+// One of the processes under test, forked by fleet.ts with an AppConfig as JSON. It tells its address when it listens, and
+// ends when the channel to its parent closes, however the parent ended.
 import fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
-import { pathToFileURL } from 'node:url'
-import type { RedisClient } from '../../../plugin/index.js'
+import routeCache, { type RedisClient } from '../../../plugin/index.js'
 import type { Address } from './backend.js'
 import { Database } from './database.js'
 import { addRoutes } from './origin.js'
@@ -12,19 +11,15 @@ import type { ModeName } from './workload.js'
 export interface AppConfig {
   process: number
   modes: ModeName[]
-  /** The checkout whose plugin is run. */
-  plugin: string
   postgres: string
   /** Connections to Postgres. */
   connections: number
   redis: Address
 }
 
-const config = JSON.parse(process.argv[3] as string) as AppConfig
+const config = JSON.parse(process.argv[2] as string) as AppConfig
 process.once('disconnect', () => process.exit())
 
-const { default: routeCache } = await import(pathToFileURL(`${config.plugin}/plugin/index.ts`).href) as
-  typeof import('../../../plugin/index.js')
 const redis: RedisClient = clientOf(config.redis)
 const database = new Database(config.postgres, config.connections)
 const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })

@@ -1,5 +1,7 @@
 // A whole run: backend and processes once, then each mode in turn.
+import type { AppConfig } from './app-process.js'
 import { startBackend, type Backend } from './backend.js'
+import { compileApp } from './compiled-app.js'
 import { Driver, type Tally } from './driver.js'
 import { startFleet, type Fleet, type FleetStats } from './fleet.js'
 import type { History, Incident } from './history.js'
@@ -36,35 +38,42 @@ export interface Circumstances {
 
 /** Runs the modes that the settings name. Whatever it started has ended when it resolves or rejects. */
 export async function check (settings: Settings, circumstances: Circumstances = {}): Promise<Run[]> {
-  const { modes, processes, plugin } = settings
-  const backend = await startBackend(settings)
-  let fleet: Fleet | undefined
+  const endings: Array<() => Promise<void>> = []
   try {
-    fleet = await startFleet(processes, {
-      modes,
-      plugin,
-      postgres: backend.postgres.url,
-      // Of Postgres' 50, some of which it keeps for itself.
-      connections: Math.max(1, Math.min(10, Math.floor(40 / processes))),
-      redis: backend.address
-    })
-    const runs: Run[] = []
-    for (const mode of modes) {
-      if (circumstances.signal?.aborted === true) break
-      const run = await checkMode(mode, settings, { ...circumstances, backend, fleet })
-      circumstances.onRun?.(run)
-      runs.push(run)
-    }
-    return runs
+    const app = await compileApp(settings.plugin)
+    endings.unshift(app.remove)
+    const backend = await startBackend(settings)
+    endings.unshift(backend.stop)
+    const fleet = await startFleet(app.path, settings.processes, configOf(settings, backend))
+    endings.unshift(async () => await fleet.stop())
+    return await checkModes(settings, { ...circumstances, backend, fleet })
   } finally {
-    await fleet?.stop()
-    await backend.stop()
+    for (const end of endings) await end()
   }
+}
+
+function configOf ({ modes, processes }: Settings, { postgres, address }: Backend): Omit<AppConfig, 'process'> {
+  // Of Postgres' 50, some of which it keeps for itself.
+  const connections = Math.max(1, Math.min(10, Math.floor(40 / processes)))
+  return { modes, connections, postgres: postgres.url, redis: address }
+}
+
+type Stage = Circumstances & { backend: Backend, fleet: Fleet }
+
+async function checkModes (settings: Settings, stage: Stage): Promise<Run[]> {
+  const runs: Run[] = []
+  for (const mode of settings.modes) {
+    if (stage.signal?.aborted === true) break
+    const run = await checkMode(mode, settings, stage)
+    stage.onRun?.(run)
+    runs.push(run)
+  }
+  return runs
 }
 
 async function checkMode (mode: ModeName, settings: Settings, {
   backend, fleet, fault, signal = new AbortController().signal
-}: Circumstances & { backend: Backend, fleet: Fleet }): Promise<Run> {
+}: Stage): Promise<Run> {
   const { target, processes, seconds, seed } = settings
   const driver = new Driver(fleet, new Workload(mode, settings.rows), { settings, signal })
   const before = await fleet.stats()

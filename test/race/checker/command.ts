@@ -3,8 +3,7 @@ import { check, type Run } from './checker.js'
 import { jsonOf, keepIncidents, tableHead, tableLine, totalOf } from './report.js'
 import { readSettings, USAGE } from './settings.js'
 
-// node start.mjs command.ts <arguments>
-process.exitCode = await command(process.argv.slice(3))
+process.exitCode = await command(process.argv.slice(2))
 
 async function command (args: string[]): Promise<number> {
   const asked = parse(args)

@@ -2,13 +2,10 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
-import { fileURLToPath } from 'node:url'
 import { forget, watch } from '../../helpers/watchdog.js'
 import type { CacheStats, RouteStats } from '../../../plugin/index.js'
 import type { AppConfig } from './app-process.js'
 
-const start = fileURLToPath(new URL('start.mjs', import.meta.url))
-const root = fileURLToPath(new URL('../../../', import.meta.url))
 const ANSWER_DEADLINE = 30_000
 
 export interface Answer {
@@ -88,14 +85,12 @@ export class Fleet {
   }
 }
 
-/** Resolves when all of them listen. */
-export async function startFleet (processes: number, config: Omit<AppConfig, 'process' | 'plugin'> & {
-  plugin: string | undefined
-}): Promise<Fleet> {
+/** Forks so many of them; resolves when all listen. */
+export async function startFleet (path: string, processes: number, config: Omit<AppConfig, 'process'>): Promise<Fleet> {
   const children: ChildProcess[] = []
   try {
     const urls = await Promise.all(Array.from({ length: processes }, async (_, process) => {
-      const child = launch({ ...config, plugin: config.plugin ?? root, process })
+      const child = launch(path, { ...config, process })
       children.push(child)
       return await address(child)
     }))
@@ -106,9 +101,9 @@ export async function startFleet (processes: number, config: Omit<AppConfig, 'pr
   }
 }
 
-function launch (config: AppConfig): ChildProcess {
-  // The loader is start.mjs' own business, whatever this process was started with.
-  const child = fork(start, ['app-process.ts', JSON.stringify(config)], { cwd: root, execArgv: [] })
+function launch (path: string, config: AppConfig): ChildProcess {
+  // Without the loaders that this process was started with.
+  const child = fork(path, [JSON.stringify(config)], { execArgv: [] })
   if (child.pid !== undefined) {
     const { pid } = child
     watch(pid)

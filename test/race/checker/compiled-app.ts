@@ -1,0 +1,44 @@
+// What the processes of the app run: app-process.ts and what it imports, with the plugin of any checkout in its place,
+// compiled once. A loader in each process would take seconds of each, and the plugin's own packages from elsewhere.
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+const root = fileURLToPath(new URL('../../../', import.meta.url))
+const here = 'test/race/checker'
+
+export interface CompiledApp {
+  /** The module to fork. */
+  path: string
+  remove: () => Promise<void>
+}
+
+/** @param checkout Whose plugin is run; undefined: this one's. */
+export async function compileApp (checkout = root): Promise<CompiledApp> {
+  await mkdir(join(root, 'build/race'), { recursive: true })
+  // Below the root, where Node finds the packages and that these are modules.
+  const folder = await mkdtemp(join(root, 'build/race/app-'))
+  const remove = async (): Promise<void> => await rm(folder, { recursive: true, force: true })
+  try {
+    await compile(join(checkout, 'plugin'), join(folder, 'plugin'))
+    await compile(join(root, here), join(folder, here))
+    return { path: join(folder, here, 'app-process.js'), remove }
+  } catch (error) {
+    await remove()
+    throw error
+  }
+}
+
+async function compile (from: string, to: string): Promise<void> {
+  const sources = (await readdir(from, { recursive: true })).filter((name) => /(?<!\.d)\.ts$/.test(name))
+  if (sources.length === 0) throw new Error(`there is no TypeScript in ${from}`)
+  await Promise.all(sources.map(async (name) => {
+    const { outputText } = ts.transpileModule(await readFile(join(from, name), 'utf8'), {
+      compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
+    })
+    const target = join(to, name.replace(/ts$/, 'js'))
+    await mkdir(dirname(target), { recursive: true })
+    await writeFile(target, outputText)
+  }))
+}
