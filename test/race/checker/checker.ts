@@ -40,7 +40,7 @@ export interface Circumstances {
 export async function check (settings: Settings, circumstances: Circumstances = {}): Promise<Run[]> {
   const endings: Array<() => Promise<void>> = []
   try {
-    const app = await compileApp(settings.plugin)
+    const app = await compileApp(settings.plugin, settings.broken)
     endings.unshift(app.remove)
     const backend = await startBackend(settings)
     endings.unshift(backend.stop)
@@ -94,7 +94,6 @@ async function checkMode (mode: ModeName, settings: Settings, {
     fills: after.fills - before.fills,
     refused: after.refused - before.refused,
     outdated: after.outdated - before.outdated,
-    collapsed: after.collapsed - before.collapsed,
     staleReads,
     maxStalenessMs: Math.round(maxStaleness * 10) / 10,
     firstStale: firstStale === null ? null : Math.round(firstStale) / 1000,

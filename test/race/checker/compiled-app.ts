@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promis
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { BROKEN_BUILDS, edited, type BrokenBuildName } from './broken-build.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const here = 'test/race/checker'
@@ -14,15 +15,19 @@ export interface CompiledApp {
   remove: () => Promise<void>
 }
 
-/** @param checkout Whose plugin is run; undefined: this one's. */
-export async function compileApp (checkout = root): Promise<CompiledApp> {
+/**
+ * @param checkout Whose plugin is run; undefined: this one's.
+ * @param broken Without which of its checks; undefined: whole.
+ */
+export async function compileApp (checkout = root, broken?: BrokenBuildName): Promise<CompiledApp> {
   await mkdir(join(root, 'build/race'), { recursive: true })
   // Below the root, where Node finds the packages and that these are modules.
   const folder = await mkdtemp(join(root, 'build/race/app-'))
   const remove = async (): Promise<void> => await rm(folder, { recursive: true, force: true })
   try {
-    await compile(join(checkout, 'plugin'), join(folder, 'plugin'))
-    await compile(join(root, here), join(folder, here))
+    await compile(join(checkout, 'plugin'), join(folder, 'plugin'), (file, text) =>
+      broken === undefined ? text : edited(file, text, BROKEN_BUILDS[broken]))
+    await compile(join(root, here), join(folder, here), (_file, text) => text)
     return { path: join(folder, here, 'app-process.js'), remove }
   } catch (error) {
     await remove()
@@ -30,11 +35,12 @@ export async function compileApp (checkout = root): Promise<CompiledApp> {
   }
 }
 
-async function compile (from: string, to: string): Promise<void> {
+async function compile (from: string, to: string, edit: (file: string, text: string) => string): Promise<void> {
   const sources = (await readdir(from, { recursive: true })).filter((name) => /(?<!\.d)\.ts$/.test(name))
   if (sources.length === 0) throw new Error(`there is no TypeScript in ${from}`)
   await Promise.all(sources.map(async (name) => {
-    const { outputText } = ts.transpileModule(await readFile(join(from, name), 'utf8'), {
+    const text = edit(name.replaceAll('\\', '/'), await readFile(join(from, name), 'utf8'))
+    const { outputText } = ts.transpileModule(text, {
       compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
     })
     const target = join(to, name.replace(/ts$/, 'js'))

@@ -18,6 +18,8 @@ export interface Tally {
   reads: number
   writes: number
   hits: number
+  /** Waited for another request's handler, and were given what it had answered. */
+  collapsed: number
   bypasses: number
   failed: number
   /** Why the first of them failed. */
@@ -26,7 +28,7 @@ export interface Tally {
 
 export class Driver {
   readonly history = new History()
-  readonly tally: Tally = { reads: 0, writes: 0, hits: 0, bypasses: 0, failed: 0, causes: [] }
+  readonly tally: Tally = { reads: 0, writes: 0, hits: 0, collapsed: 0, bypasses: 0, failed: 0, causes: [] }
   readonly #fleet: Fleet
   readonly #workload: Workload
   readonly #settings: Settings
@@ -85,6 +87,7 @@ export class Driver {
       const { versions, selected, process: source } = JSON.parse(body) as ReadBody
       const outcome = outcomeOf(cacheStatus)
       if (outcome === 'hit') this.tally.hits++
+      if (outcome === 'collapsed') this.tally.collapsed++
       if (outcome === 'bypass') this.tally.bypasses++
       this.history.read(begun, { process, outcome: `${outcome} ${path} from p${source}`, versions })
       const foreign = Object.entries(selected ?? {}).find(([name, value]) => headers[name] !== value)
@@ -104,5 +107,5 @@ export class Driver {
 
 /** From our member of Cache-Status. */
 function outcomeOf (cacheStatus: string): string {
-  return /;\s*(hit)\b/.exec(cacheStatus)?.[1] ?? /;\s*fwd=([a-z-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
+  return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*fwd=([a-z-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
 }

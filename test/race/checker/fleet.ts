@@ -28,8 +28,6 @@ export interface FleetStats {
   refused: number
   /** Entries that were found to be old when they were read. */
   outdated: number
-  /** Hits that had waited for another request's handler. */
-  collapsed: number
 }
 
 export class Fleet {
@@ -74,8 +72,7 @@ export class Fleet {
     return {
       fills: sum(({ stores }) => stores),
       refused: sum(({ refusals }) => (refusals.lease ?? 0) + (refusals.outdated ?? 0)),
-      outdated: sum(({ outdated }) => outdated),
-      collapsed: sum(({ collapsed }) => collapsed)
+      outdated: sum(({ outdated }) => outdated)
     }
   }
 

@@ -1,5 +1,6 @@
 // What a run is asked for on the command line.
 import { parseArgs } from 'node:util'
+import { BROKEN_BUILDS, type BrokenBuildName } from './broken-build.js'
 import { MODES, type ModeName } from './workload.js'
 
 export interface Settings {
@@ -20,6 +21,8 @@ export interface Settings {
   ballast: number
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
+  /** Without which of its checks. Undefined: whole. */
+  broken: BrokenBuildName | undefined
   /** Appended to every redis-server's command line. */
   redisArgs: string[]
   /** Whether a mode ends with its first stale read. */
@@ -37,6 +40,7 @@ export const DEFAULTS: Settings = {
   concurrency: 32,
   ballast: 2000,
   plugin: undefined,
+  broken: undefined,
   redisArgs: [],
   untilStale: false
 }
@@ -52,13 +56,16 @@ export const USAGE = `npm run race -- [options]
   --concurrency N   operations under way at once (${DEFAULTS.concurrency})
   --ballast N       other names in Redis (${DEFAULTS.ballast})
   --plugin DIR      a checkout whose plugin is run instead of this one's
+  --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
   --until-stale     end a mode with its first stale read
   --json            the totals as JSON in the last line`
 
+const BROKEN_NAMES = Object.keys(BROKEN_BUILDS) as BrokenBuildName[]
+
 const options = {
   ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'plugin',
-    'redis-args'].map((name) => [name, { type: 'string' as const }])),
+    'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
   'until-stale': { type: 'boolean' as const },
   json: { type: 'boolean' as const },
   help: { type: 'boolean' as const }
@@ -66,7 +73,7 @@ const options = {
 
 /** Throws an error whose message says what is wrong. */
 export function readSettings (args: string[]): { settings: Settings, json: boolean, help: boolean } {
-  const values: Record<string, string | boolean | undefined> = parseArgs({ args, options }).values
+  const values: Record<string, string | boolean | undefined> = parseArgs({ args: joined(args), options }).values
   const text = (name: string, absent: string): string => String(values[name] ?? absent)
   const number = (name: keyof Settings, least: number): number => {
     const value = Number(values[name] ?? DEFAULTS[name])
@@ -77,29 +84,32 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     seconds: number('seconds', 0.1),
     processes: number('processes', 1),
     modes: modesOf(text('mode', 'key')),
-    target: targetOf(text('target', 'standalone')),
+    target: oneOf('target', text('target', 'standalone'), ['standalone', 'cluster']),
     seed: number('seed', 0),
     rows: number('rows', 2),
     writes: Math.min(number('writes', 0), 1),
     concurrency: number('concurrency', 1),
     ballast: number('ballast', 0),
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
+    broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
     redisArgs: text('redis-args', '').split(/\s+/).filter((word) => word !== ''),
     untilStale: values['until-stale'] === true
   }
   return { settings, json: values.json === true, help: values.help === true }
 }
 
-function modesOf (text: string): ModeName[] {
-  if (text === 'all') return [...MODES]
-  return text.split(',').map((name) => {
-    const mode = MODES.find((one) => one === name)
-    if (mode === undefined) throw new Error(`--mode is one of ${MODES.join(', ')}, all; not "${name}"`)
-    return mode
-  })
+/** `--redis-args "--maxmemory 3mb"`: a value that begins with a dash is taken only behind a `=`. */
+function joined (args: string[]): string[] {
+  const at = args.indexOf('--redis-args')
+  return at < 0 || at + 1 >= args.length ? args : args.toSpliced(at, 2, `--redis-args=${args[at + 1]}`)
 }
 
-function targetOf (text: string): Settings['target'] {
-  if (text === 'standalone' || text === 'cluster') return text
-  throw new Error(`--target is standalone or cluster, not "${text}"`)
+function modesOf (text: string): ModeName[] {
+  return text === 'all' ? [...MODES] : text.split(',').map((name) => oneOf('mode', name, MODES))
+}
+
+function oneOf<Name extends string> (option: string, text: string, names: readonly Name[]): Name {
+  const name = names.find((one) => one === text)
+  if (name === undefined) throw new Error(`--${option} is one of ${names.join(', ')}; not "${text}"`)
+  return name
 }

@@ -1,0 +1,102 @@
+// The race checker (`npm run race`), shortly: every mode on one Redis; and that it finds what it is there to find, in a
+// history that was made up and in a plugin without one of its checks.
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { BROKEN_BUILDS, edited } from './checker/broken-build.js'
+import { check } from './checker/checker.js'
+import { History, type Begun, type Seen } from './checker/history.js'
+import { DEFAULTS, readSettings } from './checker/settings.js'
+import { MODES } from './checker/workload.js'
+
+const seen = (versions: Record<number, number>): Seen => ({ process: 0, outcome: '', versions })
+
+/** A history with a clock of its own: one millisecond for each thing that happens; and what is written and read of one row. */
+function madeUp (): { history: History, write: (v: number, begun?: Begun) => void, read: (v: number, begun?: Begun) => boolean } {
+  let now = 0
+  const history = new History(() => now++)
+  return {
+    history,
+    write: (version, begun = history.begin()) => { history.wrote(begun, seen({ 7: version })) },
+    read: (version, begun = history.begin()) => history.read(begun, seen({ 7: version }))
+  }
+}
+
+t.test('a read that began after a newer version\'s write had answered is stale', async (t) => {
+  const { history, write, read } = madeUp()
+  write(2)
+  write(3)
+  t.equal(read(3), true)
+  t.equal(history.firstStale, null)
+  t.equal(read(2), false)
+  t.equal(read(1), false)
+  // Version 2 was replaced by 3, which landed at 4; version 1 by 2, which landed at 2.
+  t.match(history, { staleReads: 2, maxStaleness: 7, firstStale: 8 })
+  t.match(history.incidents, [
+    { row: 7, staleness: 3, read: { version: 2, floor: 3, from: 7, to: 8 } },
+    { row: 7, staleness: 7, read: { version: 1, floor: 3, from: 9, to: 10 } }
+  ])
+  history.note('restarted')
+  write(4)
+  t.same(history.incidents[0]?.operations.map(({ kind, version }) => `${kind} ${version}`),
+    ['write 2', 'write 3', 'read 3', 'read 2', 'read 1', 'fault 0', 'write 4'], 'with what came after it')
+})
+
+t.test('a read that began before may have either version', async (t) => {
+  const { history, write, read } = madeUp()
+  const [early, writing] = [history.begin(), history.begin()]
+  t.equal(read(2), true, 'the write is not done, but committed')
+  t.equal(read(1), true, 'invalidation may still be on its way')
+  write(2, writing)
+  t.equal(read(1, early), true)
+  t.equal(read(1), false)
+  t.equal(history.staleReads, 1)
+})
+
+t.test('the newest version that has answered counts, in whatever order the answers come', async (t) => {
+  const { history, write, read } = madeUp()
+  const second = history.begin()
+  write(3)
+  write(2, second)
+  t.equal(read(3), true)
+  t.equal(read(2), false)
+  t.equal(history.incidents[0]?.read.floor, 3)
+})
+
+t.test('a response with several rows is stale when one of them is, and counts once', async (t) => {
+  const history = new History()
+  history.wrote(history.begin(), seen({ 1: 5, 2: 5, 3: 5 }))
+  t.equal(history.read(history.begin(), seen({ 1: 5, 2: 4, 3: 4, 9: 1 })), false)
+  t.equal(history.staleReads, 1)
+  t.same(history.incidents.map(({ row }) => row), [2, 3])
+})
+
+t.test('settings that make no sense are refused', async (t) => {
+  t.match(readSettings(['--mode', 'all', '--target', 'cluster', '--redis-args', '--maxmemory 3mb']).settings,
+    { modes: MODES, target: 'cluster', redisArgs: ['--maxmemory', '3mb'], seconds: DEFAULTS.seconds })
+  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--broken', 'x'], ['--x']]) {
+    t.throws(() => readSettings(args), Error, args.join(' '))
+  }
+})
+
+t.test('every broken build is an edit of the plugin as it is', async (t) => {
+  for (const [name, build] of Object.entries(BROKEN_BUILDS)) {
+    const text = readFileSync(new URL(`../../plugin/${build.file}`, import.meta.url), 'utf8')
+    t.not(edited(build.file, text, build), text, name)
+    t.throws(() => edited(build.file, '', build), /0 times/)
+  }
+})
+
+t.test('processes that read, write and invalidate: nothing stale in any mode', async (t) => {
+  const runs = await check({ ...DEFAULTS, modes: [...MODES], processes: 2, seconds: 2, concurrency: 16 })
+  t.equal(runs.length, MODES.length)
+  for (const { mode, causes, incidents, staleReads, failed, hits, fills, writes } of runs) {
+    t.match({ mode, staleReads, failed, causes, incidents }, { mode, staleReads: 0, failed: 0, causes: [], incidents: [] })
+    t.ok(hits > 0 && fills > 0 && writes > 0, `${mode}: ${hits} hits, ${fills} fills, ${writes} writes`)
+  }
+})
+
+t.test('without the check of the lease, stale reads are found', async (t) => {
+  const [run] = await check({ ...DEFAULTS, broken: 'lease', processes: 2, seconds: 30, concurrency: 16, untilStale: true })
+  t.ok(run?.staleReads, `after ${run?.firstStale} s`)
+  t.match(run?.incidents[0], { operations: [{}] })
+})

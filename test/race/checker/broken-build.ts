@@ -1,0 +1,55 @@
+// The plugin without one of the checks that its promises rest on, for showing that the race checker finds what is then
+// wrong: a checker that has never found anything proves nothing. Each is an edit of one file's text, made while it is
+// compiled, in the mode where it shows.
+import type { ModeName } from './workload.js'
+
+export interface BrokenBuild {
+  mode: ModeName
+  /** Below plugin/. */
+  file: string
+  /** Stands there exactly once. */
+  text: string
+  replacement: string
+}
+
+export const BROKEN_BUILDS = {
+  /** A fill stores whether it still has its lease or not. */
+  lease: {
+    mode: 'key',
+    file: 'store/scripts.ts',
+    text: "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\nredis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])",
+    replacement: "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])"
+  },
+  /** An entry is valid whatever its tags' generations say. */
+  generation: {
+    mode: 'tag',
+    file: 'entry.ts',
+    text: 'return history === ground.history && ground.generations.every(',
+    replacement: 'return history === ground.history || ground.generations.every('
+  },
+  /** Followers are handed what their leader has stored, without a look whether it is still true. */
+  landing: {
+    mode: 'tag',
+    file: 'cache.ts',
+    text: 'await this.#landStored(claim)',
+    replacement: `this.#land(claim, { type: 'stored', stored: {
+      entry: (await import('./codec.js')).decode(bytes)!, members: [], variant: lease.variant, tags } })`
+  },
+  /** A prefix is invalidated by removing its entries only. */
+  prefix: {
+    mode: 'prefix',
+    file: 'store/prefix.ts',
+    text: 'await this.#unlinkAll(servers, this.#keys.leasePattern(prefix, this.#keyPrefix))',
+    replacement: ''
+  }
+} as const satisfies Record<string, BrokenBuild>
+
+export type BrokenBuildName = keyof typeof BROKEN_BUILDS
+
+/** The text of one file of the plugin, with the edit if it is the file for it. */
+export function edited (file: string, text: string, broken: BrokenBuild): string {
+  if (file !== broken.file) return text
+  const parts = text.split(broken.text)
+  if (parts.length !== 2) throw new Error(`plugin/${file} has ${parts.length - 1} times, not once: ${broken.text}`)
+  return parts.join(broken.replacement)
+}
