@@ -10,8 +10,14 @@ import { MODES } from './checker/workload.js'
 
 const seen = (versions: Record<number, number>): Seen => ({ process: 0, outcome: '', versions })
 
-/** A history with a clock of its own: one millisecond for each thing that happens; and what is written and read of one row. */
-function madeUp (): { history: History, write: (v: number, begun?: Begun) => void, read: (v: number, begun?: Begun) => boolean } {
+interface MadeUp {
+  history: History
+  write: (version: number, begun?: Begun) => void
+  read: (version: number, begun?: Begun) => boolean
+}
+
+/** A history of one row, with a clock of its own: one millisecond for each thing that happens. */
+function madeUp (): MadeUp {
   let now = 0
   const history = new History(() => now++)
   return {
