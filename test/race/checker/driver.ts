@@ -21,6 +21,8 @@ export interface Tally {
   /** Waited for another request's handler, and were given what it had answered. */
   collapsed: number
   bypasses: number
+  /** The longest that a read waited for its answer, in milliseconds: nobody should wait for a lease that nobody uses. */
+  slowestMs: number
   failed: number
   /** Why the first of them failed. */
   causes: string[]
@@ -28,7 +30,7 @@ export interface Tally {
 
 export class Driver {
   readonly history = new History()
-  readonly tally: Tally = { reads: 0, writes: 0, hits: 0, collapsed: 0, bypasses: 0, failed: 0, causes: [] }
+  readonly tally: Tally = { reads: 0, writes: 0, hits: 0, collapsed: 0, bypasses: 0, slowestMs: 0, failed: 0, causes: [] }
   readonly #fleet: Fleet
   readonly #workload: Workload
   readonly #settings: Settings
@@ -81,8 +83,10 @@ export class Driver {
     const process = random.below(this.#fleet.size)
     await this.#counting(async () => {
       this.tally.reads++
+      const asked = performance.now()
       const begun = this.history.begin()
       const { status, body, cacheStatus } = await this.#fleet.ask(process, { path, headers })
+      this.tally.slowestMs = Math.max(this.tally.slowestMs, Math.round(performance.now() - asked))
       if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
       const { versions, selected, process: source } = JSON.parse(body) as ReadBody
       const outcome = outcomeOf(cacheStatus)

@@ -6,8 +6,8 @@ import type { Incident, Operation } from './history.js'
 
 const folder = fileURLToPath(new URL('../../../build/race/', import.meta.url))
 const COUNTS = ['operations', 'reads', 'writes', 'hits', 'collapsed', 'bypasses', 'fills', 'refused', 'outdated', 'staleReads',
-  'maxStalenessMs', 'failed'] as const
-const HEADINGS: Partial<Record<Count, string>> = { staleReads: 'stale', maxStalenessMs: 'max stale ms' }
+  'maxStalenessMs', 'slowestMs', 'failed'] as const
+const HEADINGS: Partial<Record<Count, string>> = { staleReads: 'stale', maxStalenessMs: 'for ms', slowestMs: 'slowest ms' }
 const WIDTH = 10
 const HEAD_LINES = 12
 
@@ -24,11 +24,12 @@ export function tableLine (mode: string, target: string, { took, ...run }: Count
     `${Math.round(run.operations / took)}`.padStart(8)].join(' ')
 }
 
-/** All modes together; the staleness is the longest of all. */
+/** All modes together; of times, the longest of all. */
 export function totalOf (runs: readonly Run[]): Counts & { took: number } {
   const sum = (name: Count | 'took'): number => runs.reduce((so, run) => so + run[name], 0)
   const counts = Object.fromEntries(COUNTS.map((name) => [name, sum(name)])) as Counts
-  return { ...counts, maxStalenessMs: Math.max(0, ...runs.map((run) => run.maxStalenessMs)), took: sum('took') }
+  const most = (name: Count): number => Math.max(0, ...runs.map((run) => run[name]))
+  return { ...counts, maxStalenessMs: most('maxStalenessMs'), slowestMs: most('slowestMs'), took: sum('took') }
 }
 
 /** One mode: its figures. Several: the totals, and each in `runs`. */

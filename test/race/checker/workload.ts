@@ -97,7 +97,7 @@ export class Workload {
   }
 
   read (random: Random, row = random.pickHot(this.rows)): ReadPlan {
-    const { path, headers } = random.pick(random.pick(this.#forms).reads(row))
+    const { path, headers } = random.pickHot(random.pick(this.#forms).reads(row))
     return { path, headers: { ...headers, 'x-delay': `${lag(random)}` } }
   }
 
