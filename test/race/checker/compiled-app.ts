@@ -1,9 +1,10 @@
 // What the processes of the app run: app-process.ts and what it imports, with the plugin of any checkout in its place,
 // compiled once. A loader in each process would take seconds of each, and the plugin's own packages from elsewhere.
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { processFolder } from '../../helpers/watchdog.js'
 import { BROKEN_BUILDS, edited, type BrokenBuildName } from './broken-build.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -20,11 +21,12 @@ export interface CompiledApp {
  * @param broken Without which of its checks; undefined: whole.
  */
 export async function compileApp (checkout = root, broken?: BrokenBuildName): Promise<CompiledApp> {
-  await mkdir(join(root, 'build/race'), { recursive: true })
-  // Below the root, where Node finds the packages and that these are modules.
-  const folder = await mkdtemp(join(root, 'build/race/app-'))
+  const folder = await mkdtemp(join(processFolder(), 'app-'))
   const remove = async (): Promise<void> => await rm(folder, { recursive: true, force: true })
   try {
+    // Where Node finds the packages, and that these are modules.
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+    await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
     await compile(join(checkout, 'plugin'), join(folder, 'plugin'), (file, text) =>
       broken === undefined ? text : edited(file, text, BROKEN_BUILDS[broken]))
     await compile(join(root, here), join(folder, here), (_file, text) => text)
