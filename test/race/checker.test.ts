@@ -79,7 +79,7 @@ t.test('a response with several rows is stale when one of them is, and counts on
 t.test('settings that make no sense are refused', async (t) => {
   t.match(readSettings(['--mode', 'all', '--target', 'cluster', '--redis-args', '--maxmemory 3mb']).settings,
     { modes: MODES, target: 'cluster', redisArgs: ['--maxmemory', '3mb'], seconds: DEFAULTS.seconds })
-  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--broken', 'x'], ['--x']]) {
+  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {
     t.throws(() => readSettings(args), Error, args.join(' '))
   }
 })

@@ -6,10 +6,8 @@ import { History } from './history.js'
 import type { ReadBody } from './origin.js'
 import { Random } from './random.js'
 import type { Settings } from './settings.js'
-import type { ReadPlan, Workload } from './workload.js'
+import { RUSH, type ReadPlan, type Workload } from './workload.js'
 
-/** How many readers come right after a write. */
-const RUSH = 5
 /** How long the fills of the last requests may take until the sweep. */
 const SETTLE = 150
 const KEPT_CAUSES = 5

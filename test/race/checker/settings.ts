@@ -1,7 +1,7 @@
 // What a run is asked for on the command line.
 import { parseArgs } from 'node:util'
 import { BROKEN_BUILDS, type BrokenBuildName } from './broken-build.js'
-import { MODES, type ModeName } from './workload.js'
+import { MODES, ROWS_APART, type ModeName } from './workload.js'
 
 export interface Settings {
   /** For each mode. */
@@ -13,7 +13,7 @@ export interface Settings {
   seed: number
   /** How many rows the reads and writes of a mode collide on. */
   rows: number
-  /** The share of operations that are writes, 0 to 1. */
+  /** The share of operations that are writes: below a sixth, as each brings five readers with it. */
   writes: number
   /** How many operations are under way at once. */
   concurrency: number
@@ -61,6 +61,7 @@ export const USAGE = `npm run race -- [options]
   --until-stale     end a mode with its first stale read
   --json            the totals as JSON in the last line`
 
+const MOST_WRITES = 0.16
 const BROKEN_NAMES = Object.keys(BROKEN_BUILDS) as BrokenBuildName[]
 
 const options = {
@@ -75,10 +76,10 @@ const options = {
 export function readSettings (args: string[]): { settings: Settings, json: boolean, help: boolean } {
   const values: Record<string, string | boolean | undefined> = parseArgs({ args: joined(args), options }).values
   const text = (name: string, absent: string): string => String(values[name] ?? absent)
-  const number = (name: keyof Settings, least: number): number => {
+  const number = (name: keyof Settings, least: number, most = 1e9): number => {
     const value = Number(values[name] ?? DEFAULTS[name])
-    if (Number.isFinite(value) && value >= least) return value
-    throw new Error(`--${name} is a number, at least ${least}, not "${values[name]}"`)
+    if (value >= least && value <= most) return value
+    throw new Error(`--${name} is a number from ${least} to ${most}, not "${values[name]}"`)
   }
   const settings: Settings = {
     seconds: number('seconds', 0.1),
@@ -86,8 +87,8 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     modes: modesOf(text('mode', 'key')),
     target: oneOf('target', text('target', 'standalone'), ['standalone', 'cluster']),
     seed: number('seed', 0),
-    rows: number('rows', 2),
-    writes: Math.min(number('writes', 0), 1),
+    rows: number('rows', 2, ROWS_APART),
+    writes: number('writes', 0, MOST_WRITES),
     concurrency: number('concurrency', 1),
     ballast: number('ballast', 0),
     plugin: values.plugin === undefined ? undefined : String(values.plugin),

@@ -35,10 +35,12 @@ export interface Form {
 export const PAGES = [1, 2, 3]
 export const LANGUAGES = ['de', 'en', 'fr']
 export const PLANS = ['free', 'paid']
+/** How many readers come right after a write. */
+export const RUSH = 5
 /** The tag of all lists; theirs is a static one. */
 export const LIST_TAG = 'rows'
 /** Rows of different modes are apart: what one mode's writers invalidate says nothing of the entries of another. */
-const ROWS_APART = 100
+export const ROWS_APART = 100
 
 export const FORMS = {
   key: {
@@ -134,7 +136,7 @@ export class Workload {
 
 export function rowsOf (mode: ModeName, count: number): number[] {
   const first = MODES.indexOf(mode) * ROWS_APART
-  return Array.from({ length: Math.min(count, ROWS_APART) }, (_, i) => first + i)
+  return Array.from({ length: count }, (_, i) => first + i)
 }
 
 /** How long a handler takes after it has read its row: now and then so long that its fill lands behind a writer's work. */
