@@ -44,7 +44,7 @@ function readCities (app: FastifyInstance): void {
 
   app.get<{ Params: { code: string }, Querystring: { page: string } }>('/countries/:code/cities', {
     schema: { params: fields({ code }), querystring: fields({ page: { ...page, default: '1' } }, []) },
-    cache: { key: 'cities:{code}:page:{page}', ttl: '10m' }
+    cache: { key: 'cities:{code}:page:{page}', tags: ['country:{code}'], ttl: '10m' }
   }, async (request) => {
     const { params: { code }, query: { page } } = request
     const count = await pg.query<{ total: number }>(
@@ -107,9 +107,10 @@ async function city ({ pg }: FastifyInstance, id: number | string): Promise<unkn
 
 // The city itself, the lists of its country, and what is computed from all cities.
 async function changed ({ cache }: FastifyInstance, id: number | string, countries: string[]): Promise<void> {
-  await cache.invalidate([cache.key('city:{id}', { id }), 'countries'])
-  await cache.invalidate({ prefix: 'nearest:' })
-  for (const code of new Set(countries)) await cache.invalidate({ prefix: `cities:${code}:` })
+  await cache.invalidate({
+    keys: [cache.key('city:{id}', { id })],
+    tags: ['cities', ...countries.map((code) => `country:${code}`)]
+  })
 }
 
 function values ({ name, lat, lng, country, admin1, admin2 }: CityBody): unknown[] {

@@ -13,7 +13,7 @@ from ${schema}.cities order by km, id limit 10`
 export async function nearest (app: FastifyInstance): Promise<void> {
   app.get<{ Querystring: { lat: string, lng: string } }>('/nearest', {
     schema: { querystring: fields({ lat: latText, lng: lngText }) },
-    cache: { key: 'nearest:{lat}:{lng}', ttl: '10m' }
+    cache: { key: 'nearest:{lat}:{lng}', tags: ['cities'], ttl: '10m' }
   }, async (request) => {
     const { lat, lng } = request.query
     const { rows } = await app.pg.query<{ km: number }>(selectNearest, [lat, lng])
