@@ -38,6 +38,13 @@ const LONGEST_POLL: Milliseconds = 100
 /** A handler that takes longer loses its lease, whether it will ever answer or not. */
 const LONGEST_RUN: Milliseconds = 10 * 60_000
 
+export interface Leading {
+  renew: (pass: boolean) => Promise<boolean>
+  isPass: boolean
+  waitTimeout: Milliseconds
+  onLost: () => void
+}
+
 export class Flight {
   readonly key: string
   /** Who it is for, where only the policy tells: the fingerprint of the members that it needs, such as the identity. */
@@ -82,14 +89,18 @@ export class Flight {
     return await within(Math.max(1, time), this.#landing).catch(() => null)
   }
 
-  /** This process runs the handler: the lease is renewed until the landing. `onLost` has it land without the handler. */
-  lead ({ renew, isPass, onLost }: { renew: () => Promise<boolean>, isPass: boolean, onLost: () => void }): void {
+  /**
+   * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
+   * wait for. `onLost` has it land without the handler.
+   */
+  lead ({ renew, isPass, waitTimeout, onLost }: Leading): void {
     this.isPass = isPass
     this.#tell()
     this.#renewal = setInterval(() => {
       if (this.age > LONGEST_RUN) return onLost()
+      this.isPass ||= this.age > waitTimeout
       // A lease that is lost stays lost: the fill will be refused. Where the store doesn't answer, it may be held yet.
-      renew().then((isHeld) => { if (!isHeld) onLost() }, () => {})
+      renew(this.isPass).then((isHeld) => { if (!isHeld) onLost() }, () => {})
     }, LEASE_TIME / 3)
     this.#renewal.unref()
   }

@@ -129,8 +129,9 @@ export class Lookup {
     }
     if (typeof taken !== 'string') {
       flight.lead({
-        renew: async () => await this.#shelf.store.renew(key, taken),
+        renew: async (pass) => await this.#shelf.store.renew(key, taken, pass),
         isPass: taken.isPass,
+        waitTimeout: ticket.waitTimeout,
         onLost: () => { this.#flights.land(name, flight, { type: 'again' }) }
       })
       return { type: 'miss', claim: { key, selection, lease: taken, marker, ground, flight } }

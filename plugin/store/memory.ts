@@ -88,10 +88,12 @@ export class MemoryStore implements Store {
     return { token, asOf: this.#clock, variant, isPass }
   }
 
-  async renew (key: string, lease: Lease): Promise<boolean> {
+  async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
     const held = this.#leaseOf(nameOf(key, lease.variant))
     if (held?.token !== lease.token) return false
     held.until = this.#now() + LEASE_TIME
+    held.isPass ||= pass
+    lease.isPass ||= pass
     return true
   }
 

@@ -116,9 +116,14 @@ export class RedisStore implements Store {
     return await this.#client.get(this.#keys.clock) ?? 0
   }
 
-  async renew (key: string, lease: Lease): Promise<boolean> {
+  async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
+    const token = pass && !lease.isPass ? PASS + lease.token : lease.token
     const names = [this.#keys.lease(key, lease.variant)]
-    return Number(await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME]))) === 1
+    const renewed = await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME, token]))
+    if (Number(renewed) !== 1) return false
+    lease.token = token
+    lease.isPass ||= pass
+    return true
   }
 
   async fill (key: string, lease: Lease, { bytes, life, varied, tags, late }: Fill): Promise<FillResult> {

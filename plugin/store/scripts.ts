@@ -67,10 +67,11 @@ local token = (held or '') .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {token}`)
 
-/** KEYS: lease. ARGV: token, time in ms. 1: it lasts so long from now. 0: it is lost. */
+/** KEYS: lease. ARGV: token, time in ms, the token from now on. 1: it lasts so long from now. 0: it is lost. */
 export const RENEW = new Script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])`)
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
+return 1`)
 
 /** KEYS: lease. ARGV: token, and where nobody is to wait for the key, for how many ms. */
 export const RELEASE = new Script(`
@@ -89,12 +90,12 @@ const TICK = `
 local function tick(floor, clock, history)
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local last = redis.call('GET', clock)
+  local last = tonumber(redis.call('GET', clock) or nil)
   if not last then
     local runs = string.match(redis.call('GET', floor) or '', ' .*') or ' '
     redis.call('SET', floor, history .. runs)
   end
-  local value = string.format('%.0f', math.max(tonumber(last or 0) + 1, now))
+  local value = string.format('%.0f', math.max((last or 0) + 1, now))
   redis.call('SET', clock, value)
   return value
 end

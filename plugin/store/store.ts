@@ -119,8 +119,11 @@ export interface Store {
    * that is marked `pass` can be taken, too, by one at a time. A fill that landed since the lookup is not run again.
    */
   take (key: string, variant: string | null, seen: Seen): Promise<Taken>
-  /** Has the lease last for another `LEASE_TIME`; false where it is lost. */
-  renew (key: string, lease: Lease): Promise<boolean>
+  /**
+   * Has the lease last for another `LEASE_TIME`; false where it is lost. `pass`: and nobody is to wait for it any more; the
+   * lease that was given is changed.
+   */
+  renew (key: string, lease: Lease, pass?: boolean): Promise<boolean>
   /** Stores for so long, if the lease is still held, and the marker is still the one that was there. */
   fill (key: string, lease: Lease, fill: Fill): Promise<FillResult>
   /** Gives a lease back unused; `pass`: and has nobody wait for this key for `PASS_TIME`. Of a lost lease: does nothing. */

@@ -142,6 +142,16 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     t.equal(await isServed(next), true)
   })
 
+  await t.test('a lease may be renewed as one that nobody is to wait for, and still fills', async (t) => {
+    const started = await start('renew:pass')
+    t.equal(await store.holder('renew:pass', null), 'held')
+    t.equal(await store.renew('renew:pass', started.lease, true), true)
+    t.equal(await store.holder('renew:pass', null), 'pass')
+    t.equal(await store.take('renew:pass', null, NOTHING_SEEN), 'pass')
+    t.equal(await store.renew('renew:pass', started.lease, true), true, 'again')
+    t.equal(await end(started), 'stored')
+  })
+
   await t.test('a lease lasts while it is renewed, and is lost for good', async (t) => {
     const { lease } = await start('renew:1')
     t.equal(await store.renew('renew:1', lease), true)

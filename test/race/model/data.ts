@@ -125,7 +125,8 @@ function runsOf (floor: string | null): string {
 }
 
 export function tick (data: Data, [floor, clock]: readonly string[], history: string): string {
-  const last = data.get(clock!)
+  const present = data.get(clock!)
+  const last = Number.isNaN(Number(present ?? NaN)) ? null : present
   if (last === null) data.set(floor!, history + runsOf(data.get(floor!)))
   const value = String(Math.max(Number(last ?? 0) + 1, data.micros))
   data.set(clock!, value)
@@ -168,7 +169,11 @@ export const BODIES: Record<ScriptName, Body> = {
     data.set(lease!, mine, time!)
     return [mine]
   },
-  RENEW: (data, [lease], [token, time]) => data.get(lease!) === token ? data.pexpire(lease!, time!) : 0,
+  RENEW: (data, [lease], [token, time, next]) => {
+    if (data.get(lease!) !== token) return 0
+    data.set(lease!, next!, time!)
+    return 1
+  },
   RELEASE: (data, [lease], [token, time]) => {
     if (data.get(lease!) !== token) return 0
     if (time === undefined) data.unlink(lease!)
