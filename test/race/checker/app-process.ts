@@ -15,6 +15,8 @@ export interface AppConfig {
   /** Connections to Postgres. */
   connections: number
   redis: Address
+  /** Whether Redis may be away for a while. */
+  isTroubled: boolean
 }
 
 const config = JSON.parse(process.argv[2] as string) as AppConfig
@@ -23,8 +25,9 @@ process.once('disconnect', () => process.exit())
 const redis: RedisClient = clientOf(config.redis)
 const database = new Database(config.postgres, config.connections)
 const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })
-// Deadlines that a busy machine can keep: a bypass would prove nothing.
-await app.register(routeCache, { redis, ttl: 600, deadline: 5, writeDeadline: 10 })
+// Deadlines that a busy machine can keep, where a bypass would prove nothing.
+const deadlines = config.isTroubled ? { deadline: 0.5, writeDeadline: 2 } : { deadline: 5, writeDeadline: 10 }
+await app.register(routeCache, { redis, ttl: 600, ...deadlines })
 addRoutes({ app, database, process: config.process }, config.modes)
 process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))
 

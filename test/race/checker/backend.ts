@@ -6,6 +6,11 @@ import type { RedisServer } from '../../helpers/redis-instance.js'
 import { createTables } from './database.js'
 import type { Settings } from './settings.js'
 
+/** What a SAVE writes, and a restart loads. */
+const SNAPSHOT = ['--dbfilename', 'dump.rdb']
+/** How soon replicas take over, in milliseconds. */
+const NODE_TIMEOUT = 1_000
+
 /** What a client needs to know. */
 export interface Address {
   nodes: Array<{ host: string, port: number }>
@@ -19,11 +24,9 @@ export interface Backend {
   stop: () => Promise<void>
 }
 
-export async function startBackend ({ target, redisArgs, rows, ballast }: Settings): Promise<Backend> {
-  const starting = [
-    startPostgres(),
-    target === 'cluster' ? startCluster({ args: redisArgs }) : startRedis({ args: redisArgs })
-  ] as const
+export async function startBackend (settings: Settings): Promise<Backend> {
+  const { rows, ballast } = settings
+  const starting = [startPostgres(), startRedisFor(settings)] as const
   const stop = async (): Promise<void> => {
     for (const start of await Promise.allSettled(starting)) if (start.status === 'fulfilled') await start.value.stop()
   }
@@ -39,6 +42,12 @@ export async function startBackend ({ target, redisArgs, rows, ballast }: Settin
     await stop()
     throw error
   }
+}
+
+async function startRedisFor ({ target, fault, redisArgs }: Settings): Promise<RedisServer | RedisCluster> {
+  if (target === 'standalone') return await startRedis({ args: [...SNAPSHOT, ...redisArgs] })
+  if (fault !== 'failover' && fault !== 'handover') return await startCluster({ args: redisArgs })
+  return await startCluster({ replicas: 1, nodeTimeout: NODE_TIMEOUT, args: redisArgs })
 }
 
 /** Other names, so that a SCAN takes several steps and something can happen between them. */

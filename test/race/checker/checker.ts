@@ -4,7 +4,10 @@ import { startBackend, type Backend } from './backend.js'
 import { compileApp } from './compiled-app.js'
 import { Driver, type Tally } from './driver.js'
 import { startFleet, type Fleet, type FleetStats } from './fleet.js'
-import type { History, Incident } from './history.js'
+import { FAULT_OF } from './fault.js'
+import type { Incident } from './history.js'
+import { Random } from './random.js'
+import { Scene } from './scene.js'
 import type { Settings } from './settings.js'
 import { Workload, type ModeName } from './workload.js'
 
@@ -23,13 +26,12 @@ export interface Run extends Tally, FleetStats {
   /** Seconds until the first stale read; null: there was none. */
   firstStale: number | null
   incidents: Incident[]
+  fault: Settings['fault']
+  /** What the fault did, counted. */
+  damage: Record<string, number>
 }
 
-/** Something bad that happens in the middle of a run. It says in the history what it did, and when. */
-export type Fault = (scene: { backend: Backend, fleet: Fleet, history: History, signal: AbortSignal }) => Promise<void>
-
 export interface Circumstances {
-  fault?: Fault
   /** Ends the run early. */
   signal?: AbortSignal
   /** Called after each mode. */
@@ -52,10 +54,10 @@ export async function check (settings: Settings, circumstances: Circumstances = 
   }
 }
 
-function configOf ({ modes, processes }: Settings, { postgres, address }: Backend): Omit<AppConfig, 'process'> {
+function configOf ({ modes, processes, fault }: Settings, { postgres, address }: Backend): Omit<AppConfig, 'process'> {
   // Of Postgres' 50, some of which it keeps for itself.
   const connections = Math.max(1, Math.min(10, Math.floor(40 / processes)))
-  return { modes, connections, postgres: postgres.url, redis: address }
+  return { modes, connections, postgres: postgres.url, redis: address, isTroubled: fault !== 'none' }
 }
 
 type Stage = Circumstances & { backend: Backend, fleet: Fleet }
@@ -72,13 +74,14 @@ async function checkModes (settings: Settings, stage: Stage): Promise<Run[]> {
 }
 
 async function checkMode (mode: ModeName, settings: Settings, {
-  backend, fleet, fault, signal = new AbortController().signal
+  backend, fleet, signal = new AbortController().signal
 }: Stage): Promise<Run> {
-  const { target, processes, seconds, seed } = settings
+  const { target, processes, seconds, seed, fault } = settings
   const driver = new Driver(fleet, new Workload(mode, settings.rows), { settings, signal })
+  const scene = new Scene({ backend, history: driver.history, random: new Random(seed), seconds, signal })
   const before = await fleet.stats()
   const start = performance.now()
-  await Promise.all([driver.run(), fault?.({ backend, fleet, history: driver.history, signal })])
+  const [damage] = await Promise.all([FAULT_OF[fault](scene), driver.run()])
   const took = (performance.now() - start) / 1000
   const after = await fleet.stats()
   const { staleReads, maxStaleness, firstStale, incidents } = driver.history
@@ -97,6 +100,8 @@ async function checkMode (mode: ModeName, settings: Settings, {
     staleReads,
     maxStalenessMs: Math.round(maxStaleness * 10) / 10,
     firstStale: firstStale === null ? null : Math.round(firstStale) / 1000,
-    incidents
+    incidents,
+    fault,
+    damage
   }
 }

@@ -1,6 +1,6 @@
 // `npm run race -- --seconds 15 --mode all`: see USAGE. Exit code 1: a stale read, or a request that failed.
 import { check, type Run } from './checker.js'
-import { jsonOf, keepIncidents, tableHead, tableLine, totalOf } from './report.js'
+import { damageText, jsonOf, keepIncidents, tableHead, tableLine, totalOf } from './report.js'
 import { readSettings, USAGE } from './settings.js'
 
 process.exitCode = await command(process.argv.slice(2))
@@ -14,7 +14,10 @@ async function command (args: string[]): Promise<number> {
   const onRun = (run: Run): void => { console.log(tableLine(run.mode, run.target, run)) }
   const runs = await check(settings, { signal: interrupt, onRun })
   if (runs.length > 1) console.log(tableLine('all', settings.target, totalOf(runs)))
-  for (const run of runs) await explain(run)
+  for (const run of runs) {
+    if (run.fault !== 'none') console.log(`${run.mode}: ${run.fault}: ${damageText(run)}`)
+    await explain(run)
+  }
   if (json) console.log(jsonOf(runs))
   if (interrupt.aborted) return 130
   return runs.some(({ staleReads, failed }) => staleReads > 0 || failed > 0) ? 1 : 0

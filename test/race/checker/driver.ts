@@ -19,6 +19,8 @@ export interface Tally {
   /** Waited for another request's handler, and were given what it had answered. */
   collapsed: number
   bypasses: number
+  /** Invalidations that had failed and were repeated. */
+  retries: number
   /** The longest that a read waited for its answer, in milliseconds: nobody should wait for a lease that nobody uses. */
   slowestMs: number
   failed: number
@@ -28,7 +30,10 @@ export interface Tally {
 
 export class Driver {
   readonly history = new History()
-  readonly tally: Tally = { reads: 0, writes: 0, hits: 0, collapsed: 0, bypasses: 0, slowestMs: 0, failed: 0, causes: [] }
+  readonly tally: Tally = {
+    reads: 0, writes: 0, hits: 0, collapsed: 0, bypasses: 0, retries: 0, slowestMs: 0, failed: 0, causes: []
+  }
+
   readonly #fleet: Fleet
   readonly #workload: Workload
   readonly #settings: Settings
@@ -71,7 +76,9 @@ export class Driver {
       const { status, body } = await this.#fleet.ask(process, { path: '/write', json: plan })
       if (status !== 200) throw new Error(`POST /write: ${status} ${body}`)
       const outcome = `write ${JSON.stringify(plan.targets)}`
-      this.history.wrote(begun, { process, outcome, versions: (JSON.parse(body) as ReadBody).versions })
+      const { versions, retries = 0 } = JSON.parse(body) as ReadBody
+      this.tally.retries += retries
+      this.history.wrote(begun, { process, outcome, versions })
     })
     const wanted = this.#workload.read(random, random.pick(plan.rows))
     await Promise.all(Array.from({ length: RUSH }, async () => await this.#read(wanted, random)))

@@ -5,6 +5,9 @@ import type {} from '../../../plugin/index.js'
 import type { Database, Versions } from './database.js'
 import { FORMS_OF, LIST_TAG, type FormName, type ModeName, type WritePlan } from './workload.js'
 
+/** For how long a writer repeats an invalidation that fails. */
+const INSISTENCE = 20_000
+
 interface Origin {
   app: FastifyInstance
   database: Database
@@ -16,6 +19,8 @@ interface Origin {
 export interface ReadBody {
   process: number
   versions: Versions
+  /** Of a write: how often its invalidations had failed before they succeeded. */
+  retries?: number
   /** The request headers that selected this response: nobody else's may be given out. */
   selected?: Record<string, string | undefined>
 }
@@ -77,9 +82,24 @@ function addWriter ({ app, database, process }: Origin): void {
     const { rows, targets, pause } = request.body
     const versions = await database.bump(rows)
     if (pause > 0) await delay(pause)
-    for (const target of targets) await app.cache.invalidate(target)
-    return { process, versions }
+    let retries = 0
+    for (const target of targets) retries += await insist(async () => await app.cache.invalidate(target))
+    return { process, versions, retries }
   })
+}
+
+/** As a careful writer does who was told that it did not succeed; gives how often it had to. */
+async function insist (invalidate: () => Promise<unknown>): Promise<number> {
+  const until = performance.now() + INSISTENCE
+  for (let retries = 0; ; retries++) {
+    try {
+      await invalidate()
+      return retries
+    } catch (error) {
+      if (performance.now() > until) throw error
+      await delay(20)
+    }
+  }
 }
 
 /** The row was read: what the handler does with it takes as long as the request says. */

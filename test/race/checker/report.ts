@@ -5,7 +5,7 @@ import type { Run } from './checker.js'
 import type { Incident, Operation } from './history.js'
 
 const folder = fileURLToPath(new URL('../../../build/race/', import.meta.url))
-const COUNTS = ['operations', 'reads', 'writes', 'hits', 'collapsed', 'bypasses', 'fills', 'refused', 'outdated', 'staleReads',
+const COUNTS = ['operations', 'reads', 'writes', 'hits', 'collapsed', 'bypasses', 'retries', 'fills', 'refused', 'outdated', 'staleReads',
   'maxStalenessMs', 'slowestMs', 'failed'] as const
 const HEADINGS: Partial<Record<Count, string>> = { staleReads: 'stale', maxStalenessMs: 'for ms', slowestMs: 'slowest ms' }
 const WIDTH = 10
@@ -22,6 +22,11 @@ export function tableHead (): string {
 export function tableLine (mode: string, target: string, { took, ...run }: Counts & { took: number }): string {
   return [mode.padEnd(13), target.padEnd(10), ...COUNTS.map((name) => `${run[name]}`.padStart(widthOf(name))),
     `${Math.round(run.operations / took)}`.padStart(8)].join(' ')
+}
+
+/** What the fault did. */
+export function damageText ({ damage }: Run): string {
+  return Object.entries(damage).map(([what, times]) => `${times} ${what}`).join(', ')
 }
 
 /** All modes together; of times, the longest of all. */

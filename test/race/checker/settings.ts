@@ -3,6 +3,12 @@ import { parseArgs } from 'node:util'
 import { BROKEN_BUILDS, type BrokenBuildName } from './broken-build.js'
 import { MODES, ROWS_APART, type ModeName } from './workload.js'
 
+/** What happens in the middle of a run, and where it can. */
+const FAULTS = {
+  none: ['standalone', 'cluster'], pressure: ['standalone', 'cluster'], restart: ['standalone'], failover: ['cluster'], handover: ['cluster']
+} as const satisfies Record<string, ReadonlyArray<Settings['target']>>
+export type FaultName = keyof typeof FAULTS
+
 export interface Settings {
   /** For each mode. */
   seconds: number
@@ -19,6 +25,7 @@ export interface Settings {
   concurrency: number
   /** How many other names Redis holds, so that a SCAN takes several steps. */
   ballast: number
+  fault: FaultName
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
   /** Without which of its checks. Undefined: whole. */
@@ -39,6 +46,7 @@ export const DEFAULTS: Settings = {
   writes: 0.05,
   concurrency: 32,
   ballast: 2000,
+  fault: 'none',
   plugin: undefined,
   broken: undefined,
   redisArgs: [],
@@ -55,6 +63,7 @@ export const USAGE = `npm run race -- [options]
   --writes SHARE    of all operations (${DEFAULTS.writes})
   --concurrency N   operations under way at once (${DEFAULTS.concurrency})
   --ballast N       other names in Redis (${DEFAULTS.ballast})
+  --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --plugin DIR      a checkout whose plugin is run instead of this one's
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
@@ -65,8 +74,8 @@ const MOST_WRITES = 0.16
 const BROKEN_NAMES = Object.keys(BROKEN_BUILDS) as BrokenBuildName[]
 
 const options = {
-  ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'plugin',
-    'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
+  ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'fault',
+    'plugin', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
   'until-stale': { type: 'boolean' as const },
   json: { type: 'boolean' as const },
   help: { type: 'boolean' as const }
@@ -91,12 +100,22 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     writes: number('writes', 0, MOST_WRITES),
     concurrency: number('concurrency', 1),
     ballast: number('ballast', 0),
+    fault: oneOf('fault', text('fault', 'none'), Object.keys(FAULTS) as FaultName[]),
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
     redisArgs: text('redis-args', '').split(/\s+/).filter((word) => word !== ''),
     untilStale: values['until-stale'] === true
   }
+  mustBePossible(settings)
   return { settings, json: values.json === true, help: values.help === true }
+}
+
+function mustBePossible ({ fault, target, redisArgs }: Settings): void {
+  const targets: readonly string[] = FAULTS[fault]
+  if (!targets.includes(target)) throw new Error(`--fault ${fault} is for --target ${targets.join(' or ')}`)
+  if (fault === 'pressure' && !redisArgs.includes('--maxmemory')) {
+    throw new Error('--fault pressure needs a limit: --redis-args "--maxmemory 3mb --maxmemory-policy allkeys-lru"')
+  }
 }
 
 /** `--redis-args "--maxmemory 3mb"`: a value that begins with a dash is taken only behind a `=`. */
