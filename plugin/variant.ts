@@ -69,15 +69,17 @@ interface Candidate { key: string, entry: Entry | null, epoch: string, selection
 /** The entry if it is of this epoch and valid, and what that was judged by. */
 async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: Ground): Promise<Judged> {
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
+  const { history: first } = ground
   const unread = entry.tags.filter((tag) => !ground.tags.includes(tag))
   if (unread.length > 0) {
     shelf.memory.remember(key, entry.tags.filter((tag) => !selection.tags.includes(tag)))
-    const generations = [...ground.generations, ...await shelf.store.generations(unread)]
-    ground = { history: ground.history, tags: [...ground.tags, ...unread], generations }
+    const { history, generations } = await shelf.store.generations(unread)
+    ground = { history, tags: [...ground.tags, ...unread], generations: [...ground.generations, ...generations] }
   }
   // What is remembered of an earlier response says nothing about this one.
   const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
-  const isSound = isValid(entry, telling)
+  // What was read in two trips must be of one history: see the head of floor.ts.
+  const isSound = ground.history === first && isValid(entry, telling)
   return { entry: isSound ? entry : null, isOutdated: !isSound, ground }
 }
 

@@ -13,6 +13,14 @@
 // What R had sent before 4 is sent again by the client, before 5. So an answer counts only if every server that may have
 // given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
 // failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
+//
+// So whoever asks for generations asks for the floor with them, although it was asked with the entry before; here of servers
+// E, F and T, which have the entry, the floor and the generation of its tag, that only the entry tells of:
+//
+//   1. T  comes back as it was before the tag was invalidated; R has seen it go
+//   2. R  reads the entry and the floor   E and F are known: both say h1
+//   3. R  is to ask T, which it does not know -> the floor names h2
+//   4. R  reads the generation            it is the old one, but h2 stands beside it: not valid
 import { createHash, randomBytes } from 'node:crypto'
 import { RouteCacheError } from '../errors.js'
 import type { Keys } from './keys.js'

@@ -52,8 +52,8 @@ export class MemoryStore implements Store {
     }
   }
 
-  async generations (tags: readonly string[]): Promise<number[]> {
-    return tags.map((tag) => this.#generation(tag))
+  async generations (tags: readonly string[]): Promise<Pick<Reading, 'history' | 'generations'>> {
+    return { history: this.#history(), generations: tags.map((tag) => this.#generation(tag)) }
   }
 
   #generation (tag: string): number {

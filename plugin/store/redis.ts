@@ -68,13 +68,18 @@ export class RedisStore implements Store {
     return {
       main,
       varied: variant === null ? null : others.shift() ?? null,
-      history: floor === null ? await this.#floor.renew() : historyOf(floor),
+      history: await this.#history(floor),
       generations: others.map(generationOf)
     }
   }
 
-  async generations (tags: readonly string[]): Promise<(number | null)[]> {
-    return (await this.#ask(tags.map((tag) => this.#keys.tag(tag)))).map(generationOf)
+  async generations (tags: readonly string[]): Promise<Pick<Reading, 'history' | 'generations'>> {
+    const [floor = null, ...values] = await this.#ask([this.#keys.floor, ...tags.map((tag) => this.#keys.tag(tag))])
+    return { history: await this.#history(floor), generations: values.map(generationOf) }
+  }
+
+  async #history (floor: Buffer | null): Promise<string> {
+    return floor === null ? await this.#floor.renew() : historyOf(floor)
   }
 
   /** What these names hold, if those who answer are known. */

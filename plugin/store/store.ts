@@ -112,8 +112,8 @@ export interface Store {
   /** Resolves when the first read need not wait for a connection. Rejects where that takes too long. */
   connect (): Promise<void>
   read (ask: Ask): Promise<Reading>
-  /** Of tags that only the entry told of; in their order. */
-  generations (tags: readonly string[]): Promise<(number | null)[]>
+  /** Of tags that only the entry told of; in their order, and the history that they belong to. */
+  generations (tags: readonly string[]): Promise<Pick<Reading, 'history' | 'generations'>>
   /**
    * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are missing. A key
    * that is marked `pass` can be taken, too, by one at a time. A fill that landed since the lookup is not run again.

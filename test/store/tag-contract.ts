@@ -40,7 +40,7 @@ export function actors (store: Store): {
 
 export async function tagContract (t: Test, store: Store): Promise<void> {
   const { start, end, isServed } = actors(store)
-  const generationOf = async (tag: string): Promise<number | null> => (await store.generations([tag]))[0]!
+  const generationOf = async (tag: string): Promise<number | null> => (await store.generations([tag])).generations[0]!
 
   await t.test('a generation that is missing is created above every asOf before, and not above that of its lease', async (t) => {
     const before = await start('tag:created:1')
@@ -89,7 +89,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const numbers = Array.from({ length: 20 }, (_, i) => i)
     const { lease: before } = await start('tag:raised:2')
     await Promise.all(numbers.map(async () => { await store.invalidateTags(['tag-raised', 'tag-raised-too']) }))
-    const [one, other] = await store.generations(['tag-raised', 'tag-raised-too'])
+    const { generations: [one, other] } = await store.generations(['tag-raised', 'tag-raised-too'])
     t.ok(one! > before.asOf && other === one, 'many at once end at the last of them')
   })
 
