@@ -28,7 +28,6 @@ export interface Sent {
   request: RequestView
   reply: ReplyView
   payload: unknown
-  noCache: boolean
   maxBodyBytes: Bytes
 }
 
@@ -96,7 +95,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Milliseco
   if (request.method === 'HEAD') return 'head'
   if (exchange.claim === null) return 'lease'
   if (!cache.enabled) return 'disabled'
-  if (sent.noCache) return 'no-cache-called'
+  if (exchange.marks.noCache) return 'no-cache-called'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
   const all = reply.getHeaders()
@@ -199,10 +198,12 @@ export function conclude (
 function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const { answer, claim, caller } = exchange
   if (answer === null || claim === null) return
+  // Said by an onSend hook, or while a stream was on its way.
+  if (exchange.marks.noCache) return refuseAnswer(cache, exchange, 'no-cache-called')
   exchange.answer = null
   exchange.claim = null
   const headers: HeaderField[] = [...answer.headers]
   const isTagged = headers.some(([name]) => name === 'etag')
   if (answer.status === 200 && body.length > 0 && !isTagged) headers.push(['etag', weakEtag(body)])
-  cache.fill(claim, { ...answer, headers, body, tags: exchange.tags }, caller)
+  cache.fill(claim, { ...answer, headers, body, tags: exchange.marks.tags }, caller)
 }

@@ -33,6 +33,12 @@ export interface Site {
   isExplained: boolean
 }
 
+/** What `reply.noCache` and `reply.cacheTags` have said so far. */
+export interface Marks {
+  noCache: boolean
+  tags: readonly string[]
+}
+
 export interface Exchange {
   site: Site
   caller: Caller
@@ -47,8 +53,8 @@ export interface Exchange {
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
-  /** Tags that the handler named. */
-  tags: readonly string[]
+  /** What the request's hooks and its handler say of the response, until it is stored. */
+  marks: Marks
   /** What the handler sent; null until then, and where it is not stored. */
   answer: Captured | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
@@ -80,7 +86,7 @@ export interface RequestView extends Validated {
 }
 
 export function openExchange (
-  site: Site, request: RequestView, { before, headers }: { before: HeaderFields, headers: RequestView['headers'] }
+  site: Site, request: RequestView, { before, headers, marks }: { before: HeaderFields, headers: RequestView['headers'], marks: Marks }
 ): Exchange {
   return {
     site,
@@ -91,7 +97,7 @@ export function openExchange (
     entry: null,
     before: snapshot(before),
     claim: null,
-    tags: [],
+    marks,
     answer: null,
     failed: false,
     captured: false,

@@ -15,7 +15,7 @@ import type { ResponseCache } from './cache.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
 import { capture, commit, conclude } from './capture.js'
-import { abandon, bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
+import { abandon, bypass, openExchange, search, type Exchange, type Marks, type RequestView, type Site } from './exchange.js'
 import { NO_TARGETS } from './claim.js'
 import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
 import type { KeySource } from './key.js'
@@ -27,8 +27,8 @@ import type { CacheOutcome } from './stats.js'
 
 /** Where a request keeps what the cache knows about it. */
 export const EXCHANGE = Symbol('fastify-route-cache.exchange')
-/** Where a request keeps that its response must not be stored. */
-export const NO_CACHE = Symbol('fastify-route-cache.no-cache')
+/** Where a request keeps what its hooks and its handler say of the response. */
+export const MARKS = Symbol('fastify-route-cache.marks')
 
 /** How responses say what the cache did. */
 export interface Signals {
@@ -45,15 +45,11 @@ export const SOURCE = Symbol('fastify-route-cache.source')
 /** RFC 9110 §9.2.1. */
 export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
 
-/** Where a request keeps the tags that its handler named. */
-export const TAGS = Symbol('fastify-route-cache.tags')
-
 interface Carrier {
-  [TAGS]?: readonly string[] | null
   [HEADERS]?: FastifyRequest['headers'] | null
   [SOURCE]?: KeySource | null
   [EXCHANGE]?: Exchange | null
-  [NO_CACHE]?: boolean
+  [MARKS]?: Marks | null
 }
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
@@ -63,14 +59,20 @@ export function outcomeOf (request: FastifyRequest): CacheOutcome | null {
 
 /** Keeps this request's response out of the store. */
 export function markNoCache (request: FastifyRequest): void {
-  (request as Carrier)[NO_CACHE] = true
+  marksOf(request).noCache = true
+}
+
+function marksOf (request: FastifyRequest): Marks {
+  const carrier = request as Carrier
+  carrier[MARKS] ??= { noCache: false, tags: [] }
+  return carrier[MARKS]
 }
 
 /** Keeps the tags for this request's response; bad ones keep it out of the store instead: no request fails by them. */
 export function markTags (request: FastifyRequest, tags: readonly unknown[]): void {
-  const carrier = request as Carrier
+  const marks = marksOf(request)
   try {
-    carrier[TAGS] = [...carrier[TAGS] ?? [], ...checkTags(tags)]
+    marks.tags = [...marks.tags, ...checkTags(tags)]
   } catch (error) {
     request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
     markNoCache(request)
@@ -118,7 +120,8 @@ interface Pair { request: FastifyRequest, reply: FastifyReply }
 /** Sends the entry; or calls `miss`, once, for the request to go on; or neither, where it is answered already. */
 function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, miss: () => void): void {
   const headers = (request as Carrier)[HEADERS] ?? request.headers
-  const exchange = openExchange(site, request as RequestView, { before: reply.getHeaders(), headers })
+  const marks = marksOf(request)
+  const exchange = openExchange(site, request as RequestView, { before: reply.getHeaders(), headers, marks })
   ;(request as Carrier)[EXCHANGE] = exchange
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
@@ -156,9 +159,7 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
     // It runs again when the response is replaced by an error's.
     if (exchange != null && !exchange.captured) {
       if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
-      const { [NO_CACHE]: noCache = false, [TAGS]: tags } = request as Carrier
-      exchange.tags = tags ?? []
-      return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, noCache, maxBodyBytes }))
+      return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, maxBodyBytes }))
     }
     done(null, payload)
   }
@@ -169,7 +170,8 @@ export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendH
 export function announceHook (cache: ResponseCache, site: Site, signals: Signals): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const carrier = request as Carrier
-    const exchange = carrier[EXCHANGE] ??= openExchange(site, request as RequestView, { before: {}, headers: {} })
+    const exchange = carrier[EXCHANGE] ??=
+      openExchange(site, request as RequestView, { before: {}, headers: {}, marks: marksOf(request) })
     if (!exchange.announced) {
       exchange.announced = true
       // A hook, the validation or a time-out answered before the lookup was done.

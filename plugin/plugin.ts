@@ -5,7 +5,7 @@ import { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
 import {
-  EXCHANGE, HEADERS, NO_CACHE, SAFE_METHODS, SOURCE, TAGS, announceHook, captureHook, guardedHandler, lookupHook, markFailed,
+  EXCHANGE, HEADERS, MARKS, SAFE_METHODS, SOURCE, announceHook, captureHook, guardedHandler, lookupHook, markFailed,
   markNoCache, markTags, outcomeOf, sourceHook, unsafeHook
 } from './hooks.js'
 import { own } from './key.js'
@@ -35,8 +35,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorate(REGISTERED, settings.decorator)
   app.decorate(settings.decorator, new RouteCache(cache))
   app.decorateRequest(EXCHANGE, null)
-  app.decorateRequest(NO_CACHE, false)
-  app.decorateRequest(TAGS, null)
+  app.decorateRequest(MARKS, null)
   app.decorateRequest(HEADERS, null)
   app.decorateRequest(SOURCE, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
