@@ -83,7 +83,9 @@ export class ResponseCache {
     })
     const late = tags.filter((tag) => !ground.tags.includes(tag))
     this.#track(async () => {
-      const result = await this.#store.fill(key, lease, { bytes, life, varied: place.varied, tags, late })
+      const filling = this.#store.fill(key, lease, { bytes, life, varied: place.varied, tags, late })
+      this.#letGoLate(claim, filling)
+      const result = await filling
       const refused = REFUSALS[result]
       if (refused !== null) {
         refuse(key, refused, caller)
@@ -98,6 +100,13 @@ export class ResponseCache {
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
       caller.log.warn({ err: error, key }, 'cache fill failed')
+    })
+  }
+
+  /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
+  #letGoLate (claim: Claim, filling: Promise<unknown>): void {
+    within(this.#deadline, filling).catch((error: unknown) => {
+      if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#land(claim, { type: 'pass' })
     })
   }
 

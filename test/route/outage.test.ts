@@ -1,7 +1,8 @@
 // Redis stopped, paused or away: requests get their handler's answer, and only invalidation says that it failed.
 import type { Redis } from 'ioredis'
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
+import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { TAKE } from '../../plugin/store/scripts.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
@@ -107,4 +108,34 @@ t.test('Redis refuses: the error is the cause', async (t) => {
   await redis.hset('cache#floor', 'a', 'hash')
   t.match(await app.inject('/'), { statusCode: 200, body: '3' })
   await t.rejects(app.cache.get('k'), { code: 'FRC_STORE', message: /WRONGTYPE/, cause: { message: /WRONGTYPE/ } })
+})
+
+t.test('Redis hangs when the handler has answered: who waits for it does not wait for the fill', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  const app = await cachedApp(t, { redis, deadline: '500ms', writeDeadline: '20s' })
+  const { wait, reached, open } = gate()
+  let runs = 0
+  app.get('/', { cache: { key: 'k' } }, async (_, reply) => {
+    // A tag that nobody knows takes steps of its own.
+    reply.cacheTags('late')
+    if (++runs === 1) await wait()
+    return `${runs}`
+  })
+  const leader = app.inject('/')
+  await reached
+  const followers = [app.inject('/'), app.inject('/')]
+  // They have looked it up, and wait.
+  await setTimeout(200)
+  await server.pause()
+  const began = performance.now()
+  open()
+  t.equal((await leader).body, '1')
+  t.strictSame((await Promise.all(followers)).map(({ statusCode }) => statusCode), [200, 200])
+  const time = performance.now() - began
+  t.ok(time < 2_000, `one deadline, not the time that a fill has: ${time} ms`)
+  t.equal(runs, 3)
+  server.resume()
 })
