@@ -4,18 +4,26 @@
 // - a miss creates what it finds missing with a *new* clock value, before it reads `asOf`;
 // - an invalidation advances the clock first, and raises the generations to that value then;
 // - a tag that only the response named, whose generation is missing when it is filled, counts as invalidated when any tag
-//   was last. That value is read before the generation is set and again behind it, for this race of a fill F and an
-//   invalidation W of the tag `users`, whose generation Redis evicts at once:
+//   was last.
 //
-//     1. F  the generation is missing; the last invalidation of any tag was 5; asOf = 7
-//     2. W  clock = 8, last = 8, generation(users) = 8; evicted
-//     3. F  sets generation(users) = 5, as it is missing; an entry with asOf 7 would be valid under it
-//     4. F  last is 8 now, not 5: the generation is raised to 8, and the entry is not stored
+// Where the value and the generation are not written in one step, an invalidation may come between, and its generation be
+// lost: set then, the older value would make valid what it had dropped. So the name is reserved first: nothing is valid
+// under a reservation, and an invalidation replaces it. With a fill F and an invalidation W of the tag `users`:
+//
+//   1. F  the generation is missing, and reserved; asOf = 7
+//   2. F  the last invalidation of any tag was 5
+//   3. W  clock = 8, last = 8, generation(users) = 8: no reservation is there any more; evicted
+//   4. F  it is not 5 now, as its reservation has gone: the entry is not stored
+//
+// W before 1 is in what is read in 2. All who find a reservation read a value after that and put theirs in its place, the
+// first one counts: so nobody waits for a process that died.
 import type { Milliseconds } from '../duration.js'
+import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
-import { CREATE, EXTEND, INVALIDATE_TAGS, RAISE } from './scripts.js'
+import { CREATE, EXTEND, INVALIDATE_TAGS, RAISE, RESERVE, RESERVED, SETTLE } from './scripts.js'
+import { LEASE_TIME } from './store.js'
 import type { Write } from './topology.js'
 
 /** A generation lives at least so long, and as long as the entries that are stored under it. */
@@ -47,8 +55,22 @@ export class Generations {
       await CREATE.run(this.#client, [floor, clock, ...names], args)
       return
     }
-    const value = String(await CREATE.run(this.#client, [floor, clock], args))
-    await Promise.all(names.map(async (name) => await this.#client.set(name, value, 'PX', LEAST_LIFE, 'NX')))
+    const reserved = await this.#reserve(names)
+    await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock], args)))
+  }
+
+  /** What these names hold then: a generation, or a reservation. */
+  async #reserve (names: readonly string[]): Promise<Map<string, string>> {
+    const reservation = `${RESERVED}${randomUUID()}`
+    return new Map(await Promise.all(names.map(async (name) =>
+      [name, String(await this.#write(RESERVE.run(this.#client, [name], [reservation, LEASE_TIME])))] as const)))
+  }
+
+  /** Puts the value, which was read behind the reservations, in their place; what is there then. */
+  async #settle (reserved: ReadonlyMap<string, string>, value: string): Promise<string[]> {
+    return await Promise.all([...reserved].map(async ([name, held]) => isGeneration(held)
+      ? held
+      : String(await this.#write(SETTLE.run(this.#client, [name], [held, value, LEAST_LIFE])))))
   }
 
   async invalidate (tags: readonly string[]): Promise<void> {
@@ -61,10 +83,6 @@ export class Generations {
       return
     }
     const value = String(await this.#write(INVALIDATE_TAGS.run(this.#client, [floor, clock, lastTag], args)))
-    await this.#raise(names, value)
-  }
-
-  async #raise (names: readonly string[], value: string): Promise<void> {
     await Promise.all(names.map(async (name) => await this.#write(RAISE.run(this.#client, [name], [value, LEAST_LIFE]))))
   }
 
@@ -72,24 +90,20 @@ export class Generations {
   async settle (tags: readonly string[], asOf: number): Promise<boolean> {
     if (tags.length === 0) return true
     const names = tags.map((tag) => this.#keys.tag(tag))
-    const [last, ...generations] = await this.#values([this.#keys.lastTag, ...names])
-    const missing = names.filter((_, i) => generations[i] === null)
-    if (generations.some((generation) => Number(generation) > asOf)) return false
+    const generations = await this.#values(names)
+    const missing = names.filter((_, i) => !isGeneration(generations[i]!))
+    if (generations.some((generation) => isGeneration(generation) && Number(generation) > asOf)) return false
     if (missing.length === 0) return true
     this.#forget(tags)
+    const reserved = await this.#reserve(missing)
+    const [last = ''] = await this.#values([this.#keys.lastTag])
     // Nobody knows when a tag was last invalidated: then it was after this handler had begun.
-    if (last == null) {
+    if (!isGeneration(last)) {
       await this.invalidate(tags)
       return false
     }
-    const isNew = await Promise.all(missing.map(async (name) =>
-      await this.#write(this.#client.set(name, last, 'PX', LEAST_LIFE, 'NX')) !== null))
-    const [since, ...present] = await this.#values([this.#keys.lastTag, ...missing])
-    if (since !== last) {
-      await this.#raise(missing.filter((_, i) => isNew[i]), since ?? String(Number.MAX_SAFE_INTEGER))
-      return false
-    }
-    return present.every((generation) => generation !== null && Number(generation) <= asOf)
+    const settled = await this.#settle(reserved, last)
+    return settled.every((generation) => isGeneration(generation) && Number(generation) <= asOf)
   }
 
   /** Sees to it that generations outlive an entry with this life. Nobody needs to wait for it, or hear that it failed. */
@@ -113,11 +127,15 @@ export class Generations {
     this.#livesUntil.set(tag, until)
   }
 
-  /** Strings, in one trip. */
-  async #values (names: readonly string[]): Promise<(string | null)[]> {
-    const values = await this.#write(readAll(this.#client, names))
-    return values.map((value) => (value === null ? null : String(value)))
+  /** Strings, '' where there is nothing, in one trip. */
+  async #values (names: readonly string[]): Promise<string[]> {
+    return (await this.#write(readAll(this.#client, names))).map((value) => String(value ?? ''))
   }
+}
+
+/** Anything else is no generation, a reservation for example: then nothing is valid under it. */
+export function isGeneration (text: string): boolean {
+  return /^\d+$/.test(text)
 }
 
 /** The values of these names, in one trip: on a Cluster each from its own server. */

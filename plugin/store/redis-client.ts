@@ -9,7 +9,6 @@ export interface RedisClient {
   getBuffer (key: string): Promise<Buffer | null>
   mgetBuffer (...keys: string[]): Promise<(Buffer | null)[]>
   get (key: string): Promise<string | null>
-  set (key: string, value: string, unit: 'PX', time: number, condition: 'NX'): Promise<'OK' | null>
   unlink (...keys: string[]): Promise<number>
   info (): Promise<string>
   wait (replicas: number, time: number): Promise<number>

@@ -4,7 +4,7 @@ import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
 import { Floor, historyOf, newHistory } from './floor.js'
-import { Generations, readAll } from './generations.js'
+import { Generations, isGeneration, readAll } from './generations.js'
 import type { Keys } from './keys.js'
 import { PrefixRemoval } from './prefix.js'
 import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
@@ -105,7 +105,7 @@ export class RedisStore implements Store {
     if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
       const [mine, held] = (taken.value as unknown[]).map(String)
       // Without a clock nothing is valid: the next lookup begins a new history, and with it a clock.
-      const asOf = Number(clock.value ?? await this.#ticked())
+      const asOf = Number(isGeneration(clock.value ?? '') ? clock.value : await this.#ticked())
       if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
       if (held === '') return 'changed'
       return held!.startsWith(PASS) ? 'pass' : 'held'
@@ -218,8 +218,7 @@ export class RedisStore implements Store {
   }
 }
 
-/** Anything but a number is no generation: then nothing is valid under it. */
 function generationOf (value: Buffer | null): number | null {
-  const generation = value === null ? NaN : Number(value.toString('latin1'))
-  return Number.isNaN(generation) ? null : generation
+  const text = value?.toString('latin1') ?? ''
+  return isGeneration(text) ? Number(text) : null
 }

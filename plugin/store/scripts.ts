@@ -86,13 +86,21 @@ return redis.call('UNLINK', KEYS[1])`)
 
 // The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
 // Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history.
+// What is there instead of a number, somebody else's text or list, is taken for lost.
 const TICK = `
+local function text(name)
+  local value = redis.pcall('GET', name)
+  return type(value) == 'string' and value or ''
+end
+local function number(name)
+  return string.match(text(name), '^%d+$')
+end
 local function tick(floor, clock, history)
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local last = tonumber(redis.call('GET', clock) or nil)
+  local last = number(clock)
   if not last then
-    local runs = string.match(redis.call('GET', floor) or '', ' .*') or ' '
+    local runs = string.match(text(floor), ' .*') or ' '
     redis.call('SET', floor, history .. runs)
   end
   local value = string.format('%.0f', math.max((last or 0) + 1, now))
@@ -100,7 +108,7 @@ local function tick(floor, clock, history)
   return value
 end
 local function raise(name, value, life)
-  local generation = redis.call('GET', name)
+  local generation = number(name)
   if generation and tonumber(generation) >= tonumber(value) then return end
   redis.call('SET', name, value, 'PX', math.max(tonumber(life), redis.call('PTTL', name)))
 end`
@@ -110,8 +118,8 @@ end`
  * there, or of other runs, or the clock is not there.
  */
 export const FLOOR = new Script(`${TICK}
-local floor = redis.call('GET', KEYS[1])
-if floor and redis.call('EXISTS', KEYS[2]) == 1 and string.match(floor, ' (.*)') == ARGV[1] then return floor end
+local floor = text(KEYS[1])
+if number(KEYS[2]) and string.match(floor, ' (.*)') == ARGV[1] then return floor end
 floor = ARGV[2] .. ' ' .. ARGV[1]
 local value = tick(KEYS[1], KEYS[2], ARGV[2])
 redis.call('SET', KEYS[1], floor)
@@ -119,8 +127,8 @@ redis.call('SET', KEYS[3], value)
 return floor`)
 
 /** KEYS: floor. ARGV: a new history. Invalidates everything. */
-export const INVALIDATE_ALL = new Script(`
-local runs = string.match(redis.call('GET', KEYS[1]) or '', ' .*') or ' '
+export const INVALIDATE_ALL = new Script(`${TICK}
+local runs = string.match(text(KEYS[1]), ' .*') or ' '
 redis.call('SET', KEYS[1], ARGV[1] .. runs)`)
 
 /**
@@ -140,8 +148,30 @@ raise(KEYS[1], ARGV[1], ARGV[2])`)
 /** KEYS: floor, clock, generations (none on a Cluster). ARGV: a new history, life. Creates the missing; gives the clock. */
 export const CREATE = new Script(`${TICK}
 local value = tick(KEYS[1], KEYS[2], ARGV[1])
-for i = 3, #KEYS do redis.call('SET', KEYS[i], value, 'PX', ARGV[2], 'NX') end
+for i = 3, #KEYS do
+  if not number(KEYS[i]) then redis.call('SET', KEYS[i], value, 'PX', ARGV[2]) end
+end
 return value`)
+
+/** What a generation's name holds begins so while its value is being found out: nothing is valid under it. */
+export const RESERVED = '?'
+
+/**
+ * KEYS: generation. ARGV: a reservation, its time in ms. Gives what is there then: a generation, or the reservation, ours or
+ * that of somebody else, who then creates the same.
+ */
+export const RESERVE = new Script(`${TICK}
+local present = text(KEYS[1])
+if string.match(present, '^%d+$') or string.sub(present, 1, 1) == '${RESERVED}' then return present end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]`)
+
+/** KEYS: generation. ARGV: the reservation that it had, its value, life in ms. Gives what is there then; '': it is lost. */
+export const SETTLE = new Script(`${TICK}
+local present = text(KEYS[1])
+if present ~= ARGV[1] then return present end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return ARGV[2]`)
 
 /** KEYS: generation. ARGV: life in ms. A generation outlives the entries that carry its tag. */
 export const EXTEND = new Script(`

@@ -121,12 +121,13 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
   })
 
   await t.test('a fill that finds its tag missing while it is invalidated is outdated', async (t) => {
-    // The interleaving in the head of generations.ts: the invalidation, and the eviction, before F's SET NX.
-    for (const isEvicted of [true, false]) {
+    // The interleaving in the head of generations.ts: the invalidation, and the eviction, before RESERVE and SETTLE.
+    for (const [isEvicted, before] of [[true, 1], [false, 1], [true, 2], [false, 2]] as const) {
       await evict(client, [NAMES.generation])
-      let times = 0
-      const holding = gated(client, ['set'], async (_, args, send) => {
-        if (args[0] !== NAMES.generation || times++ > 0) return await send()
+      let [times, scripts] = [0, 0]
+      const holding = gated(client, ['evalsha'], async (_, args, send) => {
+        if (args[2] !== NAMES.generation || ++scripts !== before) return await send()
+        times++
         await store.invalidateTags(['users'])
         if (isEvicted) await evict(client, [NAMES.generation])
         return await send()
@@ -136,7 +137,85 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       t.equal(await filler.end(slow, ['users']), 'outdated')
       t.equal(times, 1, 'it happened there')
       t.equal(await isServed(slow, ['users']), false)
-      t.ok(Number(await client.get(NAMES.generation)) > slow.lease.asOf, 'and nothing else of that age is valid')
+      t.ok(Number(await client.get(NAMES.generation) ?? Infinity) > slow.lease.asOf, 'and nothing else of that age is valid')
+    }
+  })
+
+  await t.test('what an invalidation dropped is not valid for a moment, nor where who fills dies in the middle', async (t) => {
+    for (const step of [1, 2, 3]) {
+      const old = await start(`moment:${++keys}`)
+      t.equal(await end(old, ['users']), 'stored')
+      const slow = await start(`moment:${++keys}`)
+      await evict(client, [NAMES.generation])
+      let [steps, isInvalidated] = [0, false]
+      const served: boolean[] = []
+      // Every command of the filler about the tag; the invalidation, and the eviction, come before one of them.
+      const watched = gated(client, ['set', 'evalsha', 'mgetBuffer', 'getBuffer'], async (_, args, send) => {
+        if (!args.includes(NAMES.generation)) return await send()
+        if (++steps === step) {
+          await store.invalidateTags(['users'])
+          await evict(client, [NAMES.generation])
+          isInvalidated = true
+        }
+        const reply = await send()
+        if (isInvalidated) served.push(await isServed(old, ['users']))
+        return reply
+      })
+      const filler = actors(storeOf(watched))
+      await filler.end(slow, ['users'])
+      t.ok(isInvalidated && served.length > 0)
+      t.notOk(served.includes(true), `invalidated before step ${step}: ${String(served)}`)
+      await store.invalidateTags(['users'])
+    }
+    await worksAgain(t)
+  })
+
+  await t.test('a miss that is slow to create a generation revives nothing', async (t) => {
+    // W's invalidation comes, and its generation is lost, between the clock's new value and the generation.
+    for (const step of [1, 2, 3, 4]) {
+      const slow = await start(`revive:${++keys}`, ['users'])
+      await evict(client, [NAMES.generation])
+      let [steps, reached] = [0, (): void => {}]
+      const comes = new Promise<void>((resolve) => { reached = resolve })
+      let go!: () => void
+      const gone = new Promise<void>((resolve) => { go = resolve })
+      const creating = actors(storeOf(gated(client, ['set', 'evalsha'], async (_, args, send) => {
+        if (!args.includes(NAMES.generation) && !args.includes(NAMES.clock)) return await send()
+        if (++steps !== step) return await send()
+        reached()
+        await gone
+        return await send()
+      })))
+      const creator = creating.start(`revive:${++keys}`, ['users'])
+      await Promise.race([comes, creator])
+      // Another miss begins meanwhile, and its handler before the invalidation.
+      const old = await start(`revive:${++keys}`, ['users'])
+      await store.invalidateTags(['users'])
+      await evict(client, [NAMES.generation])
+      go()
+      await creator
+      for (const one of [old, slow]) {
+        await end(one)
+        t.equal(await isServed(one), false, `step ${step}`)
+      }
+    }
+    await worksAgain(t)
+  })
+
+  await t.test('what is no generation, or no clock, is taken for lost', async (t) => {
+    for (const name of [NAMES.generation, NAMES.clock, NAMES['last invalidation'], NAMES.floor]) {
+      for (const value of ['text', '', '?nobody', '1e999', '0x10', ['a', 'list']]) {
+        const old = await start(`garbage:${++keys}`, ['users'])
+        await end(old)
+        await client.del(name)
+        if (typeof value === 'string') await client.set(name, value, 'PX', 60_000)
+        else await client.rpush(name, ...value)
+        await store.invalidateTags(['users'])
+        // On a Cluster a list can't even be read.
+        t.equal(await isServed(old).catch(() => false), false, `${name} ${String(value)}`)
+        await store.invalidateAll()
+        await worksAgain(t)
+      }
     }
   })
 

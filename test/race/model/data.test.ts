@@ -7,7 +7,7 @@ import * as scripts from '../../../plugin/store/scripts.js'
 import type { RedisClient } from '../../../plugin/store/redis-client.js'
 import { startRedis } from '../../helpers/redis.js'
 import { BODIES, Data, type Argument, type ScriptName } from './data.js'
-import { Network, type World } from './network.js'
+import { Network, type SettingClient, type World } from './network.js'
 
 interface Command { label: string, run: (client: RedisClient) => Promise<unknown> }
 
@@ -25,6 +25,7 @@ const NAMES = {
   generation: [keys.tag('t'), keys.tag('u')]
 }
 const TOKENS = ['token', '~token', '~']
+const RESERVATIONS = ['?1', '?2']
 const EPOCHS = ['epochepoch-1', 'epochepoch-2']
 
 const one = (values: readonly string[]): fc.Arbitrary<string> => fc.constantFrom(...values)
@@ -65,6 +66,8 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   INVALIDATE_TAGS: call('INVALIDATE_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life),
   RAISE: call('RAISE', one(NAMES.generation).map((name) => [name]), clock, life),
   CREATE: call('CREATE', some.map((tags) => [...onClock, ...tags]), history, life),
+  RESERVE: call('RESERVE', one(NAMES.generation).map((name) => [name]), one(RESERVATIONS), life),
+  SETTLE: call('SETTLE', one(NAMES.generation).map((name) => [name]), one([...RESERVATIONS, '']), clock, life),
   EXTEND: call('EXTEND', one(NAMES.generation).map((name) => [name]), life)
 }
 
@@ -83,7 +86,7 @@ function plainly<T> (weight: number, input: fc.Arbitrary<T>, { label, run }: {
 }
 
 const set = async (client: RedisClient, [name, value, life]: [string, string, number]): Promise<unknown> =>
-  await client.set(name, value, 'PX', life, 'NX')
+  await (client as SettingClient).set(name, value, 'PX', life, 'NX')
 
 const commands: fc.Arbitrary<Command> = fc.oneof(
   { weight: 12, arbitrary: fc.oneof(...Object.values(SCRIPTS)) },

@@ -133,9 +133,13 @@ export function tick (data: Data, [floor, clock]: readonly string[], history: st
   return value
 }
 
+function isNumber (text: string | null): boolean {
+  return text !== null && /^\d+$/.test(text)
+}
+
 export function raise (data: Data, name: string, [value, life]: readonly string[]): void {
   const generation = data.get(name)
-  if (generation !== null && Number(generation) >= Number(value)) return
+  if (isNumber(generation) && Number(generation) >= Number(value)) return
   data.set(name, value!, Math.max(Number(life), data.pttl(name)))
 }
 
@@ -208,8 +212,18 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   CREATE: (data, [floor, clock, ...generations], [history, life]) => {
     const value = tick(data, [floor!, clock!], history!)
-    for (const name of generations) data.setNew(name, value, life!)
+    for (const name of generations) if (!isNumber(data.get(name))) data.set(name, value, life!)
     return value
+  },
+  RESERVE: (data, [generation], [reservation, time]) => {
+    const present = data.get(generation!)
+    if (present !== null && (isNumber(present) || present.startsWith(scripts.RESERVED))) return present
+    data.set(generation!, reservation!, time!)
+    return reservation!
+  },
+  SETTLE: (data, [generation], [reservation, value, life]) => {
+    if ((data.get(generation!) ?? '') === reservation) data.set(generation!, value!, life!)
+    return data.get(generation!) ?? ''
   },
   EXTEND: (data, [generation], [life]) => {
     if (data.pttl(generation!) < Number(life)) data.pexpire(generation!, life!)

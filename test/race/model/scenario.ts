@@ -65,7 +65,7 @@ const MOST_STEPS = 2_000
 const LATEST = 80
 /** Any order comes about without them, but those where one waits long while others get far hardly ever. */
 const SLOW = [
-  ' FILL', ' TAKE', ' CREATE', ' SET NX', ' RAISE', ' INVALIDATE', ' UNLINK', ' SCAN 0 lease', ' SCAN 0 shop', ' FLOOR', ' GET shop#tag',
+  ' FILL', ' TAKE', ' CREATE', ' RESERVE', ' SETTLE', ' RAISE', ' INVALIDATE', ' UNLINK', ' SCAN 0 lease', ' SCAN 0 shop', ' FLOOR', ' GET shop#tag',
   ' GET shop:', ' GET {', ' reply to'
 ].flatMap((command) => ['', 'p0', 'p1'].map((process) => `${process}${command}`))
 const SLOW_ACTORS = ['reads the row', 'answers', 'invalidates', 'starts again', 'reader 0', 'reader 1', 'p0', 'p1']
