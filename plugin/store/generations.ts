@@ -111,9 +111,11 @@ export class Generations {
     const until = this.#now() + life
     for (const tag of tags) {
       if ((this.#livesUntil.get(tag) ?? 0) >= until) continue
-      const time = Math.max(LEAST_LIFE, 2 * life)
-      this.#remember(tag, this.#now() + time)
-      EXTEND.run(this.#client, [this.#keys.tag(tag)], [time]).catch(() => { this.#livesUntil.delete(tag) })
+      // With room, so that not every fill has to say it.
+      const enough = Math.max(LEAST_LIFE / 2, 1.5 * life)
+      this.#remember(tag, this.#now() + enough)
+      const args = [Math.round(enough), Math.max(LEAST_LIFE, 2 * life)]
+      EXTEND.run(this.#client, [this.#keys.tag(tag)], args).catch(() => { this.#livesUntil.delete(tag) })
     }
   }
 

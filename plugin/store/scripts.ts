@@ -173,6 +173,6 @@ if present ~= ARGV[1] then return present end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return ARGV[2]`)
 
-/** KEYS: generation. ARGV: life in ms. A generation outlives the entries that carry its tag. */
+/** KEYS: generation. ARGV: what is enough, and its life where it has not so much, in ms: it outlives the entries. */
 export const EXTEND = new Script(`
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end`)
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`)

@@ -68,7 +68,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   CREATE: call('CREATE', some.map((tags) => [...onClock, ...tags]), history, life),
   RESERVE: call('RESERVE', one(NAMES.generation).map((name) => [name]), one(RESERVATIONS), life),
   SETTLE: call('SETTLE', one(NAMES.generation).map((name) => [name]), one([...RESERVATIONS, '']), clock, life),
-  EXTEND: call('EXTEND', one(NAMES.generation).map((name) => [name]), life)
+  EXTEND: call('EXTEND', one(NAMES.generation).map((name) => [name]), life, life)
 }
 
 const ALL = [...Object.values(NAMES).flat(), keys.floor, keys.clock, keys.lastTag]

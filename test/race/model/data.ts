@@ -225,8 +225,8 @@ export const BODIES: Record<ScriptName, Body> = {
     if ((data.get(generation!) ?? '') === reservation) data.set(generation!, value!, life!)
     return data.get(generation!) ?? ''
   },
-  EXTEND: (data, [generation], [life]) => {
-    if (data.pttl(generation!) < Number(life)) data.pexpire(generation!, life!)
+  EXTEND: (data, [generation], [enough, life]) => {
+    if (data.pttl(generation!) < Number(enough)) data.pexpire(generation!, life!)
     return null
   }
 }
