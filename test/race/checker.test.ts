@@ -79,6 +79,11 @@ t.test('a response with several rows is stale when one of them is, and counts on
 t.test('settings that make no sense are refused', async (t) => {
   t.match(readSettings(['--mode', 'all', '--target', 'cluster', '--redis-args', '--maxmemory 3mb']).settings,
     { modes: MODES, target: 'cluster', redisArgs: ['--maxmemory', '3mb'], seconds: DEFAULTS.seconds })
+  const limit = ['--redis-args', '--maxmemory 3mb']
+  t.match(readSettings(['--fault', 'pressure', ...limit]).settings, { fault: 'pressure', redisArgs: ['--maxmemory', '3mb'] })
+  for (const args of [['x'], ['pressure'], ['failover'], ['handover'], ['restart', '--target', 'cluster']]) {
+    t.throws(() => readSettings(['--fault', ...args]), Error, args.join(' '))
+  }
   for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {
     t.throws(() => readSettings(args), Error, args.join(' '))
   }

@@ -27,6 +27,13 @@ export const BROKEN_BUILDS = {
     text: 'return history === ground.history && ground.generations.every(',
     replacement: 'return history === ground.history || ground.generations.every('
   },
+  /** An entry is valid whatever memory the server came back with: shows with `--fault restart` or `failover`. */
+  history: {
+    mode: 'key',
+    file: 'entry.ts',
+    text: 'return history === ground.history && ground',
+    replacement: 'return ground'
+  },
   /** Followers are handed what their leader has stored, without a look whether it is still true. */
   landing: {
     mode: 'tag',
