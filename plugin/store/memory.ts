@@ -84,7 +84,7 @@ export class MemoryStore implements Store {
     if (bytes !== undefined && this.#get(name) !== bytes) return 'changed'
     const token = randomUUID()
     const isPass = held !== undefined
-    this.#leases.set(name, { key, token, isPass, until: this.#now() + LEASE_TIME })
+    this.#hold(name, { key, token, isPass, until: this.#now() + LEASE_TIME })
     return { token, asOf: this.#clock, variant, isPass }
   }
 
@@ -130,8 +130,19 @@ export class MemoryStore implements Store {
   async release (key: string, lease: Lease, pass = false): Promise<void> {
     const name = nameOf(key, lease.variant)
     if (this.#leaseOf(name)?.token !== lease.token) return
-    if (pass) this.#leases.set(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
+    if (pass) this.#hold(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
     else this.#leases.delete(name)
+  }
+
+  /** Looks at two others each time, so that those of keys that nobody asks for again don't pile up. */
+  #hold (name: string, held: Held): void {
+    this.#leases.set(name, held)
+    let looks = 0
+    for (const [other, present] of this.#leases) {
+      if (++looks > 2) break
+      this.#leases.delete(other)
+      if (present.until > this.#now()) this.#leases.set(other, present)
+    }
   }
 
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {

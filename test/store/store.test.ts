@@ -1,7 +1,9 @@
 // One contract, every store: in this process, on one Redis (also through a client with a keyPrefix), on a Cluster.
 import type { Cluster, Redis } from 'ioredis'
 import t from 'tap'
-import { LEASE_TIME } from '../../plugin/store/store.js'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { LEASE_TIME, PASS_TIME } from '../../plugin/store/store.js'
 import { Keys } from '../../plugin/store/keys.js'
 import { MemoryStore } from '../../plugin/store/memory.js'
 import { RedisStore } from '../../plugin/store/redis.js'
@@ -96,4 +98,31 @@ t.test('memory is bounded, and ends entries by the clock it is given', async (t)
   const lease = await store.take('slow')
   now += LEASE_TIME
   t.equal(await store.fill('slow', lease!, { bytes: Buffer.alloc(1), life: 100 }), 'lost', 'the lease has ended')
+})
+
+t.test('memory keeps nothing of keys that are not shareable and that nobody asks for again', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const heap = (): number => {
+    gc()
+    return process.memoryUsage().heapUsed
+  }
+  let now = 0
+  const store = new MemoryStore({ maxBytes: 10_000, now: () => now })
+  const key = (i: number): string => `${i}`.padEnd(1_000, 'x')
+  const long = await store.take(key(-1), null, { missing: [], bytes: undefined })
+  if (typeof long === 'string') throw new Error(long)
+  const before = heap()
+  for (let i = 0; i < 50_000; i++) {
+    const lease = await store.take(key(i), null, { missing: [], bytes: undefined })
+    if (typeof lease === 'string') throw new Error(lease)
+    await store.release(key(i), lease, true)
+    now += PASS_TIME / 1_000
+    if (i % 100 === 0) await store.renew(key(-1), long)
+  }
+  const growth = heap() - before
+  t.ok(growth < 10_000_000, `${growth} bytes`)
+  t.equal(await store.holder(key(-1), null), 'held', 'what is in use stays')
+  t.equal(await store.holder(key(49_999), null), 'pass')
+  store.close()
 })
