@@ -15,7 +15,7 @@ import { count, type CacheStats, type RefusalReason, type Stats } from './stats.
 import { within } from './store/deadline.js'
 import type { FillResult, Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
-import { placeFill, selectEntry, type Selection } from './variant.js'
+import { placeFill, selectEntry, without, type Selection } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
@@ -81,7 +81,7 @@ export class ResponseCache {
     const bytes = encode({
       ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf, epoch: place.epoch, history: ground.history, tags
     })
-    const late = tags.filter((tag) => !ground.tags.includes(tag))
+    const late = without(tags, ground.tags)
     this.#track(async () => {
       const filling = this.#store.fill(key, lease, { bytes, life, varied: place.varied, tags, late })
       this.#letGoLate(claim, filling)

@@ -8,7 +8,7 @@ import { RouteCacheError } from './errors.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import { within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
-import { isSelected, selectEntry, type Selected, type Selection, type Shelf } from './variant.js'
+import { isSelected, selectEntry, without, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** What was found, or that somebody is about to fill it. */
 type Finding = Found | { type: 'flight', flight: Flight }
@@ -75,7 +75,7 @@ export class Lookup {
   /** What was handed out at a landing, if it is this request's, too. */
   #fitting (stored: Stored, { selection }: Question): Entry | null {
     const { entry, tags } = stored
-    const isOurs = isSelected(selection, stored) && selection.tags.every((tag) => tags.includes(tag))
+    const isOurs = isSelected(selection, stored) && without(selection.tags, tags).length === 0
     return isOurs && isFresh(entry, this.#now()) ? unshared(entry) : null
   }
 

@@ -70,9 +70,9 @@ interface Candidate { key: string, entry: Entry | null, epoch: string, selection
 async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: Ground): Promise<Judged> {
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
   const { history: first } = ground
-  const unread = entry.tags.filter((tag) => !ground.tags.includes(tag))
+  const unread = without(entry.tags, ground.tags)
   if (unread.length > 0) {
-    shelf.memory.remember(key, entry.tags.filter((tag) => !selection.tags.includes(tag)))
+    shelf.memory.remember(key, without(entry.tags, selection.tags))
     const { history, generations } = await shelf.store.generations(unread)
     ground = { history, tags: [...ground.tags, ...unread], generations: [...ground.generations, ...generations] }
   }
@@ -85,8 +85,15 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
 
 /** The part of it that is about these tags. */
 function only (tags: readonly string[], ground: Ground): Ground {
-  const generations = tags.map((tag) => ground.generations[ground.tags.indexOf(tag)] ?? null)
+  const generationOf = new Map(ground.tags.map((tag, i) => [tag, ground.generations[i]!]))
+  const generations = tags.map((tag) => generationOf.get(tag) ?? null)
   return { history: ground.history, tags, generations }
+}
+
+/** Those that are not among the others: a list of articles may have a thousand. */
+export function without (tags: readonly string[], others: readonly string[]): string[] {
+  const known = new Set(others)
+  return tags.filter((tag) => !known.has(tag))
 }
 
 function union (tags: readonly string[], others: readonly string[]): readonly string[] {
