@@ -23,10 +23,12 @@ export interface DemoOptions {
   redis?: Redis | Cluster | undefined
   /** Default `silent`. */
   logLevel?: string
+  /** How long a request waits for Redis. Default: the plugin's. */
+  deadline?: string | undefined
 }
 
 export async function buildApp (options: DemoOptions): Promise<FastifyInstance> {
-  const { databaseUrl, databaseName = 'Postgres', redis, logLevel = 'silent' } = options
+  const { databaseUrl, databaseName = 'Postgres', redis, logLevel = 'silent', deadline } = options
   const app = Fastify({
     logger: { level: logLevel },
     bodyLimit: 16 * 1024,
@@ -48,7 +50,7 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
     await app.register(fastifyRedis, { client: redis })
     app.addHook('onClose', async () => await disconnectRedis(redis))
   }
-  await app.register(routeCache, { prefix: 'demo' })
+  await app.register(routeCache, { prefix: 'demo', ...deadline !== undefined && { deadline } })
 
   const activity = measureActivity(app)
   for (const routes of [cities, countries, nearest, users, invalidations]) await app.register(routes)

@@ -10,6 +10,8 @@ export interface Settings {
   /** None: the plugin's in-process store. Several: the nodes of a Cluster. */
   redisUrls: string[]
   logLevel: string
+  /** How long a request waits for Redis. Undefined: the plugin's default. */
+  deadline: string | undefined
   /** Where the embedded Postgres keeps its data. Undefined: a folder of this checkout. */
   dataFolder: string | undefined
 }
@@ -24,6 +26,7 @@ export function readSettings (env: NodeJS.ProcessEnv): Settings {
     databaseUrl: env.DATABASE_URL ? databaseUrl(env.DATABASE_URL) : undefined,
     redisUrls: env.REDIS_URL ? redisUrls(env.REDIS_URL) : [],
     logLevel: logLevel(env.LOG_LEVEL || 'warn'),
+    deadline: env.CACHE_DEADLINE ? deadline(env.CACHE_DEADLINE) : undefined,
     dataFolder: env.DEMO_DATA || undefined
   }
 }
@@ -36,6 +39,11 @@ function port (text: string): number {
 function logLevel (text: string): string {
   if (logLevels.includes(text)) return text
   throw new StartError(`LOG_LEVEL is ${JSON.stringify(text)}; it must be one of ${logLevels.join(', ')}`)
+}
+
+function deadline (text: string): string {
+  if (/^\d{1,6}(ms|s)$/.test(text)) return text
+  throw new StartError(`CACHE_DEADLINE is ${JSON.stringify(text)}; it must be a time such as 50ms or 2s`)
 }
 
 function databaseUrl (text: string): string {

@@ -47,8 +47,6 @@ export interface Leading {
 
 export class Flight {
   readonly key: string
-  /** Who it is for, where only the policy tells: the fingerprint of the members that it needs, such as the identity. */
-  readonly audience: string
   readonly #began = performance.now()
   readonly #landing: Promise<Landing>
   readonly #known: Promise<void>
@@ -63,9 +61,8 @@ export class Flight {
   /** Nobody waits for it: its key's last response could not be shared. */
   isPass = false
 
-  constructor (key: string, audience: string) {
+  constructor (key: string) {
     this.key = key
-    this.audience = audience
     this.#landing = new Promise((resolve) => { this.#letGo = resolve })
     this.#known = new Promise((resolve) => { this.#tell = resolve })
   }
@@ -147,8 +144,8 @@ export class Flights {
     return this.#open.get(name)
   }
 
-  open (name: string, key: string, audience: string): Flight {
-    const flight = new Flight(key, audience)
+  open (name: string, key: string): Flight {
+    const flight = new Flight(key)
     this.#open.set(name, flight)
     return flight
   }

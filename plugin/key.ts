@@ -142,12 +142,14 @@ export function escapeKey (key: string): string {
 /** A key of bounded length: of a longer one the head, readable and found by prefix, and a hash of the whole. */
 export function boundKey (key: string): string {
   if (key.length <= MOST_CHARACTERS) return key
-  return `${key.slice(0, HEAD_CHARACTERS)}%~${createHash('sha256').update(key).digest('base64url')}`
+  return `${boundPrefix(key)}%~${createHash('sha256').update(key).digest('base64url')}`
 }
 
 /** A prefix that also finds keys of which only the head is left. */
 export function boundPrefix (prefix: string): string {
-  return prefix.slice(0, HEAD_CHARACTERS)
+  const head = prefix.slice(0, HEAD_CHARACTERS)
+  // Half a pair would be another character when it is encoded.
+  return /[\ud800-\udbff]$/.test(head) ? head.slice(0, -1) : head
 }
 
 /** A value from a request, so encoded that it is one piece of a key and nothing else. */

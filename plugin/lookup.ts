@@ -3,12 +3,13 @@
 import type { Caller } from './caller.js'
 import type { Claim, Found, Question } from './claim.js'
 import type { Milliseconds } from './duration.js'
+import { encodeMarker } from './codec.js'
 import { isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import { within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
-import { isSelected, selectEntry, without, type Selected, type Selection, type Shelf } from './variant.js'
+import { firstMarker, isSelected, selectEntry, without, type Selected, type Shelf } from './variant.js'
 
 /** What was found, or that somebody is about to fill it. */
 type Finding = Found | { type: 'flight', flight: Flight }
@@ -106,23 +107,23 @@ export class Lookup {
     if (!toFill || ticket.late) return { type: 'miss', claim: null }
     const flight = this.#flights.get(flightName(key, variant))
     if (flight === undefined) return await this.#open(ticket, selected)
-    // Another identity's response is no use.
-    const isForOthers = flight.audience !== audienceOf(selection)
-    if (isForOthers || toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }
+    if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }
     await flight.known()
     return flight.isPass ? { type: 'miss', claim: null } : { type: 'flight', flight }
   }
 
   /** Nobody in this process runs it: takes the lease, or waits with all that come now for who has it. */
-  async #open (ticket: Ticket, { variant, bytes, marker, ground }: Selected): Promise<Finding> {
+  async #open (ticket: Ticket, { variant, bytes, marker: present, ground }: Selected): Promise<Finding> {
     const { key, selection, toRefresh } = ticket
+    const first = present === null ? firstMarker(selection) : null
     const name = flightName(key, variant)
-    const flight = this.#flights.open(name, key, audienceOf(selection))
+    const flight = this.#flights.open(name, key)
     let taken: Taken = 'pass'
     try {
       const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
-      const isEnough = !toRefresh && ticket.canWait
-      taken = await this.#shelf.store.take(key, variant, { missing, bytes: isEnough ? bytes : undefined })
+      const matters = first !== null || (!toRefresh && ticket.canWait)
+      const marker = first === null ? null : encodeMarker(first)
+      taken = await this.#shelf.store.take(key, variant, { missing, bytes: matters ? bytes : undefined, marker })
     } finally {
       if (taken === 'pass') this.#flights.land(name, flight, { type: 'pass' })
       if (taken === 'changed' || (taken === 'held' && !ticket.canWait)) this.#flights.land(name, flight, { type: 'again' })
@@ -134,7 +135,7 @@ export class Lookup {
         waitTimeout: ticket.waitTimeout,
         onLost: () => { this.#flights.land(name, flight, { type: 'again' }) }
       })
-      return { type: 'miss', claim: { key, selection, lease: taken, marker, ground, flight } }
+      return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight } }
     }
     if (taken === 'changed') return { type: 'flight', flight }
     if (flight.isLanded) return { type: 'miss', claim: null }
@@ -149,10 +150,6 @@ export class Lookup {
     const settled = (): void => { this.#overdue-- }
     finding.then(settled, settled)
   }
-}
-
-function audienceOf ({ needs, fingerprint }: Selection): string {
-  return needs.length === 0 ? '' : fingerprint(needs)
 }
 
 /** A copy, as far as somebody may change it: Fastify adds to the arrays that it has. */

@@ -52,7 +52,8 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const marker = main === null ? null : decodeMarker(main)
   if (marker === null) {
     const entry = main === null || needs.length > 0 ? null : decode(main)
-    return { ...await judged(shelf, { key, entry, epoch: '', selection }, ground), marker: null, variant: null, bytes: main }
+    const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
+    return { ...await judged(shelf, { key, entry, epoch: '', selection }, ground), marker: null, variant, bytes: main }
   }
   hint.members = marker.members
   const variant = String(marker.members) === String(members) && guess !== null ? guess : fingerprint(marker.members)
@@ -133,6 +134,14 @@ export function placeFill (
 
 function contains (members: readonly string[], needs: readonly string[]): boolean {
   return needs.every((need) => members.includes(need))
+}
+
+/**
+ * The marker for a key that has none, where the policy alone tells variants apart: put there before the first handler runs,
+ * it gives each variant a lease of its own. Null: only the response can tell.
+ */
+export function firstMarker ({ needs }: Selection): Marker | null {
+  return needs.length === 0 ? null : { members: needs, epoch: newEpoch() }
 }
 
 function newEpoch (): string {

@@ -1,7 +1,7 @@
 // Keys: what a template makes of values, and that no two different requests share one.
 import fc from 'fast-check'
 import t from 'tap'
-import { buildKey, defaultKey, escapeKey, fillTemplate, own, parseTemplate } from '../plugin/key.js'
+import { boundKey, boundPrefix, buildKey, defaultKey, escapeKey, fillTemplate, own, parseTemplate } from '../plugin/key.js'
 import { readPath } from '../plugin/route-path.js'
 
 const fill = (template: string, values: Record<string, unknown>): string =>
@@ -115,3 +115,11 @@ function sorted (request: object): string {
   return JSON.stringify(Object.entries(request).map(([scope, fields]) =>
     [scope, Object.entries(fields as object).sort(([a], [b]) => (a < b ? -1 : 1))]))
 }
+
+t.test('a long key is never cut in the middle of a character', async (t) => {
+  const long = 'x'.repeat(899) + '\u{1f600}'.repeat(60)
+  const bounded = boundKey(long)
+  t.ok(bounded.length < 1000)
+  t.equal(escapeKey(bounded), bounded, 'as it is given back by users')
+  t.ok(bounded.startsWith(boundPrefix(long)), 'and is found by its prefix')
+})

@@ -2,7 +2,7 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
-import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen, type Store, type Taken } from './store.js'
+import { FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen, type Store, type Taken } from './store.js'
 
 interface Slot {
   bytes: Buffer
@@ -77,8 +77,14 @@ export class MemoryStore implements Store {
     return slot.bytes
   }
 
-  async take (key: string, variant: string | null, { bytes }: Seen): Promise<Taken> {
+  async take (key: string, variant: string | null, { bytes, marker }: Seen): Promise<Taken> {
     const name = nameOf(key, variant)
+    if (marker !== null) {
+      if (this.#get(key) !== bytes) return 'changed'
+      this.#put(key, { bytes: marker, until: this.#now() + FIRST_MARKER_TIME })
+      this.#leases.delete(name)
+      return await this.take(key, variant, { missing: [], bytes: undefined, marker: null })
+    }
     const held = this.#leaseOf(name)
     if (held !== undefined && held.token !== '') return held.isPass ? 'pass' : 'held'
     if (bytes !== undefined && this.#get(name) !== bytes) return 'changed'

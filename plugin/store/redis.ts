@@ -8,11 +8,14 @@ import { Generations, isGeneration, readAll } from './generations.js'
 import type { Keys } from './keys.js'
 import { PrefixRemoval } from './prefix.js'
 import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
-import { FILL, FILL_VARIANT, INVALIDATE, INVALIDATE_ALL, PASS, RELEASE, RENEW, TAKE } from './scripts.js'
-import { LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen, type Store, type Taken } from './store.js'
+import { FILL, FILL_VARIANT, INVALIDATE, INVALIDATE_ALL, PASS, RELEASE, RENEW, TAKE, TAKE_FIRST } from './scripts.js'
+import {
+  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen,
+  type Store, type Taken
+} from './store.js'
 import { primariesOf, type Write } from './topology.js'
 
-/** Keys that are invalidated at a time. */
+/** Keys, or tags, that are invalidated at a time. */
 const BATCH = 500
 
 export interface RedisStoreOptions {
@@ -91,15 +94,18 @@ export class RedisStore implements Store {
     return values
   }
 
-  async take (key: string, variant: string | null, { missing, bytes }: Seen): Promise<Taken> {
+  async take (key: string, variant: string | null, { missing, bytes, marker }: Seen): Promise<Taken> {
     this.#mustBeUp()
     if (missing.length > 0) await this.#generations.create(missing)
     const token = randomUUID()
+    const lease = this.#keys.lease(key, variant)
     const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
-    const args = bytes === undefined ? [token, LEASE_TIME] : [token, LEASE_TIME, bytes?.subarray(1, 5) ?? '']
+    const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes?.subarray(1, 5) ?? '']]
     // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
     const [taken, clock] = await Promise.allSettled([
-      TAKE.run(this.#client, [this.#keys.lease(key, variant), target], args),
+      marker === null
+        ? TAKE.run(this.#client, [lease, target], args)
+        : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease], [...args, marker, FIRST_MARKER_TIME]),
       this.#client.get(this.#keys.clock)
     ])
     if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
@@ -177,7 +183,7 @@ export class RedisStore implements Store {
   }
 
   async invalidateTags (tags: readonly string[]): Promise<void> {
-    await this.#generations.invalidate(tags)
+    for (let from = 0; from < tags.length; from += BATCH) await this.#generations.invalidate(tags.slice(from, from + BATCH))
     await this.#confirm()
   }
 

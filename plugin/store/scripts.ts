@@ -67,6 +67,18 @@ local token = (held or '') .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {token}`)
 
+/**
+ * KEYS: key, lease of a variant. ARGV: token, time in ms, the checksum of what was seen under the key, marker, its life in
+ * ms. Puts the marker there, and takes the lease, whoever had it: what was missed under another marker can't be filled any
+ * more. Gives what TAKE gives.
+ */
+export const TAKE_FIRST = new Script(`
+local present = redis.pcall('GETRANGE', KEYS[1], 1, 4)
+if type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
+redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return {ARGV[1]}`)
+
 /** KEYS: lease. ARGV: token, time in ms, the token from now on. 1: it lasts so long from now. 0: it is lost. */
 export const RENEW = new Script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end

@@ -82,6 +82,11 @@ export interface Seen {
   missing: readonly string[]
   /** The bytes under the key, or the variant, that the lease is for; undefined: they don't matter. */
   bytes: Buffer | null | undefined
+  /**
+   * The key has no marker, and the policy alone tells variants apart: this one is put there instead of `bytes`, which are
+   * then the key's, so that each variant has its lease from the beginning. Null: nothing is put there.
+   */
+  marker: Buffer | null
 }
 
 /** What is stored: an entry, or a variant together with the marker that it lies under. */
@@ -144,5 +149,7 @@ export interface Store {
 
 /** How long a lease lasts unless it is renewed: what a process that died keeps others waiting at most. */
 export const LEASE_TIME: Milliseconds = 3_000
+/** How long a marker lasts under which nothing was stored yet: what takes longer can't fill. */
+export const FIRST_MARKER_TIME: Milliseconds = 60_000
 /** How long nobody waits for a key whose last response could not be shared. */
 export const PASS_TIME: Milliseconds = 10_000

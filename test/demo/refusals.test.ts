@@ -30,6 +30,7 @@ t.test('each mistake gets its line', async (t) => {
     [{ PORT: `${port}` }, /^demo: HOST and PORT: .*:\d+: already in use$/],
     [{ HOST: 'nohost.invalid' }, /^demo: HOST and PORT: .*nohost\.invalid/],
     [{ LOG_LEVEL: 'loud' }, /^demo: LOG_LEVEL is "loud"; it must be one of trace, /],
+    [{ CACHE_DEADLINE: 'soon' }, /^demo: CACHE_DEADLINE is "soon"; it must be a time such as 50ms or 2s$/],
     [{ DEMO_DATA: '/dev/null/data' }, /^demo: no folder for the embedded Postgres .*; set DATABASE_URL/],
     [{ DATABASE_URL: 'localhost/db' }, /^demo: DATABASE_URL is not of the form postgres:/],
     [{ DATABASE_URL: `mysql://root:${secret}@127.0.0.1/db` }, /^demo: DATABASE_URL is not of the form/],

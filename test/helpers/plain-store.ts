@@ -22,7 +22,7 @@ export function plain (store: Store): PlainStore {
 }
 
 /** Takes the lease whatever lies there. */
-export const NOTHING_SEEN: Seen = { missing: [], bytes: undefined }
+export const NOTHING_SEEN: Seen = { missing: [], bytes: undefined, marker: null }
 
 /** The lease, if it was taken. */
 export function leaseOf (taken: Taken): Lease | null {

@@ -18,6 +18,7 @@ await onEachStore(t, async (t, open) => {
   await t.test('by the policy, and said to caches on the way', (t) => byPolicy(t, open))
   await t.test('by identity', (t) => byIdentity(t, open))
   await t.test('different identities never wait for each other', (t) => sideBySide(t, open))
+  await t.test('a crowd of each variant on a cold key makes one run of each', (t) => crowds(t, open))
   await t.test('by an identity that the handler found out', (t) => changedHands(t, open))
   await t.test('Accept-Encoding counts as a set', (t) => encodings(t, open))
   await t.test('when other fields select from now on', (t) => otherFields(t, open))
@@ -59,11 +60,38 @@ async function sideBySide (t: Test, open: Open): Promise<void> {
   await slow.reached
   t.equal(await ask('bob'), 'bob', 'while the run for alice is on')
   alice.push(ask('alice'))
-  // Only when the second lookup is over does it wait: bob's, begun behind it, tells.
+  // Only when the second lookup is over does it wait: bob's, begun behind it, tells. It is a hit: his was stored meanwhile.
   t.equal(await ask('bob'), 'bob')
   slow.open()
   t.strictSame(await Promise.all(alice), ['alice', 'alice'])
-  t.equal(runs, 3, 'one for alice')
+  t.equal(runs, 2, 'one for each')
+}
+
+async function crowds (t: Test, open: Open): Promise<void> {
+  const apps = [await open({ prefix: 'crowds' }), await open({ prefix: 'crowds' })]
+  // In-process stores are not shared.
+  const isShared = apps[0]!.cache.stats().store === 'redis'
+  const runs: string[] = []
+  const begun = new Map(['de', 'en', 'fr'].map((language) => [language, gate()]))
+  for (const app of apps) {
+    app.get('/', { cache: { key: 'page', vary: ['accept-language'] } }, async (request) => {
+      const language = request.headers['accept-language']!
+      runs.push(language)
+      await begun.get(language)!.wait()
+      return language
+    })
+  }
+  const asked = [...Array(60).keys()].map(async (i) => {
+    const language = ['de', 'en', 'fr'][i % 3]!
+    const app = apps[isShared ? i % 2 : 0]!
+    const { body } = await app.inject({ url: '/', headers: { 'accept-language': language } })
+    return body === language
+  })
+  // None of them waits for another's: all three run at once.
+  for (const { reached } of begun.values()) await reached
+  for (const { open } of begun.values()) open()
+  t.ok((await Promise.all(asked)).every(Boolean), 'each got its own')
+  t.strictSame(runs.sort(), ['de', 'en', 'fr'])
 }
 
 async function byPolicy (t: Test, open: Open): Promise<void> {

@@ -53,7 +53,7 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
   })
 
   await t.test('a lease is not given for what was filled since it was looked for', async (t) => {
-    const take = async (bytes: Buffer | null): Promise<unknown> => await contracted.take('seen', null, { missing: [], bytes })
+    const take = async (bytes: Buffer | null): Promise<unknown> => await contracted.take('seen', null, { missing: [], bytes, marker: null })
     const [E, F] = [randomBytes(20), randomBytes(20)]
     await put('seen', E)
     t.equal(await take(null), 'changed', 'there was nothing then')

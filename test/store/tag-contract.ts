@@ -1,9 +1,10 @@
 // What every store must do with generations, histories, and leases that nobody is to wait for. The part of the contract that
 // store.ts' head tells in its third interleaving.
 import type { Test } from 'tap'
+import { encodeMarker } from '../../plugin/codec.js'
 import type { Entry } from '../../plugin/entry.js'
 import { isValid } from '../../plugin/entry.js'
-import type { FillResult, Lease, Store } from '../../plugin/store/store.js'
+import type { Fill, FillResult, Lease, Reading, Store, Taken } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
 
 const LIFE = 60_000
@@ -140,6 +141,40 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     t.equal(next.history.length, old.history.length)
     await end(next)
     t.equal(await isServed(next), true)
+  })
+
+  await t.test('very many tags at once', async (t) => {
+    const started = await start('tag:many', ['many:1'])
+    t.equal(await end(started), 'stored')
+    await store.invalidateTags(Array.from({ length: 20_000 }, (_, i) => `many:${i}`))
+    t.equal(await isServed(started), false)
+  })
+
+  await t.test('a variant has a lease of its own from the beginning, under a marker that is put there first', async (t) => {
+    const marker = encodeMarker({ members: ['accept-language'], epoch: 'epoch-number' })
+    const other = encodeMarker({ members: ['accept-language'], epoch: 'another-one-' })
+    const take = async (variant: string, bytes: Buffer | null, first: Buffer | null): Promise<Taken> =>
+      await store.take('first:1', variant, { missing: [], bytes, marker: first })
+    const read = async (variant: string): Promise<Reading> => await store.read({ key: 'first:1', variant, tags: [] })
+    const put = (variant: string, under: Buffer): Fill =>
+      ({ bytes: BYTES, life: LIFE, tags: [], late: [], varied: { variant, marker: under, under: under.toString('latin1', 5, 17) } })
+
+    const de = leaseOf(await take('de', null, marker))
+    t.equal(await take('en', null, other), 'changed', 'somebody has put one there')
+    const { main } = await read('en')
+    t.ok(main?.equals(marker))
+    const en = leaseOf(await take('en', null, null))
+    t.equal(await store.fill('first:1', de!, put('de', marker)), 'stored')
+    await store.invalidate(['first:1'])
+    t.equal(await store.fill('first:1', en!, put('en', marker)), 'lost', 'its marker has gone')
+
+    const doomed = leaseOf(await take('fr', null, marker))
+    await store.invalidate(['first:1'])
+    const next = leaseOf(await take('fr', null, other))
+    t.not(next, null, 'nobody waits for a lease under a marker that has gone')
+    t.equal(await store.fill('first:1', doomed!, put('fr', marker)), 'lost')
+    t.equal(await store.fill('first:1', next!, put('fr', other)), 'stored')
+    t.ok((await read('fr')).varied?.equals(BYTES))
   })
 
   await t.test('a lease may be renewed as one that nobody is to wait for, and still fills', async (t) => {

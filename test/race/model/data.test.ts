@@ -58,6 +58,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   FILL_VARIANT: call('FILL_VARIANT', one(NAMES.variant).map((variant) => [NAMES.entry[0]!, NAMES.lease[0]!, variant]),
     token, one(['', ...EPOCHS]), marker, bytes, life),
   TAKE: fc.oneof(call('TAKE', leaseAndEntry, token, life), call('TAKE', leaseAndEntry, token, life, checksum)),
+  TAKE_FIRST: call('TAKE_FIRST', pair, token, life, checksum, marker, life),
   RENEW: call('RENEW', lease, token, life, token),
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
   INVALIDATE: call('INVALIDATE', pair),

@@ -173,6 +173,12 @@ export const BODIES: Record<ScriptName, Body> = {
     data.set(lease!, mine, time!)
     return [mine]
   },
+  TAKE_FIRST: (data, [key, lease], [token, time, seen, marker, life]) => {
+    if ((data.get(key!) ?? '').slice(1, 5) !== seen) return ['', '']
+    data.set(key!, marker!, life!)
+    data.set(lease!, token!, time!)
+    return [token!]
+  },
   RENEW: (data, [lease], [token, time, next]) => {
     if (data.get(lease!) !== token) return 0
     data.set(lease!, next!, time!)
