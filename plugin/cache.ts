@@ -9,7 +9,7 @@ import { encode } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
-import { Flights, flightName, type Landing, type Stored } from './flight.js'
+import { Flights, flightName, type Landing } from './flight.js'
 import { Lookup } from './lookup.js'
 import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
 import { within } from './store/deadline.js'
@@ -94,7 +94,7 @@ export class ResponseCache {
       caller.counters.stores++
       caller.counters.bytes += bytes.length
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      await this.#landStored(claim)
+      await this.#lookup.handOut(flightName(key, lease.variant), claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
       caller.counters.errors++
@@ -108,21 +108,6 @@ export class ResponseCache {
     within(this.#deadline, filling).catch((error: unknown) => {
       if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#land(claim, { type: 'pass' })
     })
-  }
-
-  /** Hands out what lies there and is valid now, when all who get it have begun: see the head of flight.ts. */
-  async #landStored (claim: Claim): Promise<void> {
-    this.#flights.close(flightName(claim.key, claim.lease.variant), claim.flight)
-    const stored = claim.flight.isAlone ? null : await this.#reread(claim)
-    claim.flight.land(stored === null ? { type: 'again' } : { type: 'stored', stored })
-  }
-
-  async #reread ({ key, selection }: Claim): Promise<Stored | null> {
-    const reading = selectEntry({ store: this.#store, memory: this.#memory }, key, selection)
-    const found = await within(this.#deadline, reading).catch(() => null)
-    if (found?.entry == null) return null
-    const { entry, marker, variant } = found
-    return { entry, members: marker?.members ?? [], variant, tags: [...selection.tags, ...entry.tags] }
   }
 
   #land ({ key, lease, flight }: Claim, landing: Landing): void {

@@ -9,7 +9,7 @@ import { RouteCacheError } from './errors.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import { within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
-import { firstMarker, isSelected, selectEntry, without, type Selected, type Shelf } from './variant.js'
+import { firstMarker, isSelected, selectEntry, without, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** What was found, or that somebody is about to fill it. */
 type Finding = Found | { type: 'flight', flight: Flight }
@@ -19,6 +19,8 @@ interface Ticket extends Question {
   late: boolean
   canWait: boolean
 }
+
+type Polled = Pick<Ticket, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
 const MOST_OVERDUE = 100
 /** A request waits for one run; and for another, where the first ended without an entry. */
@@ -139,9 +141,30 @@ export class Lookup {
     }
     if (taken === 'changed') return { type: 'flight', flight }
     if (flight.isLanded) return { type: 'miss', claim: null }
-    flight.poll(async () => await within(this.#deadline, this.#shelf.store.holder(key, variant)), ticket.waitTimeout)
-      .catch(() => ({ type: 'pass' } as const)).then((landing) => { this.#flights.land(name, flight, landing) }, () => {})
+    this.#poll(name, flight, { ...ticket, variant }).catch(() => { this.#flights.land(name, flight, { type: 'pass' }) })
     return { type: 'flight', flight }
+  }
+
+  /** Waits for another process' fill, for all who join. */
+  async #poll (name: string, flight: Flight, { key, variant, selection, waitTimeout }: Polled): Promise<void> {
+    const holder = async (): Promise<'held' | 'pass' | 'none'> => await within(this.#deadline, this.#shelf.store.holder(key, variant))
+    const { type } = await flight.poll(holder, waitTimeout)
+    if (type === 'pass') this.#flights.land(name, flight, { type })
+    else await this.handOut(name, { key, selection, flight })
+  }
+
+  /** Hands out what lies there and is valid now, when all who get it have begun: see the head of flight.ts. */
+  async handOut (name: string, { key, selection, flight }: Pick<Claim, 'key' | 'selection' | 'flight'>): Promise<void> {
+    this.#flights.close(name, flight)
+    const stored = flight.isAlone ? null : await this.#reread(key, selection)
+    flight.land(stored === null ? { type: 'again' } : { type: 'stored', stored })
+  }
+
+  async #reread (key: string, selection: Selection): Promise<Stored | null> {
+    const found = await within(this.#deadline, selectEntry(this.#shelf, key, selection)).catch(() => null)
+    if (found?.entry == null) return null
+    const { entry, marker, variant } = found
+    return { entry, members: marker?.members ?? [], variant, tags: [...selection.tags, ...entry.tags] }
   }
 
   #giveUp (ticket: Ticket, finding: Promise<unknown>): void {

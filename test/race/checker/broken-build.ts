@@ -38,7 +38,7 @@ export const BROKEN_BUILDS = {
   landing: {
     mode: 'tag',
     file: 'cache.ts',
-    text: 'await this.#landStored(claim)',
+    text: 'await this.#lookup.handOut(flightName(key, lease.variant), claim)',
     replacement: `this.#land(claim, { type: 'stored', stored: {
       entry: (await import('./codec.js')).decode(bytes)!, members: [], variant: lease.variant, tags } })`
   },
