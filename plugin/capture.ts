@@ -146,7 +146,10 @@ function bodyOf (
   if (payload == null) return { body: Buffer.alloc(0), passed: payload }
   if (typeof payload === 'string') return { body: Buffer.from(payload), passed: payload }
   if (Buffer.isBuffer(payload)) return { body: payload, passed: payload }
-  const recording = new Recording(limit, () => refuseAnswer(cache, exchange, 'size'))
+  const recording = new Recording(limit, () => {
+    // The source may go on when the response is over, and was refused: a 204 does not wait for its body.
+    if (exchange.answer !== null) refuseAnswer(cache, exchange, 'size')
+  })
   const passed = tee(payload, recording)
   return passed === null ? { body: null, passed: payload } : { body: recording, passed }
 }

@@ -43,11 +43,19 @@ export async function onEachStore (
   })
 }
 
+/** Longer than any fill takes. */
+const SETTLE_LIMIT = 60_000
+
 /** Resolves once every miss so far was stored or refused: clients don't wait for that, tests must. */
 export async function settled (app: FastifyInstance): Promise<void> {
+  const until = performance.now() + SETTLE_LIMIT
   for (;;) {
     const { misses, stores, refusals } = app.cache.stats().total
-    if (misses === Object.values(refusals).reduce((sum, n) => sum + n, stores)) return
+    const ended = Object.values(refusals).reduce((sum, n) => sum + n, stores)
+    if (misses === ended) return
+    if (ended > misses || performance.now() > until) {
+      throw new Error(`${misses} misses, ${stores} stores, and refusals ${JSON.stringify(refusals)}: each miss ends in one of them`)
+    }
     await turn()
   }
 }

@@ -122,6 +122,21 @@ t.test('over the limit: delivered whole, not stored, and the lease given back at
   }
 })
 
+t.test('a source that goes on after its response is over is refused once', async (t) => {
+  const app = await cachedApp(t, { maxBodyBytes: 10 })
+  const source = new PassThrough()
+  const passed = once(source, 'end')
+  app.get('/', { cache: { key: 'k', statuses: { 204: 60 } } }, (_, reply) => { reply.code(204).send(source) })
+  source.write('some bytes')
+  t.equal((await app.inject('/')).statusCode, 204)
+  await settled(app)
+  t.strictSame(app.cache.stats().total.refusals, { incomplete: 1 })
+  source.end('some more')
+  await passed
+  await turn()
+  t.strictSame(app.cache.stats().total.refusals, { incomplete: 1 })
+})
+
 t.test('an event stream passes untouched', async (t) => {
   const source = new PassThrough()
   const { app, ask } = await serving(t, () => source, { type: 'text/event-stream' })
