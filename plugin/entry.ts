@@ -42,6 +42,8 @@ export interface Ground {
   tags: readonly string[]
   /** In the order of the tags; null: there is none. */
   generations: readonly (number | null)[]
+  /** Below which `asOf` an entry is stale by its tag, in the order of the tags; 0: none. */
+  softened: readonly number[]
 }
 
 /** Whether nothing was invalidated since its handler began: `ground` has all its tags, and those of the policy. */

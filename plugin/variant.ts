@@ -74,8 +74,13 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
   const unread = without(entry.tags, ground.tags)
   if (unread.length > 0) {
     shelf.memory.remember(key, without(entry.tags, selection.tags))
-    const { history, generations } = await shelf.store.generations(unread)
-    ground = { history, tags: [...ground.tags, ...unread], generations: [...ground.generations, ...generations] }
+    const { history, generations, softened } = await shelf.store.generations(unread)
+    ground = {
+      history,
+      tags: [...ground.tags, ...unread],
+      generations: [...ground.generations, ...generations],
+      softened: [...ground.softened, ...softened]
+    }
   }
   // What is remembered of an earlier response says nothing about this one.
   const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
@@ -86,9 +91,13 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
 
 /** The part of it that is about these tags. */
 function only (tags: readonly string[], ground: Ground): Ground {
-  const generationOf = new Map(ground.tags.map((tag, i) => [tag, ground.generations[i]!]))
-  const generations = tags.map((tag) => generationOf.get(tag) ?? null)
-  return { history: ground.history, tags, generations }
+  const at = new Map(ground.tags.map((tag, i) => [tag, i]))
+  return {
+    history: ground.history,
+    tags,
+    generations: tags.map((tag) => ground.generations[at.get(tag)!] ?? null),
+    softened: tags.map((tag) => ground.softened[at.get(tag)!] ?? 0)
+  }
 }
 
 /** Those that are not among the others: a list of articles may have a thousand. */

@@ -25,7 +25,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { RouteCacheError } from '../errors.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
-import { FLOOR } from './scripts.js'
+import { FLOOR } from './clock-scripts.js'
 import { slotOf } from './slot.js'
 import { topologyOf, type Write } from './topology.js'
 

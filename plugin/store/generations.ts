@@ -22,7 +22,10 @@ import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
-import { CREATE, EXTEND, INVALIDATE_TAGS, RAISE, RESERVE, RESERVED, SETTLE } from './scripts.js'
+import {
+  CREATE, EXTEND, INVALIDATE_TAGS, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN, SOFTEN_TAGS
+} from './clock-scripts.js'
+import { QUARANTINE } from './script.js'
 import { LEASE_TIME } from './store.js'
 import type { Write } from './topology.js'
 
@@ -48,18 +51,18 @@ export class Generations {
   /** Creates those of these generations that are missing. */
   async create (tags: readonly string[]): Promise<void> {
     this.#forget(tags)
-    const { floor, clock } = this.#keys
+    const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
     const args = [newHistory(), LEAST_LIFE]
     if (this.#client.isCluster !== true) {
-      await CREATE.run(this.#client, [floor, clock, ...names], args)
+      await CREATE.run(this.#client, [floor, clock, lastTag, ...names], args)
       return
     }
     const reserved = await this.#reserve(names)
-    await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock], args)))
+    await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock, lastTag], args)))
   }
 
-  /** What these names hold then: a generation, or a reservation. */
+  /** What these names hold then: a generation, a quarantine, or a reservation. */
   async #reserve (names: readonly string[]): Promise<Map<string, string>> {
     const reservation = `${RESERVED}${randomUUID()}`
     return new Map(await Promise.all(names.map(async (name) =>
@@ -68,22 +71,49 @@ export class Generations {
 
   /** Puts the value, which was read behind the reservations, in their place; what is there then. */
   async #settle (reserved: ReadonlyMap<string, string>, value: string): Promise<string[]> {
-    return await Promise.all([...reserved].map(async ([name, held]) => isGeneration(held)
-      ? held
-      : String(await this.#write(SETTLE.run(this.#client, [name], [held, value, LEAST_LIFE])))))
+    return await Promise.all([...reserved].map(async ([name, held]) => held.startsWith(RESERVED)
+      ? String(await this.#write(SETTLE.run(this.#client, [name], [held, value, LEAST_LIFE])))
+      : held))
   }
 
-  async invalidate (tags: readonly string[]): Promise<void> {
+  /** `token`: of the quarantine that ends with it; '': of none. */
+  async invalidate (tags: readonly string[], token = ''): Promise<void> {
     this.#forget(tags)
     const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
-    const args = [newHistory(), LEAST_LIFE]
+    const args = [newHistory(), LEAST_LIFE, token]
     if (this.#client.isCluster !== true) {
       await this.#write(INVALIDATE_TAGS.run(this.#client, [floor, clock, lastTag, ...names], args))
       return
     }
     const value = String(await this.#write(INVALIDATE_TAGS.run(this.#client, [floor, clock, lastTag], args)))
-    await Promise.all(names.map(async (name) => await this.#write(RAISE.run(this.#client, [name], [value, LEAST_LIFE]))))
+    await this.#each(names, async (name) => await RAISE.run(this.#client, [name], [value, LEAST_LIFE, token]))
+  }
+
+  /** What was stored under them before becomes stale. */
+  async soften (tags: readonly string[]): Promise<void> {
+    const { floor, clock, lastTag } = this.#keys
+    const names = tags.map((tag) => this.#keys.tag(tag))
+    const single = this.#client.isCluster === true ? [] : names
+    const keys = [floor, clock, lastTag, ...single]
+    const value = String(await this.#write(SOFTEN_TAGS.run(this.#client, keys, [newHistory()])))
+    if (single.length === 0) await this.#each(names, async (name) => await SOFTEN.run(this.#client, [name], [value]))
+  }
+
+  /** Nothing is valid under them for so long; true where that was so until now, under the same token. */
+  async quarantine (tags: readonly string[], token: string, time: Milliseconds): Promise<boolean> {
+    this.#forget(tags)
+    const { floor, clock, lastTag } = this.#keys
+    const names = tags.map((tag) => this.#keys.tag(tag))
+    const lists = this.#client.isCluster === true ? names.map((name) => [name]) : [names]
+    const had = await Promise.all(lists.map(async (list) =>
+      Number(await this.#write(QUARANTINE_TAGS.run(this.#client, list, [token, time])))))
+    await this.#write(QUARANTINE_ANY_TAG.run(this.#client, [floor, clock, lastTag], [newHistory(), time]))
+    return had.every((one) => one === 1)
+  }
+
+  async #each (names: readonly string[], work: (name: string) => Promise<unknown>): Promise<void> {
+    await Promise.all(names.map(async (name) => await this.#write(work(name))))
   }
 
   /** For tags that only the response named: whether a response of this `asOf` is still valid under them. */
@@ -91,19 +121,24 @@ export class Generations {
     if (tags.length === 0) return true
     const names = tags.map((tag) => this.#keys.tag(tag))
     const generations = await this.#values(names)
-    const missing = names.filter((_, i) => !isGeneration(generations[i]!))
-    if (generations.some((generation) => isGeneration(generation) && Number(generation) > asOf)) return false
+    const missing = tags.filter((_, i) => readGeneration(generations[i]!) === null)
+    if (generations.some((generation) => isAbove(generation, asOf))) return false
     if (missing.length === 0) return true
     this.#forget(tags)
-    const reserved = await this.#reserve(missing)
+    const reserved = await this.#reserve(missing.map((tag) => this.#keys.tag(tag)))
     const [last = ''] = await this.#values([this.#keys.lastTag])
     // Nobody knows when a tag was last invalidated: then it was after this handler had begun.
     if (!isGeneration(last)) {
       await this.invalidate(tags)
       return false
     }
+    // Perhaps it was invalidated since. `last` may be ahead: where tags were in quarantine, when that would have run out.
+    if (Number(last) > asOf) {
+      await this.create(missing)
+      return false
+    }
     const settled = await this.#settle(reserved, last)
-    return settled.every((generation) => isGeneration(generation) && Number(generation) <= asOf)
+    return settled.every((generation) => readGeneration(generation) !== null && !isAbove(generation, asOf))
   }
 
   /** Sees to it that generations outlive an entry with this life. Nobody needs to wait for it, or hear that it failed. */
@@ -135,9 +170,28 @@ export class Generations {
   }
 }
 
-/** Anything else is no generation, a reservation for example: then nothing is valid under it. */
+/** A number, the clock's for example. */
 export function isGeneration (text: string): boolean {
   return /^\d+$/.test(text)
+}
+
+/** Before which value what carries the tag is dropped, and before which it is stale. */
+export interface Generation { dropped: number, stale: number }
+
+/**
+ * Above every value in quarantine. Null: anything else that is no generation, a reservation for example: then nothing is
+ * valid under it, either, and it may be created.
+ */
+export function readGeneration (text: string): Generation | null {
+  if (text.startsWith(QUARANTINE)) return { dropped: Infinity, stale: Infinity }
+  const [, dropped, stale] = /^(\d+)(?:~(\d+))?$/.exec(text) ?? []
+  return dropped === undefined ? null : { dropped: Number(dropped), stale: Number(stale ?? 0) }
+}
+
+/** Whether what began at `asOf` is dropped or stale by it. */
+function isAbove (text: string, asOf: number): boolean {
+  const generation = readGeneration(text)
+  return generation !== null && Math.max(generation.dropped, generation.stale) > asOf
 }
 
 /** The values of these names, in one trip: on a Cluster each from its own server. */

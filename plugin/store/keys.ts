@@ -3,11 +3,28 @@
 //   shop:user:1           the entry
 //   lease:{shop:user:1}   its lease: a Cluster hashes only what stands in the braces, so both are in one slot
 //   {shop:user:1}:v:x     the variant with the fingerprint x; its lease is lease:{shop:user:1}:v:x
+//   {shop:user:1}:value   what getOrSet keeps under the key; its lease is lease:{shop:user:1}:value
 //   shop#tag:users        the generation of the tag `users`; `#` can't follow the prefix in the name of an entry
 //   shop#floor            the floor; in its slot {shop#floor}:clock, and {shop#floor}:tags: when any tag was last
 //                         invalidated
 //
 // Keys and tags contain no braces (key.ts), so a slot is that of the whole name, or of what stands in the braces.
+
+/** No user's key contains a brace, so none ends like this. */
+const VALUE = '{value}'
+
+/** Names the value that getOrSet keeps under a key, apart from the response under it: a key like others for the store. */
+export function valueKey (key: string): string {
+  return key + VALUE
+}
+
+function isValueKey (key: string): boolean {
+  return key.endsWith(VALUE)
+}
+
+function responseKey (key: string): string {
+  return key.slice(0, -VALUE.length)
+}
 
 /** The names under one prefix. */
 export class Keys {
@@ -24,7 +41,7 @@ export class Keys {
   }
 
   entry (key: string): string {
-    return `${this.#prefix}:${key}`
+    return isValueKey(key) ? `{${this.#prefix}:${responseKey(key)}}:value` : `${this.#prefix}:${key}`
   }
 
   variant (key: string, variant: string): string {
@@ -32,7 +49,13 @@ export class Keys {
   }
 
   lease (key: string, variant: string | null = null): string {
-    return variant === null ? `lease:{${this.#prefix}:${key}}` : `lease:${this.variant(key, variant)}`
+    if (variant !== null) return `lease:${this.variant(key, variant)}`
+    return isValueKey(key) ? `lease:${this.entry(key)}` : `lease:{${this.entry(key)}}`
+  }
+
+  /** Entries and their leases, in pairs: of the response and of the value under this key, all in one slot. */
+  pairs (key: string): string[] {
+    return [key, valueKey(key)].flatMap((one) => [this.entry(one), this.lease(one)])
   }
 
   tag (tag: string): string {
@@ -44,7 +67,12 @@ export class Keys {
     return `${escapeGlob(before + this.entry(keyPrefix))}*`
   }
 
-  /** The same for their variants. */
+  /** Whether this is a value's name, among those of variants. */
+  isValue (name: string): boolean {
+    return name.endsWith('}:value')
+  }
+
+  /** The same for their variants, and for values. */
   variantPattern (keyPrefix: string, before: string): string {
     return `${escapeGlob(`${before}{${this.entry(keyPrefix)}`)}*`
   }

@@ -2,43 +2,40 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
-import { FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen, type Store, type Taken } from './store.js'
+import { valueKey } from './keys.js'
+import { MemoryLeases } from './memory-leases.js'
+import { Quarantines } from './memory-quarantines.js'
+import { MemoryTags } from './memory-tags.js'
+import {
+  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
+  type Seen, type Store, type Taken, type Writing
+} from './store.js'
 
 interface Slot {
   bytes: Buffer
   until: Milliseconds
 }
 
-interface Held {
-  key: string
-  /** '' where nobody has the lease and nobody is to wait for it. */
-  token: string
-  isPass: boolean
-  until: Milliseconds
-}
-
 /** Roughly what the Map and a Slot take beside key and bytes. */
 const OVERHEAD: Bytes = 200
-/** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
-const MOST_GENERATIONS = 100_000
 
 export class MemoryStore implements Store {
   readonly kind = 'memory'
   readonly #maxBytes: Bytes
   readonly #now: () => Milliseconds
   readonly #slots = new Map<string, Slot>()
-  readonly #leases = new Map<string, Held>()
-  /** The least lately invalidated ones first. */
-  readonly #generations = new Map<string, number>()
-  /** That of all tags that are not listed. */
-  #oldest = 0
+  readonly #leases: MemoryLeases
+  readonly #quarantines: Quarantines
+  readonly #tags: MemoryTags
   #bytes: Bytes = 0
-  #clock = 0
   #histories = 0
 
   constructor ({ maxBytes, now }: { maxBytes: Bytes, now: () => Milliseconds }) {
     this.#maxBytes = maxBytes
     this.#now = now
+    this.#leases = new MemoryLeases(now)
+    this.#quarantines = new Quarantines(now)
+    this.#tags = new MemoryTags(new Quarantines(now))
   }
 
   async connect (): Promise<void> {}
@@ -47,17 +44,12 @@ export class MemoryStore implements Store {
     return {
       main: this.#get(key),
       varied: variant === null ? null : this.#get(nameOf(key, variant)),
-      history: this.#history(),
-      generations: tags.map((tag) => this.#generation(tag))
+      ...await this.generations(tags)
     }
   }
 
-  async generations (tags: readonly string[]): Promise<Pick<Reading, 'history' | 'generations'>> {
-    return { history: this.#history(), generations: tags.map((tag) => this.#generation(tag)) }
-  }
-
-  #generation (tag: string): number {
-    return this.#generations.get(tag) ?? this.#oldest
+  async generations (tags: readonly string[]): Promise<Ground> {
+    return { history: this.#history(), ...this.#tags.read(tags) }
   }
 
   /** As long as those in Redis. */
@@ -79,23 +71,32 @@ export class MemoryStore implements Store {
 
   async take (key: string, variant: string | null, { bytes, marker }: Seen): Promise<Taken> {
     const name = nameOf(key, variant)
+    // Under a marker that is still there no quarantine is on: it has removed it.
+    if ((variant === null || marker !== null) && this.#quarantines.look(key) === 'on') return 'pass'
     if (marker !== null) {
       if (this.#get(key) !== bytes) return 'changed'
       this.#put(key, { bytes: marker, until: this.#now() + FIRST_MARKER_TIME })
       this.#leases.delete(name)
       return await this.take(key, variant, { missing: [], bytes: undefined, marker: null })
     }
-    const held = this.#leaseOf(name)
+    const held = this.#leases.get(name)
     if (held !== undefined && held.token !== '') return held.isPass ? 'pass' : 'held'
     if (bytes !== undefined && this.#get(name) !== bytes) return 'changed'
     const token = randomUUID()
     const isPass = held !== undefined
-    this.#hold(name, { key, token, isPass, until: this.#now() + LEASE_TIME })
-    return { token, asOf: this.#clock, variant, isPass }
+    this.#leases.hold(name, { key, token, isPass, until: this.#now() + LEASE_TIME })
+    return { token, asOf: this.#tags.clock, variant, isPass }
+  }
+
+  async seize (key: string): Promise<Lease | null> {
+    if (this.#quarantines.look(key) === 'on') return null
+    const token = randomUUID()
+    this.#leases.hold(key, { key, token, isPass: false, until: this.#now() + LEASE_TIME })
+    return { token, asOf: this.#tags.clock, variant: null, isPass: false }
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
-    const held = this.#leaseOf(nameOf(key, lease.variant))
+    const held = this.#leases.get(nameOf(key, lease.variant))
     if (held?.token !== lease.token) return false
     held.until = this.#now() + LEASE_TIME
     held.isPass ||= pass
@@ -105,9 +106,9 @@ export class MemoryStore implements Store {
 
   async fill (key: string, lease: Lease, { bytes, life, varied, late }: Fill): Promise<FillResult> {
     const name = nameOf(key, lease.variant)
-    if (this.#leaseOf(name)?.token !== lease.token) return 'lost'
+    if (this.#leases.get(name)?.token !== lease.token) return 'lost'
     this.#leases.delete(name)
-    if (late.some((tag) => this.#generation(tag) > lease.asOf)) return 'outdated'
+    if (this.#tags.areAbove(late, lease.asOf)) return 'outdated'
     if (cost(key, bytes) > this.#maxBytes) return 'too-large'
     const until = this.#now() + life
     if (varied === null) {
@@ -135,37 +136,31 @@ export class MemoryStore implements Store {
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {
     const name = nameOf(key, lease.variant)
-    if (this.#leaseOf(name)?.token !== lease.token) return
-    if (pass) this.#hold(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
+    if (this.#leases.get(name)?.token !== lease.token) return
+    if (pass) this.#leases.hold(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
     else this.#leases.delete(name)
   }
 
-  /** Looks at two others each time, so that those of keys that nobody asks for again don't pile up. */
-  #hold (name: string, held: Held): void {
-    this.#leases.set(name, held)
-    let looks = 0
-    for (const [other, present] of this.#leases) {
-      if (++looks > 2) break
-      this.#leases.delete(other)
-      if (present.until > this.#now()) this.#leases.set(other, present)
-    }
-  }
-
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
-    const held = this.#leaseOf(nameOf(key, variant))
+    if (variant === null && this.#quarantines.look(key) === 'on') return 'pass'
+    const held = this.#leases.get(nameOf(key, variant))
     if (held === undefined) return 'none'
     return held.isPass ? 'pass' : 'held'
   }
 
-  /** One that has ended is gone. */
-  #leaseOf (name: string): Held | undefined {
-    const held = this.#leases.get(name)
-    if (held === undefined || held.until > this.#now()) return held
-    this.#leases.delete(name)
-    return undefined
+  async quarantine ({ keys, tags }: Writing, token: string, time: Milliseconds): Promise<boolean> {
+    const had = keys.flatMap(both).map((key) => this.#quarantines.put(key, token, time))
+    this.#remove(keys.flatMap(both))
+    return (tags.length === 0 || this.#tags.quarantine(tags, token, time)) && had.every(Boolean)
   }
 
-  async invalidate (keys: readonly string[]): Promise<number> {
+  async invalidate (keys: readonly string[], token = ''): Promise<number> {
+    for (const key of keys.flatMap(both)) this.#quarantines.end(key, token)
+    return this.#remove(keys.flatMap(both))
+  }
+
+  /** Entries with their leases; the number of entries. */
+  #remove (keys: readonly string[]): number {
     return keys.filter((key) => {
       this.#leases.delete(key)
       return this.#drop(key)
@@ -173,24 +168,14 @@ export class MemoryStore implements Store {
   }
 
   async invalidatePrefix (prefix: string): Promise<number> {
-    for (const [name, { key }] of this.#leases) {
-      if (key.startsWith(prefix)) this.#leases.delete(name)
-    }
+    this.#leases.deleteWhere((key) => key.startsWith(prefix))
     // Variants have other names: without their markers they are not found any more, and go when they are the oldest.
-    return await this.invalidate([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
+    return this.#remove([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
   }
 
-  async invalidateTags (tags: readonly string[]): Promise<void> {
-    this.#clock++
-    for (const tag of tags) {
-      this.#generations.delete(tag)
-      this.#generations.set(tag, this.#clock)
-    }
-    for (const [tag, generation] of this.#generations) {
-      if (this.#generations.size <= MOST_GENERATIONS) break
-      this.#generations.delete(tag)
-      this.#oldest = Math.max(this.#oldest, generation)
-    }
+  async invalidateTags (tags: readonly string[], token = ''): Promise<void> {
+    this.#tags.release(tags, token)
+    this.#tags.invalidate(tags)
   }
 
   async invalidateAll (): Promise<void> {
@@ -213,6 +198,11 @@ export class MemoryStore implements Store {
     this.#bytes -= cost(key, slot.bytes)
     return slot.until > this.#now()
   }
+}
+
+/** Its response and its value. */
+function both (key: string): string[] {
+  return [key, valueKey(key)]
 }
 
 /** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */

@@ -10,12 +10,15 @@
 import { RouteCacheError } from '../errors.js'
 import type { Keys } from './keys.js'
 import { keyPrefixOf, type RedisClient } from './redis-client.js'
+import { UNLINK_LEASES } from './scripts.js'
 import { topologyOf, type Write } from './topology.js'
 
 /** Names per SCAN step and per UNLINK: each step blocks the server for well below a millisecond. */
 const BATCH = 200
 /** How often a prefix is gone over while slots move. */
 const MOST_ROUNDS = 5
+
+type Work = (names: string[]) => Promise<number>
 
 export class PrefixRemoval {
   readonly #client: RedisClient
@@ -37,16 +40,22 @@ export class PrefixRemoval {
       return await this.#onCluster(async (servers) => await this.#twoPasses(servers, prefix))
     }
     // SCAN would be answered by a replica, too, or by a primary that is one no more: a write is not.
-    await this.#write(this.#client.unlink(this.#keys.lease(prefix)))
+    await this.#write(this.#client.unlink(this.#keys.lease('')))
     return await this.#twoPasses([this.#client], prefix)
   }
 
   async #twoPasses (servers: readonly RedisClient[], prefix: string): Promise<number> {
-    await this.#unlinkAll(servers, this.#keys.leasePattern(prefix, this.#keyPrefix))
-    const removed = await this.#unlinkAll(servers, this.#keys.entryPattern(prefix, this.#keyPrefix))
-    // Without their markers they are not served; they only take room.
-    await this.#unlinkAll(servers, this.#keys.variantPattern(prefix, this.#keyPrefix))
-    return removed
+    const [leases, responses, beside] = (['leasePattern', 'entryPattern', 'variantPattern'] as const)
+      .map((name) => this.#keys[name](prefix, this.#keyPrefix)) as [string, string, string]
+    await this.#eachName(servers, leases, async (names) => await this.#unlinkLeases(names))
+    const entries = await this.#eachName(servers, responses, async (names) => await this.#unlink(names))
+    // Variants are not served without their markers, and only take room; values are entries like others.
+    const values = await this.#eachName(servers, beside, async (names) => {
+      const isValue = names.map((name) => this.#keys.isValue(name))
+      await this.#unlink(names.filter((_, i) => !isValue[i]))
+      return await this.#unlink(names.filter((_, i) => isValue[i]))
+    })
+    return entries + values
   }
 
   /** Does the work with all primaries, again where slots moved meanwhile: a name may have moved to where it had been. */
@@ -61,21 +70,25 @@ export class PrefixRemoval {
     throw new RouteCacheError('FRC_STORE', `the Cluster's slots kept moving; ${removed} entries went, others may be left`)
   }
 
-  /** UNLINKs what the pattern matches, on each of these servers; the number of names. */
-  async #unlinkAll (servers: readonly RedisClient[], pattern: string): Promise<number> {
-    const counts = await Promise.all(servers.map(async (server) => await this.#unlinkOn(server, pattern)))
-    return counts.reduce((sum, n) => sum + n, 0)
+  /** Goes over the names that the pattern matches, on each of these servers; the sum of what `work` gives for them. */
+  async #eachName (servers: readonly RedisClient[], pattern: string, work: Work): Promise<number> {
+    const sums = await Promise.all(servers.map(async (server) => {
+      let sum = 0
+      let cursor = '0'
+      do {
+        const [next, names] = await this.#write(server.scan!(cursor, 'MATCH', pattern, 'COUNT', BATCH))
+        cursor = String(next)
+        sum += await work(names.map((name) => name.slice(this.#keyPrefix.length)))
+      } while (cursor !== '0')
+      return sum
+    }))
+    return sums.reduce((sum, n) => sum + n, 0)
   }
 
-  async #unlinkOn (server: RedisClient, pattern: string): Promise<number> {
-    let removed = 0
-    let cursor = '0'
-    do {
-      const [next, names] = await this.#write(server.scan!(cursor, 'MATCH', pattern, 'COUNT', BATCH))
-      cursor = String(next)
-      removed += await this.#unlink(names.map((name) => name.slice(this.#keyPrefix.length)))
-    } while (cursor !== '0')
-    return removed
+  async #unlinkLeases (names: string[]): Promise<number> {
+    const lists = this.#client.isCluster === true ? names.map((name) => [name]) : names.length === 0 ? [] : [names]
+    await Promise.all(lists.map(async (list) => await this.#write(UNLINK_LEASES.run(this.#client, list, []))))
+    return 0
   }
 
   /** On a Cluster one by one, through the client that knows the slots: names of one node are still of different slots. */

@@ -1,4 +1,5 @@
 // What we use of a client, so that ioredis 5 and 6, `Redis` and `Cluster` all fit, and no types of theirs are imported.
+import { RouteCacheError } from '../errors.js'
 
 /** An ioredis client: `Redis` or `Cluster`. */
 export interface RedisClient {
@@ -37,8 +38,20 @@ export function keyPrefixOf (client: RedisClient): string {
   return options?.keyPrefix ?? options?.redisOptions?.keyPrefix ?? ''
 }
 
+/** Throws FRC_OPTION where exact invalidation could not be kept with this client. */
+export function mustFit (client: RedisClient): void {
+  if (client.isCluster === true && keyPrefixOf(client) !== '') {
+    throw new RouteCacheError('FRC_OPTION', `redis: the Cluster client has keyPrefix "${keyPrefixOf(client)}", which puts ` +
+      'an entry and its lease into different slots; give the plugin a client without it, and use its own prefix option')
+  }
+  if (readsFromReplicas(client)) {
+    throw new RouteCacheError('FRC_OPTION', 'redis: the client reads from replicas, which may still have what was ' +
+      'invalidated; give the plugin one that reads from primaries (no scaleReads, no role: "slave")')
+  }
+}
+
 /** Whether reads go to replicas, which lag behind. */
-export function readsFromReplicas (client: RedisClient): boolean {
+function readsFromReplicas (client: RedisClient): boolean {
   const { scaleReads = 'master', role = 'master' } = (client.options ?? {}) as { scaleReads?: unknown, role?: unknown }
   return role === 'slave' || (client.isCluster === true && scaleReads !== 'master')
 }

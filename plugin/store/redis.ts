@@ -4,18 +4,22 @@ import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
 import { Floor, historyOf, newHistory } from './floor.js'
-import { Generations, isGeneration, readAll } from './generations.js'
+import { Generations, isGeneration, readAll, readGeneration } from './generations.js'
+import { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
 import { PrefixRemoval } from './prefix.js'
-import { keyPrefixOf, readsFromReplicas, type RedisClient } from './redis-client.js'
-import { FILL, FILL_VARIANT, INVALIDATE, INVALIDATE_ALL, PASS, RELEASE, RENEW, TAKE, TAKE_FIRST } from './scripts.js'
+import { mustFit, type RedisClient } from './redis-client.js'
+import { confirmed } from './replicas.js'
+import { INVALIDATE_ALL } from './clock-scripts.js'
+import { QUARANTINE } from './script.js'
+import { FILL, FILL_VARIANT, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
 import {
-  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reading, type Seen,
-  type Store, type Taken
+  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
+  type Seen, type Store, type Taken, type Writing
 } from './store.js'
-import { primariesOf, type Write } from './topology.js'
+import type { Write } from './topology.js'
 
-/** Keys, or tags, that are invalidated at a time. */
+/** Tags that are invalidated at a time. */
 const BATCH = 500
 
 export interface RedisStoreOptions {
@@ -37,6 +41,7 @@ export class RedisStore implements Store {
   readonly #waitForReplicas: number
   readonly #floor: Floor
   readonly #generations: Generations
+  readonly #removal: KeyRemoval
   readonly #prefixes: PrefixRemoval
 
   constructor ({ client, keys, writeDeadline, now, trustFailover = false, waitForReplicas = 0 }: RedisStoreOptions) {
@@ -47,15 +52,9 @@ export class RedisStore implements Store {
     this.#waitForReplicas = waitForReplicas
     this.#floor = new Floor({ client, keys, write, trusting: trustFailover })
     this.#generations = new Generations({ client, keys, write, now })
+    this.#removal = new KeyRemoval({ client, keys, write })
     this.#prefixes = new PrefixRemoval({ client, keys, write })
-    if (client.isCluster === true && keyPrefixOf(client) !== '') {
-      throw new RouteCacheError('FRC_OPTION', `redis: the Cluster client has keyPrefix "${keyPrefixOf(client)}", which puts ` +
-        'an entry and its lease into different slots; give the plugin a client without it, and use its own prefix option')
-    }
-    if (readsFromReplicas(client)) {
-      throw new RouteCacheError('FRC_OPTION', 'redis: the client reads from replicas, which may still have what was ' +
-        'invalidated; give the plugin one that reads from primaries (no scaleReads, no role: "slave")')
-    }
+    mustFit(client)
   }
 
   async connect (): Promise<void> {
@@ -71,14 +70,22 @@ export class RedisStore implements Store {
     return {
       main,
       varied: variant === null ? null : others.shift() ?? null,
-      history: await this.#history(floor),
-      generations: others.map(generationOf)
+      ...await this.#ground(floor, others)
     }
   }
 
-  async generations (tags: readonly string[]): Promise<Pick<Reading, 'history' | 'generations'>> {
+  async generations (tags: readonly string[]): Promise<Ground> {
     const [floor = null, ...values] = await this.#ask([this.#keys.floor, ...tags.map((tag) => this.#keys.tag(tag))])
-    return { history: await this.#history(floor), generations: values.map(generationOf) }
+    return await this.#ground(floor, values)
+  }
+
+  async #ground (floor: Buffer | null, values: readonly (Buffer | null)[]): Promise<Ground> {
+    const generations = values.map((value) => readGeneration(value?.toString('latin1') ?? ''))
+    return {
+      history: await this.#history(floor),
+      generations: generations.map((generation) => generation?.dropped ?? null),
+      softened: generations.map((generation) => generation?.stale ?? 0)
+    }
   }
 
   async #history (floor: Buffer | null): Promise<string> {
@@ -105,26 +112,34 @@ export class RedisStore implements Store {
     const [taken, clock] = await Promise.allSettled([
       marker === null
         ? TAKE.run(this.#client, [lease, target], args)
-        : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease], [...args, marker, FIRST_MARKER_TIME]),
+        : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
+          [...args, marker, FIRST_MARKER_TIME]),
       this.#client.get(this.#keys.clock)
     ])
     if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
       const [mine, held] = (taken.value as unknown[]).map(String)
-      // Without a clock nothing is valid: the next lookup begins a new history, and with it a clock.
-      const asOf = Number(isGeneration(clock.value ?? '') ? clock.value : await this.#ticked())
+      const asOf = await this.#asOf(clock.value)
       if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
-      if (held === '') return 'changed'
-      return held!.startsWith(PASS) ? 'pass' : 'held'
+      return held === '' ? 'changed' : holding(held!)
     }
     // The lease may have been taken, also where its answer was lost.
     this.release(key, { token, asOf: 0, variant, isPass: false }).catch(() => {})
     throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
   }
 
-  /** The clock where it was lost: with it goes the history. */
-  async #ticked (): Promise<string | number> {
+  async seize (key: string): Promise<Lease | null> {
+    const token = randomUUID()
+    const [seized, clock] = await this.#write(Promise.all([
+      SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), this.#client.get(this.#keys.clock)
+    ]))
+    return Number(seized) === 1 ? { token, asOf: await this.#asOf(clock), variant: null, isPass: false } : null
+  }
+
+  /** Without a clock nothing is valid: with it went the history, and a new one begins. */
+  async #asOf (clock: string | null): Promise<number> {
+    if (isGeneration(clock ?? '')) return Number(clock)
     await this.#floor.renew()
-    return await this.#client.get(this.#keys.clock) ?? 0
+    return Number(await this.#client.get(this.#keys.clock) ?? 0)
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
@@ -160,18 +175,19 @@ export class RedisStore implements Store {
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     this.#mustBeUp()
     const held = await this.#write(this.#client.get(this.#keys.lease(key, variant)))
-    if (held === null) return 'none'
-    return String(held).startsWith(PASS) ? 'pass' : 'held'
+    return held === null ? 'none' : holding(String(held))
   }
 
-  async invalidate (keys: readonly string[]): Promise<number> {
-    let removed = 0
-    for (let from = 0; from < keys.length; from += BATCH) {
-      const counts = await Promise.all(keys.slice(from, from + BATCH).map(async (key) => await this.#write(
-        INVALIDATE.run(this.#client, [this.#keys.entry(key), this.#keys.lease(key)], [])
-      )))
-      removed += counts.reduce<number>((sum, n) => sum + Number(n), 0)
-    }
+  async quarantine ({ keys, tags }: Writing, token: string, time: Milliseconds): Promise<boolean> {
+    const [byKeys, byTags] = await Promise.all([
+      this.#removal.quarantine(keys, token, time), tags.length === 0 || this.#generations.quarantine(tags, token, time)
+    ])
+    await this.#confirm()
+    return byKeys && byTags
+  }
+
+  async invalidate (keys: readonly string[], token = ''): Promise<number> {
+    const removed = await this.#removal.invalidate(keys, token)
     await this.#confirm()
     return removed
   }
@@ -182,8 +198,10 @@ export class RedisStore implements Store {
     return removed
   }
 
-  async invalidateTags (tags: readonly string[]): Promise<void> {
-    for (let from = 0; from < tags.length; from += BATCH) await this.#generations.invalidate(tags.slice(from, from + BATCH))
+  async invalidateTags (tags: readonly string[], token = ''): Promise<void> {
+    for (let from = 0; from < tags.length; from += BATCH) {
+      await this.#generations.invalidate(tags.slice(from, from + BATCH), token)
+    }
     await this.#confirm()
   }
 
@@ -196,18 +214,9 @@ export class RedisStore implements Store {
     this.#floor.close()
   }
 
-  /** Waits, where that is asked for, until the replicas have what was written. */
   async #confirm (): Promise<void> {
-    const wanted = this.#waitForReplicas
-    if (wanted === 0) return
-    // Redis looks ten times a second whether the time is over, and is to say so itself.
-    const time = Math.ceil(Math.max(this.#writeDeadline / 2, this.#writeDeadline - 200))
-    const counts = await Promise.all(primariesOf(this.#client).map(async (server) =>
-      Number(await this.#write(server.wait(wanted, time)))))
-    const least = Math.min(...counts)
-    if (least < wanted) {
-      throw new RouteCacheError('FRC_STORE', `the primary has it, but of ${wanted} replicas only ${least} confirmed in time`)
-    }
+    const write: Write = async (command) => await this.#write(command)
+    await confirmed(this.#client, { wanted: this.#waitForReplicas, deadline: this.#writeDeadline, write })
   }
 
   async #write<T> (command: Promise<T>): Promise<T> {
@@ -224,7 +233,7 @@ export class RedisStore implements Store {
   }
 }
 
-function generationOf (value: Buffer | null): number | null {
-  const text = value?.toString('latin1') ?? ''
-  return isGeneration(text) ? Number(text) : null
+/** Nobody is to wait for a quarantine, either. */
+function holding (value: string): 'held' | 'pass' {
+  return value.startsWith(PASS) || value.startsWith(QUARANTINE) ? 'pass' : 'held'
 }

@@ -1,27 +1,5 @@
-// What Redis must do in one step. All names of a script are in one slot.
-import { createHash } from 'node:crypto'
-import type { RedisClient } from './redis-client.js'
-
-/** A Lua script, called by its hash. */
-export class Script {
-  readonly #text: string
-  readonly #sha: string
-
-  constructor (text: string) {
-    this.#text = text
-    this.#sha = createHash('sha1').update(text).digest('hex')
-  }
-
-  /** Runs it; a server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
-  async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
-    try {
-      return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await client.eval(this.#text, keys.length, ...keys, ...args)
-    }
-  }
-}
+// What Redis must do in one step with entries and leases. All names of a script are in one slot.
+import { QUARANTINE, QUARANTINES, Script } from './script.js'
 
 /** KEYS: entry, lease. ARGV: token, bytes, life in ms. 1: stored, and the lease is used up. 0: the lease is lost. */
 export const FILL = new Script(`
@@ -68,11 +46,13 @@ redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {token}`)
 
 /**
- * KEYS: key, lease of a variant. ARGV: token, time in ms, the checksum of what was seen under the key, marker, its life in
- * ms. Puts the marker there, and takes the lease, whoever had it: what was missed under another marker can't be filled any
- * more. Gives what TAKE gives.
+ * KEYS: key, lease of a variant, lease of the key. ARGV: token, time in ms, the checksum of what was seen under the key,
+ * marker, its life in ms. Puts the marker there, and takes the lease, whoever had it: what was missed under another marker
+ * can't be filled any more. Not in quarantine. Gives what TAKE gives.
  */
 export const TAKE_FIRST = new Script(`
+local held = redis.call('GET', KEYS[3])
+if held and string.sub(held, 1, 1) == '${QUARANTINE}' then return {'', held} end
 local present = redis.pcall('GETRANGE', KEYS[1], 1, 4)
 if type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
@@ -91,100 +71,38 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] then redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
 return 1`)
 
-/** KEYS: entry, lease. Gives the number of entries that went, 0 or 1. */
-export const INVALIDATE = new Script(`
-redis.call('DEL', KEYS[2])
-return redis.call('UNLINK', KEYS[1])`)
-
-// The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
-// Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history.
-// What is there instead of a number, somebody else's text or list, is taken for lost.
-const TICK = `
-local function text(name)
-  local value = redis.pcall('GET', name)
-  return type(value) == 'string' and value or ''
-end
-local function number(name)
-  return string.match(text(name), '^%d+$')
-end
-local function tick(floor, clock, history)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000000 + time[2]
-  local last = number(clock)
-  if not last then
-    local runs = string.match(text(floor), ' .*') or ' '
-    redis.call('SET', floor, history .. runs)
-  end
-  local value = string.format('%.0f', math.max((last or 0) + 1, now))
-  redis.call('SET', clock, value)
-  return value
-end
-local function raise(name, value, life)
-  local generation = number(name)
-  if generation and tonumber(generation) >= tonumber(value) then return end
-  redis.call('SET', name, value, 'PX', math.max(tonumber(life), redis.call('PTTL', name)))
-end`
-
-/**
- * KEYS: floor, clock, lastTag. ARGV: the primaries' runs, a new history. Gives the floor, which is a new one where it is not
- * there, or of other runs, or the clock is not there.
- */
-export const FLOOR = new Script(`${TICK}
-local floor = text(KEYS[1])
-if number(KEYS[2]) and string.match(floor, ' (.*)') == ARGV[1] then return floor end
-floor = ARGV[2] .. ' ' .. ARGV[1]
-local value = tick(KEYS[1], KEYS[2], ARGV[2])
-redis.call('SET', KEYS[1], floor)
-redis.call('SET', KEYS[3], value)
-return floor`)
-
-/** KEYS: floor. ARGV: a new history. Invalidates everything. */
-export const INVALIDATE_ALL = new Script(`${TICK}
-local runs = string.match(text(KEYS[1]), ' .*') or ' '
-redis.call('SET', KEYS[1], ARGV[1] .. runs)`)
-
-/**
- * KEYS: floor, clock, lastTag, generations (none on a Cluster, where RAISE follows). ARGV: a new history, life in ms. Gives
- * the clock.
- */
-export const INVALIDATE_TAGS = new Script(`${TICK}
-local value = tick(KEYS[1], KEYS[2], ARGV[1])
-redis.call('SET', KEYS[3], value)
-for i = 4, #KEYS do raise(KEYS[i], value, ARGV[2]) end
-return value`)
-
-/** KEYS: generation. ARGV: value, life in ms. A generation never shrinks: two invalidations may arrive in either order. */
-export const RAISE = new Script(`${TICK}
-raise(KEYS[1], ARGV[1], ARGV[2])`)
-
-/** KEYS: floor, clock, generations (none on a Cluster). ARGV: a new history, life. Creates the missing; gives the clock. */
-export const CREATE = new Script(`${TICK}
-local value = tick(KEYS[1], KEYS[2], ARGV[1])
-for i = 3, #KEYS do
-  if not number(KEYS[i]) then redis.call('SET', KEYS[i], value, 'PX', ARGV[2]) end
-end
-return value`)
-
-/** What a generation's name holds begins so while its value is being found out: nothing is valid under it. */
-export const RESERVED = '?'
-
-/**
- * KEYS: generation. ARGV: a reservation, its time in ms. Gives what is there then: a generation, or the reservation, ours or
- * that of somebody else, who then creates the same.
- */
-export const RESERVE = new Script(`${TICK}
-local present = text(KEYS[1])
-if string.match(present, '^%d+$') or string.sub(present, 1, 1) == '${RESERVED}' then return present end
+/** KEYS: lease. ARGV: token, time in ms. Takes the lease, whoever had it. 1: taken. 0: it is in quarantine. */
+export const SEIZE = new Script(`${QUARANTINES}
+if isQuarantine(text(KEYS[1])) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return ARGV[1]`)
+return 1`)
 
-/** KEYS: generation. ARGV: the reservation that it had, its value, life in ms. Gives what is there then; '': it is lost. */
-export const SETTLE = new Script(`${TICK}
-local present = text(KEYS[1])
-if present ~= ARGV[1] then return present end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return ARGV[2]`)
+/**
+ * KEYS: entry, lease; or several such pairs. ARGV: the token of the quarantine that ends with it ('': of none). A quarantine
+ * of others stays. Gives the number of entries that went.
+ */
+export const INVALIDATE = new Script(`${QUARANTINES}
+local removed = 0
+for i = 1, #KEYS, 2 do
+  if not staysQuarantined(KEYS[i + 1], text(KEYS[i + 1]), ARGV[1]) then redis.call('DEL', KEYS[i + 1]) end
+  removed = removed + redis.call('UNLINK', KEYS[i])
+end
+return removed`)
 
-/** KEYS: generation. ARGV: what is enough, and its life where it has not so much, in ms: it outlives the entries. */
-export const EXTEND = new Script(`
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end`)
+/** KEYS: leases. Removes them, but no quarantine. */
+export const UNLINK_LEASES = new Script(`${QUARANTINES}
+for i = 1, #KEYS do
+  if not isQuarantine(text(KEYS[i])) then redis.call('UNLINK', KEYS[i]) end
+end`)
+
+/**
+ * KEYS: entry, lease; or several such pairs. ARGV: token, time in ms. Has the quarantine last for so long from now; where it
+ * had not lasted until now, entries and leases that there are by then go. 1: it had.
+ */
+export const QUARANTINE_KEY = new Script(`${QUARANTINES}
+local had = 1
+for i = 1, #KEYS, 2 do
+  had = math.min(had, quarantine(KEYS[i + 1], ARGV[1], ARGV[2]))
+  redis.call('UNLINK', KEYS[i])
+end
+return had`)

@@ -36,6 +36,26 @@
 // Entries also carry the history that was read before their handler ran. Where the memory that answers may be an older one
 // (floor.ts) or everything is invalidated, there is another history, and with it no entry.
 //
+// What a quarantine is for, with a writer W that may die at any point, and a slow reader F:
+//
+//   1. W  quarantine('user:1')            the entry goes; the lease's name is occupied
+//   2. F  take('user:1')                  -> 'pass': its own handler, which reads the old row; it will store nothing
+//   3. W  commits the new row, and dies
+//   4.    the quarantine runs out         nothing is stored under `user:1`
+//
+// Without it F would have a lease at 2, and what it stores at 4 be served for a whole ttl. Of a tag it takes the place of
+// the generation, so that nothing is valid under it; when it runs out the generation is missing, and created with a value
+// above every `asOf` before. Several writers may have one name in quarantine: it ends with the last of them.
+//
+// What `seize` is for, with two writers A and B of one row, that write to the database and the cache:
+//
+//   1. A  seize('user:1')
+//   2. B  seize('user:1')                 A's lease is lost
+//   3. B  commits its row
+//   4. A  commits its row: the database has A's
+//   5. B  fill                            B's row is stored, older than the database
+//   6. A  fill -> 'lost'; so A invalidates, which removes B's row, or had 5 not come yet, B's lease
+//
 // So the contract is: `fill` stores only where the key's lease still holds the very token that `take` gave, and removes the
 // lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
 // beyond every `asOf` before it. Every call may reject; none throws.
@@ -51,13 +71,22 @@ export interface Ask {
 }
 
 /** What there was. Bytes are not to be changed. */
-export interface Reading {
+export interface Reading extends Ground {
   main: Buffer | null
   varied: Buffer | null
-  history: string
-  /** In the order of the tags; null: there is none. */
-  generations: readonly (number | null)[]
 }
+
+/** What decides about entries. */
+export interface Ground {
+  history: string
+  /** In the order of the tags; null: there is none. In quarantine it is Infinity, above every `asOf`. */
+  generations: readonly (number | null)[]
+  /** Below which value of `asOf` an entry is stale by its tag: in the same order; 0: none. */
+  softened: readonly number[]
+}
+
+/** What a writer is about to change. */
+export interface Writing { keys: readonly string[], tags: readonly string[] }
 
 /** The right to fill a key. */
 export interface Lease {
@@ -118,7 +147,7 @@ export interface Store {
   connect (): Promise<void>
   read (ask: Ask): Promise<Reading>
   /** Of tags that only the entry told of; in their order, and the history that they belong to. */
-  generations (tags: readonly string[]): Promise<Pick<Reading, 'history' | 'generations'>>
+  generations (tags: readonly string[]): Promise<Ground>
   /**
    * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are missing. A key
    * that is marked `pass` can be taken, too, by one at a time. A fill that landed since the lookup is not run again.
@@ -135,12 +164,25 @@ export interface Store {
   release (key: string, lease: Lease, pass?: boolean): Promise<void>
   /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
-  /** Removes entry (or marker) and lease of each key. Resolves, once that is done, with the number of entries there were. */
-  invalidate (keys: readonly string[]): Promise<number>
-  /** The same for all keys that begin with this. */
+  /**
+   * Takes the lease of a key, whoever had it: what was about to be filled is refused. Null: the key is in quarantine.
+   */
+  seize (key: string): Promise<Lease | null>
+  /**
+   * Puts them in quarantine for so long from now, or until they are invalidated with the same token: what is there goes,
+   * nobody gets a lease, nothing that carries one of these tags is valid. Where the time runs out it ends as an
+   * invalidation. True: they had been in quarantine until now, under this token.
+   */
+  quarantine (targets: Writing, token: string, time: Milliseconds): Promise<boolean>
+  /**
+   * Removes entry (or marker) and lease of each key, of its response and of its value. Resolves, once that is done, with the
+   * number of entries there were. `token`: of the quarantine that ends with it; default: of none. Those of others stay.
+   */
+  invalidate (keys: readonly string[], token?: string): Promise<number>
+  /** The same for all keys that begin with this; quarantines stay. */
   invalidatePrefix (prefix: string): Promise<number>
-  /** Makes what carries one of these tags, and what is on its way to be stored with it, invalid. */
-  invalidateTags (tags: readonly string[]): Promise<void>
+  /** Makes what carries one of these tags, and what is on its way to be stored with it, invalid. `token`: as above. */
+  invalidateTags (tags: readonly string[], token?: string): Promise<void>
   /** The same for everything: begins another history. */
   invalidateAll (): Promise<void>
   /** Lets go of what the store itself holds; a client that was given to it stays open. */

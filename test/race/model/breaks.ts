@@ -37,7 +37,12 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
         return { ...reading, ...change(reading) }
       }
     }
-    if (name === 'generations') return async (tags: readonly string[]) => tags.map(() => 0)
+    if (name === 'generations') {
+      return async (...args: Parameters<Store['generations']>) => {
+        const ground = await target.generations(...args)
+        return { ...ground, ...change({ main: null, varied: null, ...ground }) }
+      }
+    }
     const value: unknown = target[name]
     return typeof value === 'function' ? value.bind(target) as unknown : value
   }
@@ -101,8 +106,8 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     modes: ['tags of the policy'],
     broken: {
       scripts: {
-        CREATE: (data, [floor, clock, ...generations], [history, life]) => {
-          tick(data, [floor!, clock!], history!)
+        CREATE: (data, [floor, clock, lastTag, ...generations], [history, life]) => {
+          tick(data, [floor!, clock!, lastTag!], history!)
           for (const name of generations) data.setNew(name, '1', life!)
           return '1'
         }
@@ -113,8 +118,8 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     modes: ['tags of the response'],
     broken: {
       scripts: {
-        INVALIDATE_TAGS: (data, [floor, clock, , ...generations], [history, life]) => {
-          const value = tick(data, [floor!, clock!], history!)
+        INVALIDATE_TAGS: (data, [floor, clock, lastTag, ...generations], [history, life]) => {
+          const value = tick(data, [floor!, clock!, lastTag!], history!)
           for (const name of generations) raise(data, name, [value, life!])
           return value
         }

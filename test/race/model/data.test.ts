@@ -3,10 +3,9 @@ import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import t from 'tap'
 import { Keys } from '../../../plugin/store/keys.js'
-import * as scripts from '../../../plugin/store/scripts.js'
 import type { RedisClient } from '../../../plugin/store/redis-client.js'
 import { startRedis } from '../../helpers/redis.js'
-import { BODIES, Data, type Argument, type ScriptName } from './data.js'
+import { BODIES, Data, scripts, type Argument, type ScriptName } from './data.js'
 import { Network, type SettingClient, type World } from './network.js'
 
 interface Command { label: string, run: (client: RedisClient) => Promise<unknown> }
@@ -25,6 +24,8 @@ const NAMES = {
   generation: [keys.tag('t'), keys.tag('u')]
 }
 const TOKENS = ['token', '~token', '~']
+/** Two writers' tokens. */
+const QUARANTINES = ['q1', 'q2']
 const RESERVATIONS = ['?1', '?2']
 const EPOCHS = ['epochepoch-1', 'epochepoch-2']
 
@@ -45,8 +46,10 @@ function call (name: ScriptName, ofKeys: fc.Arbitrary<string[]>, ...args: fc.Arb
   }))
 }
 
+const quarantined = one([...QUARANTINES, ''])
 const slots = fc.constantFrom(0, 1)
 const pair = slots.map((i) => [NAMES.entry[i]!, NAMES.lease[i]!])
+const somePairs = fc.oneof(pair, fc.constant<string[]>([NAMES.entry[0]!, NAMES.lease[0]!, NAMES.entry[1]!, NAMES.lease[1]!]))
 const leaseAndEntry = pair.map(([entry, lease]) => [lease!, entry!])
 /** Of nothing, of a marker, or of what may be there. */
 const checksum = fc.oneof(fc.constant(''), marker.map((bytes) => bytes.subarray(1, 5)), bytes.map((bytes) => bytes.subarray(1, 5)))
@@ -58,15 +61,22 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   FILL_VARIANT: call('FILL_VARIANT', one(NAMES.variant).map((variant) => [NAMES.entry[0]!, NAMES.lease[0]!, variant]),
     token, one(['', ...EPOCHS]), marker, bytes, life),
   TAKE: fc.oneof(call('TAKE', leaseAndEntry, token, life), call('TAKE', leaseAndEntry, token, life, checksum)),
-  TAKE_FIRST: call('TAKE_FIRST', pair, token, life, checksum, marker, life),
+  TAKE_FIRST: call('TAKE_FIRST', one(NAMES.variant).map((variant) => [NAMES.entry[0]!, `lease:${variant}`, NAMES.lease[0]!]), token, life, checksum, marker, life),
   RENEW: call('RENEW', lease, token, life, token),
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
-  INVALIDATE: call('INVALIDATE', pair),
+  SEIZE: call('SEIZE', lease, token, life),
+  INVALIDATE: call('INVALIDATE', somePairs, quarantined),
+  UNLINK_LEASES: call('UNLINK_LEASES', fc.subarray(NAMES.lease, { minLength: 1 })),
+  QUARANTINE_KEY: call('QUARANTINE_KEY', somePairs, one(QUARANTINES), life),
   FLOOR: call('FLOOR', fc.constant([...onClock, keys.lastTag]), runs, history),
   INVALIDATE_ALL: call('INVALIDATE_ALL', fc.constant([keys.floor]), history),
-  INVALIDATE_TAGS: call('INVALIDATE_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life),
-  RAISE: call('RAISE', one(NAMES.generation).map((name) => [name]), clock, life),
-  CREATE: call('CREATE', some.map((tags) => [...onClock, ...tags]), history, life),
+  INVALIDATE_TAGS: call('INVALIDATE_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life, quarantined),
+  RAISE: call('RAISE', one(NAMES.generation).map((name) => [name]), clock, life, quarantined),
+  SOFTEN_TAGS: call('SOFTEN_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history),
+  SOFTEN: call('SOFTEN', one(NAMES.generation).map((name) => [name]), clock),
+  QUARANTINE_ANY_TAG: call('QUARANTINE_ANY_TAG', fc.constant([...onClock, keys.lastTag]), history, life),
+  QUARANTINE_TAGS: call('QUARANTINE_TAGS', fc.subarray(NAMES.generation, { minLength: 1 }), one(QUARANTINES), life),
+  CREATE: call('CREATE', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life),
   RESERVE: call('RESERVE', one(NAMES.generation).map((name) => [name]), one(RESERVATIONS), life),
   SETTLE: call('SETTLE', one(NAMES.generation).map((name) => [name]), one([...RESERVATIONS, '']), clock, life),
   EXTEND: call('EXTEND', one(NAMES.generation).map((name) => [name]), life, life)
@@ -91,7 +101,7 @@ const set = async (client: RedisClient, [name, value, life]: [string, string, nu
 
 const commands: fc.Arbitrary<Command> = fc.oneof(
   { weight: 12, arbitrary: fc.oneof(...Object.values(SCRIPTS)) },
-  { weight: 4, arbitrary: fc.oneof(SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, SCRIPTS.INVALIDATE) },
+  { weight: 8, arbitrary: fc.oneof(SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, SCRIPTS.INVALIDATE, SCRIPTS.RELEASE, SCRIPTS.RENEW) },
   plainly(2, fc.tuple(one(NAMES.generation), clock, life), { label: 'set', run: set }),
   plainly(3, fc.tuple(one(NAMES.lease), token, life), { label: 'set', run: set }),
   plainly(1, one(ALL), { label: 'get', run: async (client, name) => await client.getBuffer(name) }),
@@ -119,7 +129,7 @@ t.test('the same commands, the same replies, and the same is left', async (t) =>
       const expected = await run(real)
       data.micros = await timeOf(real, data.get(keys.clock))
       const given = await run(fake)
-      if (JSON.stringify(given) !== JSON.stringify(expected)) {
+      if (coarse(plain(given)) !== coarse(plain(expected))) {
         throw new Error(`${label}: ${JSON.stringify(given)}, but a real one says ${JSON.stringify(expected)}`)
       }
       seen.add(`${label.split(' ')[0]} ${JSON.stringify(given)?.slice(0, 2)}`)
@@ -134,6 +144,20 @@ t.test('the same commands, the same replies, and the same is left', async (t) =>
     t.ok(seen.has(reply), `was seen: ${reply}`)
   }
 })
+
+function isEnding (value: Buffer | null): boolean {
+  return value !== null && String(value).startsWith('!')
+}
+
+function plain (reply: unknown): string {
+  if (Buffer.isBuffer(reply)) return reply.toString('latin1')
+  return Array.isArray(reply) ? reply.map(plain).join(' ') : String(reply)
+}
+
+/** Ends of quarantines as whole minutes from now, which they are. */
+function coarse (text: string): string {
+  return text.replace(/(\d{13})@/g, (_, end: string) => `${Math.round((Number(end) - Date.now()) / MINUTE)}@`)
+}
 
 /** Nobody waits for his turn. */
 const STILL: World = { step: async () => {}, say: () => {}, repliesComeLate: false }
@@ -161,7 +185,7 @@ async function leftIn (client: RedisClient, names: string[], pttl: Pttl): Promis
   const lines = await Promise.all(names.sort().map(async (name) => {
     const time = await pttl(name)
     const value = await client.getBuffer(name)
-    return `${name} ${value?.toString('base64')} ${time < 0 ? time : Math.round(time / MINUTE)}`
+    return `${name} ${isEnding(value) ? coarse(String(value)) : value?.toString('base64')} ${time < 0 ? time : Math.round(time / MINUTE)}`
   }))
   return lines.join('\n')
 }

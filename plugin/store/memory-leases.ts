@@ -1,0 +1,51 @@
+// The leases of this process, by the name of what they are for.
+import type { Milliseconds } from '../duration.js'
+
+export interface Held {
+  key: string
+  /** '' where nobody has the lease and nobody is to wait for it. */
+  token: string
+  isPass: boolean
+  until: Milliseconds
+}
+
+export class MemoryLeases {
+  readonly #now: () => Milliseconds
+  readonly #names = new Map<string, Held>()
+
+  constructor (now: () => Milliseconds) {
+    this.#now = now
+  }
+
+  /** One that has ended is gone. */
+  get (name: string): Held | undefined {
+    const held = this.#names.get(name)
+    if (held === undefined || held.until > this.#now()) return held
+    this.#names.delete(name)
+    return undefined
+  }
+
+  /** Looks at two others each time, so that those of keys that nobody asks for again don't pile up. */
+  hold (name: string, held: Held): void {
+    this.#names.set(name, held)
+    let looks = 0
+    for (const [other, present] of this.#names) {
+      if (++looks > 2) break
+      this.#names.delete(other)
+      if (present.until > this.#now()) this.#names.set(other, present)
+    }
+  }
+
+  delete (name: string): void {
+    this.#names.delete(name)
+  }
+
+  /** Those of keys of which it is true. */
+  deleteWhere (isGone: (key: string) => boolean): void {
+    for (const [name, { key }] of this.#names) if (isGone(key)) this.#names.delete(name)
+  }
+
+  clear (): void {
+    this.#names.clear()
+  }
+}

@@ -1,0 +1,90 @@
+// The clock and the generations of tags in this process. None is ever lost; of tags that were long not invalidated it is
+// only known that they are not newer than those that are.
+import type { Milliseconds } from '../duration.js'
+import type { Quarantines } from './memory-quarantines.js'
+import type { Ground } from './store.js'
+
+interface Generation { dropped: number, stale: number }
+
+/** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
+const MOST_GENERATIONS = 100_000
+
+export class MemoryTags {
+  readonly #quarantines: Quarantines
+  /** The least lately invalidated ones first. */
+  readonly #generations = new Map<string, Generation>()
+  /** That of all tags that are not listed. */
+  readonly #oldest: Generation = { dropped: 0, stale: 0 }
+  #clock = 0
+
+  constructor (quarantines: Quarantines) {
+    this.#quarantines = quarantines
+  }
+
+  get clock (): number {
+    return this.#clock
+  }
+
+  read (tags: readonly string[]): Omit<Ground, 'history'> {
+    const generations = tags.map((tag) => this.#generation(tag))
+    return { generations: generations.map(({ dropped }) => dropped), softened: generations.map(({ stale }) => stale) }
+  }
+
+  /** Whether what began at `asOf` is dropped or stale by one of these. */
+  areAbove (tags: readonly string[], asOf: number): boolean {
+    return tags.some((tag) => {
+      const { dropped, stale } = this.#generation(tag)
+      return Math.max(dropped, stale) > asOf
+    })
+  }
+
+  invalidate (tags: readonly string[]): void {
+    this.#clock++
+    for (const tag of tags) this.#set(tag, { dropped: this.#clock, stale: 0 })
+    this.#bound()
+  }
+
+  /** What was stored under them before becomes stale. */
+  soften (tags: readonly string[]): void {
+    this.#clock++
+    for (const tag of tags) this.#set(tag, { dropped: this.#listed(tag).dropped, stale: this.#clock })
+    this.#bound()
+  }
+
+  quarantine (tags: readonly string[], token: string, time: Milliseconds): boolean {
+    const had = tags.map((tag) => this.#quarantines.put(tag, token, time))
+    // What begins until it ends has to be older than that end.
+    this.invalidate(tags)
+    return had.every(Boolean)
+  }
+
+  release (tags: readonly string[], token: string): void {
+    for (const tag of tags) this.#quarantines.end(tag, token)
+  }
+
+  #generation (tag: string): Generation {
+    const state = this.#quarantines.look(tag)
+    if (state === 'on') return { dropped: Infinity, stale: Infinity }
+    // Nobody has ended it: its time ran out.
+    if (state === 'over') this.invalidate([tag])
+    return this.#listed(tag)
+  }
+
+  #listed (tag: string): Generation {
+    return this.#generations.get(tag) ?? this.#oldest
+  }
+
+  #set (tag: string, generation: Generation): void {
+    this.#generations.delete(tag)
+    this.#generations.set(tag, generation)
+  }
+
+  #bound (): void {
+    for (const [tag, { dropped, stale }] of this.#generations) {
+      if (this.#generations.size <= MOST_GENERATIONS) break
+      this.#generations.delete(tag)
+      this.#oldest.dropped = Math.max(this.#oldest.dropped, dropped)
+      this.#oldest.stale = Math.max(this.#oldest.stale, stale)
+    }
+  }
+}
