@@ -2,7 +2,7 @@
 // requests, invalidate and inspect. Knows keys, bytes and time; nothing of HTTP's rules or of Fastify.
 //
 // A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
-// `get` and `inspect` reject, because their caller must know.
+// `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
 import { refuse, type Caller, type Log } from './caller.js'
 import type { Answer, Claim, Found, Question, Targets } from './claim.js'
 import { encode } from './codec.js'
@@ -11,8 +11,10 @@ import { isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
 import { Flights, flightName, type Landing } from './flight.js'
 import { Lookup } from './lookup.js'
+import { mutate } from './mutation.js'
 import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
 import { within } from './store/deadline.js'
+import { valueKey } from './store/keys.js'
 import type { FillResult, Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
 import { placeFill, selectEntry, without, type Selection } from './variant.js'
@@ -22,6 +24,18 @@ const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills where `writeDeadline` sets no limit. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
+export interface CacheParts {
+  store: Store
+  stats: Stats
+  log: Log
+  /** For a lookup. */
+  deadline: Milliseconds
+  /** How long the targets of a mutation stay in quarantine unless that is renewed. */
+  quarantineTime: Milliseconds
+  now: () => Milliseconds
+  enabled: boolean
+}
+
 export class ResponseCache {
   enabled: boolean
   readonly #store: Store
@@ -30,18 +44,18 @@ export class ResponseCache {
   readonly #stats: Stats
   readonly #log: Log
   readonly #deadline: Milliseconds
+  readonly #quarantineTime: Milliseconds
   readonly #now: () => Milliseconds
   readonly #flights = new Flights()
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
-  constructor ({ store, stats, log, deadline, now, enabled }: {
-    store: Store, stats: Stats, log: Log, deadline: Milliseconds, now: () => Milliseconds, enabled: boolean
-  }) {
+  constructor ({ store, stats, log, deadline, quarantineTime, now, enabled }: CacheParts) {
     this.#store = store
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
+    this.#quarantineTime = quarantineTime
     this.#now = now
     this.enabled = enabled
     this.#lookup = new Lookup({
@@ -127,19 +141,42 @@ export class ResponseCache {
     this.#land(claim, { type: pass ? 'pass' : 'again' })
   }
 
-  /** Invalidates all of these, side by side; the number of entries that went by their keys. Rejects with FRC_STORE. */
-  async invalidate ({ keys, tags, prefix, all }: Targets): Promise<number> {
+  /**
+   * Invalidates all of these, side by side; the number of entries that went by their keys. `token`: of the quarantine that
+   * ends with it. Rejects with FRC_STORE.
+   */
+  async invalidate ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {
     const [byKey, byPrefix] = await this.#telling('invalidate', Promise.all([
-      keys.length === 0 ? 0 : this.#store.invalidate(keys),
+      keys.length === 0 ? 0 : this.#store.invalidate(keys, token),
       prefix === null ? 0 : this.#store.invalidatePrefix(prefix),
-      tags.length === 0 ? undefined : this.#store.invalidateTags(tags),
+      tags.length === 0 ? undefined : this.#store.invalidateTags(tags, token),
       all ? this.#store.invalidateAll() : undefined
     ]))
-    this.#flights.forget((key) => all || keys.includes(key) || (prefix !== null && key.startsWith(prefix)))
+    this.#forget({ keys, tags, prefix, all })
     const removed = byKey + byPrefix
     this.#stats.invalidated(removed)
     this.#log.debug({ ...mentioned({ keys, tags, prefix, all }), removed }, 'cache invalidated')
     return removed
+  }
+
+  /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
+  async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
+    return await mutate({
+      quarantine: async (targets, token) => {
+        const had = await this.#telling('quarantine', this.#store.quarantine(targets, token, this.#quarantineTime))
+        this.#forget(targets)
+        return had
+      },
+      invalidate: async (targets, token) => await this.invalidate(targets, token),
+      time: this.#quarantineTime,
+      log: this.#log
+    }, targets, work)
+  }
+
+  /** What runs for them can't be stored any more: who comes now need not wait for it. */
+  #forget ({ keys, prefix, all }: Targets): void {
+    const forgotten = new Set(keys.flatMap((key) => [key, valueKey(key)]))
+    this.#flights.forget((key) => all || forgotten.has(key) || (prefix !== null && key.startsWith(prefix)))
   }
 
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
@@ -170,7 +207,8 @@ export class ResponseCache {
       return await work
     } catch (error) {
       if (error instanceof RouteCacheError) throw error
-      throw new RouteCacheError('FRC_STORE', `${what}: ${this.#store.kind} failed: ${(error as Error).message}`, error)
+      const message = `${what}: ${this.#store.kind} failed: ${(error as Error).message}`
+      throw new RouteCacheError('FRC_STORE', message, { cause: error })
     }
   }
 

@@ -23,11 +23,14 @@ export type ErrorCode =
 /** An error of this plugin. */
 export class RouteCacheError extends Error {
   readonly code: ErrorCode
+  /** Of `mutate` and `set`: whether `work` had been done by then, so that what it wrote stands. Of all others: false. */
+  readonly worked: boolean
 
-  constructor (code: ErrorCode, message: string, cause?: unknown) {
+  constructor (code: ErrorCode, message: string, { cause, worked = false }: { cause?: unknown, worked?: boolean } = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'RouteCacheError'
     this.code = code
+    this.worked = worked
   }
 }
 

@@ -18,9 +18,11 @@ export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
 export type { CacheOptions, RouteCacheOptions } from './options.js'
-export type { EntryInfo, InvalidateTarget, InvalidateTargets, RouteCache } from './route-cache.js'
+export type { EntryInfo, RouteCache } from './route-cache.js'
 export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats } from './stats.js'
 export type { RedisClient } from './store/redis-client.js'
+export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './target.js'
+export type { ValueOptions } from './value.js'
 
 declare module 'fastify' {
   interface RouteShorthandOptions<

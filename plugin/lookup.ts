@@ -107,6 +107,8 @@ export class Lookup {
     if (selected.isOutdated) counters.outdated++
     // Late, nobody waits any more: a lease would only keep others from filling.
     if (!toFill || ticket.late) return { type: 'miss', claim: null }
+    // A tag in quarantine: nothing that runs now could be served later.
+    if (selected.ground.generations.includes(Infinity)) return { type: 'miss', claim: null }
     const flight = this.#flights.get(flightName(key, variant))
     if (flight === undefined) return await this.#open(ticket, selected)
     if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }

@@ -38,6 +38,11 @@ export interface RouteCacheOptions {
   /** The longest that one Redis command of an invalidation or a fill may take. Default 1 second. 0: no limit. */
   writeDeadline?: Duration
   /**
+   * How long the targets of a `mutate` whose process died stay out of the cache; while its `work` runs this is renewed.
+   * Longer than the database keeps the transaction of a client that died. Default 30 seconds.
+   */
+  quarantineTime?: Duration
+  /**
    * How many replicas have an invalidation before it resolves (Redis' WAIT), within `writeDeadline`; fewer: it rejects.
    * Default 0: the primary's word is enough, as after a failover nothing stored before is served.
    */

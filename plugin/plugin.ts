@@ -33,7 +33,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const cache = new ResponseCache({ store, stats, log: app.log, ...settings })
 
   app.decorate(REGISTERED, settings.decorator)
-  app.decorate(settings.decorator, new RouteCache(cache))
+  const values = { ...settings, cache, caller: { counters: stats.values, log: app.log } }
+  app.decorate(settings.decorator, new RouteCache(cache, values))
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(MARKS, null)
   app.decorateRequest(HEADERS, null)

@@ -4,20 +4,11 @@ import type { Bytes, Seconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
-import { NO_TARGETS, type Targets } from './claim.js'
-import { boundKey, boundPrefix, buildKey, escapeKey, own } from './key.js'
-import { checkTags } from './route-template.js'
+import { buildKey } from './key.js'
 import type { CacheStats } from './stats.js'
+import { checkKeyOf, checkMutation, checkTarget, type InvalidateTarget, type MutateTarget } from './target.js'
+import { getOrSet, type ValueOptions, type Values } from './value.js'
 import type { Selection } from './variant.js'
-
-/** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
-export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
-
-export interface InvalidateTargets {
-  keys?: readonly string[]
-  tags?: readonly string[]
-  prefix?: string
-}
 
 /** A stored response, seen from outside. */
 export interface EntryInfo {
@@ -35,9 +26,11 @@ export interface EntryInfo {
 /** `fastify.cache`. */
 export class RouteCache {
   readonly #cache: ResponseCache
+  readonly #values: Values
 
-  constructor (cache: ResponseCache) {
+  constructor (cache: ResponseCache, values: Values) {
     this.#cache = cache
+    this.#values = values
   }
 
   /** Whether lookups and fills take place. Invalidations always do, so that nothing old is there when it is true again. */
@@ -71,6 +64,29 @@ export class RouteCache {
    */
   async invalidate (target: InvalidateTarget): Promise<number> {
     return await this.#cache.invalidate(checkTarget(target))
+  }
+
+  /**
+   * Does a write whose process may die between commit and invalidation: `work` runs with the keys and tags in quarantine
+   * (nothing is served, nothing stored), and then they are invalidated, also where it throws. Where the process dies, the
+   * quarantine runs out after the option `quarantineTime`. Others that read meanwhile run their handlers.
+   * @returns what `work` gives
+   * @throws RouteCacheError FRC_TARGET where the targets are none, or a prefix; FRC_STORE or FRC_DEADLINE where Redis could
+   * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
+   */
+  async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
+    return await this.#cache.mutate(checkMutation(target), checkFunction('work', work))
+  }
+
+  /**
+   * The value under a key, or what `load` gives, which is then stored: for results of database queries and other values that
+   * are no responses. A hit is a copy of what was loaded, as `structuredClone` makes it: dates, maps and buffers stay what
+   * they are. As for responses: one run over all processes, tags, statistics; a value and a response under one key are
+   * apart, and both go when it is invalidated. What the store does wrong means that `load` runs.
+   * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; and what `load` throws
+   */
+  async getOrSet<T> (key: string, options: ValueOptions, load: () => T | Promise<T>): Promise<T> {
+    return await getOrSet(this.#values, { key: checkKeyOf(key), options, load: checkFunction('load', load) })
   }
 
   /**
@@ -111,27 +127,7 @@ function selectionOf (headers: RequestFields): Selection {
   return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
 }
 
-function checkTarget (target: unknown): Targets {
-  if (typeof target === 'string') return { ...NO_TARGETS, keys: [checkKeyOf(target)] }
-  if (Array.isArray(target)) return { ...NO_TARGETS, keys: target.map(checkKeyOf) }
-  const names = typeof target === 'object' && target !== null ? Object.keys(target) : []
-  if (names.length === 1 && own(target, 'all') === true) return { ...NO_TARGETS, all: true }
-  const [keys = [], tags = [], prefix] = ['keys', 'tags', 'prefix'].map((name) => own(target, name))
-  const isRight = names.length > 0 && names.every((name) => ['keys', 'tags', 'prefix'].includes(name)) &&
-    Array.isArray(keys) && Array.isArray(tags) && (prefix === undefined || (typeof prefix === 'string' && prefix !== ''))
-  if (!isRight) {
-    throw new RouteCacheError('FRC_TARGET', `can't invalidate ${show(target)}; write a key, an array of keys, ` +
-      '{ keys, tags, prefix } with arrays of keys or tags, or a prefix that is a non-empty string, or { all: true }')
-  }
-  return {
-    keys: keys.map(checkKeyOf),
-    tags: checkTags(tags),
-    prefix: prefix === undefined ? null : boundPrefix(escapeKey(prefix)),
-    all: false
-  }
-}
-
-function checkKeyOf (key: unknown): string {
-  if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
-  throw new RouteCacheError('FRC_TARGET', `a key is a non-empty string, not ${show(key)}`)
+function checkFunction<T> (name: string, value: () => T): () => T {
+  if (typeof value === 'function') return value
+  throw new RouteCacheError('FRC_OPTION', `${name} is ${show(value)}; it is a function`)
 }

@@ -15,6 +15,7 @@ export interface Settings {
   enabled: boolean
   deadline: Milliseconds
   writeDeadline: Milliseconds
+  quarantineTime: Milliseconds
   waitForReplicas: number
   trustFailover: boolean
   maxBodyBytes: Bytes
@@ -42,6 +43,7 @@ export function readSettings (options: unknown): Settings {
     enabled: checked(options, 'enabled', true, isSwitch, SWITCH),
     deadline: timer(options, 'deadline', 50),
     writeDeadline: timer(options, 'writeDeadline', 1000),
+    quarantineTime: atLeast(1, timer(options, 'quarantineTime', 30_000), options),
     waitForReplicas: checked(options, 'waitForReplicas', 0, isCount, 'it is a number of replicas'),
     trustFailover: checked(options, 'trustFailover', false, isSwitch, SWITCH),
     maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
@@ -80,6 +82,13 @@ function timer (options: unknown, name: string, absent: Milliseconds): Milliseco
   const time = duration(options, name, absent)
   if (time > LONGEST_TIMER) throw optionError(WHERE, name, own(options, name), 'it is at most 24 days')
   return time
+}
+
+/** Throws for less: a quarantine that is over at once keeps nothing away. */
+function atLeast (least: Milliseconds, time: Milliseconds, options: unknown): Milliseconds {
+  if (time >= least) return time
+  throw optionError(WHERE, 'quarantineTime', own(options, 'quarantineTime'), 'it is longer than 0: longer than the database ' +
+    'keeps the transaction of a client that died')
 }
 
 function size (options: unknown, name: string, absent: Bytes): Bytes {

@@ -108,6 +108,8 @@ export interface CacheStats {
   total: RouteStats
   /** By method and path as declared: `GET /users/:id`. */
   routes: Record<string, RouteStats>
+  /** Those of `getOrSet`; in `total`, too. */
+  values: RouteStats
 }
 
 type Counters = Omit<RouteStats, 'hitRate'>
@@ -117,6 +119,8 @@ export class Stats {
   readonly #store: CacheStats['store']
   readonly #since: number
   readonly #routes = new Map<string, Counters>()
+  /** Those of `getOrSet`. */
+  readonly values: Counters = zeros()
   #invalidations = 0
   #invalidated = 0
 
@@ -144,13 +148,15 @@ export class Stats {
       add(total, counters)
       routes[name] = withRate(counters)
     }
+    add(total, this.values)
     return {
       store: this.#store,
       since: this.#since,
       invalidations: this.#invalidations,
       invalidated: this.#invalidated,
       total: withRate(total),
-      routes
+      routes,
+      values: withRate(this.values)
     }
   }
 }

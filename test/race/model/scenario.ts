@@ -173,7 +173,7 @@ class Run {
       warn: (details: object, message: string) => { this.#failure(`${message}: ${String((details as { err?: unknown }).err)}`) },
       error: (_: object, message: string) => { this.#failure(message) }
     }
-    const cache = new ResponseCache({ store, stats, log, deadline: 0, now: NOW, enabled: true })
+    const cache = new ResponseCache({ store, stats, log, deadline: 0, quarantineTime: 60_000, now: NOW, enabled: true })
     return { cache, caller: { counters: stats.route('GET /'), log }, hint: { members: [] } }
   }
 

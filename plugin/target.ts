@@ -1,0 +1,52 @@
+// What users name to be invalidated, checked.
+import { NO_TARGETS, type Targets } from './claim.js'
+import { RouteCacheError, show } from './errors.js'
+import { boundKey, boundPrefix, escapeKey, own } from './key.js'
+import { checkTags } from './route-template.js'
+
+/** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
+export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
+
+export interface InvalidateTargets {
+  keys?: readonly string[]
+  tags?: readonly string[]
+  prefix?: string
+}
+
+/** What a mutation is about: a key; keys; keys and tags. */
+export type MutateTarget = string | readonly string[] | Omit<InvalidateTargets, 'prefix'>
+
+/** Throws FRC_TARGET. */
+export function checkTarget (target: unknown): Targets {
+  if (typeof target === 'string') return { ...NO_TARGETS, keys: [checkKeyOf(target)] }
+  if (Array.isArray(target)) return { ...NO_TARGETS, keys: target.map(checkKeyOf) }
+  const names = typeof target === 'object' && target !== null ? Object.keys(target) : []
+  if (names.length === 1 && own(target, 'all') === true) return { ...NO_TARGETS, all: true }
+  const [keys = [], tags = [], prefix] = ['keys', 'tags', 'prefix'].map((name) => own(target, name))
+  const isRight = names.length > 0 && names.every((name) => ['keys', 'tags', 'prefix'].includes(name)) &&
+    Array.isArray(keys) && Array.isArray(tags) && (prefix === undefined || (typeof prefix === 'string' && prefix !== ''))
+  if (!isRight) {
+    throw new RouteCacheError('FRC_TARGET', `can't invalidate ${show(target)}; write a key, an array of keys, ` +
+      '{ keys, tags, prefix } with arrays of keys or tags, or a prefix that is a non-empty string, or { all: true }')
+  }
+  return {
+    keys: keys.map(checkKeyOf),
+    tags: checkTags(tags),
+    prefix: prefix === undefined ? null : boundPrefix(escapeKey(prefix)),
+    all: false
+  }
+}
+
+/** Throws FRC_TARGET for what can't be told ahead, and so not be put in quarantine. */
+export function checkMutation (target: unknown): Targets {
+  const targets = checkTarget(target)
+  if (targets.prefix === null && !targets.all) return targets
+  throw new RouteCacheError('FRC_TARGET', `can't mutate ${show(target)}: what begins with a prefix, or everything, can't be ` +
+    'put in quarantine; name keys and tags, or invalidate it when the work is done')
+}
+
+/** Throws FRC_TARGET. */
+export function checkKeyOf (key: unknown): string {
+  if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
+  throw new RouteCacheError('FRC_TARGET', `a key is a non-empty string, not ${show(key)}`)
+}

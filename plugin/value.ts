@@ -1,0 +1,131 @@
+// Values that are no responses, under the same leases, flights, tags and statistics: a question without a request, and an
+// entry whose body is the value as V8 writes it for `structuredClone`.
+import { deserialize, serialize } from 'node:v8'
+import type { ResponseCache } from './cache.js'
+import { refuse, type Caller } from './caller.js'
+import type { Claim } from './claim.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from './duration.js'
+import { optionError } from './errors.js'
+import { own } from './key.js'
+import { checkTags } from './route-template.js'
+import { count, type BypassReason } from './stats.js'
+import { valueKey } from './store/keys.js'
+
+export interface ValueOptions {
+  /** How long it is served. Default: the plugin's `ttl`. 0: it is not stored. */
+  ttl?: Duration
+  /** Labels by which it is invalidated together with others, responses too. Default: none. */
+  tags?: readonly string[]
+  /** How long to wait for another caller's `load`. Default: the plugin's `waitTimeout`. 0: each runs its own. */
+  waitTimeout?: Duration
+}
+
+/** Where values are kept, and what holds where the caller says nothing. */
+export interface Values {
+  cache: ResponseCache
+  caller: Caller
+  ttl: Milliseconds
+  waitTimeout: Milliseconds
+  maxBodyBytes: Bytes
+}
+
+export interface ValueRequest<T> {
+  key: string
+  options: ValueOptions
+  load: () => T | Promise<T>
+}
+
+const OPTIONS = ['ttl', 'tags', 'waitTimeout']
+const WHERE = 'cache.getOrSet'
+
+/** The value that is there; or what `load` gives, stored. Rejects with what `load` rejects with, and for wrong options. */
+export async function getOrSet<T> (values: Values, { key, options, load }: ValueRequest<T>): Promise<T> {
+  const { cache, caller } = values
+  const { life, tags, waitTimeout } = read(values, options)
+  if (!cache.enabled) return await bypass(caller, 'disabled', load)
+  const named = valueKey(key)
+  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
+  const found = await cache.lookup({ key: named, selection, toFill: true, toRefresh: false, waitTimeout }, caller)
+  if (found.type === 'unknown') return await bypass(caller, 'store', load)
+  if (found.type === 'hit') {
+    const value = valueOf<T>(found.entry.body, caller)
+    if (value === null) return await bypass(caller, 'store', load)
+    caller.counters.hits++
+    if (found.collapsed) caller.counters.collapsed++
+    return value.value
+  }
+  caller.counters.misses++
+  return await filled(values, { key: named, claim: found.claim, life, load })
+}
+
+async function bypass<T> ({ counters }: Caller, reason: BypassReason, load: ValueRequest<T>['load']): Promise<T> {
+  count(counters.bypasses, reason)
+  return await load()
+}
+
+interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> { claim: Claim | null, life: Milliseconds }
+
+/** What `load` gives; under the claim it is stored. */
+async function filled<T> (
+  { cache, caller, maxBodyBytes }: Values, { key, claim, life, load }: Filling<T>
+): Promise<T> {
+  let value: T
+  try {
+    value = await load()
+  } catch (error) {
+    refuse(key, 'error', caller)
+    if (claim !== null) cache.abandon(claim, caller, true)
+    throw error
+  }
+  const body = claim === null ? null : bytesOf(value, caller)
+  if (claim === null) {
+    refuse(key, 'lease', caller)
+  } else if (body === null || body.length > maxBodyBytes || life === 0) {
+    refuse(key, body === null ? 'payload' : life === 0 ? 'ttl' : 'size', caller)
+    cache.abandon(claim, caller, true)
+  } else {
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life }, caller)
+  }
+  return value
+}
+
+/** Null: it holds what can't be copied, a function for example. */
+function bytesOf (value: unknown, { log }: Caller): Buffer | null {
+  try {
+    return serialize(value)
+  } catch (error) {
+    log.warn({ err: error }, 'a value of cache.getOrSet can not be stored')
+    return null
+  }
+}
+
+/** Null: another build's bytes, or somebody else's. */
+function valueOf<T> (body: Buffer, { counters, log }: Caller): { value: T } | null {
+  try {
+    // A copy: what is read from it may be views on its memory, which is the store's or the client's.
+    return { value: deserialize(Buffer.from(body)) as T }
+  } catch (error) {
+    counters.errors++
+    log.warn({ err: error }, 'a value of cache.getOrSet can not be read')
+    return null
+  }
+}
+
+interface Wanted { life: Milliseconds, tags: readonly string[], waitTimeout: Milliseconds }
+
+function read (values: Values, options: unknown): Wanted {
+  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { ttl, tags }')
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
+  }
+  const duration = (name: 'ttl' | 'waitTimeout', most: Milliseconds): Milliseconds => {
+    const value = own(options, name)
+    const time = value === undefined ? values[name] : toMilliseconds(value)
+    if (time === undefined || time > most) throw optionError(WHERE, name, value, DURATION_FORMS)
+    return time
+  }
+  const tags = own(options, 'tags') ?? []
+  if (!Array.isArray(tags)) throw optionError(WHERE, 'tags', tags, 'it is an array of strings')
+  return { life: duration('ttl', Infinity), tags: checkTags(tags), waitTimeout: duration('waitTimeout', LONGEST_TIMER) }
+}
