@@ -47,9 +47,7 @@ function readCities (app: FastifyInstance): void {
     cache: { key: 'cities:{code}:page:{page}', tags: ['country:{code}'], ttl: '10m' }
   }, async (request) => {
     const { params: { code }, query: { page } } = request
-    const count = await pg.query<{ total: number }>(
-      `select count(*)::integer as total from ${schema}.cities where country = $1`, [code])
-    const total = count.rows[0]?.total ?? 0
+    const total = await countCities(app, code)
     if (total === 0) throw notFound('code', `there are no cities in ${code}`)
     const { rows } = await pg.query(selectPage, [code, page])
     return { country: code, page: Number(page), pages: Math.ceil(total / pageSize), total, cities: rows }
@@ -89,20 +87,33 @@ function changeCities (app: FastifyInstance): void {
   })
 
   app.delete<Named>('/cities/:id', { schema: { params: fields({ id }) } }, async (request, reply) => {
-    const { params } = request
-    const { rows } = await pg.query<{ country: string }>(
-      `delete from ${schema}.cities where id = $1 returning country`, [params.id])
-    const [row] = rows
-    if (row === undefined) throw noCity(params.id)
-    await changed(app, params.id, [row.country])
+    const { cache } = app
+    const { id } = request.params
+    const { country } = await city(app, id)
+    // Whatever happens in between, also to this process: nothing of it is served when the row has gone.
+    const targets = { keys: [cache.key('city:{id}', { id })], tags: ['cities', `country:${country}`] }
+    const { rows: [row] } = await cache.mutate(targets, async () => await pg.query<{ country: string }>(
+      `delete from ${schema}.cities where id = $1 returning country`, [id]))
+    if (row === undefined) throw noCity(id)
+    // It had moved meanwhile.
+    if (row.country !== country) await cache.invalidate({ tags: [`country:${row.country}`] })
     return reply.code(204).send()
   })
 }
 
-async function city ({ pg }: FastifyInstance, id: number | string): Promise<unknown> {
-  const { rows } = await pg.query(selectCity, [id])
+async function city ({ pg }: FastifyInstance, id: number | string): Promise<{ country: string }> {
+  const { rows } = await pg.query<{ country: string }>(selectCity, [id])
   if (rows[0] === undefined) throw noCity(id)
   return rows[0]
+}
+
+/** All pages of a country need it, and it is the slower half of their work: a value, no response. */
+async function countCities ({ cache, pg }: FastifyInstance, code: string): Promise<number> {
+  return await cache.getOrSet(cache.key('total:{code}', { code }), { tags: [`country:${code}`], ttl: '10m' }, async () => {
+    const { rows } = await pg.query<{ total: number }>(
+      `select count(*)::integer as total from ${schema}.cities where country = $1`, [code])
+    return rows[0]?.total ?? 0
+  })
 }
 
 // The city itself, the lists of its country, and what is computed from all cities.
