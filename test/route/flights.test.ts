@@ -10,7 +10,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { CacheOptions } from '../../plugin/index.js'
 import { LEASE_TIME } from '../../plugin/store/store.js'
-import { cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
+import { beyondLookup, cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 
 const MISS = 'fastify-route-cache; fwd=miss'
@@ -37,14 +37,6 @@ function held (app: CachedApp, handler: Handler = (_, __, run) => run, cache: Ca
 async function reached (app: CachedApp, path: 'incoming' | 'miss', count: number): Promise<void> {
   const words = path === 'miss' ? 'cache miss' : 'incoming request'
   while (app.lines.filter(({ msg }) => msg === words).length < count) await turn()
-}
-
-/** Some turns and some round trips to the store: what could have got on without the gate has. */
-async function beyondLookup (app: CachedApp): Promise<void> {
-  for (let i = 0; i < 10; i++) {
-    await app.cache.inspect('nothing')
-    await turn()
-  }
 }
 
 await onEachStore(t, async (t, open) => {

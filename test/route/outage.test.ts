@@ -1,8 +1,7 @@
 // Redis stopped, paused or away: requests get their handler's answer, and only invalidation says that it failed.
 import type { Redis } from 'ioredis'
-import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
+import { beyondLookup, cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { TAKE } from '../../plugin/store/scripts.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
@@ -131,7 +130,7 @@ t.test('Redis hangs when the handler has answered: who waits for it does not wai
   await reached
   const followers = [app.inject('/'), app.inject('/')]
   // They have looked it up, and wait.
-  await setTimeout(200)
+  await beyondLookup(app)
   await server.pause()
   const began = performance.now()
   open()
