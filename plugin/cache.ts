@@ -10,6 +10,7 @@ import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
 import { Flights, flightName, type Landing } from './flight.js'
+import { Journal } from './journal.js'
 import { Lookup } from './lookup.js'
 import { mutate } from './mutation.js'
 import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
@@ -17,11 +18,12 @@ import { within } from './store/deadline.js'
 import { valueKey } from './store/keys.js'
 import type { FillResult, Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
+import { mentioned } from './target.js'
 import { placeFill, selectEntry, without, type Selection } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
-/** How long a closing app waits for fills where `writeDeadline` sets no limit. */
+/** How long a closing app waits for fills, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
 export interface CacheParts {
@@ -47,6 +49,7 @@ export class ResponseCache {
   readonly #quarantineTime: Milliseconds
   readonly #now: () => Milliseconds
   readonly #flights = new Flights()
+  readonly #journal: Journal
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
@@ -58,6 +61,7 @@ export class ResponseCache {
     this.#quarantineTime = quarantineTime
     this.#now = now
     this.enabled = enabled
+    this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log })
     this.#lookup = new Lookup({
       shelf: { store, memory: this.#memory },
       flights: this.#flights,
@@ -68,16 +72,16 @@ export class ResponseCache {
   }
 
   get stats (): CacheStats {
-    return this.#stats.read()
+    return { ...this.#stats.read(), journal: this.#journal.size }
   }
 
   now (): Milliseconds {
     return this.#now()
   }
 
-  /** The entry, or on a miss the lease, or that the store could not say. Never rejects. */
+  /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller): Promise<Found> {
-    return await this.#lookup.run(question, caller)
+    return this.#journal.isEmpty ? await this.#lookup.run(question, caller) : { type: 'behind' }
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
@@ -143,20 +147,30 @@ export class ResponseCache {
 
   /**
    * Invalidates all of these, side by side; the number of entries that went by their keys. `token`: of the quarantine that
-   * ends with it. Rejects with FRC_STORE.
+   * ends with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
-  async invalidate ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {
-    const [byKey, byPrefix] = await this.#telling('invalidate', Promise.all([
+  async invalidate (targets: Targets, token = ''): Promise<number> {
+    try {
+      const removed = await this.#telling('invalidate', this.#tell(targets, token))
+      this.#stats.invalidated(removed)
+      this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
+      return removed
+    } catch (error) {
+      this.#stats.invalidationFailed()
+      this.#journal.keep(targets, error)
+      throw error
+    }
+  }
+
+  async #tell ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {
+    const [byKey, byPrefix] = await Promise.all([
       keys.length === 0 ? 0 : this.#store.invalidate(keys, token),
       prefix === null ? 0 : this.#store.invalidatePrefix(prefix),
       tags.length === 0 ? undefined : this.#store.invalidateTags(tags, token),
       all ? this.#store.invalidateAll() : undefined
-    ]))
+    ])
     this.#forget({ keys, tags, prefix, all })
-    const removed = byKey + byPrefix
-    this.#stats.invalidated(removed)
-    this.#log.debug({ ...mentioned({ keys, tags, prefix, all }), removed }, 'cache invalidated')
-    return removed
+    return byKey + byPrefix
   }
 
   /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
@@ -168,6 +182,7 @@ export class ResponseCache {
         return had
       },
       invalidate: async (targets, token) => await this.invalidate(targets, token),
+      undo: async (targets, token) => await this.#tell(targets, token),
       time: this.#quarantineTime,
       log: this.#log
     }, targets, work)
@@ -182,8 +197,9 @@ export class ResponseCache {
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
   async get (key: string, selection: Selection): Promise<Entry | null> {
     const shelf = { store: this.#store, memory: this.#memory }
+    const isTold = this.#journal.isEmpty
     const { entry } = await this.#telling('read', within(this.#deadline, selectEntry(shelf, key, selection)))
-    return entry !== null && isFresh(entry, this.#now()) ? entry : null
+    return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
   }
 
   /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
@@ -195,10 +211,10 @@ export class ResponseCache {
     }
   }
 
-  /** Waits for the fills under way, for a bounded time. */
+  /** Waits for the fills under way, and tells what the store was not told yet, for a bounded time. */
   async close (): Promise<void> {
     this.enabled = false
-    await within(CLOSE_WAIT, Promise.all(this.#pending)).catch(() => {})
+    await Promise.all([within(CLOSE_WAIT, Promise.all(this.#pending)).catch(() => {}), this.#journal.close(CLOSE_WAIT)])
     this.#store.close()
   }
 
@@ -220,11 +236,4 @@ export class ResponseCache {
 
 const REFUSALS: Record<FillResult, RefusalReason | null> = {
   stored: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
-}
-
-/** For the log: only what was named. */
-function mentioned ({ keys, tags, prefix, all }: Targets): object {
-  return {
-    ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefix !== null && { prefix }, ...all && { all }
-  }
 }

@@ -4,6 +4,7 @@ import { count, type Counters, type RefusalReason } from './stats.js'
 /** As much of pino as is used here. */
 export interface Log {
   debug: (details: object, message: string) => void
+  info: (details: object, message: string) => void
   warn: (details: object, message: string) => void
   error: (details: object, message: string) => void
 }

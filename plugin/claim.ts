@@ -5,11 +5,15 @@ import type { Flight } from './flight.js'
 import type { Lease } from './store/store.js'
 import type { Selection } from './variant.js'
 
-/** A fresh entry; or the right to fill, null where nobody has it or somebody else; or the store could not say. */
+/**
+ * A fresh entry; or the right to fill, null where nobody has it or somebody else; or the store could not say; or there are
+ * invalidations that it does not know of yet.
+ */
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean }
   | { type: 'miss', claim: Claim | null }
   | { type: 'unknown' }
+  | { type: 'behind' }
 
 /** A request that looks its response up. */
 export interface Question {

@@ -127,6 +127,7 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
     return null
   }
   if (found.type === 'unknown') return bypass(exchange, 'store')
+  if (found.type === 'behind') return bypass(exchange, 'journal')
   if (found.type === 'hit') {
     const { entry, collapsed } = found
     exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed }

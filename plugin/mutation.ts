@@ -19,6 +19,8 @@ export interface MutationParts {
   quarantine: (targets: Targets, token: string) => Promise<boolean>
   /** Ends the quarantine of this token. */
   invalidate: (targets: Targets, token: string) => Promise<unknown>
+  /** The same, where nothing was written. */
+  undo: (targets: Targets, token: string) => Promise<unknown>
   /** How long a quarantine lasts unless it is renewed. */
   time: Milliseconds
   log: Log
@@ -27,14 +29,14 @@ export interface MutationParts {
 type Outcome<T> = { result: T } | { error: unknown }
 
 export async function mutate<T> (
-  { quarantine, invalidate, time, log }: MutationParts, targets: Targets, work: () => T | Promise<T>
+  { quarantine, invalidate, undo, time, log }: MutationParts, targets: Targets, work: () => T | Promise<T>
 ): Promise<T> {
   const token = randomUUID()
   try {
     await quarantine(targets, token)
   } catch (error) {
     // It may be there all the same.
-    invalidate(targets, token).catch(() => {})
+    undo(targets, token).catch(() => {})
     throw error
   }
   const stop = renewed(async () => await quarantine(targets, token), { time, log })

@@ -58,9 +58,13 @@ export class RouteCache {
    * call: the entry is gone, and a handler still running can't store what it answers. Call it when the write is
    * committed. Of tags and of everything at once the cost is the same whatever the number of entries; a prefix walks through
    * all names. A key is taken literally (`user:7`, not `user:{id}`): build it with `key()` where values come from outside.
+   *
+   * Where Redis can't be told, the call rejects, and it is told later: this process tries again and again, and serves
+   * nothing from the cache until it has succeeded. Other processes know nothing of that: they may serve old responses until
+   * then; and until their ttl ends, if this process ends without having told it.
    * @returns how many entries went by their keys; those that lost their tags or their history are not counted
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
-   * be told: then old responses may be served until their ttl ends, so try again or let the request fail
+   * be told
    */
   async invalidate (target: InvalidateTarget): Promise<number> {
     return await this.#cache.invalidate(checkTarget(target))
@@ -90,8 +94,9 @@ export class RouteCache {
   }
 
   /**
-   * The entry under a key with its body, without serving or counting it; null where there is none. Where the response
-   * varies, `headers` (lower-case names) are those of a request that would get it; absent: of a request without any.
+   * The entry under a key with its body, without serving or counting it; null where there is none that would be served.
+   * Where the response varies, `headers` (lower-case names) are those of a request that would get it; absent: of a request
+   * without any.
    * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
    */
   async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {

@@ -23,6 +23,8 @@ export type BypassReason =
   | 'policy'
   /** The store failed or did not answer within the deadline. */
   | 'store'
+  /** Invalidations could not be told to the store yet. */
+  | 'journal'
 
 /** Why a response was not stored. */
 export type RefusalReason =
@@ -105,6 +107,13 @@ export interface CacheStats {
   invalidations: number
   /** Entries that they removed. */
   invalidated: number
+  /** Calls of `invalidate` that rejected because the store could not be told. */
+  invalidationsFailed: number
+  /**
+   * Keys, tags and prefixes, or everything as one, that are kept now because the store could not be told to drop them; more
+   * than 0: nothing is served from the cache.
+   */
+  journal: number
   total: RouteStats
   /** By method and path as declared: `GET /users/:id`. */
   routes: Record<string, RouteStats>
@@ -123,6 +132,7 @@ export class Stats {
   readonly values: Counters = zeros()
   #invalidations = 0
   #invalidated = 0
+  #invalidationsFailed = 0
 
   constructor (store: CacheStats['store'], since: number) {
     this.#store = store
@@ -141,7 +151,11 @@ export class Stats {
     this.#invalidated += entries
   }
 
-  read (): CacheStats {
+  invalidationFailed (): void {
+    this.#invalidationsFailed++
+  }
+
+  read (): Omit<CacheStats, 'journal'> {
     const total = zeros()
     const routes: Record<string, RouteStats> = {}
     for (const [name, counters] of this.#routes) {
@@ -154,6 +168,7 @@ export class Stats {
       since: this.#since,
       invalidations: this.#invalidations,
       invalidated: this.#invalidated,
+      invalidationsFailed: this.#invalidationsFailed,
       total: withRate(total),
       routes,
       values: withRate(this.values)

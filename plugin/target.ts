@@ -1,4 +1,4 @@
-// What users name to be invalidated, checked.
+// What users name to be invalidated, checked; and how it is taken apart and put together.
 import { NO_TARGETS, type Targets } from './claim.js'
 import { RouteCacheError, show } from './errors.js'
 import { boundKey, boundPrefix, escapeKey, own } from './key.js'
@@ -49,4 +49,34 @@ export function checkMutation (target: unknown): Targets {
 export function checkKeyOf (key: unknown): string {
   if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
   throw new RouteCacheError('FRC_TARGET', `a key is a non-empty string, not ${show(key)}`)
+}
+
+/** Each of them alone. */
+export function apart ({ keys, tags, prefix, all }: Targets): Targets[] {
+  return [
+    ...keys.map((key) => ({ ...NO_TARGETS, keys: [key] })),
+    ...tags.map((tag) => ({ ...NO_TARGETS, tags: [tag] })),
+    ...prefix === null ? [] : [{ ...NO_TARGETS, prefix }],
+    ...all ? [{ ...NO_TARGETS, all }] : []
+  ]
+}
+
+/** All of these in as few as may be: each has one prefix at most. */
+export function together (list: readonly Targets[]): Targets[] {
+  if (list.length === 0) return []
+  const [prefix = null, ...prefixes] = new Set(list.flatMap(({ prefix }) => prefix ?? []))
+  const first = {
+    keys: [...new Set(list.flatMap(({ keys }) => keys))],
+    tags: [...new Set(list.flatMap(({ tags }) => tags))],
+    prefix,
+    all: list.some(({ all }) => all)
+  }
+  return [first, ...prefixes.map((prefix) => ({ ...NO_TARGETS, prefix }))]
+}
+
+/** For the log: only what was named. */
+export function mentioned ({ keys, tags, prefix, all }: Targets): object {
+  return {
+    ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefix !== null && { prefix }, ...all && { all }
+  }
 }

@@ -47,6 +47,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
   const found = await cache.lookup({ key: named, selection, toFill: true, toRefresh: false, waitTimeout }, caller)
   if (found.type === 'unknown') return await bypass(caller, 'store', load)
+  if (found.type === 'behind') return await bypass(caller, 'journal', load)
   if (found.type === 'hit') {
     const value = valueOf<T>(found.entry.body, caller)
     if (value === null) return await bypass(caller, 'store', load)

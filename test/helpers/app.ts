@@ -43,7 +43,7 @@ export async function onEachStore (
   })
 }
 
-/** Longer than any fill takes. */
+/** Longer than any fill takes, and any pause between two attempts to tell. */
 const SETTLE_LIMIT = 60_000
 
 /** Resolves once every miss so far was stored or refused: clients don't wait for that, tests must. */
@@ -64,6 +64,15 @@ export async function settled (app: FastifyInstance): Promise<void> {
 export async function beyondLookup (app: FastifyInstance): Promise<void> {
   for (let i = 0; i < 10; i++) {
     await app.cache.inspect('nothing')
+    await turn()
+  }
+}
+
+/** Resolves once the store was told of all invalidations. */
+export async function told (app: FastifyInstance): Promise<void> {
+  const until = performance.now() + SETTLE_LIMIT
+  while (app.cache.stats().journal > 0) {
+    if (performance.now() > until) throw new Error(`the store was not told of ${app.cache.stats().journal} invalidations`)
     await turn()
   }
 }

@@ -13,7 +13,7 @@ interface Case {
 }
 
 /** Every reason, or it does not compile. */
-const BYPASSES: Record<Exclude<BypassReason, 'store'>, Case> = {
+const BYPASSES: Record<Exclude<BypassReason, 'store' | 'journal'>, Case> = {
   disabled: { prepare: (app) => { app.cache.enabled = false } },
   answered: { prepare: (app) => { app.addHook('onRequest', async (_, reply) => await reply.code(401).send('no')) } },
   authorization: { headers: { authorization: 'x' } },
@@ -65,6 +65,8 @@ t.test('every reason to go past the cache', async (t) => {
   await app.ready()
   redis.disconnect()
   t.strictSame(await members(app), [[NAME, { fwd: 'token bypass', detail: 'token store' }]])
+  await t.rejects(app.cache.invalidate('k'), { code: 'FRC_STORE' })
+  t.strictSame(await members(app), [[NAME, { fwd: 'token bypass', detail: 'token journal' }]])
 })
 
 t.test('the key, only when asked, whatever is in it', async (t) => {

@@ -1,7 +1,7 @@
 // Redis stopped, paused or away: requests get their handler's answer, and only invalidation says that it failed.
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { beyondLookup, cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
+import { beyondLookup, cachedApp, gate, settled, told, type CachedApp } from '../helpers/app.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { TAKE } from '../../plugin/store/scripts.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
@@ -35,6 +35,7 @@ t.test('Redis hangs: a request waits one deadline, an invalidation rejects', asy
 
   server.resume()
   await app.cache.invalidate('k')
+  await told(app)
   t.equal((await app.inject('/')).body, '3')
   await settled(app)
   t.match((await app.inject('/')).headers['cache-status'], /hit/, 'and works again')
@@ -87,6 +88,7 @@ t.test('Redis is gone: a request does not wait, an invalidation rejects', async 
   const ready = new Promise((resolve) => redis.once('ready', resolve))
   await server.restart()
   await ready
+  await told(app)
   t.equal((await app.inject('/')).body, '3')
   await settled(app)
   t.match((await app.inject('/')).headers['cache-status'], /hit/)
@@ -101,6 +103,7 @@ t.test('Redis refuses: the error is the cause', async (t) => {
   const full = { code: 'FRC_STORE', message: /OOM/, cause: { message: /OOM/ } }
   await t.rejects(app.cache.invalidate({ tags: ['t'] }), full)
   await redis.config('SET', 'maxmemory', '0')
+  await told(app)
   await redis.hset('cache:k', 'a', 'hash')
   t.match(await app.inject('/'), { statusCode: 200, body: '2' })
   await settled(app)

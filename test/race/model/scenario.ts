@@ -170,6 +170,7 @@ class Run {
     const stats = new Stats('redis', 0)
     const log = {
       debug: () => {},
+      info: () => {},
       warn: (details: object, message: string) => { this.#failure(`${message}: ${String((details as { err?: unknown }).err)}`) },
       error: (_: object, message: string) => { this.#failure(message) }
     }
@@ -261,7 +262,7 @@ class Run {
     const selection = { needs: [], hint, fingerprint: (of: readonly string[]) => fingerprint(of, request), tags: known }
     const waitTimeout = this.#scenario.waits ? LONG : 0
     const found = await cache.lookup({ key, selection, toFill: true, toRefresh: false, waitTimeout }, caller)
-    if (found.type === 'unknown') return this.#say(`${name} does without`)
+    if (found.type === 'unknown' || found.type === 'behind') return this.#say(`${name} does without`)
     if (found.type === 'hit') {
       const row = JSON.parse(String(found.entry.body)) as Row
       this.#tally.hits++
