@@ -18,6 +18,11 @@ export function valueKey (key: string): string {
   return key + VALUE
 }
 
+/** What goes with a key: its response and its value. A value alone can be named as well. */
+export function withValue (key: string): string[] {
+  return isValueKey(key) ? [key] : [key, valueKey(key)]
+}
+
 function isValueKey (key: string): boolean {
   return key.endsWith(VALUE)
 }
@@ -55,7 +60,7 @@ export class Keys {
 
   /** Entries and their leases, in pairs: of the response and of the value under this key, all in one slot. */
   pairs (key: string): string[] {
-    return [key, valueKey(key)].flatMap((one) => [this.entry(one), this.lease(one)])
+    return withValue(key).flatMap((one) => [this.entry(one), this.lease(one)])
   }
 
   tag (tag: string): string {

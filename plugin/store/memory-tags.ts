@@ -15,10 +15,12 @@ export class MemoryTags {
   readonly #generations = new Map<string, Generation>()
   /** That of all tags that are not listed. */
   readonly #oldest: Generation = { dropped: 0, stale: 0 }
+  readonly #now: () => Milliseconds
   #clock = 0
 
-  constructor (quarantines: Quarantines) {
+  constructor (quarantines: Quarantines, now: () => Milliseconds) {
     this.#quarantines = quarantines
+    this.#now = now
   }
 
   get clock (): number {
@@ -39,14 +41,14 @@ export class MemoryTags {
   }
 
   invalidate (tags: readonly string[]): void {
-    this.#clock++
+    this.#tick()
     for (const tag of tags) this.#set(tag, { dropped: this.#clock, stale: 0 })
     this.#bound()
   }
 
   /** What was stored under them before becomes stale. */
   soften (tags: readonly string[]): void {
-    this.#clock++
+    this.#tick()
     for (const tag of tags) this.#set(tag, { dropped: this.#listed(tag).dropped, stale: this.#clock })
     this.#bound()
   }
@@ -60,6 +62,11 @@ export class MemoryTags {
 
   release (tags: readonly string[], token: string): void {
     for (const tag of tags) this.#quarantines.end(tag, token)
+  }
+
+  /** As in Redis: it only grows, and tells the time in µs. */
+  #tick (): void {
+    this.#clock = Math.max(this.#clock + 1, this.#now() * 1000)
   }
 
   #generation (tag: string): Generation {

@@ -2,13 +2,13 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
-import { valueKey } from './keys.js'
+import { withValue } from './keys.js'
 import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
 import { MemoryTags } from './memory-tags.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
-  type Seen, type Store, type Taken, type Writing
+  type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
 
 interface Slot {
@@ -35,7 +35,7 @@ export class MemoryStore implements Store {
     this.#now = now
     this.#leases = new MemoryLeases(now)
     this.#quarantines = new Quarantines(now)
-    this.#tags = new MemoryTags(new Quarantines(now))
+    this.#tags = new MemoryTags(new Quarantines(now), now)
   }
 
   async connect (): Promise<void> {}
@@ -88,11 +88,11 @@ export class MemoryStore implements Store {
     return { token, asOf: this.#tags.clock, variant, isPass }
   }
 
-  async seize (key: string): Promise<Lease | null> {
+  async seize (key: string): Promise<Seized | null> {
     if (this.#quarantines.look(key) === 'on') return null
     const token = randomUUID()
     this.#leases.hold(key, { key, token, isPass: false, until: this.#now() + LEASE_TIME })
-    return { token, asOf: this.#tags.clock, variant: null, isPass: false }
+    return { lease: { token, asOf: this.#tags.clock, variant: null, isPass: false }, history: this.#history() }
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
@@ -149,14 +149,14 @@ export class MemoryStore implements Store {
   }
 
   async quarantine ({ keys, tags }: Writing, token: string, time: Milliseconds): Promise<boolean> {
-    const had = keys.flatMap(both).map((key) => this.#quarantines.put(key, token, time))
-    this.#remove(keys.flatMap(both))
+    const had = keys.flatMap(withValue).map((key) => this.#quarantines.put(key, token, time))
+    this.#remove(keys.flatMap(withValue))
     return (tags.length === 0 || this.#tags.quarantine(tags, token, time)) && had.every(Boolean)
   }
 
   async invalidate (keys: readonly string[], token = ''): Promise<number> {
-    for (const key of keys.flatMap(both)) this.#quarantines.end(key, token)
-    return this.#remove(keys.flatMap(both))
+    for (const key of keys.flatMap(withValue)) this.#quarantines.end(key, token)
+    return this.#remove(keys.flatMap(withValue))
   }
 
   /** Entries with their leases; the number of entries. */
@@ -198,11 +198,6 @@ export class MemoryStore implements Store {
     this.#bytes -= cost(key, slot.bytes)
     return slot.until > this.#now()
   }
-}
-
-/** Its response and its value. */
-function both (key: string): string[] {
-  return [key, valueKey(key)]
 }
 
 /** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */

@@ -15,7 +15,7 @@ import { QUARANTINE } from './script.js'
 import { FILL, FILL_VARIANT, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
-  type Seen, type Store, type Taken, type Writing
+  type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
 import type { Write } from './topology.js'
 
@@ -127,12 +127,14 @@ export class RedisStore implements Store {
     throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
   }
 
-  async seize (key: string): Promise<Lease | null> {
+  async seize (key: string): Promise<Seized | null> {
+    const { history } = await this.#write(this.generations([]))
     const token = randomUUID()
     const [seized, clock] = await this.#write(Promise.all([
       SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), this.#client.get(this.#keys.clock)
     ]))
-    return Number(seized) === 1 ? { token, asOf: await this.#asOf(clock), variant: null, isPass: false } : null
+    if (Number(seized) !== 1) return null
+    return { lease: { token, asOf: await this.#asOf(clock), variant: null, isPass: false }, history }
   }
 
   /** Without a clock nothing is valid: with it went the history, and a new one begins. */
@@ -163,7 +165,6 @@ export class RedisStore implements Store {
       ? FILL.run(this.#client, names, [lease.token, bytes, life])
       : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant)],
         [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life]))
-    // A number, or its text: a client may be set to give texts.
     return Number(stored) === 1 ? 'stored' : 'lost'
   }
 

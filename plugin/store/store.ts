@@ -105,6 +105,9 @@ export interface Lease {
  */
 export type Taken = Lease | 'held' | 'pass' | 'changed'
 
+/** A lease that was taken from whoever had it, and the history that was read before. */
+export interface Seized { lease: Lease, history: string }
+
 /** What a lookup found that now wants the lease. */
 export interface Seen {
   /** Tags without a generation. */
@@ -164,10 +167,8 @@ export interface Store {
   release (key: string, lease: Lease, pass?: boolean): Promise<void>
   /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
-  /**
-   * Takes the lease of a key, whoever had it: what was about to be filled is refused. Null: the key is in quarantine.
-   */
-  seize (key: string): Promise<Lease | null>
+  /** Takes the lease of a key, whoever had it: what was about to be filled is refused. Null: the key is in quarantine. */
+  seize (key: string): Promise<Seized | null>
   /**
    * Puts them in quarantine for so long from now, or until they are invalidated with the same token: what is there goes,
    * nobody gets a lease, nothing that carries one of these tags is valid. Where the time runs out it ends as an

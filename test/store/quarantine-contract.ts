@@ -153,9 +153,9 @@ async function tagsInQuarantine (t: Test, store: Store): Promise<void> {
 async function seizing (t: Test, store: Store): Promise<void> {
   const { start, end, isServed } = actors(store)
   const seize = async (key: string): Promise<Lease> => {
-    const lease = await store.seize(key)
-    if (lease === null) throw new Error(`${key} is in quarantine`)
-    return lease
+    const seized = await store.seize(key)
+    if (seized === null) throw new Error(`${key} is in quarantine`)
+    return seized.lease
   }
 
   await t.test('a lease that is seized displaces any other', async (t) => {
@@ -204,6 +204,14 @@ async function values (t: Test, store: Store): Promise<void> {
     t.equal(await store.invalidate(['value:1']), 2)
     t.strictSame([await isServed(response), await isServed(ofValue)], [false, false])
     t.equal(await end(slow), 'lost', 'and what was under way')
+  })
+
+  await t.test('a value alone', async (t) => {
+    const [response, value] = [await start('value:2'), await start(valueKey('value:2'))]
+    await end(response)
+    await end(value)
+    t.equal(await store.invalidate([valueKey('value:2')]), 1)
+    t.strictSame([await isServed(response), await isServed(value)], [true, false])
   })
 
   await t.test('a prefix covers values', async (t) => {
