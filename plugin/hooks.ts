@@ -11,79 +11,21 @@
 // `lookup` is a callback hook that on a hit sends and never calls `done`. An async hook that returns the reply lets the
 // handler run as well when the client aborts, which throws ERR_HTTP_HEADERS_SENT outside of any request.
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
+import { announce, type Signals } from './announcement.js'
 import type { ResponseCache } from './cache.js'
+import { capture, commit, conclude } from './capture.js'
+import { EXCHANGE, HEADERS, SOURCE, marksOf, type Carrier } from './carrier.js'
+import { NO_TARGETS } from './claim.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
-import { capture, commit, conclude } from './capture.js'
-import { abandon, bypass, openExchange, search, type Exchange, type Marks, type RequestView, type Site } from './exchange.js'
-import { NO_TARGETS } from './claim.js'
-import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
+import { abandon, bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, sendEntry } from './reply.js'
-import { checkTags } from './route-template.js'
-import type { CacheOutcome } from './stats.js'
-
-/** Where a request keeps what the cache knows about it. */
-export const EXCHANGE = Symbol('fastify-route-cache.exchange')
-/** Where a request keeps what its hooks and its handler say of the response. */
-export const MARKS = Symbol('fastify-route-cache.marks')
-
-/** How responses say what the cache did. */
-export interface Signals {
-  cacheStatus: { name: string, key: boolean } | null
-  xCache: boolean
-}
-
-/** Where a request keeps its headers as they came. */
-export const HEADERS = Symbol('fastify-route-cache.headers')
-
-/** Where an unsafe request keeps its params and query as they came. */
-export const SOURCE = Symbol('fastify-route-cache.source')
 
 /** RFC 9110 §9.2.1. */
 export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
-
-interface Carrier {
-  [HEADERS]?: FastifyRequest['headers'] | null
-  [SOURCE]?: KeySource | null
-  [EXCHANGE]?: Exchange | null
-  [MARKS]?: Marks | null
-}
-
-/** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
-export function outcomeOf (request: FastifyRequest): CacheOutcome | null {
-  return (request as Carrier)[EXCHANGE]?.outcome ?? null
-}
-
-/** Keeps this request's response out of the store. */
-export function markNoCache (request: FastifyRequest): void {
-  marksOf(request).noCache = true
-}
-
-function marksOf (request: FastifyRequest): Marks {
-  const carrier = request as Carrier
-  carrier[MARKS] ??= { noCache: false, tags: [] }
-  return carrier[MARKS]
-}
-
-/** Keeps the tags for this request's response; bad ones keep it out of the store instead: no request fails by them. */
-export function markTags (request: FastifyRequest, tags: readonly unknown[]): void {
-  const marks = marksOf(request)
-  try {
-    marks.tags = [...marks.tags, ...checkTags(tags)]
-  } catch (error) {
-    request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
-    markNoCache(request)
-  }
-}
-
-/** Notes that what will be sent stands in for a response that failed. */
-export function markFailed (request: FastifyRequest): void {
-  const exchange = (request as Carrier)[EXCHANGE]
-  if (exchange != null) exchange.failed = true
-}
 
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (cache: ResponseCache, site: Site, name: string): onRequestHookHandler {
@@ -216,18 +158,3 @@ export function unsafeHook (cache: ResponseCache, keysOf: (source: KeySource) =>
 }
 
 type onSendHookAsync = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => Promise<unknown>
-
-/** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
-function announce (reply: FastifyReply, { outcome }: Exchange, { cacheStatus: status, xCache }: Signals): void {
-  if (xCache) reply.header('x-cache', outcome.type === 'hit' ? 'HIT' : 'MISS')
-  if (status === null) return
-  const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}
-  const member = cacheStatus(status.name, { ...handlingOf(outcome), ...key })
-  reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
-}
-
-function handlingOf (outcome: CacheOutcome): Handling {
-  if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
-  if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
-  return { fwd: 'bypass', detail: outcome.reason }
-}

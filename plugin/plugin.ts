@@ -2,12 +2,10 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
+import { EXCHANGE, HEADERS, MARKS, SOURCE, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
-import {
-  EXCHANGE, HEADERS, MARKS, SAFE_METHODS, SOURCE, announceHook, captureHook, guardedHandler, lookupHook, markFailed,
-  markNoCache, markTags, outcomeOf, sourceHook, unsafeHook
-} from './hooks.js'
+import { SAFE_METHODS, announceHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
 import { UNKNOWN, readSurroundings } from './placement.js'

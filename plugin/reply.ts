@@ -1,16 +1,16 @@
 // From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
 import type { FastifyReply } from 'fastify'
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { deltaSeconds } from './http/freshness.js'
 import { areSendable, mergedVary } from './http/headers.js'
+import type { RequestFields } from './http/vary.js'
 
 export interface Hit {
   entry: Entry
   /** The request's, as they came. */
-  headers: IncomingHttpHeaders
+  headers: RequestFields
   now: Milliseconds
   /** Others look at the payload in onSend: they get the like of what the handler sent. */
   asSent: boolean

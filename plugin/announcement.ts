@@ -1,0 +1,31 @@
+// What a response says of what the cache did: Cache-Status (RFC 9211), and X-Cache where it is asked for.
+import type { Exchange } from './exchange.js'
+import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
+import type { CacheOutcome } from './stats.js'
+
+/** How responses say what the cache did. */
+export interface Signals {
+  cacheStatus: { name: string, key: boolean } | null
+  xCache: boolean
+}
+
+/** As much of a reply as says it. */
+interface ReplyView {
+  getHeader: (name: string) => unknown
+  header: (name: string, value: string) => unknown
+}
+
+/** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
+export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus: status, xCache }: Signals): void {
+  if (xCache) reply.header('x-cache', outcome.type === 'hit' ? 'HIT' : 'MISS')
+  if (status === null) return
+  const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}
+  const member = cacheStatus(status.name, { ...handlingOf(outcome), ...key })
+  reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
+}
+
+function handlingOf (outcome: CacheOutcome): Handling {
+  if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
+  if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
+  return { fwd: 'bypass', detail: outcome.reason }
+}

@@ -1,0 +1,54 @@
+// What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
+import type { Exchange, Marks, RequestView } from './exchange.js'
+import type { KeySource } from './key.js'
+import { checkTags } from './route-template.js'
+import type { CacheOutcome } from './stats.js'
+
+/** What the cache knows about the request. */
+export const EXCHANGE = Symbol('fastify-route-cache.exchange')
+/** What its hooks and its handler say of the response. */
+export const MARKS = Symbol('fastify-route-cache.marks')
+/** Its headers as they came. */
+export const HEADERS = Symbol('fastify-route-cache.headers')
+/** Of an unsafe request, params and query as they came. */
+export const SOURCE = Symbol('fastify-route-cache.source')
+
+export interface Carrier {
+  [HEADERS]?: RequestView['headers'] | null
+  [SOURCE]?: KeySource | null
+  [EXCHANGE]?: Exchange | null
+  [MARKS]?: Marks | null
+}
+
+/** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
+export function outcomeOf (request: object): CacheOutcome | null {
+  return (request as Carrier)[EXCHANGE]?.outcome ?? null
+}
+
+/** Keeps this request's response out of the store. */
+export function markNoCache (request: object): void {
+  marksOf(request).noCache = true
+}
+
+export function marksOf (request: object): Marks {
+  const carrier = request as Carrier
+  carrier[MARKS] ??= { noCache: false, tags: [] }
+  return carrier[MARKS]
+}
+
+/** Keeps the tags for this request's response; bad ones keep it out of the store instead: no request fails by them. */
+export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unknown[]): void {
+  const marks = marksOf(request)
+  try {
+    marks.tags = [...marks.tags, ...checkTags(tags)]
+  } catch (error) {
+    request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
+    markNoCache(request)
+  }
+}
+
+/** Notes that what will be sent stands in for a response that failed. */
+export function markFailed (request: object): void {
+  const exchange = (request as Carrier)[EXCHANGE]
+  if (exchange != null) exchange.failed = true
+}
