@@ -37,7 +37,7 @@ export function measureActivity (app: FastifyInstance): () => RouteActivity[] {
   app.addHook('onResponse', async (request, reply) => {
     const outcome = request.cacheOutcome
     // Errors are quick, and neither what a hit saves nor what it costs.
-    if (outcome === null || outcome.type === 'bypass' || reply.statusCode !== 200) return
+    if (outcome === null || outcome.type === 'bypass' || outcome.type === 'own' || reply.statusCode !== 200) return
     const route = `${request.method} ${request.routeOptions.url}`
     const durations = measured.get(route) ?? { hit: new Durations(), miss: new Durations() }
     measured.set(route, durations)

@@ -17,6 +17,8 @@ interface ReplyView {
 
 /** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
 export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus: status, xCache }: Signals): void {
+  // Nobody gets it.
+  if (outcome.type === 'own') return
   if (xCache) reply.header('x-cache', outcome.type === 'hit' ? 'HIT' : 'MISS')
   if (status === null) return
   const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}
@@ -24,7 +26,7 @@ export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus
   reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
 }
 
-function handlingOf (outcome: CacheOutcome): Handling {
+function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling {
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
   if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
   return { fwd: 'bypass', detail: outcome.reason }

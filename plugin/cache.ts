@@ -4,7 +4,7 @@
 // A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
 import { refuse, type Caller, type Log } from './caller.js'
-import type { Answer, Claim, Found, Question, Targets } from './claim.js'
+import type { Answer, Claim, Found, Question, Right, Targets } from './claim.js'
 import { encode } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
@@ -109,6 +109,7 @@ export class ResponseCache {
         refuse(key, refused, caller)
         return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
       }
+      caller.told?.('stored')
       caller.counters.stores++
       caller.counters.bytes += bytes.length
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
@@ -117,6 +118,7 @@ export class ResponseCache {
       this.#land(claim, { type: 'again' })
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
+      caller.told?.('store')
       caller.log.warn({ err: error, key }, 'cache fill failed')
     })
   }
@@ -128,7 +130,7 @@ export class ResponseCache {
     })
   }
 
-  #land ({ key, lease, flight }: Claim, landing: Landing): void {
+  #land ({ key, lease, flight }: Right, landing: Landing): void {
     this.#flights.land(flightName(key, lease.variant), flight, landing)
   }
 
@@ -136,13 +138,14 @@ export class ResponseCache {
    * Gives the lease back, as there will be no fill; `pass`: of a response that can't be shared, so that nobody waits for the
    * next. Nobody waits for it; it never rejects.
    */
-  abandon (claim: Claim, caller: Caller, pass = false): void {
-    const { key, lease } = claim
+  abandon (right: Right, caller: Caller, pass = false): void {
+    const { key, lease } = right
+    caller.told?.('abandoned')
     this.#track(async () => await this.#store.release(key, lease, pass), (error) => {
       caller.counters.errors++
       caller.log.warn({ err: error, key }, 'cache lease could not be given back')
     })
-    this.#land(claim, { type: pass ? 'pass' : 'again' })
+    this.#land(right, { type: pass ? 'pass' : 'again' })
   }
 
   /**

@@ -1,5 +1,5 @@
 // Who asks the cache: the counters and the log of the route and the request that it is for.
-import { count, type Counters, type RefusalReason } from './stats.js'
+import { count, type BypassReason, type Counters, type RefusalReason } from './stats.js'
 
 /** As much of pino as is used here. */
 export interface Log {
@@ -12,10 +12,16 @@ export interface Log {
 export interface Caller {
   counters: Counters
   log: Log
+  /** Hears what became of the right to fill; what it hears first is it. */
+  told?: (end: End) => void
 }
 
+/** What becomes of a right to fill; 'abandoned': there was no response. */
+export type End = 'stored' | 'abandoned' | RefusalReason | BypassReason
+
 /** Says why a response was not stored, in the statistics and the log. */
-export function refuse (key: string, reason: RefusalReason, { counters, log }: Caller): void {
+export function refuse (key: string, reason: RefusalReason, { counters, log, told }: Caller): void {
   count(counters.refusals, reason)
+  told?.(reason)
   log.debug({ key, reason }, 'cache refused')
 }

@@ -5,7 +5,7 @@ import { hasChangedHands } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
 import type { HeaderField, PayloadKind } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
-import { abandon, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
+import { abandon, keyToFill, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
@@ -34,7 +34,7 @@ export interface Sent {
 /** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.captured = true
-  if (exchange.outcome.type !== 'miss') return sent.payload
+  if (keyToFill(exchange) === null) return sent.payload
   const { reply } = sent
   const payload = unwrapped(reply, sent.payload)
   const { needs } = exchange.site.policy

@@ -1,6 +1,7 @@
 // What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
 import type { Exchange, Marks, RequestView } from './exchange.js'
 import type { KeySource } from './key.js'
+import type { Ticket } from './own-request.js'
 import { checkTags } from './route-template.js'
 import type { CacheOutcome } from './stats.js'
 
@@ -10,6 +11,8 @@ export const EXCHANGE = Symbol('fastify-route-cache.exchange')
 export const MARKS = Symbol('fastify-route-cache.marks')
 /** Its headers as they came. */
 export const HEADERS = Symbol('fastify-route-cache.headers')
+/** Of a request of our own, what it is for. */
+export const TICKET = Symbol('fastify-route-cache.ticket')
 /** Of an unsafe request, params and query as they came. */
 export const SOURCE = Symbol('fastify-route-cache.source')
 
@@ -18,6 +21,7 @@ export interface Carrier {
   [SOURCE]?: KeySource | null
   [EXCHANGE]?: Exchange | null
   [MARKS]?: Marks | null
+  [TICKET]?: Ticket | null
 }
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */

@@ -27,14 +27,18 @@ export interface Question {
   waitTimeout: Milliseconds
 }
 
-/** The right to fill, and what it was taken for. */
-export interface Claim {
+/** The right to fill. */
+export interface Right {
   key: string
-  selection: Selection
   lease: Lease
   marker: Marker | null
   ground: Ground
   flight: Flight
+}
+
+/** The right to fill, and the request that it is used for. */
+export interface Claim extends Right {
+  selection: Selection
 }
 
 /** What a handler answered, ready to be stored. */

@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'FRC_KEY'
   /** What was given as tags is no list of non-empty strings. */
   | 'FRC_TAG'
+  /** A URL leads to no cached GET route, or to one that makes another key. */
+  | 'FRC_ROUTE'
   /** What was to be invalidated is neither key, keys nor prefix. */
   | 'FRC_TARGET'
   /** The store failed or could not be reached; `cause` has the store's own error. */

@@ -1,5 +1,6 @@
 // The only file that knows Fastify's lifecycle. For each request of a cached route, in this order:
 //
+//   ticket    the first onRequest hook of the instance, where we are registered first: tells the requests of our own
 //   lookup    the last of the route's onRequest hooks; or, where something that comes later may refuse the request, in front
 //             of the handler (placement.ts)
 //   capture   onSend of the instance, before other plugins' where we are registered first: what enters that chain is what
@@ -14,18 +15,51 @@ import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHan
 import { announce, type Signals } from './announcement.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude } from './capture.js'
-import { EXCHANGE, HEADERS, SOURCE, marksOf, type Carrier } from './carrier.js'
+import { EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS } from './claim.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
-import { abandon, bypass, openExchange, search, type Exchange, type RequestView, type Site } from './exchange.js'
+import { abandon, bypass, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
+import type { OwnRequests, Ticket } from './own-request.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, sendEntry } from './reply.js'
+import { adopt, search } from './search.js'
 
 /** RFC 9110 §9.2.1. */
 export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
+
+/** Where a route's config has it that the route is cached. */
+export const SITE = Symbol('fastify-route-cache.site')
+
+/** The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given. */
+export function ticketHook (cache: ResponseCache, own: OwnRequests): onRequestHookHandler {
+  const hook: onRequestHookHandler = (request, reply, done) => {
+    const ticket = own.recognise(request.raw)
+    if (ticket === null) return done()
+    ;(request as Carrier)[TICKET] = ticket
+    const site = (request.routeOptions.config as { [SITE]?: Site } | undefined)?.[SITE]
+    ticket.isRouted = site !== undefined
+    if (site === undefined) return reply.code(404).send()
+    // Ahead of the validation, wherever the route's lookup stands.
+    fulfil(cache, { ...site, place: 'onRequest' }, { request, reply, ticket }, () => { reply.send(ticket.value) })
+  }
+  return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.ticket })
+}
+
+/** Goes on under the ticket's right to fill; or answers, to nobody, where the request can't use it. */
+function fulfil (
+  cache: ResponseCache, site: Site, { request, reply, ticket }: Pair & { ticket: Ticket }, proceed: () => void
+): void {
+  const exchange = begin(site, { request, reply }, request.headers)
+  adopt(cache, exchange, { request: request as RequestView, ticket }).then((isOurs) => {
+    if (isOurs) watchEnd(cache, exchange, reply)
+    if (reply.sent) return
+    if (isOurs) proceed()
+    else reply.code(409).send()
+  }).catch((error: unknown) => { reply.send(error) })
+}
 
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (cache: ResponseCache, site: Site, name: string): onRequestHookHandler {
@@ -62,9 +96,7 @@ interface Pair { request: FastifyRequest, reply: FastifyReply }
 /** Sends the entry; or calls `miss`, once, for the request to go on; or neither, where it is answered already. */
 function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, miss: () => void): void {
   const headers = (request as Carrier)[HEADERS] ?? request.headers
-  const marks = marksOf(request)
-  const exchange = openExchange(site, request as RequestView, { before: reply.getHeaders(), headers, marks })
-  ;(request as Carrier)[EXCHANGE] = exchange
+  const exchange = begin(site, { request, reply }, headers)
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
     if (entry === null) {
@@ -80,6 +112,14 @@ function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, mis
   })
 }
 
+function begin (site: Site, { request, reply }: Pair, headers: RequestView['headers']): Exchange {
+  const carrier = request as Carrier
+  const { [TICKET]: ticket = null } = carrier
+  const opening = { before: reply.getHeaders(), headers, marks: marksOf(request), ticket }
+  carrier[EXCHANGE] = openExchange(site, request as RequestView, opening)
+  return carrier[EXCHANGE]
+}
+
 /** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
 function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
   // The client has left during the lookup: `close` has been.
@@ -90,6 +130,8 @@ function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply
   reply.raw.once('close', () => {
     // Where a client has left, the handler is still running, and its onSend is still to come.
     if (exchange.captured || reply.sent) conclude(cache, exchange, { reply, isSent })
+    // Of a request of our own: nobody waits for that.
+    else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })
 }
@@ -113,11 +155,11 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const carrier = request as Carrier
     const exchange = carrier[EXCHANGE] ??=
-      openExchange(site, request as RequestView, { before: {}, headers: {}, marks: marksOf(request) })
+      openExchange(site, request as RequestView, { before: {}, headers: {}, marks: marksOf(request), ticket: null })
     if (!exchange.announced) {
       exchange.announced = true
       // A hook, the validation or a time-out answered before the lookup was done.
-      if (exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') bypass(exchange, 'answered')
+      if (carrier[TICKET] == null && exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') bypass(exchange, 'answered')
       announce(reply, exchange, signals)
     }
     commit(cache, exchange, reply)

@@ -21,8 +21,8 @@ export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isL
 const UNREADABLE = 'unreadable'
 const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler', UNREADABLE]
 
-/** What our own onSend hooks are called in Fastify's list. */
-export const OUR_HOOKS = { capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
+/** What our own hooks of the instance, and the last onSend hooks of routes, are called in Fastify's list. */
+export const OUR_HOOKS = { ticket: 'routeCacheTicket', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
 
 /** Of each lookup by its name, from `printRoutes({ includeHooks: true, commonPrefix: false })`. */
 export function readSurroundings (printed: string): Map<string, Surroundings> {

@@ -2,12 +2,13 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { EXCHANGE, HEADERS, MARKS, SOURCE, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { EXCHANGE, HEADERS, MARKS, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
-import { SAFE_METHODS, announceHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
+import { SAFE_METHODS, SITE, announceHook, captureHook, guardedHandler, lookupHook, sourceHook, ticketHook, unsafeHook } from './hooks.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
+import { OwnRequests } from './own-request.js'
 import { UNKNOWN, readSurroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { RouteCache } from './route-cache.js'
@@ -20,7 +21,8 @@ import { isRedisClient, type RedisClient } from './store/redis-client.js'
 import type { Store } from './store/store.js'
 import { addGet, keysOfUrl, type Gets } from './unsafe.js'
 
-const REGISTERED = Symbol('fastify-route-cache.registered')
+/** Where an instance has it that we are registered, with what is inside: for tests. */
+export const REGISTERED = Symbol('fastify-route-cache.registered')
 
 export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {
   const settings = readSettings(options)
@@ -29,14 +31,16 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const store = openStore(app, settings)
   const stats = new Stats(store.kind, settings.now())
   const cache = new ResponseCache({ store, stats, log: app.log, ...settings })
+  const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
-  app.decorate(REGISTERED, settings.decorator)
+  app.decorate(REGISTERED, { cache, own })
   const values = { ...settings, cache, caller: { counters: stats.values, log: app.log } }
   app.decorate(settings.decorator, new RouteCache(cache, values))
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(MARKS, null)
   app.decorateRequest(HEADERS, null)
   app.decorateRequest(SOURCE, null)
+  app.decorateRequest(TICKET, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -48,6 +52,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   })
   const caching = cachingOf(cache, stats, settings)
   app.addHook('onRoute', caching.onRoute)
+  app.addHook('onRequest', ticketHook(cache, own))
   app.addHook('onError', async (request) => { markFailed(request) })
   app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
   app.addHook('onReady', async () => {
@@ -90,6 +95,7 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
       // Unlike any other registration's in this app.
       const name = `routeCacheLookup-${registration}-${sites.size + 1}`
       sites.set(name, site)
+      route.config = Object.assign({}, route.config, { [SITE]: site })
       // Copies: the arrays are the user's, and Fastify puts the same ones on the HEAD route.
       route.onRequest = [route.onRequest ?? [], lookupHook(cache, site, name)].flat()
       route.onSend = [route.onSend ?? [], announceHook(cache, site, settings)].flat()

@@ -40,7 +40,10 @@ export type RefusalReason =
   | 'no-store'
   /** Its Cache-Control says `private` (RFC 9111 §5.2.2.7). */
   | 'private'
-  /** Its `Vary` is `*` (RFC 9111 §4.1); or it has none, where the responses under its key vary. */
+  /**
+   * Its `Vary` is `*` (RFC 9111 §4.1); or it has none, where the responses under its key vary; or it is a value given to
+   * the cache, and the policy has an `identity` or a `vary`.
+   */
   | 'vary'
   /** Its bytes can't be known: an event stream, or a stream of an unknown kind. */
   | 'payload'
@@ -66,6 +69,8 @@ export type RefusalReason =
   | 'outdated'
   /** `cache.enabled` is false by now. */
   | 'disabled'
+  /** A request of the cache's own did not come to it as its handler would have: the policy, or the key, is against it. */
+  | 'diverted'
   /** The store failed. */
   | 'store'
 
@@ -77,6 +82,8 @@ export type CacheOutcome =
   | { type: 'miss', key: string, forced: boolean }
   /** The store was not asked, or could not answer: the handler ran. */
   | { type: 'bypass', reason: BypassReason }
+  /** No client's request, but one of the cache's own: its response is stored. `set`: a value stands for the handler's. */
+  | { type: 'own', key: string, why: 'set' }
 
 /** Counters of one route, or of all, since start. */
 export interface RouteStats {
@@ -88,6 +95,9 @@ export interface RouteStats {
   /** Entries that were found, but had been made invalid by tag, or with everything, or by a server that lost its memory. */
   outdated: number
   bypasses: Partial<Record<BypassReason, number>>
+  /** Values given to the cache that went through the route. */
+  sets: number
+  /** Responses, of misses and of `sets`, that were stored; the others are refused. */
   stores: number
   refusals: Partial<Record<RefusalReason, number>>
   /** Failures of the store and of the policy's functions. */
@@ -184,11 +194,15 @@ export function count<Reason extends string> (reasons: Partial<Record<Reason, nu
 }
 
 function zeros (): Counters {
-  return { hits: 0, collapsed: 0, misses: 0, outdated: 0, bypasses: {}, stores: 0, refusals: {}, errors: 0, bytes: 0 }
+  return {
+    hits: 0, collapsed: 0, misses: 0, outdated: 0, bypasses: {}, sets: 0, stores: 0, refusals: {}, errors: 0, bytes: 0
+  }
 }
 
+const SUMS = ['hits', 'collapsed', 'misses', 'outdated', 'sets', 'stores', 'errors', 'bytes'] as const
+
 function add (sum: Counters, counters: Counters): void {
-  for (const name of ['hits', 'collapsed', 'misses', 'outdated', 'stores', 'errors', 'bytes'] as const) sum[name] += counters[name]
+  for (const name of SUMS) sum[name] += counters[name]
   for (const [reason, n] of Object.entries(counters.bypasses)) count(sum.bypasses, reason as BypassReason, n)
   for (const [reason, n] of Object.entries(counters.refusals)) count(sum.refusals, reason as RefusalReason, n)
 }

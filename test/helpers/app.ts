@@ -50,11 +50,13 @@ const SETTLE_LIMIT = 60_000
 export async function settled (app: FastifyInstance): Promise<void> {
   const until = performance.now() + SETTLE_LIMIT
   for (;;) {
-    const { misses, stores, refusals } = app.cache.stats().total
+    const { misses, sets, stores, refusals } = app.cache.stats().total
+    const begun = misses + sets
     const ended = Object.values(refusals).reduce((sum, n) => sum + n, stores)
-    if (misses === ended) return
-    if (ended > misses || performance.now() > until) {
-      throw new Error(`${misses} misses, ${stores} stores, and refusals ${JSON.stringify(refusals)}: each miss ends in one of them`)
+    if (begun === ended) return
+    if (ended > begun || performance.now() > until) {
+      throw new Error(`${misses} misses, ${sets} sets, ${stores} stores, and refusals ${JSON.stringify(refusals)}: each of the ` +
+        'former ends in one of the latter')
     }
     await turn()
   }
