@@ -1,24 +1,21 @@
 // The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
-// requests, invalidate and inspect. Knows keys, bytes and time; nothing of HTTP's rules or of Fastify.
+// requests, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP's rules or of Fastify.
 //
 // A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
 import { refuse, type Caller, type Log } from './caller.js'
-import type { Answer, Claim, Found, Question, Right, Targets } from './claim.js'
+import type { Answer, Claim, Found, Question, Right } from './claim.js'
 import { encode } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
 import { Flights, flightName, type Landing } from './flight.js'
-import { Journal } from './journal.js'
+import { Invalidation, telling } from './invalidation.js'
 import { Lookup } from './lookup.js'
-import { mutate } from './mutation.js'
 import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
 import { within } from './store/deadline.js'
-import { valueKey } from './store/keys.js'
 import type { FillResult, Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
-import { mentioned } from './target.js'
 import { placeFill, selectEntry, without, type Selection } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
@@ -40,16 +37,15 @@ export interface CacheParts {
 
 export class ResponseCache {
   enabled: boolean
+  readonly invalidation: Invalidation
   readonly #store: Store
   readonly #memory = new TagMemory()
   readonly #lookup: Lookup
   readonly #stats: Stats
   readonly #log: Log
   readonly #deadline: Milliseconds
-  readonly #quarantineTime: Milliseconds
   readonly #now: () => Milliseconds
   readonly #flights = new Flights()
-  readonly #journal: Journal
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
@@ -58,10 +54,9 @@ export class ResponseCache {
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
-    this.#quarantineTime = quarantineTime
     this.#now = now
     this.enabled = enabled
-    this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log })
+    this.invalidation = new Invalidation({ store, stats, log, quarantineTime, flights: this.#flights })
     this.#lookup = new Lookup({
       shelf: { store, memory: this.#memory },
       flights: this.#flights,
@@ -72,7 +67,7 @@ export class ResponseCache {
   }
 
   get stats (): CacheStats {
-    return { ...this.#stats.read(), journal: this.#journal.size }
+    return { ...this.#stats.read(), journal: this.invalidation.kept }
   }
 
   now (): Milliseconds {
@@ -81,7 +76,7 @@ export class ResponseCache {
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller): Promise<Found> {
-    return this.#journal.isEmpty ? await this.#lookup.run(question, caller) : { type: 'behind' }
+    return this.invalidation.isTold ? await this.#lookup.run(question, caller) : { type: 'behind' }
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
@@ -148,60 +143,27 @@ export class ResponseCache {
     this.#land(right, { type: pass ? 'pass' : 'again' })
   }
 
-  /**
-   * Invalidates all of these, side by side; the number of entries that went by their keys. `token`: of the quarantine that
-   * ends with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
-   */
-  async invalidate (targets: Targets, token = ''): Promise<number> {
-    try {
-      const removed = await this.#telling('invalidate', this.#tell(targets, token))
-      this.#stats.invalidated(removed)
-      this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
-      return removed
-    } catch (error) {
-      this.#stats.invalidationFailed()
-      this.#journal.keep(targets, error)
-      throw error
-    }
-  }
-
-  async #tell ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {
-    const [byKey, byPrefix] = await Promise.all([
-      keys.length === 0 ? 0 : this.#store.invalidate(keys, token),
-      prefix === null ? 0 : this.#store.invalidatePrefix(prefix),
-      tags.length === 0 ? undefined : this.#store.invalidateTags(tags, token),
-      all ? this.#store.invalidateAll() : undefined
-    ])
-    this.#forget({ keys, tags, prefix, all })
-    return byKey + byPrefix
-  }
-
-  /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
-  async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
-    return await mutate({
-      quarantine: async (targets, token) => {
-        const had = await this.#telling('quarantine', this.#store.quarantine(targets, token, this.#quarantineTime))
-        this.#forget(targets)
-        return had
-      },
-      invalidate: async (targets, token) => await this.invalidate(targets, token),
-      undo: async (targets, token) => await this.#tell(targets, token),
-      time: this.#quarantineTime,
-      log: this.#log
-    }, targets, work)
-  }
-
-  /** What runs for them can't be stored any more: who comes now need not wait for it. */
-  #forget ({ keys, prefix, all }: Targets): void {
-    const forgotten = new Set(keys.flatMap((key) => [key, valueKey(key)]))
-    this.#flights.forget((key) => all || forgotten.has(key) || (prefix !== null && key.startsWith(prefix)))
+  /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
+  async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+    const seized = await telling(this.#store, 'seize', this.#store.seize(key))
+    if (seized === null) return null
+    const { lease, history } = seized
+    const flight = this.#flights.open(flightName(key, null), key)
+    const right = { key, lease, marker: null, ground: { history, tags: [], generations: [], softened: [] }, flight }
+    flight.lead({
+      renew: async (pass) => await this.#store.renew(key, lease, pass),
+      isPass: false,
+      waitTimeout,
+      onLost: () => { this.#land(right, { type: 'again' }) }
+    })
+    return right
   }
 
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
   async get (key: string, selection: Selection): Promise<Entry | null> {
     const shelf = { store: this.#store, memory: this.#memory }
-    const isTold = this.#journal.isEmpty
-    const { entry } = await this.#telling('read', within(this.#deadline, selectEntry(shelf, key, selection)))
+    const isTold = this.invalidation.isTold
+    const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(shelf, key, selection)))
     return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
   }
 
@@ -217,18 +179,8 @@ export class ResponseCache {
   /** Waits for the fills under way, and tells what the store was not told yet, for a bounded time. */
   async close (): Promise<void> {
     this.enabled = false
-    await Promise.all([within(CLOSE_WAIT, Promise.all(this.#pending)).catch(() => {}), this.#journal.close(CLOSE_WAIT)])
+    await Promise.all([within(CLOSE_WAIT, Promise.all(this.#pending)).catch(() => {}), this.invalidation.close(CLOSE_WAIT)])
     this.#store.close()
-  }
-
-  async #telling<T> (what: string, work: Promise<T>): Promise<T> {
-    try {
-      return await work
-    } catch (error) {
-      if (error instanceof RouteCacheError) throw error
-      const message = `${what}: ${this.#store.kind} failed: ${(error as Error).message}`
-      throw new RouteCacheError('FRC_STORE', message, { cause: error })
-    }
   }
 
   #track (work: () => Promise<void>, onError: (error: unknown) => void): void {

@@ -123,7 +123,7 @@ function askPolicy (
   try {
     if (hasChangedHands(policy, response.request, exchange)) return 'credentials'
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
-    const life = policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
+    const life = exchange.life ?? policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
     return life === 0 ? 'ttl' : life
   } catch (error) {

@@ -49,6 +49,8 @@ export interface Exchange {
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
+  /** How long the response is served; null: as the policy says. */
+  life: Milliseconds | null
   /** What the request's hooks and its handler say of the response, until it is stored. */
   marks: Marks
   /** What the handler sent; null until then, and where it is not stored. */
@@ -99,6 +101,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     entry: null,
     before: snapshot(before),
     claim: null,
+    life: null,
     marks,
     answer: null,
     failed: false,

@@ -190,7 +190,7 @@ export function unsafeHook (cache: ResponseCache, keysOf: (source: KeySource) =>
       try {
         // Where a hook answered ahead of ours there is no copy, and there was no validation.
         const keys = await keysOf((request as Carrier)[SOURCE] ?? request)
-        if (keys.length > 0) await cache.invalidate({ ...NO_TARGETS, keys })
+        if (keys.length > 0) await cache.invalidation.run({ ...NO_TARGETS, keys })
       } catch (error) {
         request.log.error({ err: error, route: request.routeOptions.url }, 'cache could not be told of the change')
       }

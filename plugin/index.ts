@@ -23,6 +23,7 @@ export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats 
 export type { RedisClient } from './store/redis-client.js'
 export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './target.js'
 export type { ValueOptions } from './value.js'
+export type { SetOptions } from './write-through.js'
 
 declare module 'fastify' {
   interface RouteShorthandOptions<

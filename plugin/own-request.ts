@@ -37,6 +37,10 @@ export interface Ticket {
   why: 'set'
   /** What the handler is taken to have answered. */
   value: unknown
+  /** How long it is served; null: as the policy says. */
+  life: Milliseconds | null
+  /** Beside those of the policy. */
+  tags: readonly string[]
   /** Null from when the request has taken it. */
   right: Right | null
   /** There is a User-Agent among its headers. */
@@ -56,6 +60,10 @@ export interface Rendering {
   headers?: Fields
   value: unknown
   right: Right
+  /** Default: as the policy says. */
+  life?: Milliseconds | null
+  /** Beside those of the policy. Default: none. */
+  tags?: readonly string[]
   /** For what happens before there is a route. */
   caller: Caller
 }
@@ -84,9 +92,10 @@ export class OwnRequests {
    * response can't stand for all: where the policy has an `identity` or a `vary`.
    * @throws RouteCacheError FRC_ROUTE where the URL leads to no cached route, or to one that makes another key
    */
-  async render ({ url, headers = {}, value, right, caller }: Rendering): Promise<Rendered> {
+  async render ({ url, headers = {}, value, right, life = null, tags = [], caller }: Rendering): Promise<Rendered> {
     const { key } = right
-    const ticket: Ticket = { why: 'set', value, right, hasAgent: 'user-agent' in headers, isRouted: false, key: null, told: () => {} }
+    const hasAgent = 'user-agent' in headers
+    const ticket: Ticket = { why: 'set', value, life, tags, right, hasAgent, isRouted: false, key: null, told: () => {} }
     const { end, result } = await this.#send(ticket, { url, headers, caller })
     const what = `the value for the key ${show(key)} can't be sent through GET ${show(url)}`
     if ('error' in result && end === 'abandoned') {

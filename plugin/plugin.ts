@@ -35,7 +35,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 
   app.decorate(REGISTERED, { cache, own })
   const values = { ...settings, cache, caller: { counters: stats.values, log: app.log } }
-  app.decorate(settings.decorator, new RouteCache(cache, values))
+  app.decorate(settings.decorator, new RouteCache(cache, values, own))
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(MARKS, null)
   app.decorateRequest(HEADERS, null)

@@ -5,9 +5,11 @@ import type { Entry } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
 import { buildKey } from './key.js'
+import type { OwnRequests } from './own-request.js'
 import type { CacheStats } from './stats.js'
 import { checkKeyOf, checkMutation, checkTarget, type InvalidateTarget, type MutateTarget } from './target.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
+import { set, type SetOptions, type WriteThrough } from './write-through.js'
 import type { Selection } from './variant.js'
 
 /** A stored response, seen from outside. */
@@ -27,10 +29,12 @@ export interface EntryInfo {
 export class RouteCache {
   readonly #cache: ResponseCache
   readonly #values: Values
+  readonly #writeThrough: WriteThrough
 
-  constructor (cache: ResponseCache, values: Values) {
+  constructor (cache: ResponseCache, values: Values, requests: OwnRequests) {
     this.#cache = cache
     this.#values = values
+    this.#writeThrough = { ...values, requests }
   }
 
   /** Whether lookups and fills take place. Invalidations always do, so that nothing old is there when it is true again. */
@@ -67,7 +71,7 @@ export class RouteCache {
    * be told
    */
   async invalidate (target: InvalidateTarget): Promise<number> {
-    return await this.#cache.invalidate(checkTarget(target))
+    return await this.#cache.invalidation.run(checkTarget(target))
   }
 
   /**
@@ -79,7 +83,22 @@ export class RouteCache {
    * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
    */
   async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
-    return await this.#cache.mutate(checkMutation(target), checkFunction('work', work))
+    return await this.#cache.invalidation.mutate(checkMutation(target), checkFunction('work', work))
+  }
+
+  /**
+   * Writes to the database and the cache together: what `work` gives is stored as the GET route that `route` leads to would
+   * have sent it (response schema, content type, hooks), and the next GET is a hit. Where that isn't sure, as another
+   * writer came between, or the response is not one that is stored, the key is invalidated instead: nothing older than the
+   * database stays behind. A response that the policy tells apart by `identity` or `vary` is invalidated. What
+   * `getOrSet` keeps under the key is, too.
+   * @returns what `work` gives
+   * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
+   * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
+   * where `route` leads to no cached route, or to one that makes another key; and what `work` throws
+   */
+  async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T> {
+    return await set(this.#writeThrough, { key: checkKeyOf(key), options, work: checkFunction('work', work) })
   }
 
   /**

@@ -70,6 +70,8 @@ export async function adopt (
   if (policy.needs.some((need) => need !== VERSION)) return turnAway(cache, exchange, { right, reason: 'vary' })
   exchange.outcome = { type: 'own', key, why }
   exchange.claim = { ...right, selection }
+  exchange.life = ticket.life
+  exchange.marks.tags = [...exchange.marks.tags, ...ticket.tags]
   return true
 }
 

@@ -113,7 +113,7 @@ export interface CacheStats {
   store: 'redis' | 'memory'
   /** The instant the counters started, in milliseconds since 1970. */
   since: number
-  /** Calls of `invalidate` that succeeded. */
+  /** Those that succeeded: calls of `invalidate`, ends of `mutate` and `set`, and those that routes declare. */
   invalidations: number
   /** Entries that they removed. */
   invalidated: number

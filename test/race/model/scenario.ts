@@ -291,7 +291,7 @@ class Run {
     this.#say(`${name} (p${process}) has written version ${version}`)
     await this.step(`${name} invalidates`)
     try {
-      await this.#processes[process]!.cache.invalidate({ ...NO_TARGETS, ...this.#mode.targets })
+      await this.#processes[process]!.cache.invalidation.run({ ...NO_TARGETS, ...this.#mode.targets })
     } catch (error) {
       return this.#failure(`${name} could not invalidate: ${String(error)}`)
     }

@@ -1,0 +1,114 @@
+// The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
+// kept in the journal; and whole writes with their targets in quarantine.
+import type { Log } from './caller.js'
+import type { Targets } from './claim.js'
+import type { Milliseconds } from './duration.js'
+import { RouteCacheError } from './errors.js'
+import type { Flights } from './flight.js'
+import { Journal } from './journal.js'
+import { mutate } from './mutation.js'
+import type { Stats } from './stats.js'
+import { withValue } from './store/keys.js'
+import type { Store } from './store/store.js'
+import { mentioned } from './target.js'
+
+export interface InvalidationParts {
+  store: Store
+  stats: Stats
+  log: Log
+  flights: Flights
+  /** How long the targets of a mutation stay in quarantine unless that is renewed. */
+  quarantineTime: Milliseconds
+}
+
+export class Invalidation {
+  readonly #store: Store
+  readonly #stats: Stats
+  readonly #log: Log
+  readonly #flights: Flights
+  readonly #quarantineTime: Milliseconds
+  readonly #journal: Journal
+
+  constructor ({ store, stats, log, flights, quarantineTime }: InvalidationParts) {
+    this.#store = store
+    this.#stats = stats
+    this.#log = log
+    this.#flights = flights
+    this.#quarantineTime = quarantineTime
+    this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log })
+  }
+
+  /** The store was told of everything. */
+  get isTold (): boolean {
+    return this.#journal.isEmpty
+  }
+
+  /** How many targets the store was not told of yet. */
+  get kept (): number {
+    return this.#journal.size
+  }
+
+  /**
+   * Invalidates all of these, side by side; the number of entries that went by their keys. `token`: of the quarantine that
+   * ends with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
+   */
+  async run (targets: Targets, token = ''): Promise<number> {
+    try {
+      const removed = await telling(this.#store, 'invalidate', this.#tell(targets, token))
+      this.#stats.invalidated(removed)
+      this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
+      return removed
+    } catch (error) {
+      this.#stats.invalidationFailed()
+      this.#journal.keep(targets, error)
+      throw error
+    }
+  }
+
+  async #tell ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {
+    const [byKey, byPrefix] = await Promise.all([
+      keys.length === 0 ? 0 : this.#store.invalidate(keys, token),
+      prefix === null ? 0 : this.#store.invalidatePrefix(prefix),
+      tags.length === 0 ? undefined : this.#store.invalidateTags(tags, token),
+      all ? this.#store.invalidateAll() : undefined
+    ])
+    this.#forget({ keys, tags, prefix, all })
+    return byKey + byPrefix
+  }
+
+  /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
+  async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
+    return await mutate({
+      quarantine: async (targets, token) => {
+        const had = await telling(this.#store, 'quarantine', this.#store.quarantine(targets, token, this.#quarantineTime))
+        this.#forget(targets)
+        return had
+      },
+      invalidate: async (targets, token) => await this.run(targets, token),
+      undo: async (targets, token) => await this.#tell(targets, token),
+      time: this.#quarantineTime,
+      log: this.#log
+    }, targets, work)
+  }
+
+  /** What runs for them can't be stored any more: who comes now need not wait for it. */
+  #forget ({ keys, prefix, all }: Targets): void {
+    const forgotten = new Set(keys.flatMap(withValue))
+    this.#flights.forget((key) => all || forgotten.has(key) || (prefix !== null && key.startsWith(prefix)))
+  }
+
+  /** Tries once more to tell what is kept, for so long at most. */
+  async close (time: Milliseconds): Promise<void> {
+    await this.#journal.close(time)
+  }
+}
+
+/** Says of a failure what could not be done: FRC_STORE, or FRC_DEADLINE as it is. */
+export async function telling<T> ({ kind }: Store, what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof RouteCacheError) throw error
+    throw new RouteCacheError('FRC_STORE', `${what}: ${kind} failed: ${(error as Error).message}`, { cause: error })
+  }
+}

@@ -1,0 +1,171 @@
+// Write-through: what a writer gives is stored as its GET route would have sent it, or what is there is invalidated.
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { beyondLookup, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
+
+const HIT = /^fastify-route-cache; hit; ttl=/
+const STRINGS = { response: { 200: { type: 'object', properties: { id: { type: 'string' }, name: { type: 'string' } } } } }
+
+/** A row, a GET of it, and a way to set both: `database` is what a handler reads. */
+function withRow (app: CachedApp, database: { row: string } = { row: 'old' }): { database: { row: string }, runs: () => number } {
+  let runs = 0
+  app.get('/rows/:id', { cache: { key: 'row:{id}', ttl: 60 }, schema: STRINGS }, async (request) => {
+    runs++
+    return { id: (request.params as { id: string }).id, name: database.row, secret: 'x' }
+  })
+  return { database, runs: () => runs }
+}
+
+async function setRow (app: FastifyInstance, database: { row: string }, row: string): Promise<unknown> {
+  return await app.cache.set('row:7', async () => {
+    database.row = row
+    return { id: 7, name: row, secret: 'y' }
+  }, { route: '/rows/7' })
+}
+
+async function ask (app: FastifyInstance, url = '/rows/7'): Promise<{ row: string, isHit: boolean, body: string }> {
+  const { body, headers } = await app.inject(url)
+  return { row: (JSON.parse(body) as { name: string }).name, isHit: HIT.test(String(headers['cache-status'])), body }
+}
+
+await onEachStore(t, async (t, open) => {
+  let apps = 0
+  const opened: typeof open = async (options) => await open({ prefix: `app-${++apps}`, ...options })
+
+  await t.test('the next GET is a hit, with what its route would have sent', async (t) => {
+    const app = await opened()
+    const { database, runs } = withRow(app)
+    t.strictSame(await setRow(app, database, 'new'), { id: 7, name: 'new', secret: 'y' }, 'the work\'s own result')
+    t.strictSame(await ask(app), { row: 'new', isHit: true, body: '{"id":"7","name":"new"}' })
+    t.equal(runs(), 0)
+    await setRow(app, database, 'newer')
+    t.match(await ask(app), { row: 'newer', isHit: true })
+    t.match(app.cache.stats().routes['GET /rows/:id'], { sets: 2, stores: 2, hits: 2, misses: 0 })
+  })
+
+  await t.test('its ttl and its tags, beside those of the route', async (t) => {
+    const app = await opened({ now: () => 1_000_000 })
+    app.get('/', { cache: { key: 'k', ttl: 60, tags: ['policy'] } }, async () => 'handler')
+    const put = async (options: object): Promise<string> => {
+      await app.cache.set('k', () => 'set', { route: '/', ...options })
+      return String((await app.inject('/')).headers['cache-status'])
+    }
+    t.match(await put({}), /ttl=60$/)
+    t.match(await put({ ttl: '5m', tags: ['own'] }), /ttl=300$/)
+    for (const tag of ['policy', 'own']) {
+      await put({ tags: ['own'] })
+      await app.cache.invalidate({ tags: [tag] })
+      t.equal((await app.inject('/')).body, 'handler', tag)
+      await settled(app)
+    }
+    t.match(await put({ ttl: 0 }), /fwd=miss$/)
+  })
+
+  await t.test('a work that throws: its error, and nothing old behind', async (t) => {
+    const app = await opened()
+    const { database } = withRow(app)
+    await ask(app)
+    await settled(app)
+    const failing = app.cache.set('row:7', () => {
+      database.row = 'committed all the same'
+      throw new Error('who knows')
+    }, { route: '/rows/7' })
+    await t.rejects(failing, { message: 'who knows' })
+    t.match(await ask(app), { row: 'committed all the same', isHit: false })
+  })
+
+  await t.test('what can not be stored is invalidated', async (t) => {
+    const app = await opened()
+    let row = 'old'
+    const routes: Record<string, object> = {
+      vary: { vary: ['accept-language'] }, identity: { identity: () => 'ada' }, 'store-if': { storeIf: () => row === 'old' }
+    }
+    for (const [name, option] of Object.entries(routes)) app.get(`/${name}`, { cache: { key: name, ...option } }, async () => row)
+    for (const name of Object.keys(routes)) {
+      row = 'old'
+      await app.inject(`/${name}`)
+      await settled(app)
+      t.match((await app.inject(`/${name}`)).headers['cache-status'], HIT, `${name}: a hit before`)
+      await app.cache.set(name, () => { row = 'new' }, { route: `/${name}` })
+      t.equal((await app.inject(`/${name}`)).body, 'new', name)
+    }
+  })
+
+  await t.test('a route that is none for the key: said, behind the work, and invalidated', async (t) => {
+    const app = await opened()
+    const { database } = withRow(app)
+    app.get('/plain', async () => 'x')
+    const wrong = [['/rows/8', /that route's key for it is "row:8"/], ['/plain', /no route with a cache option/]] as const
+    for (const [route, message] of wrong) {
+      database.row = 'old'
+      await ask(app)
+      await settled(app)
+      const setting = app.cache.set('row:7', () => { database.row = 'new' }, { route })
+      await t.rejects(setting, { code: 'FRC_ROUTE', worked: true, message })
+      t.match(await ask(app), { row: 'new', isHit: false })
+      await settled(app)
+    }
+    const work = (): never => { throw new Error('it ran') }
+    for (const [options, message] of [
+      [{}, /route is undefined; it is the path/], [{ route: 'rows/7' }, /route is "rows\/7"/], [{ route: '/', ttl: 'soon' }, /ttl is "soon"/],
+      [{ route: '/', tag: 1 }, /tag is 1; there is no such option/], [null, /options is null/]
+    ] as const) {
+      await t.rejects(app.cache.set('row:7', work, options as never), { code: 'FRC_OPTION', message, worked: false })
+    }
+    await t.rejects(app.cache.set('', work, { route: '/' }), { code: 'FRC_TARGET' })
+    await t.rejects(app.cache.set('k', 'work' as never, { route: '/' }), { code: 'FRC_OPTION', message: /work is "work"/ })
+  })
+
+  await t.test('what getOrSet keeps under the key goes, also what is on its way', async (t) => {
+    const app = await opened()
+    const { database } = withRow(app)
+    const load = async (): Promise<string> => database.row
+    t.equal(await app.cache.getOrSet('row:7', {}, load), 'old')
+    await settled(app)
+    const { wait, reached, open: letGo } = gate()
+    await setRow(app, database, 'new')
+    t.equal(await app.cache.getOrSet('row:7', {}, load), 'new')
+    await app.cache.invalidate('row:7')
+    const slow = app.cache.getOrSet('row:7', {}, async () => {
+      const read = database.row
+      await wait()
+      return read
+    })
+    await reached
+    await setRow(app, database, 'newer')
+    letGo()
+    t.equal(await slow, 'new')
+    await settled(app)
+    t.equal(await app.cache.getOrSet('row:7', {}, load), 'newer')
+  })
+
+  await t.test('in quarantine, or switched off, it is an invalidation', async (t) => {
+    const app = await opened()
+    const { database } = withRow(app)
+    await app.cache.mutate('row:7', async () => { await setRow(app, database, 'new') })
+    t.match(await ask(app), { row: 'new', isHit: false })
+    await settled(app)
+    app.cache.enabled = false
+    await setRow(app, database, 'newer')
+    app.cache.enabled = true
+    t.match(await ask(app), { row: 'newer', isHit: false })
+  })
+
+  await t.test('who comes while it works waits for it', async (t) => {
+    const app = await opened()
+    const { database, runs } = withRow(app)
+    const { wait, reached, open: letGo } = gate()
+    const setting = app.cache.set('row:7', async () => {
+      await wait()
+      database.row = 'new'
+      return { id: 7, name: 'new' }
+    }, { route: '/rows/7' })
+    await reached
+    const asked = [ask(app), ask(app)]
+    await beyondLookup(app)
+    letGo()
+    await setting
+    t.strictSame((await Promise.all(asked)).map(({ row }) => row), ['new', 'new'])
+    t.equal(runs(), 0)
+  })
+})
