@@ -91,7 +91,7 @@ export class RouteCache {
    * have sent it (response schema, content type, hooks), and the next GET is a hit. Where that isn't sure, as another
    * writer came between, or the response is not one that is stored, the key is invalidated instead: nothing older than the
    * database stays behind. A response that the policy tells apart by `identity` or `vary` is invalidated. What
-   * `getOrSet` keeps under the key is, too.
+   * `getOrSet` keeps under the key is, too. Hooks in front of the handler, authentication for example, don't run for it.
    * @returns what `work` gives
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
    * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
