@@ -80,7 +80,7 @@ export class ResponseCache {
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (claim: Claim, { life, members, tags: named, ...answer }: Answer, caller: Caller): void {
+  fill (claim: Claim, { life, stale, members, tags: named, ...answer }: Answer, caller: Caller): void {
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
@@ -91,12 +91,12 @@ export class ResponseCache {
     const storedAt = this.#now()
     const tags = [...new Set([...selection.tags, ...named])]
     this.#memory.remember(key, tags.slice(selection.tags.length))
-    const bytes = encode({
-      ...answer, storedAt, staleAt: storedAt + life, asOf: lease.asOf, epoch: place.epoch, history: ground.history, tags
-    })
+    const staleAt = storedAt + life
+    const times = { storedAt, staleAt, deadAt: staleAt + stale, asOf: lease.asOf }
+    const bytes = encode({ ...answer, ...times, epoch: place.epoch, history: ground.history, tags })
     const late = without(tags, ground.tags)
     this.#track(async () => {
-      const filling = this.#store.fill(key, lease, { bytes, life, varied: place.varied, tags, late })
+      const filling = this.#store.fill(key, lease, { bytes, life: life + stale, varied: place.varied, tags, late })
       this.#letGoLate(claim, filling)
       const result = await filling
       const refused = REFUSALS[result]

@@ -5,7 +5,7 @@ import { hasChangedHands } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
 import type { HeaderField, PayloadKind } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
-import { abandon, keyToFill, refuseAnswer, type Exchange, type RequestView } from './exchange.js'
+import { abandon, keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
@@ -41,9 +41,9 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
-  const life = admit(cache, exchange, { ...sent, payload })
-  if (typeof life === 'string') {
-    refuseAnswer(cache, exchange, life)
+  const times = admit(cache, exchange, { ...sent, payload })
+  if (typeof times === 'string') {
+    refuseAnswer(cache, exchange, times)
     return payload
   }
   exchange.failed = false
@@ -62,7 +62,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     headers,
     members: selecting(exchange.before, after),
     kind: kindOf(payload),
-    life,
+    ...times,
     length: after['content-length'] === undefined ? null : Number(after['content-length']),
     body
   }
@@ -88,8 +88,10 @@ function selecting (before: HeaderFields, after: HeaderFields): string[] {
   return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
 }
 
+type Times = Pick<Captured, 'life' | 'stale'>
+
 /** How long the response may be served; or why it may not be stored at all. */
-function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Milliseconds | RefusalReason {
+function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | RefusalReason {
   const { site: { policy }, before } = exchange
   const { request, reply, payload } = sent
   if (request.method === 'HEAD') return 'head'
@@ -118,14 +120,14 @@ function sizeOf (payload: unknown, all: HeaderFields): Bytes {
 function askPolicy (
   exchange: Exchange,
   response: { request: RequestView, reply: ReplyView, headers: HeaderFields, now: Milliseconds }
-): Milliseconds | RefusalReason {
+): Times | RefusalReason {
   const { site: { policy }, caller } = exchange
   try {
     if (hasChangedHands(policy, response.request, exchange)) return 'credentials'
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
     const life = exchange.life ?? policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
-    return life === 0 ? 'ttl' : life
+    return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0 }
   } catch (error) {
     policyFailed(policy, caller, error)
     return 'policy'

@@ -51,7 +51,10 @@ export interface Answer {
   members: readonly string[]
   /** Those that the handler named. */
   tags: readonly string[]
+  /** How long it is fresh. */
   life: Milliseconds
+  /** How long beyond that it may be served while it is refreshed. */
+  stale: Milliseconds
 }
 
 /** What is invalidated. */

@@ -2,20 +2,25 @@
 //
 //   offset  size
 //        0     1   version of this layout
-//        1     4   CRC-32 of everything behind it
+//        1     4   CRC-32 of everything behind it but `staleAt`
 //        5     2   status
 //        7     8   storedAt, a double
 //       15     8   staleAt, a double
-//       23     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
-//       31     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
-//       32    12   epoch (latin1), all 0 where there is none
-//       44    12   history (latin1)
-//       56     4   size of the header block in bytes
-//       60     4   size of the tag block in bytes
-//       64     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//       23     8   deadAt, a double
+//       31     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
+//       39     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
+//       40    12   epoch (latin1), all 0 where there is none
+//       52    12   history (latin1)
+//       64     4   size of the header block in bytes
+//       68     4   size of the tag block in bytes
+//       72     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
 //                  as Node writes headers); a field with several values is one record a value
 //        …     …   tag block: the tags, UTF-8, each with a byte 0 behind it
 //        …     …   body, to the end
+//
+// `staleAt` is not checked by the CRC, so that an entry can be made stale where it lies, by eight bytes 0 at that place: a
+// script has no CRC, and the one at 1 stays what tells two entries apart. Damage there can't have an entry served longer
+// than it was to be: what is no instant from 0 to `deadAt`, which is checked, is no entry.
 //
 // A marker:
 //
@@ -29,12 +34,14 @@
 import { crc32 } from 'node:zlib'
 import type { Entry, HeaderField, Marker, PayloadKind } from './entry.js'
 
-const VERSION = 2
+const VERSION = 3
 const MARKER_VERSION = 128 + VERSION
 const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none']
 const CHECKED_FROM = 5
 const MEMBERS_FROM = 17
-const HEADERS_FROM = 64
+const STALE_AT = 15
+const STALE_AT_END = 23
+const HEADERS_FROM = 72
 const RECORD_HEAD = 6
 const NO_TAGS: readonly string[] = []
 /** Of an epoch or a history, in characters. */
@@ -49,45 +56,55 @@ export function encode (entry: Entry): Buffer {
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)
-  bytes.writeDoubleBE(entry.staleAt, 15)
-  bytes.writeDoubleBE(entry.asOf, 23)
-  bytes[31] = KINDS.indexOf(entry.kind)
-  bytes.fill(0, 32, 44)
-  bytes.write(entry.epoch, 32, EPOCH_LENGTH, 'latin1')
-  bytes.fill(0, 44, 56)
-  bytes.write(entry.history, 44, EPOCH_LENGTH, 'latin1')
-  bytes.writeUInt32BE(block.length, 56)
-  bytes.writeUInt32BE(tags.length, 60)
+  bytes.writeDoubleBE(entry.staleAt, STALE_AT)
+  bytes.writeDoubleBE(entry.deadAt, 23)
+  bytes.writeDoubleBE(entry.asOf, 31)
+  bytes[39] = KINDS.indexOf(entry.kind)
+  bytes.fill(0, 40, 52)
+  bytes.write(entry.epoch, 40, EPOCH_LENGTH, 'latin1')
+  bytes.fill(0, 52, 64)
+  bytes.write(entry.history, 52, EPOCH_LENGTH, 'latin1')
+  bytes.writeUInt32BE(block.length, 64)
+  bytes.writeUInt32BE(tags.length, 68)
   block.copy(bytes, HEADERS_FROM)
   tags.copy(bytes, tagsFrom)
   entry.body.copy(bytes, tagsFrom + tags.length)
-  bytes.writeUInt32BE(crc32(bytes.subarray(CHECKED_FROM)), 1)
+  bytes.writeUInt32BE(checksum(bytes), 1)
   return bytes
 }
 
 /** The entry of these bytes, its body a view on them; null where they are not an entry. Never throws. */
 export function decode (bytes: Buffer): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
-  if (bytes.readUInt32BE(1) !== crc32(bytes.subarray(CHECKED_FROM))) return null
-  const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(56)
-  const bodyFrom = tagsFrom + bytes.readUInt32BE(60)
+  if (bytes.readUInt32BE(1) !== checksum(bytes)) return null
+  const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(64)
+  const bodyFrom = tagsFrom + bytes.readUInt32BE(68)
   if (bodyFrom > bytes.length) return null
   const headers = decodeHeaders(bytes, tagsFrom)
   const status = bytes.readUInt16BE(5)
-  const kind = KINDS[bytes[31]!]
+  const kind = KINDS[bytes[39]!]
+  const staleAt = bytes.readDoubleBE(STALE_AT)
+  const deadAt = bytes.readDoubleBE(23)
+  // Written so that what is not a number is refused, too.
+  if (!(staleAt >= 0 && staleAt <= deadAt)) return null
   if (headers === null || kind === undefined || status < 100 || status > 599) return null
   return {
     status,
     headers,
     body: bytes.subarray(bodyFrom),
     kind,
-    epoch: bytes[32] === 0 ? '' : bytes.toString('latin1', 32, 44),
-    history: bytes.toString('latin1', 44, 56),
+    epoch: bytes[40] === 0 ? '' : bytes.toString('latin1', 40, 52),
+    history: bytes.toString('latin1', 52, 64),
     tags: tagsFrom === bodyFrom ? NO_TAGS : bytes.toString('utf8', tagsFrom, bodyFrom - 1).split('\0'),
     storedAt: bytes.readDoubleBE(7),
-    staleAt: bytes.readDoubleBE(15),
-    asOf: bytes.readDoubleBE(23)
+    staleAt,
+    deadAt,
+    asOf: bytes.readDoubleBE(31)
   }
+}
+
+function checksum (bytes: Buffer): number {
+  return crc32(bytes.subarray(STALE_AT_END), crc32(bytes.subarray(CHECKED_FROM, STALE_AT)))
 }
 
 /** The marker's bytes. */

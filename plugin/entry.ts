@@ -30,8 +30,10 @@ export interface Entry {
   /** Those of the policy and those that the handler named. */
   tags: readonly string[]
   storedAt: Milliseconds
-  /** From here on it is not served. */
+  /** From here on it is served only while it is refreshed; 0 where it was made stale. */
   staleAt: Milliseconds
+  /** From here on it is not served. */
+  deadAt: Milliseconds
   /** The clock's value before the handler ran. */
   asOf: number
 }
@@ -51,7 +53,12 @@ export function isValid ({ history, asOf }: Entry, ground: Ground): boolean {
   return history === ground.history && ground.generations.every((generation) => generation !== null && generation <= asOf)
 }
 
-/** Whether the entry may be served at this instant. */
+/** Whether the entry may be served at this instant without further ado. */
 export function isFresh (entry: Entry, now: Milliseconds): boolean {
   return now < entry.staleAt
+}
+
+/** Whether it may be served at this instant, be it stale. */
+export function isAlive (entry: Entry, now: Milliseconds): boolean {
+  return now < entry.deadAt
 }

@@ -69,7 +69,9 @@ export interface Captured {
   headers: HeaderField[]
   members: readonly string[]
   kind: PayloadKind
+  /** How long it is fresh, and how long beyond that it may be served while it is refreshed. */
   life: Milliseconds
+  stale: Milliseconds
   /** What the response says of its length; null where it doesn't. */
   length: number | null
   /** The whole body, or what is being recorded of it. */

@@ -99,6 +99,14 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   ttl?: Duration | 'origin' | ((request: Request, reply: Reply) => Duration)
   /**
+   * How long beyond its ttl the entry is still served, at once, while the handler runs in the background for a new one (RFC
+   * 5861): once for all requests and processes, with the headers, URL and address of the request that caused it, through all
+   * of the route's hooks, whatever has become of its client. Default 0: not at all. With `ttl: 'origin'` the handler's own
+   * stale-while-revalidate counts where there is one, and 0 switches that off; its no-cache, must-revalidate,
+   * proxy-revalidate and s-maxage forbid it (RFC 9111 §4.2.4).
+   */
+  staleWhileRevalidate?: Duration
+  /**
    * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
    * nor 304. Default: none.
    */

@@ -2,7 +2,7 @@
 // route, the option, its value and what would be right.
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { originFreshness } from './http/freshness.js'
+import { originFreshness, staleAllowance } from './http/freshness.js'
 import { areSendable, type HeaderFields } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
 import { boundKey, escapeKey, own, type KeySource } from './key.js'
@@ -32,6 +32,8 @@ export interface Policy {
   tags: (source: KeySource, request: unknown) => readonly string[]
   /** Undefined where a ttl function gave no duration. */
   ttl: (response: PolicyResponse) => Milliseconds | undefined
+  /** How long beyond its ttl a response may be served while it is refreshed; null: none of them ever. */
+  stale: ((response: PolicyResponse) => Milliseconds) | null
   /** The statuses that are stored, with their own ttl where they have one. */
   statuses: ReadonlyMap<number, Milliseconds | null>
   when: ((request: unknown) => unknown) | null
@@ -65,7 +67,7 @@ export interface PolicyResponse {
 }
 
 const OPTIONS = [
-  'key', 'tags', 'ttl', 'statuses', 'vary', 'identity', 'shared', 'version', 'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache',
+  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'statuses', 'vary', 'identity', 'shared', 'version', 'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache',
   'cdnCacheControl', 'cacheControl'
 ]
 
@@ -94,6 +96,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     ...compileKey(where, route, { key: get('key'), canonical }),
     tags: compileTags(where, route, get('tags')),
     ttl: compileTtl(where, get('ttl'), { defaultTtl: defaults.ttl, isTargeted }),
+    stale: compileStale(where, get('staleWhileRevalidate'), { isOrigin: get('ttl') === 'origin', isTargeted }),
     statuses: compileStatuses(where, get('statuses')),
     identity,
     shared: compileSwitch(where, 'shared', get('shared')),
@@ -125,6 +128,20 @@ function compileTtl (
   const time = toMilliseconds(ttl)
   if (time === undefined) throw optionError(where, 'cache.ttl', ttl, `${DURATION_FORMS}; 0 stores nothing; "origin" asks the handler`)
   return () => time
+}
+
+/** What the handler's headers say counts where they say how long it is fresh. */
+function compileStale (
+  where: string, stale: unknown, { isOrigin, isTargeted }: { isOrigin: boolean, isTargeted: boolean }
+): Policy['stale'] {
+  const time = stale === undefined ? 0 : toMilliseconds(stale)
+  if (time === undefined) throw optionError(where, 'cache.staleWhileRevalidate', stale, `${DURATION_FORMS}; 0 serves nothing stale`)
+  if (time === 0 && (stale !== undefined || !isOrigin)) return null
+  if (!isOrigin) return () => time
+  return ({ headers }) => {
+    const seconds = staleAllowance(headers, isTargeted)
+    return seconds === undefined ? time : seconds * 1000
+  }
 }
 
 /** 1xx are no responses, 206 is a part, 304 has no body of its own: RFC 9111 §3, §3.3. */

@@ -8,6 +8,7 @@ const RUNS = 50_000
 
 const character = fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code))
 const latin1 = fc.string({ unit: character, maxLength: 40 })
+const instant = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
 const entries: fc.Arbitrary<Entry> = fc.record({
   status: fc.integer({ min: 100, max: 599 }),
   headers: fc.uniqueArray(
@@ -19,15 +20,32 @@ const entries: fc.Arbitrary<Entry> = fc.record({
   epoch: fc.constantFrom('', 'twelve-chars'),
   history: fc.constant('of-a-history'),
   tags: fc.array(fc.string({ unit: 'grapheme', minLength: 1 }).filter((tag) => !tag.includes('\0')), { maxLength: 3 }),
-  storedAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
-  staleAt: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
-  asOf: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
-})
+  storedAt: instant,
+  staleAt: instant,
+  deadAt: instant,
+  asOf: instant
+}).map((entry) => ({
+  ...entry,
+  staleAt: Math.min(entry.staleAt, entry.deadAt),
+  deadAt: Math.max(entry.staleAt, entry.deadAt)
+}))
 
 const SMALL: Entry = {
-  status: 200, headers: [], body: Buffer.alloc(0), kind: 'bytes', epoch: '', history: 'of-a-history', tags: [], storedAt: 1, staleAt: 2, asOf: 3
+  status: 200,
+  headers: [],
+  body: Buffer.alloc(0),
+  kind: 'bytes',
+  epoch: '',
+  history: 'of-a-history',
+  tags: [],
+  storedAt: 1,
+  staleAt: 2,
+  deadAt: 4,
+  asOf: 3
 }
 const VERSION = encode(SMALL)[0]!
+/** Where an entry is made stale, in place. */
+const STALE_AT = 15
 
 t.test('an entry survives byte for byte', async (t) => {
   let seen = 0
@@ -65,7 +83,7 @@ const damages = fc.oneof(
   fc.record({ how: fc.constant('insert' as const), at: fc.nat(), bits: fc.integer({ min: 0, max: 255 }) })
 )
 
-t.test('a damaged entry is a miss and never throws', async (t) => {
+t.test('a damaged entry is a miss and never throws, or is served no longer than it was to be', async (t) => {
   let decoded = 0
   fc.assert(fc.property(entries, damages, (entry, { how, at, bits }) => {
     decoded++
@@ -75,9 +93,27 @@ t.test('a damaged entry is a miss and never throws', async (t) => {
     const damaged = how === 'flip'
       ? bytes
       : how === 'cut' ? bytes.subarray(0, place) : Buffer.concat([bytes.subarray(0, place), Buffer.of(bits), bytes.subarray(place)])
-    return decode(damaged) === null
+    const survivor = decode(damaged)
+    if (survivor === null) return true
+    const { staleAt } = survivor
+    return how === 'flip' && place >= STALE_AT && place < STALE_AT + 8 && staleAt >= 0 && staleAt <= entry.deadAt &&
+      JSON.stringify({ ...survivor, staleAt: entry.staleAt }) === JSON.stringify(entry)
   }), { numRuns: RUNS })
   t.equal(decoded, RUNS)
+})
+
+t.test('an entry is made stale in place, and nothing else of it changes', async (t) => {
+  fc.assert(fc.property(entries, (entry) => {
+    const bytes = encode(entry)
+    const sum = bytes.readUInt32BE(1)
+    bytes.fill(0, STALE_AT, STALE_AT + 8)
+    return bytes.readUInt32BE(1) === sum && JSON.stringify(decode(bytes)) === JSON.stringify({ ...entry, staleAt: 0 })
+  }), { numRuns: 1_000 })
+  const bytes = encode(SMALL)
+  for (const staleAt of [0, 3.5, 4, 4.5, -1, NaN, Infinity]) {
+    bytes.writeDoubleBE(staleAt, STALE_AT)
+    t.equal(decode(bytes) !== null, [0, 3.5, 4].includes(staleAt), `staleAt ${staleAt}`)
+  }
 })
 
 t.test('an entry of another version is a miss', async (t) => {

@@ -1,5 +1,7 @@
 // How long a response may be served by what its own headers say: RFC 9111 §4.2.1, and never by heuristics (§4.2.2).
 // https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
+// And how long beyond that, while it is refreshed: RFC 5861.
+// https://www.rfc-editor.org/rfc/rfc5861#section-3
 import { parseCacheControl } from './cache-control.js'
 import { httpDate } from './conditional.js'
 import type { HeaderFields } from './headers.js'
@@ -12,15 +14,32 @@ import type { HeaderFields } from './headers.js'
  */
 export function originFreshness (fields: HeaderFields, now: number, isTargeted: boolean): number {
   const age = deltaSeconds(text(fields.age)) ?? 0
-  const target = isTargeted ? targetedField(fields) : undefined
-  const directives = parseCacheControl(target ?? text(fields['cache-control']) ?? '')
+  const directives = directivesOf(fields, isTargeted)
   if (['no-cache', 'no-store', 'private'].some((directive) => directives.has(directive))) return 0
   const lifetime = directives.get('s-maxage') ?? directives.get('max-age')
   if (lifetime !== undefined) return Math.max(0, (deltaSeconds(lifetime) ?? 0) - age)
-  if (target !== undefined || fields.expires === undefined) return 0
+  if (fields.expires === undefined || (isTargeted && targetedField(fields) !== undefined)) return 0
   const expires = httpDate(text(fields.expires))
   if (expires === null) return 0 // §5.3: an invalid date, "0" above all, is in the past
   return Math.max(0, Math.floor((expires - (httpDate(text(fields.date)) ?? now)) / 1000) - age)
+}
+
+/** RFC 9111 §4.2.4; s-maxage has the meaning of proxy-revalidate (§5.2.2.10). */
+const NEVER_STALE = ['no-cache', 'must-revalidate', 'proxy-revalidate', 's-maxage']
+
+/**
+ * Seconds beyond its freshness for which a response may be served while it is refreshed: what its stale-while-revalidate
+ * says (RFC 5861 §3), 0 where it forbids to be served stale; undefined where it says nothing of it.
+ */
+export function staleAllowance (fields: HeaderFields, isTargeted: boolean): number | undefined {
+  const directives = directivesOf(fields, isTargeted)
+  if (NEVER_STALE.some((directive) => directives.has(directive))) return 0
+  const allowance = directives.get('stale-while-revalidate')
+  return allowance === undefined ? undefined : deltaSeconds(allowance) ?? 0
+}
+
+function directivesOf (fields: HeaderFields, isTargeted: boolean): Map<string, string> {
+  return parseCacheControl((isTargeted ? targetedField(fields) : undefined) ?? text(fields['cache-control']) ?? '')
 }
 
 /** The CDN-Cache-Control that counts instead of Cache-Control and Expires; undefined where there is no valid one. */

@@ -4,7 +4,7 @@ import t from 'tap'
 import { parseCacheControl } from '../../plugin/http/cache-control.js'
 import { cacheStatus, withMember } from '../../plugin/http/cache-status.js'
 import { httpDate, isForTheHandler, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
-import { deltaSeconds, originFreshness } from '../../plugin/http/freshness.js'
+import { deltaSeconds, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary } from '../../plugin/http/headers.js'
 import { refusalOf } from '../../plugin/http/storable.js'
 import { fingerprint, varyMembers } from '../../plugin/http/vary.js'
@@ -90,6 +90,20 @@ t.test("freshness by the response's own fields: RFC 9111 §4.2.1", async (t) => 
   t.equal(originFreshness({ expires: [fields(9), fields(9)] }, SUNDAY, false), 0, 'two of them')
   t.equal(originFreshness({ 'cache-control': 'max-age=9, private' }, SUNDAY, false), 0)
   t.equal(originFreshness({ 'cache-control': `max-age=${'9'.repeat(30)}` }, SUNDAY, false), 2 ** 31)
+})
+
+t.test("how long beyond that, by the response's own fields: RFC 5861 §3, RFC 9111 §4.2.4", async (t) => {
+  const allowed = (cacheControl: string): number | undefined => staleAllowance({ 'cache-control': cacheControl }, false)
+  t.equal(allowed('max-age=9, stale-while-revalidate=30'), 30)
+  t.equal(allowed('max-age=9, Stale-While-Revalidate="30"'), 30)
+  t.equal(allowed('max-age=9'), undefined, 'it says nothing')
+  t.equal(staleAllowance({}, false), undefined)
+  t.equal(allowed('max-age=9, stale-while-revalidate=soon'), 0, 'nothing that could be understood')
+  for (const directive of ['must-revalidate', 'proxy-revalidate', 'no-cache', 's-maxage=9']) {
+    t.equal(allowed(`max-age=9, ${directive}, stale-while-revalidate=30`), 0, directive)
+  }
+  const both = { 'cache-control': 's-maxage=9', 'cdn-cache-control': 'max-age=9, stale-while-revalidate=30' }
+  t.strictSame([staleAllowance(both, true), staleAllowance(both, false)], [30, 0], 'a targeted field counts where it is asked for')
 })
 
 t.test('fields of an entry: RFC 9111 §3.1', async (t) => {

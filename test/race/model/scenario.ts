@@ -283,7 +283,7 @@ class Run {
     if (claim === null) return
     if (end !== 'fill') return cache.abandon(claim, caller, end === 'pass')
     const body = Buffer.from(JSON.stringify(row))
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, life: LIFE }, caller)
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, life: LIFE, stale: 0 }, caller)
   }
 
   async #write (name: string, { process }: Writer): Promise<void> {
