@@ -85,7 +85,7 @@ async function filled<T> (
     refuse(key, body === null ? 'payload' : life === 0 ? 'ttl' : 'size', caller)
     cache.abandon(claim, caller, true)
   } else {
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life }, caller)
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, stale: 0 }, caller)
   }
   return value
 }

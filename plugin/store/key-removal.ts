@@ -4,7 +4,7 @@
 import type { Milliseconds } from '../duration.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
-import { INVALIDATE, QUARANTINE_KEY } from './scripts.js'
+import { INVALIDATE, QUARANTINE_KEY, SOFTEN_KEY } from './scripts.js'
 import type { Script } from './script.js'
 import type { Write } from './topology.js'
 
@@ -26,6 +26,12 @@ export class KeyRemoval {
   async invalidate (keys: readonly string[], token: string): Promise<number> {
     const removed = await this.#each(keys, INVALIDATE, [token])
     return removed.reduce((sum, n) => sum + n, 0)
+  }
+
+  /** The number of entries that became stale, or went. */
+  async soften (keys: readonly string[]): Promise<number> {
+    const softened = await this.#each(keys, SOFTEN_KEY, [])
+    return softened.reduce((sum, n) => sum + n, 0)
   }
 
   /** For so long from now; true where they had been in quarantine until now, under the same token. */

@@ -5,19 +5,12 @@ import type { Bytes, Milliseconds } from '../duration.js'
 import { withValue } from './keys.js'
 import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
+import { cost, epochOf, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
-
-interface Slot {
-  bytes: Buffer
-  until: Milliseconds
-}
-
-/** Roughly what the Map and a Slot take beside key and bytes. */
-const OVERHEAD: Bytes = 200
 
 export class MemoryStore implements Store {
   readonly kind = 'memory'
@@ -159,6 +152,19 @@ export class MemoryStore implements Store {
     return this.#remove(keys.flatMap(withValue))
   }
 
+  async soften ({ keys, tags }: Writing): Promise<number> {
+    if (tags.length > 0) this.#tags.soften(tags)
+    return keys.flatMap(withValue).filter((key) => {
+      this.#leases.delete(key)
+      const slot = this.#slots.get(key)
+      const time = slot === undefined ? null : staleTime(slot.bytes)
+      if (slot === undefined || time === null) return this.#drop(key)
+      // A copy: what was read may still be looked at.
+      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes), until: Math.min(slot.until, this.#now() + time) })
+      return true
+    }).length
+  }
+
   /** Entries with their leases; the number of entries. */
   #remove (keys: readonly string[]): number {
     return keys.filter((key) => {
@@ -198,19 +204,4 @@ export class MemoryStore implements Store {
     this.#bytes -= cost(key, slot.bytes)
     return slot.until > this.#now()
   }
-}
-
-/** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */
-function nameOf (key: string, variant: string | null): string {
-  return variant === null ? key : `\ud800${variant}:${key}`
-}
-
-/** Of a marker's bytes: see codec.ts. */
-function epochOf (marker: Buffer | undefined): string {
-  return marker?.toString('latin1', 5, 17) ?? ''
-}
-
-/** Two bytes a character: what V8 takes at most. */
-function cost (key: string, bytes: Buffer): Bytes {
-  return key.length * 2 + bytes.length + OVERHEAD
 }

@@ -1,20 +1,19 @@
 // Entries in Redis, one server or a Cluster. Single commands and scripts of one slot, so nothing is ever cross-slot.
-import { randomUUID } from 'node:crypto'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
 import { Floor, historyOf, newHistory } from './floor.js'
-import { Generations, isGeneration, readAll, readGeneration } from './generations.js'
+import { Generations, readAll, readGeneration } from './generations.js'
 import { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
+import { Leases } from './leases.js'
 import { PrefixRemoval } from './prefix.js'
 import { mustFit, type RedisClient } from './redis-client.js'
 import { confirmed } from './replicas.js'
 import { INVALIDATE_ALL } from './clock-scripts.js'
-import { QUARANTINE } from './script.js'
-import { FILL, FILL_VARIANT, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
+import { FILL, FILL_VARIANT } from './scripts.js'
 import {
-  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
+  type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
 import type { Write } from './topology.js'
@@ -41,6 +40,7 @@ export class RedisStore implements Store {
   readonly #waitForReplicas: number
   readonly #floor: Floor
   readonly #generations: Generations
+  readonly #leases: Leases
   readonly #removal: KeyRemoval
   readonly #prefixes: PrefixRemoval
 
@@ -52,6 +52,7 @@ export class RedisStore implements Store {
     this.#waitForReplicas = waitForReplicas
     this.#floor = new Floor({ client, keys, write, trusting: trustFailover })
     this.#generations = new Generations({ client, keys, write, now })
+    this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write })
     this.#prefixes = new PrefixRemoval({ client, keys, write })
     mustFit(client)
@@ -101,57 +102,20 @@ export class RedisStore implements Store {
     return values
   }
 
-  async take (key: string, variant: string | null, { missing, bytes, marker }: Seen): Promise<Taken> {
+  async take (key: string, variant: string | null, seen: Seen): Promise<Taken> {
     this.#mustBeUp()
-    if (missing.length > 0) await this.#generations.create(missing)
-    const token = randomUUID()
-    const lease = this.#keys.lease(key, variant)
-    const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
-    const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes?.subarray(1, 5) ?? '']]
-    // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
-    const [taken, clock] = await Promise.allSettled([
-      marker === null
-        ? TAKE.run(this.#client, [lease, target], args)
-        : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
-          [...args, marker, FIRST_MARKER_TIME]),
-      this.#client.get(this.#keys.clock)
-    ])
-    if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
-      const [mine, held] = (taken.value as unknown[]).map(String)
-      const asOf = await this.#asOf(clock.value)
-      if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
-      return held === '' ? 'changed' : holding(held!)
-    }
-    // The lease may have been taken, also where its answer was lost.
-    this.release(key, { token, asOf: 0, variant, isPass: false }).catch(() => {})
-    throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
+    if (seen.missing.length > 0) await this.#generations.create(seen.missing)
+    return await this.#leases.take(key, variant, seen)
   }
 
   async seize (key: string): Promise<Seized | null> {
     const { history } = await this.#write(this.generations([]))
-    const token = randomUUID()
-    const [seized, clock] = await this.#write(Promise.all([
-      SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), this.#client.get(this.#keys.clock)
-    ]))
-    if (Number(seized) !== 1) return null
-    return { lease: { token, asOf: await this.#asOf(clock), variant: null, isPass: false }, history }
-  }
-
-  /** Without a clock nothing is valid: with it went the history, and a new one begins. */
-  async #asOf (clock: string | null): Promise<number> {
-    if (isGeneration(clock ?? '')) return Number(clock)
-    await this.#floor.renew()
-    return Number(await this.#client.get(this.#keys.clock) ?? 0)
+    const lease = await this.#leases.seize(key)
+    return lease === null ? null : { lease, history }
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
-    const token = pass && !lease.isPass ? PASS + lease.token : lease.token
-    const names = [this.#keys.lease(key, lease.variant)]
-    const renewed = await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME, token]))
-    if (Number(renewed) !== 1) return false
-    lease.token = token
-    lease.isPass ||= pass
-    return true
+    return await this.#leases.renew(key, lease, pass)
   }
 
   async fill (key: string, lease: Lease, { bytes, life, varied, tags, late }: Fill): Promise<FillResult> {
@@ -169,14 +133,12 @@ export class RedisStore implements Store {
   }
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {
-    const args = pass ? [lease.token, PASS_TIME] : [lease.token]
-    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+    await this.#leases.release(key, lease, pass)
   }
 
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     this.#mustBeUp()
-    const held = await this.#write(this.#client.get(this.#keys.lease(key, variant)))
-    return held === null ? 'none' : holding(String(held))
+    return await this.#leases.holder(key, variant)
   }
 
   async quarantine ({ keys, tags }: Writing, token: string, time: Milliseconds): Promise<boolean> {
@@ -191,6 +153,12 @@ export class RedisStore implements Store {
     const removed = await this.#removal.invalidate(keys, token)
     await this.#confirm()
     return removed
+  }
+
+  async soften ({ keys, tags }: Writing): Promise<number> {
+    const [softened] = await Promise.all([this.#removal.soften(keys), tags.length > 0 && this.#generations.soften(tags)])
+    await this.#confirm()
+    return softened
   }
 
   async invalidatePrefix (prefix: string): Promise<number> {
@@ -232,9 +200,4 @@ export class RedisStore implements Store {
       throw new RouteCacheError('FRC_STORE', `Redis is not connected (the client's status is "${status}")`)
     }
   }
-}
-
-/** Nobody is to wait for a quarantine, either. */
-function holding (value: string): 'held' | 'pass' {
-  return value.startsWith(PASS) || value.startsWith(QUARANTINE) ? 'pass' : 'held'
 }

@@ -89,6 +89,30 @@ for i = 1, #KEYS, 2 do
 end
 return removed`)
 
+/**
+ * KEYS: entry, lease; or several such pairs. Makes entries stale that may be served so, and has them end when their stale
+ * time is over from now; others go, a marker too. A fill that is under way is refused. The layout is in codec.ts. Gives
+ * their number.
+ */
+export const SOFTEN_KEY = new Script(`${QUARANTINES}
+local softened = 0
+for i = 1, #KEYS, 2 do
+  if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end
+  local head = redis.pcall('GETRANGE', KEYS[i], 0, 30)
+  local stale, dead = 0, 0
+  if type(head) == 'string' and #head == 31 and string.byte(head) == 3 then stale, dead = struct.unpack('>dd', head, 16) end
+  if dead > 0 and stale == 0 then
+    softened = softened + 1
+  elseif dead > stale then
+    redis.call('SETRANGE', KEYS[i], 15, string.rep('\\0', 8))
+    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', math.min(redis.call('PTTL', KEYS[i]), dead - stale)))
+    softened = softened + 1
+  else
+    softened = softened + redis.call('UNLINK', KEYS[i])
+  end
+end
+return softened`)
+
 /** KEYS: leases. Removes them, but no quarantine. */
 export const UNLINK_LEASES = new Script(`${QUARANTINES}
 for i = 1, #KEYS do

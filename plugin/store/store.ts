@@ -180,7 +180,12 @@ export interface Store {
    * number of entries there were. `token`: of the quarantine that ends with it; default: of none. Those of others stay.
    */
   invalidate (keys: readonly string[], token?: string): Promise<number>
-  /** The same for all keys that begin with this; quarantines stay. */
+  /**
+   * Makes stale instead: entries that may be served so, until their stale time is over from now; others go, as do leases.
+   * Resolves with the number of entries under these keys.
+   */
+  soften (targets: Writing): Promise<number>
+  /** The same as `invalidate` for all keys that begin with this; quarantines stay. */
   invalidatePrefix (prefix: string): Promise<number>
   /** Makes what carries one of these tags, and what is on its way to be stored with it, invalid. `token`: as above. */
   invalidateTags (tags: readonly string[], token?: string): Promise<void>

@@ -264,6 +264,17 @@ export const BODIES: Record<ScriptName, Body> = {
     if (!staysQuarantined(data, lease, token!)) data.unlink(lease)
     return data.unlink(entry)
   }),
+  SOFTEN_KEY: (data, keys) => sum(pairs(keys), ([entry, lease]) => {
+    if (!isQuarantine(data.get(lease))) data.unlink(lease)
+    const bytes = Buffer.from(data.get(entry) ?? '', 'latin1')
+    const isEntry = bytes.length >= 31 && bytes[0] === 3
+    const [stale, dead] = isEntry ? [bytes.readDoubleBE(15), bytes.readDoubleBE(23)] : [0, 0]
+    if (dead > 0 && stale === 0) return 1
+    if (!(dead > stale)) return data.unlink(entry)
+    const life = Math.min(data.pttl(entry), dead - stale)
+    data.set(entry, bytes.fill(0, 15, 23).toString('latin1'), life)
+    return 1
+  }),
   UNLINK_LEASES: (data, keys) => {
     data.unlink(...keys.filter((name) => !isQuarantine(data.get(name))))
     return null

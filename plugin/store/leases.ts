@@ -1,0 +1,96 @@
+// Leases in Redis: each a name with the token of who may fill. Single commands and scripts of one slot.
+import { randomUUID } from 'node:crypto'
+import { isGeneration } from './generations.js'
+import type { Keys } from './keys.js'
+import type { RedisClient } from './redis-client.js'
+import { QUARANTINE } from './script.js'
+import { PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
+import { FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Lease, type Seen, type Taken } from './store.js'
+import type { Write } from './topology.js'
+
+export interface LeasesParts {
+  client: RedisClient
+  keys: Keys
+  write: Write
+  /** Where the clock was lost. */
+  beginHistory: () => Promise<unknown>
+}
+
+export class Leases {
+  readonly #client: RedisClient
+  readonly #keys: Keys
+  readonly #write: Write
+  readonly #beginHistory: () => Promise<unknown>
+
+  constructor ({ client, keys, write, beginHistory }: LeasesParts) {
+    this.#client = client
+    this.#keys = keys
+    this.#write = write
+    this.#beginHistory = beginHistory
+  }
+
+  async take (key: string, variant: string | null, { bytes, marker }: Pick<Seen, 'bytes' | 'marker'>): Promise<Taken> {
+    const token = randomUUID()
+    const lease = this.#keys.lease(key, variant)
+    const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
+    const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes?.subarray(1, 5) ?? '']]
+    // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
+    const [taken, clock] = await Promise.allSettled([
+      marker === null
+        ? TAKE.run(this.#client, [lease, target], args)
+        : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
+          [...args, marker, FIRST_MARKER_TIME]),
+      this.#client.get(this.#keys.clock)
+    ])
+    if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
+      const [mine, held] = (taken.value as unknown[]).map(String)
+      const asOf = await this.#asOf(clock.value)
+      if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
+      return held === '' ? 'changed' : holding(held!)
+    }
+    // The lease may have been taken, also where its answer was lost.
+    this.release(key, { token, asOf: 0, variant, isPass: false }).catch(() => {})
+    throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
+  }
+
+  /** Null: the key is in quarantine. */
+  async seize (key: string): Promise<Lease | null> {
+    const token = randomUUID()
+    const [seized, clock] = await this.#write(Promise.all([
+      SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), this.#client.get(this.#keys.clock)
+    ]))
+    return Number(seized) === 1 ? { token, asOf: await this.#asOf(clock), variant: null, isPass: false } : null
+  }
+
+  /** Without a clock nothing is valid: with it went the history, and a new one begins. */
+  async #asOf (clock: string | null): Promise<number> {
+    if (isGeneration(clock ?? '')) return Number(clock)
+    await this.#beginHistory()
+    return Number(await this.#client.get(this.#keys.clock) ?? 0)
+  }
+
+  async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
+    const token = pass && !lease.isPass ? PASS + lease.token : lease.token
+    const names = [this.#keys.lease(key, lease.variant)]
+    const renewed = await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME, token]))
+    if (Number(renewed) !== 1) return false
+    lease.token = token
+    lease.isPass ||= pass
+    return true
+  }
+
+  async release (key: string, lease: Lease, pass = false): Promise<void> {
+    const args = pass ? [lease.token, PASS_TIME] : [lease.token]
+    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+  }
+
+  async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
+    const held = await this.#write(this.#client.get(this.#keys.lease(key, variant)))
+    return held === null ? 'none' : holding(String(held))
+  }
+}
+
+/** Nobody is to wait for a quarantine, either. */
+function holding (value: string): 'held' | 'pass' {
+  return value.startsWith(PASS) || value.startsWith(QUARANTINE) ? 'pass' : 'held'
+}

@@ -1,0 +1,39 @@
+// What the in-process store keeps under a name: what it is called, what it costs, and what its bytes say.
+import type { Bytes, Milliseconds } from '../duration.js'
+
+export interface Slot {
+  bytes: Buffer
+  until: Milliseconds
+}
+
+/** Roughly what the Map and a Slot take beside key and bytes. */
+const OVERHEAD: Bytes = 200
+
+/** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */
+export function nameOf (key: string, variant: string | null): string {
+  return variant === null ? key : `\ud800${variant}:${key}`
+}
+
+/** For how long an entry may be served stale, by its bytes; 0: it is stale. Null: not at all. See codec.ts. */
+export function staleTime (bytes: Buffer): Milliseconds | null {
+  if (bytes.length < 31 || bytes[0] !== 3) return null
+  const [staleAt, deadAt] = [bytes.readDoubleBE(15), bytes.readDoubleBE(23)]
+  if (deadAt > 0 && staleAt === 0) return 0
+  return deadAt > staleAt ? deadAt - staleAt : null
+}
+
+export function madeStale (bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes)
+  copy.fill(0, 15, 23)
+  return copy
+}
+
+/** Of a marker's bytes: see codec.ts. */
+export function epochOf (marker: Buffer | undefined): string {
+  return marker?.toString('latin1', 5, 17) ?? ''
+}
+
+/** Two bytes a character: what V8 takes at most. */
+export function cost (key: string, bytes: Buffer): Bytes {
+  return key.length * 2 + bytes.length + OVERHEAD
+}
