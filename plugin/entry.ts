@@ -62,3 +62,14 @@ export function isFresh (entry: Entry, now: Milliseconds): boolean {
 export function isAlive (entry: Entry, now: Milliseconds): boolean {
   return now < entry.deadAt
 }
+
+/**
+ * The entry as its tags' generations have it: made stale by one of them, it is so from then on, for as long as it may be
+ * served stale. The clock tells the time in µs.
+ */
+export function asSoftened (entry: Entry, { softened }: Ground): Entry {
+  let since = 0
+  for (const clock of softened) if (clock > entry.asOf) since = Math.max(since, clock / 1000)
+  if (since === 0 || entry.staleAt === 0) return entry
+  return { ...entry, staleAt: 0, deadAt: Math.min(entry.deadAt, since + entry.deadAt - entry.staleAt) }
+}

@@ -21,7 +21,7 @@ export type { CacheOptions, RouteCacheOptions } from './options.js'
 export type { EntryInfo, RouteCache } from './route-cache.js'
 export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats } from './stats.js'
 export type { RedisClient } from './store/redis-client.js'
-export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './target.js'
+export type { InvalidateOptions, InvalidateTarget, InvalidateTargets, MutateTarget } from './target.js'
 export type { ValueOptions } from './value.js'
 export type { SetOptions } from './write-through.js'
 

@@ -59,10 +59,30 @@ export class Invalidation {
       this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
       return removed
     } catch (error) {
-      this.#stats.invalidationFailed()
-      this.#journal.keep(targets, error)
-      throw error
+      return this.#fail(targets, error)
     }
+  }
+
+  /**
+   * Makes them stale instead, as far as they may be served so; the number of entries under these keys. Rejects with
+   * FRC_STORE; what the store could not be told is then told later, and ends them.
+   */
+  async soften (targets: Targets): Promise<number> {
+    try {
+      const softened = await telling(this.#store, 'invalidate', this.#store.soften(targets))
+      this.#forget(targets)
+      this.#stats.invalidated(softened)
+      this.#log.debug({ ...mentioned(targets), softened }, 'cache made stale')
+      return softened
+    } catch (error) {
+      return this.#fail(targets, error)
+    }
+  }
+
+  #fail (targets: Targets, error: unknown): never {
+    this.#stats.invalidationFailed()
+    this.#journal.keep(targets, error)
+    throw error
   }
 
   async #tell ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {

@@ -7,7 +7,9 @@ import { fingerprint, type RequestFields } from './http/vary.js'
 import { buildKey } from './key.js'
 import type { OwnRequests } from './own-request.js'
 import type { CacheStats } from './stats.js'
-import { checkKeyOf, checkMutation, checkTarget, type InvalidateTarget, type MutateTarget } from './target.js'
+import {
+  checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft, type InvalidateOptions, type InvalidateTarget, type MutateTarget
+} from './target.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'
 import type { Selection } from './variant.js'
@@ -66,12 +68,18 @@ export class RouteCache {
    * Where Redis can't be told, the call rejects, and it is told later: this process tries again and again, and serves
    * nothing from the cache until it has succeeded. Other processes know nothing of that: they may serve old responses until
    * then; and until their ttl ends, if this process ends without having told it.
-   * @returns how many entries went by their keys; those that lost their tags or their history are not counted
+   *
+   * `soft`, for keys and tags: entries of routes with `staleWhileRevalidate` become stale instead: the next request gets
+   * the old response at once and causes one run of the handler, whose answer is served from then on; an entry that nobody
+   * asks for within its stale time ends. Others go, as do keys whose responses vary. Default false.
+   * @returns how many entries went (or became stale) by their keys; those that lost their tags or their history are not
+   * counted
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
    * be told
    */
-  async invalidate (target: InvalidateTarget): Promise<number> {
-    return await this.#cache.invalidation.run(checkTarget(target))
+  async invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
+    const { invalidation } = this.#cache
+    return await (isSoft(options) ? invalidation.soften(checkSoft(target)) : invalidation.run(checkTarget(target)))
   }
 
   /**

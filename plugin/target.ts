@@ -1,8 +1,10 @@
 // What users name to be invalidated, checked; and how it is taken apart and put together.
 import { NO_TARGETS, type Targets } from './claim.js'
-import { RouteCacheError, show } from './errors.js'
+import { RouteCacheError, optionError, show } from './errors.js'
 import { boundKey, boundPrefix, escapeKey, own } from './key.js'
 import { checkTags } from './route-template.js'
+
+const WHERE = 'cache.invalidate'
 
 /** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
 export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
@@ -11,6 +13,11 @@ export interface InvalidateTargets {
   keys?: readonly string[]
   tags?: readonly string[]
   prefix?: string
+}
+
+export interface InvalidateOptions {
+  /** Whether entries become stale instead of going, as far as they may be served so. Default false. */
+  soft?: boolean
 }
 
 /** What a mutation is about: a key; keys; keys and tags. */
@@ -37,12 +44,31 @@ export function checkTarget (target: unknown): Targets {
   }
 }
 
+/** Throws FRC_OPTION for what is unknown or wrong. */
+export function isSoft (options: unknown): boolean {
+  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { soft: true }')
+  const unknown = Object.keys(options).find((name) => name !== 'soft')
+  if (unknown !== undefined) throw optionError(WHERE, unknown, own(options, unknown), 'there is no such option; there are: soft')
+  const soft = own(options, 'soft') ?? false
+  if (typeof soft !== 'boolean') throw optionError(WHERE, 'soft', soft, 'it is true or false')
+  return soft
+}
+
 /** Throws FRC_TARGET for what can't be told ahead, and so not be put in quarantine. */
 export function checkMutation (target: unknown): Targets {
+  return checkNamed(target, `can't mutate ${show(target)}`, 'put in quarantine; name keys and tags, or invalidate it when the ' +
+    'work is done')
+}
+
+/** Throws FRC_TARGET for what can't be made stale. */
+export function checkSoft (target: unknown): Targets {
+  return checkNamed(target, `can't softly invalidate ${show(target)}`, 'made stale; name keys and tags, or leave out soft')
+}
+
+function checkNamed (target: unknown, what: string, instead: string): Targets {
   const targets = checkTarget(target)
   if (targets.prefix === null && !targets.all) return targets
-  throw new RouteCacheError('FRC_TARGET', `can't mutate ${show(target)}: what begins with a prefix, or everything, can't be ` +
-    'put in quarantine; name keys and tags, or invalidate it when the work is done')
+  throw new RouteCacheError('FRC_TARGET', `${what}: what begins with a prefix, or everything, can't be ${instead}`)
 }
 
 /** Throws FRC_TARGET. */

@@ -2,7 +2,7 @@
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
 import { EPOCH_LENGTH, decode, decodeMarker, encodeMarker } from './codec.js'
-import { isValid, type Entry, type Ground, type Marker } from './entry.js'
+import { asSoftened, isValid, type Entry, type Ground, type Marker } from './entry.js'
 import type { Lease, Store, Varied } from './store/store.js'
 import type { TagMemory } from './tag-memory.js'
 
@@ -86,7 +86,7 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
   const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
   // What was read in two trips must be of one history: see the head of floor.ts.
   const isSound = ground.history === first && isValid(entry, telling)
-  return { entry: isSound ? entry : null, isOutdated: !isSound, ground }
+  return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, ground }
 }
 
 /** The part of it that is about these tags. */
