@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster, type ClusterOptions, type Redis } from 'ioredis'
 import { startRedis, type RedisServer } from './redis-instance.js'
+import { until } from './until.js'
 
 const slots = 16_384
 const joinDeadline = 30_000
@@ -124,16 +125,9 @@ async function follow (clients: Redis[], primaries: number): Promise<void> {
     const primary = clients[index % primaries]
     if (index < primaries || primary === undefined) continue
     const id = String(await primary.call('CLUSTER', 'MYID'))
-    await until(async () => String(await replica.call('CLUSTER', 'NODES')).includes(id))
+    await until(async () => String(await replica.call('CLUSTER', 'NODES')).includes(id),
+      'the nodes of the cluster get to know each other', joinDeadline)
     await replica.call('CLUSTER', 'REPLICATE', id)
-  }
-}
-
-async function until (holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + joinDeadline
-  while (!await holds()) {
-    if (performance.now() > deadline) throw new Error('the nodes of the cluster did not get to know each other')
-    await delay(pollInterval)
   }
 }
 

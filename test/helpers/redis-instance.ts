@@ -1,18 +1,17 @@
 // Private Redis servers for tests: each on a free port of 127.0.0.1 with a folder of its own that goes when it stops.
 // They are ended by pid, and by the watchdog when this process ends without having stopped them.
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer, connect, type AddressInfo } from 'node:net'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { Redis, type RedisOptions } from 'ioredis'
+import { freePorts, HOST, isReady, isStopped } from './redis-probe.js'
 import { ensureRedisServer } from './redis-server.mjs'
 import { forget, processFolder, watch } from './watchdog.js'
 
-const host = '127.0.0.1'
+const CONFIG = 'redis.conf'
 const startDeadline = 15_000
 const pollInterval = 5
 
@@ -23,14 +22,19 @@ export interface ServerOptions {
   port?: number
   /** Starts it as a node of a cluster, with a bus port of its own. */
   cluster?: boolean
+  /** The lines of a configuration file of its own, which it may rewrite: what it was told at run time outlives a restart. */
+  config?: string[]
+  /** Starts it as a Sentinel, which needs a `config`. */
+  sentinel?: boolean
 }
 
 /** One redis-server: `startRedis()` makes it. */
 export class RedisServer {
-  readonly host = host
+  readonly host = HOST
   readonly port: number
   readonly busPort: number
   readonly #folder: string
+  /** All of its command line. */
   readonly #args: string[]
   readonly #clients = new Set<Redis>()
   #child: ChildProcess | undefined
@@ -43,7 +47,7 @@ export class RedisServer {
   }
 
   get url (): string {
-    return `redis://${host}:${this.port}`
+    return `redis://${HOST}:${this.port}`
   }
 
   /** Undefined while it is stopped. */
@@ -53,11 +57,22 @@ export class RedisServer {
 
   /** A client for the test's own use, closed by `stop()`. */
   client (options: Omit<RedisOptions, 'replyMapping'> = {}): Redis {
-    const client = new Redis({ host, port: this.port, ...options })
+    const client = new Redis({ host: HOST, port: this.port, ...options })
     // Tests stop servers on purpose: without a listener ioredis prints each refused connection.
     client.on('error', () => {})
     this.#clients.add(client)
     return client
+  }
+
+  /** One command, on a connection of its own. */
+  async ask (command: string, ...args: (string | number)[]): Promise<unknown> {
+    const client = this.client()
+    try {
+      return await client.call(command, ...args)
+    } finally {
+      client.disconnect()
+      this.#clients.delete(client)
+    }
   }
 
   /** Freezes it (SIGSTOP): connections stay open, nothing is answered. Resolves once it stands still. */
@@ -99,7 +114,7 @@ export class RedisServer {
   async start (): Promise<void> {
     const { path, env } = await ensureRedisServer()
     const log = openSync(join(this.#folder, 'log'), 'a')
-    const child = spawn(path, this.#commandLine(), {
+    const child = spawn(path, this.#args, {
       cwd: this.#folder, env: { ...process.env, ...env }, stdio: ['ignore', log, log]
     })
     closeSync(log)
@@ -113,11 +128,6 @@ export class RedisServer {
     if (await answers(child, this.port)) return
     await this.#end('SIGKILL')
     throw new StartError(this.port, await this.log())
-  }
-
-  #commandLine (): string[] {
-    const common = ['--port', `${this.port}`, '--bind', host, '--dir', this.#folder, '--save', '', '--appendonly', 'no']
-    return [...common, '--daemonize', 'no', ...this.#args]
   }
 
   #signal (signal: NodeJS.Signals): number {
@@ -172,20 +182,20 @@ export async function startRedis (options: ServerOptions = {}): Promise<RedisSer
 }
 
 async function prepare (options: ServerOptions): Promise<RedisServer> {
-  const [port = 0, busPort = 0] = await freePorts(2)
+  const [free = 0, busPort = 0] = await freePorts(2)
+  const ports = { port: options.port ?? free, busPort }
   const folder = await mkdtemp(join(processFolder(), 'redis-'))
-  const node = ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--cluster-port', `${busPort}`]
-  const args = [...(options.cluster === true ? node : []), ...(options.args ?? [])]
-  return new RedisServer(folder, { port: options.port ?? port, busPort }, args)
+  if (options.config !== undefined) await writeFile(join(folder, CONFIG), options.config.join('\n'))
+  return new RedisServer(folder, ports, commandLine(folder, ports, options))
 }
 
-/** Ports that are free now, all different. */
-export async function freePorts (count: number): Promise<number[]> {
-  const holders = Array.from({ length: count }, () => createServer().listen(0, host))
-  await Promise.all(holders.map((holder) => once(holder, 'listening')))
-  const ports = holders.map((holder) => (holder.address() as AddressInfo).port)
-  await Promise.all(holders.map((holder) => new Promise((resolve) => holder.close(resolve))))
-  return ports
+function commandLine (folder: string, { port, busPort }: Ports, options: ServerOptions): string[] {
+  const { args = [], cluster = false, config, sentinel = false } = options
+  const common = ['--port', `${port}`, '--bind', HOST, '--dir', folder, '--save', '', '--appendonly', 'no', '--daemonize', 'no']
+  const node = ['--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf', '--cluster-port', `${busPort}`]
+  return [
+    ...config === undefined ? [] : [CONFIG], ...common, ...cluster ? node : [], ...sentinel ? ['--sentinel'] : [], ...args
+  ]
 }
 
 // False when it ended, or when the deadline is over.
@@ -200,35 +210,4 @@ async function answers (child: ChildProcess, port: number): Promise<boolean> {
 
 function hasEnded (child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null
-}
-
-// A PING, and a question for its pid: on a port that was taken from us, another server would answer the PING.
-function isReady (port: number, pid: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, host, () => socket.write('PING\r\nINFO server\r\n'))
-    let answer = ''
-    const settle = (ready: boolean) => {
-      socket.destroy()
-      resolve(ready)
-    }
-    socket.setTimeout(1000, () => settle(false))
-    socket.on('error', () => settle(false))
-    socket.on('close', () => settle(false))
-    socket.setEncoding('latin1').on('data', (chunk: string) => {
-      answer += chunk
-      if (answer.startsWith('-')) settle(answer.startsWith('-NOAUTH'))
-      const process = /process_id:(\d+)\r/.exec(answer)
-      if (process !== null) settle(Number(process[1]) === pid)
-    })
-  })
-}
-
-// The signal is on its way when kill() returns, not yet delivered; the state in the process table tells.
-async function isStopped (pid: number): Promise<boolean> {
-  if (process.platform === 'linux') {
-    const stat = await readFile(`/proc/${pid}/stat`, 'latin1')
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')
-  }
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=', '-p', `${pid}`])
-  return stdout.trim().startsWith('T')
 }
