@@ -14,6 +14,10 @@
 // given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
 // failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
 //
+// A run ends where another server takes over, too. One that is promoted a second time has not been restarted, and may have
+// missed all that the primary between has written, the name of its history as well. Each promotion gives the server's
+// replication a new id, so that belongs to a run's name.
+//
 // So whoever asks for generations asks for the floor with them, although it was asked with the entry before; here of servers
 // E, F and T, which have the entry, the floor and the generation of its tag, that only the entry tells of:
 //
@@ -139,12 +143,12 @@ function addressOf ({ options }: RedisClient): string {
   return `${host}:${port}`
 }
 
-/** A server's run id is new with each start. */
+/** A server's run id is new with each start, and its replication's id with each promotion to a primary. */
 function runOf (info: unknown): string {
   const text = String(info)
   const run = /^run_id:(\w+)/m.exec(text)?.[1]
   if (run === undefined) throw new RouteCacheError('FRC_STORE', 'INFO does not tell the server\'s run_id')
   // A Cluster's client may not know yet that it is none any more.
   if (/^role:(?:slave|replica)/m.test(text)) throw new RouteCacheError('FRC_STORE', 'the server is a replica: reads must go to primaries')
-  return run
+  return `${run} ${/^master_replid:(\w+)/m.exec(text)?.[1] ?? ''}`
 }

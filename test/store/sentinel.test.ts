@@ -76,6 +76,7 @@ t.test('what was invalidated and lost with the primary is not served', { buffere
   const [one, other] = [await open(), await open()]
   await filled(one)
   t.strictSame(await other.ask(), all('old, hit'))
+  await sentinels.synced()
 
   await loseTouch(first, second)
   state.now = 'new'
@@ -103,6 +104,7 @@ t.test('nor by a primary that was one before, when it was another history', { bu
   const { state, open } = sites(t, sentinels)
   const site = await open()
   await filled(site)
+  await sentinels.synced()
 
   await sentinels.handOver()
   await sentinels.replaced(first)
@@ -127,6 +129,7 @@ t.test('a primary that stood still is left', { buffered: true }, async (t) => {
   const [told, untold] = [await open({ failoverDetector: true }), await open()]
   await filled(told)
   t.strictSame(await untold.ask(), all('old, hit'))
+  await sentinels.synced()
 
   await first.pause()
   t.equal(await sentinels.replaced(first), second)
@@ -149,6 +152,7 @@ t.test('a failover that is trusted, with replicas that are waited for', { buffer
   const { state, open } = sites(t, sentinels)
   const site = await open({}, { trustFailover: true, waitForReplicas: 1 })
   await filled(site)
+  await sentinels.synced()
   state.now = 'new'
   await site.app.cache.invalidate([TARGETS.key])
   await site.app.cache.invalidate(TARGETS.tag)
