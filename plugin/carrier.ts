@@ -16,12 +16,24 @@ export const TICKET = Symbol('fastify-route-cache.ticket')
 /** Of an unsafe request, params and query as they came. */
 export const SOURCE = Symbol('fastify-route-cache.source')
 
+/** Of a request that declares what it changes, what is to be done about that. */
+export const CHANGE = Symbol('fastify-route-cache.change')
+
+/** A request that declares what it changes, from when its handler begins. */
+export interface Change {
+  /** An error was raised: what is sent is the error's answer. */
+  failed: boolean
+  /** To be called when the answer is about to leave, which waits for this. Never rejects. */
+  conclude: () => Promise<void>
+}
+
 export interface Carrier {
   [HEADERS]?: RequestView['headers'] | null
   [SOURCE]?: KeySource | null
   [EXCHANGE]?: Exchange | null
   [MARKS]?: Marks | null
   [TICKET]?: Ticket | null
+  [CHANGE]?: Change | null
 }
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
@@ -53,6 +65,7 @@ export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unkn
 
 /** Notes that what will be sent stands in for a response that failed. */
 export function markFailed (request: object): void {
-  const exchange = (request as Carrier)[EXCHANGE]
+  const { [EXCHANGE]: exchange, [CHANGE]: change } = request as Carrier
   if (exchange != null) exchange.failed = true
+  if (change != null) change.failed = true
 }

@@ -22,17 +22,22 @@ export type ErrorCode =
   /** The store did not answer in time. */
   | 'FRC_DEADLINE'
 
+interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number }
+
 /** An error of this plugin. */
 export class RouteCacheError extends Error {
   readonly code: ErrorCode
   /** Of `mutate` and `set`: whether `work` had been done by then, so that what it wrote stands. Of all others: false. */
   readonly worked: boolean
+  /** What Fastify answers with: 503 where a route with `onError: 'fail'` was not begun. Of all others: undefined. */
+  readonly statusCode: number | undefined
 
-  constructor (code: ErrorCode, message: string, { cause, worked = false }: { cause?: unknown, worked?: boolean } = {}) {
+  constructor (code: ErrorCode, message: string, { cause, worked = false, statusCode }: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'RouteCacheError'
     this.code = code
     this.worked = worked
+    this.statusCode = statusCode
   }
 }
 

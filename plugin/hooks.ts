@@ -20,15 +20,13 @@ import { NO_TARGETS } from './claim.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
 import { abandon, bypass, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
+import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import type { OwnRequests, Ticket } from './own-request.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, sendEntry } from './reply.js'
 import { adopt, search } from './search.js'
-
-/** RFC 9110 §9.2.1. */
-export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
 
 /** Where a route's config has it that the route is cached. */
 export const SITE = Symbol('fastify-route-cache.site')

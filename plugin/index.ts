@@ -5,7 +5,7 @@ import type {
   RouteGenericInterface
 } from 'fastify'
 import fp from 'fastify-plugin'
-import type { CacheOptions } from './options.js'
+import type { RouteOption } from './options.js'
 import { plugin } from './plugin.js'
 import type { RouteCache } from './route-cache.js'
 import type { CacheOutcome } from './stats.js'
@@ -17,7 +17,7 @@ export default routeCache
 export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
-export type { CacheOptions, RouteCacheOptions } from './options.js'
+export type { CacheOptions, InvalidationOptions, RouteCacheOptions } from './options.js'
 export type { EntryInfo, RouteCache } from './route-cache.js'
 export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats } from './stats.js'
 export type { RedisClient } from './store/redis-client.js'
@@ -36,8 +36,11 @@ declare module 'fastify' {
     TypeProvider extends FastifyTypeProvider = FastifyTypeProviderDefault,
     Logger extends FastifyBaseLogger = FastifyBaseLogger
   > {
-    /** Caches this GET route's responses. `true` takes all defaults, `false` is as if it were absent. */
-    cache?: boolean | CacheOptions<
+    /**
+     * Caches a GET route's responses: `true` takes all defaults. With `invalidates`: says what a POST, PUT, PATCH or DELETE
+     * changes. `false` is as if it were absent.
+     */
+    cache?: boolean | RouteOption<
       FastifyRequest<RouteGeneric, RawServer, RawRequest, NoInfer<SchemaCompiler>, TypeProvider, ContextConfig, Logger>,
       FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider>
     >

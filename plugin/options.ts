@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Bytes, Duration } from './duration.js'
 import type { RedisClient } from './store/redis-client.js'
+import type { InvalidateTarget, InvalidateTargets } from './target.js'
 
 /** The plugin's options. */
 export interface RouteCacheOptions {
@@ -75,7 +76,7 @@ export interface RouteCacheOptions {
 }
 
 /**
- * A route's `cache` option: GET (with its HEAD) only.
+ * A cached route's `cache` option: GET (with its HEAD) only.
  * @typeParam Request the route's own request type.
  * @typeParam Reply the route's own reply type.
  */
@@ -146,3 +147,33 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   cacheControl?: string
 }
+
+/**
+ * The `cache` option of a route that changes something, so of POST, PUT, PATCH and DELETE.
+ * @typeParam Request the route's own request type.
+ * @typeParam Reply the route's own reply type.
+ */
+export interface InvalidationOptions<Request = FastifyRequest, Reply = FastifyReply> {
+  /**
+   * What is invalidated when the handler has answered with 2xx or 3xx, before the client gets that answer; not where an
+   * error was raised, whatever it is answered with. A list of key templates, filled as a GET route's `key` is with values
+   * as the handler gets them, and of targets as `cache.invalidate` takes them, templates too: `['user:{id}', { tags:
+   * ['users'] }]`. Or a function, for what only the body or the result tells: it is called with the answer on its way and
+   * gives what `cache.invalidate` takes, keys and tags as they are, or a promise of it; `[]`: nothing. Where a reply was
+   * hijacked, all this comes when it is over.
+   */
+  invalidates: readonly (string | InvalidateTargets | { all: true })[] |
+    ((request: Request, reply: Reply) => InvalidateTarget | Promise<InvalidateTarget>)
+  /**
+   * What becomes of a request where Redis can't be told. Absent: the write has happened, so its answer stands; the error is
+   * logged, and Redis is told later (`cache.invalidate` says what that means). `'fail'`: keys and tags are put in
+   * quarantine before the handler runs, as by `cache.mutate`; where that fails the client gets 503, with the code FRC_STORE
+   * or FRC_DEADLINE, and nothing is written. They are then invalidated whatever the handler answers, and also where this
+   * process dies. No prefix then; and a function is called before the handler.
+   */
+  onError?: 'fail'
+}
+
+/** A route's `cache` option. */
+export type RouteOption<Request = FastifyRequest, Reply = FastifyReply> =
+  CacheOptions<Request, Reply> | InvalidationOptions<Request, Reply>

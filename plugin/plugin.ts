@@ -2,10 +2,13 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { EXCHANGE, HEADERS, MARKS, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { CHANGE, EXCHANGE, HEADERS, MARKS, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { changingHandler, concludeChange } from './change.js'
+import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
-import { SAFE_METHODS, SITE, announceHook, captureHook, guardedHandler, lookupHook, sourceHook, ticketHook, unsafeHook } from './hooks.js'
+import { SITE, announceHook, captureHook, guardedHandler, lookupHook, sourceHook, ticketHook, unsafeHook } from './hooks.js'
+import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
 import { OwnRequests } from './own-request.js'
@@ -41,6 +44,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(HEADERS, null)
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
+  app.decorateRequest(CHANGE, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -72,11 +76,15 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
     sites,
     onRoute: function (route) {
       const option = (route as { cache?: unknown }).cache
-      if (option === undefined || option === false) {
-        if (settings.invalidateUnsafe && isUnsafe(route.method)) {
-          route.onRequest = [route.onRequest ?? [], sourceHook].flat()
-          route.onSend = [route.onSend ?? [], unsafeHook(cache, (source) => keysOfUrl(gets, route, source))].flat()
-        }
+      if (settings.invalidateUnsafe && isUnsafe(route.method)) {
+        route.onRequest = [route.onRequest ?? [], sourceHook].flat()
+        route.onSend = [route.onSend ?? [], unsafeHook(cache, (source) => keysOfUrl(gets, route, source))].flat()
+      }
+      if (option === undefined || option === false) return
+      const declaration = compileDeclaration(route, option)
+      if (declaration !== null) {
+        route.onSend = [route.onSend ?? [], concludeChange].flat()
+        route.handler = changingHandler(cache, declaration, route.handler)
         return
       }
       const policy = compilePolicy(route, option, settings)

@@ -44,9 +44,9 @@ export function compileTags (where: string, route: TemplateRoute, tags: unknown)
   }
   const templates = tags.map((tag: string) => compileTemplate(`${where}: cache.tags`, tag, route))
   if (templates.some(({ parts }) => parts.some((part) => typeof part !== 'string'))) {
-    return (source) => distinct(templates.map(({ fill }) => fill(source)))
+    return (source) => storedTags(templates.map(({ fill }) => fill(source)))
   }
-  const fixed = distinct(templates.map(({ fill }) => fill({})))
+  const fixed = storedTags(templates.map(({ fill }) => fill({})))
   return () => fixed
 }
 
@@ -54,20 +54,21 @@ export function compileTags (where: string, route: TemplateRoute, tags: unknown)
 export function checkTags (tags: unknown): readonly string[] {
   if (tags instanceof Promise) tags.catch(() => {})
   if (!Array.isArray(tags)) throw new RouteCacheError('FRC_TAG', `tags are a list of strings, not ${show(tags)}`)
-  return distinct(tags.map((tag: unknown) => {
+  return storedTags(tags.map((tag: unknown) => {
     if (typeof tag === 'string' && tag !== '') return tag
     throw new RouteCacheError('FRC_TAG', `a tag is a non-empty string, not ${show(tag)}`)
   }))
 }
 
-/** As they are stored: a byte 0 separates them there. */
-function distinct (tags: readonly string[]): string[] {
+/** As they are stored, each once: a byte 0 separates them there. */
+export function storedTags (tags: readonly string[]): string[] {
   return [...new Set(tags.map((tag) => boundKey(escapeKey(tag).replaceAll('\0', '%00'))))]
 }
 
-interface Template { parts: readonly TemplatePart[], fill: (source: KeySource) => string }
+export interface Template { parts: readonly TemplatePart[], fill: (source: KeySource) => string }
 
-function compileTemplate (where: string, text: string, route: TemplateRoute): Template {
+/** `where`: the route, a colon, and the option that the template stands in. Throws FRC_OPTION. */
+export function compileTemplate (where: string, text: string, route: TemplateRoute): Template {
   const parts = parseRouteTemplate(where, text)
   const places = parts.map((part) => (typeof part === 'string' ? part : resolve(where, text, part, route)))
   return { parts, fill: (source) => fillTemplate(places, ({ scope, name }) => own(source[scope!], name)) }

@@ -1,5 +1,6 @@
 // A Fastify app with the plugin, for one test: on each store in turn, with its log lines kept, and a way to wait for fills.
 import fastify, { type FastifyInstance } from 'fastify'
+import { request as clientRequest, type ClientRequest } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Test } from 'tap'
 import routeCache, { type RouteCacheOptions } from '../../plugin/index.js'
@@ -77,6 +78,14 @@ export async function told (app: FastifyInstance): Promise<void> {
     if (performance.now() > until) throw new Error(`the store was not told of ${app.cache.stats().journal} invalidations`)
     await turn()
   }
+}
+
+/** A request to a listening app, over the network; it is left with `destroy()`, and nobody hears that it failed. */
+export function send (app: FastifyInstance, method: string, url: string): ClientRequest {
+  const request = clientRequest(app.listeningOrigin + url, { method, agent: false })
+  request.on('error', () => {})
+  request.end()
+  return request
 }
 
 /** A gate that holds whoever waits at it until it is opened, and tells when somebody has come. */

@@ -29,6 +29,29 @@ app.get('/tags', { cache: { tags: 'a' } }, async () => 'x')
 // @ts-expect-error also in a full route
 app.route({ method: 'GET', url: '/i', cache: { ttl: {} }, handler: async () => 'x' })
 
+// What a route changes.
+app.put('/users/:id', { cache: { invalidates: ['user:{id}', { keys: ['a'], tags: ['users'], prefix: 'page:' }, { all: true }] } }, async () => 'x')
+app.delete('/users/:id', { cache: { invalidates: ['user:{id}'], onError: 'fail' } }, async () => 'x')
+app.post('/users', { cache: { invalidates: (request, reply) => ({ tags: [request.url, `${reply.statusCode}`] }) } }, async () => 'x')
+app.post('/posts', { cache: { invalidates: async (request) => request.url } }, async () => 'x')
+app.route({ method: ['PUT', 'PATCH'], url: '/posts', cache: { invalidates: ['a'] }, handler: async () => 'x' })
+const names: readonly string[] = ['a']
+app.put('/names', { cache: { invalidates: names } }, async () => 'x')
+// @ts-expect-error a list, also of one
+app.put('/n', { cache: { invalidates: 'a' } }, async () => 'x')
+// @ts-expect-error there is only 'fail'
+app.put('/o', { cache: { invalidates: ['a'], onError: 'ignore' } }, async () => 'x')
+// @ts-expect-error of what?
+app.put('/p', { cache: { onError: 'fail' } }, async () => 'x')
+// @ts-expect-error keys are a list
+app.put('/q', { cache: { invalidates: [{ keys: 'a' }] } }, async () => 'x')
+// @ts-expect-error a function gives a target
+app.put('/r', { cache: { invalidates: () => 7 } }, async () => 'x')
+app.put<{ Params: { id: string } }>('/s/:id', { cache: { invalidates: ({ params }) => params.id.trim() } }, async () => 'x')
+// @ts-expect-error a param that the route does not have
+app.put<{ Params: { id: string } }>('/t/:id', { cache: { invalidates: ({ params }) => params.nope } }, async () => 'x')
+app.put<{ Body: { team: string } }>('/u', { cache: { invalidates: ({ body }) => ({ tags: [body.team] }) } }, async () => 'x')
+
 // The functions of a policy get the route's own types: from generics …
 app.get<{ Params: { id: string } }>('/j/:id', { cache: { key: (request) => request.params.id.toUpperCase() } }, async () => 'x')
 // @ts-expect-error … so a param that the route does not have is an error
@@ -42,6 +65,11 @@ const typed = fastify().withTypeProvider<Provider>()
 typed.get('/l/:id', {
   schema: { params: { of: { id: 7 } } },
   cache: { key: (request) => request.params.id.toFixed() }
+}, async (request) => request.params.id.toFixed())
+
+typed.put('/l/:id', {
+  schema: { params: { of: { id: 7 } } },
+  cache: { invalidates: (request) => [request.params.id.toFixed()] }
 }, async (request) => request.params.id.toFixed())
 
 typed.get('/m', async (request, reply) => {
