@@ -76,7 +76,7 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
 
 /** All of them, side by side, so that what one of them can't do does not keep the others. */
 async function tell (cache: ResponseCache, targets: readonly Targets[]): Promise<void> {
-  const told = await Promise.allSettled(together(targets).map(async (targets) => await cache.invalidate(targets)))
+  const told = await Promise.allSettled(together(targets).map(async (targets) => await cache.invalidation.run(targets)))
   const failed = told.find((one) => one.status === 'rejected')
   if (failed !== undefined) throw failed.reason
 }
@@ -92,7 +92,7 @@ async function runInQuarantine (
   const [targets = NO_TARGETS] = together(await declaration.targets(request, reply))
   return await new Promise((resolve, reject) => {
     let hasBegun = false
-    const ended = cache.mutate(targets, async () => {
+    const ended = cache.invalidation.mutate(targets, async () => {
       hasBegun = true
       // A time-out, for example.
       if (reply.sent) return
