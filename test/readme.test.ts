@@ -18,7 +18,7 @@ t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
 
 t.test('each block of JavaScript is run by a case here', async (t) => {
   t.equal(readme.match(/```js\n/g)?.length, [...blocks].filter(([, code]) => !code.startsWith('$')).length)
-  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server', 'tags'])
+  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server', 'tags', 'writers'])
 })
 
 t.test('quick start: the server, and the requests to it', async (t) => {
@@ -105,6 +105,55 @@ t.test('tags', async (t) => {
     }
   `)
   t.strictSame(printed.trim().split('\n'), ['false', 'false', 'true'])
+})
+
+t.test('writers', async (t) => {
+  const printed = await run(t, PRELUDE + `
+    let title = 'old'
+    let runs = 0
+    Object.assign(db, {
+      post: async (id) => ({ id, title }),
+      posts: async () => [title],
+      countAuthors: async () => ++runs,
+      top: async () => ({ title }),
+      update: async (id, body) => ({ id, title: title = body.title }),
+      remove: async () => { title = 'removed' },
+      like: async (id) => ({ id, title: title = 'liked' })
+    })
+    ${block('writers')}
+    const paths = ['/posts/1', '/posts', '/top']
+    const look = async () => {
+      for (const path of paths) {
+        const { body, headers } = await app.inject(path)
+        console.log(path, body, headers['cache-status'].replace('fastify-route-cache; ', ''))
+      }
+    }
+    await look()
+    console.log((await app.inject({ method: 'PUT', url: '/posts/1', payload: { title: 'new' } })).body)
+    await look()
+    while (!String((await app.inject('/top')).body).includes('new')) await new Promise((resolve) => setImmediate(resolve))
+    console.log((await app.inject({ method: 'POST', url: '/posts/1/likes' })).body)
+    await look()
+    console.log((await app.inject({ method: 'DELETE', url: '/posts/1' })).statusCode)
+    await look()
+  `)
+  t.strictSame(printed.replaceAll(/ttl=-\d+/g, 'ttl=-').trim().split('\n'), [
+    '/posts/1 {"id":"1","title":"old"} fwd=miss',
+    '/posts {"posts":["old"],"authors":1} fwd=miss',
+    '/top {"title":"old"} fwd=miss',
+    '{"id":"1","title":"new"}',
+    '/posts/1 {"id":"1","title":"new"} hit; ttl=3600',
+    '/posts {"posts":["new"],"authors":2} fwd=miss',
+    '/top {"title":"old"} hit; ttl=-',
+    '{"id":"1","title":"liked"}',
+    '/posts/1 {"id":"1","title":"liked"} fwd=miss',
+    '/posts {"posts":["new"],"authors":2} hit; ttl=60',
+    '/top {"title":"new"} hit; ttl=60',
+    '204',
+    '/posts/1 {"id":"1","title":"removed"} fwd=miss',
+    '/posts {"posts":["removed"],"authors":3} fwd=miss',
+    '/top {"title":"new"} hit; ttl=60'
+  ])
 })
 
 function block (name: string): string {

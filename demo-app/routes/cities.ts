@@ -55,39 +55,49 @@ function readCities (app: FastifyInstance): void {
 }
 
 function createCities (app: FastifyInstance): void {
+  const { cache, pg } = app
+
   app.post<{ Body: CityBody }>('/cities', { schema: { body: cityBody } }, async (request, reply) => {
     const { body } = request
-    const { rows } = await app.pg.query<{ id: number }>(`
-      insert into ${schema}.cities (name, lat, lng, country, admin1, admin2) values ($1, $2, $3, $4, $5, $6)
-      returning id`, values(body))
-    const created = rows[0]?.id ?? 0
-    await changed(app, created, [body.country])
-    reply.code(201).header('location', `/cities/${created}`)
-    return await city(app, created)
+    // Its id is needed ahead, as its key is.
+    const { rows: [next] } = await pg.query<{ id: number }>(`select nextval(pg_get_serial_sequence('${schema}.cities', 'id')) as id`)
+    const id = Number(next?.id)
+    const created = await cache.set(cache.key('city:{id}', { id }), async () => {
+      await pg.query(`
+        insert into ${schema}.cities (name, lat, lng, country, admin1, admin2, id) values ($1, $2, $3, $4, $5, $6, $7)`,
+      [...values(body), id])
+      return await city(app, id)
+    }, { route: `/cities/${id}` })
+    await changed(app, [body.country])
+    reply.code(201).header('location', `/cities/${id}`)
+    return created
   })
 }
 
 function changeCities (app: FastifyInstance): void {
-  const { pg } = app
+  const { cache, pg } = app
 
   app.put<Named & { Body: CityBody }>('/cities/:id', {
     schema: { params: fields({ id }), body: cityBody }
   }, async (request) => {
-    const { params, body } = request
-    // A city that moves to another country leaves one country's lists and enters the other's.
-    const { rows } = await pg.query<{ before: string }>(`
-      with old as (select id, country from ${schema}.cities where id = $7 for update)
-      update ${schema}.cities as city
-      set name = $1, lat = $2, lng = $3, country = $4, admin1 = $5, admin2 = $6
-      from old where city.id = old.id returning old.country as before`, [...values(body), params.id])
-    const [row] = rows
-    if (row === undefined) throw noCity(params.id)
-    await changed(app, params.id, [row.before, body.country])
-    return await city(app, params.id)
+    const { params: { id }, body } = request
+    const countries = [body.country]
+    const changedCity = await cache.set(cache.key('city:{id}', { id }), async () => {
+      const { rows: [row] } = await pg.query<{ before: string }>(`
+        with old as (select id, country from ${schema}.cities where id = $7 for update)
+        update ${schema}.cities as city
+        set name = $1, lat = $2, lng = $3, country = $4, admin1 = $5, admin2 = $6
+        from old where city.id = old.id returning old.country as before`, [...values(body), id])
+      if (row === undefined) throw noCity(id)
+      // A city that moves to another country leaves one country's lists and enters the other's.
+      countries.push(row.before)
+      return await city(app, id)
+    }, { route: `/cities/${id}` })
+    await changed(app, countries)
+    return changedCity
   })
 
   app.delete<Named>('/cities/:id', { schema: { params: fields({ id }) } }, async (request, reply) => {
-    const { cache } = app
     const { id } = request.params
     const { country } = await city(app, id)
     // Whatever happens in between, also to this process: nothing of it is served when the row has gone.
@@ -97,6 +107,7 @@ function changeCities (app: FastifyInstance): void {
     if (row === undefined) throw noCity(id)
     // It had moved meanwhile.
     if (row.country !== country) await cache.invalidate({ tags: [`country:${row.country}`] })
+    await cache.invalidate('countries', { soft: true })
     return reply.code(204).send()
   })
 }
@@ -116,12 +127,11 @@ async function countCities ({ cache, pg }: FastifyInstance, code: string): Promi
   })
 }
 
-// The city itself, the lists of its country, and what is computed from all cities.
-async function changed ({ cache }: FastifyInstance, id: number | string, countries: string[]): Promise<void> {
-  await cache.invalidate({
-    keys: [cache.key('city:{id}', { id })],
-    tags: ['cities', ...countries.map((code) => `country:${code}`)]
-  })
+// The lists of its countries, and what is computed from all cities. The overview of the countries may be a change behind for
+// a moment: who asks for it next gets it at once, while it is computed anew.
+async function changed ({ cache }: FastifyInstance, countries: string[]): Promise<void> {
+  await cache.invalidate({ tags: ['cities', ...countries.map((code) => `country:${code}`)] })
+  await cache.invalidate('countries', { soft: true })
 }
 
 function values ({ name, lat, lng, country, admin1, admin2 }: CityBody): unknown[] {

@@ -28,7 +28,7 @@ interface Row {
 export async function countries (app: FastifyInstance): Promise<void> {
   const names = new Intl.DisplayNames(['en'], { type: 'region' })
 
-  app.get('/countries', { cache: { key: 'countries', tags: ['cities'], ttl: '10m' } }, async () => {
+  app.get('/countries', { cache: { key: 'countries', ttl: '10m', staleWhileRevalidate: '1m' } }, async () => {
     const { rows } = await app.pg.query<Row>(selectCountries)
     return {
       countries: rows.map(({ code, cities, regions, lat, lng, south, north, west, east }) => ({

@@ -15,15 +15,13 @@ export async function users (app: FastifyInstance): Promise<void> {
   })
 
   app.put<Named & { Body: { name: string, email: string } }>('/users/:id', {
-    schema: { params: fields({ id }), body: userBody }
+    schema: { params: fields({ id }), body: userBody }, cache: { invalidates: ['user:{id}'] }
   }, async (request) => {
     const { params, body } = request
     const { rows } = await app.pg.query(
       `update ${schema}.users set name = $1, email = $2 where id = $3 returning id, name, email`,
       [body.name, body.email, params.id])
-    const user = existing(rows, params.id)
-    await app.cache.invalidate(app.cache.key('user:{id}', { id: params.id }))
-    return user
+    return existing(rows, params.id)
   })
 }
 

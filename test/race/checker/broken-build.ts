@@ -42,6 +42,34 @@ export const BROKEN_BUILDS = {
     replacement: `this.#land(claim, { type: 'stored', stored: {
       entry: (await import('./codec.js')).decode(bytes)!, members: [], variant: lease.variant, tags } })`
   },
+  /** A quarantine drops the entry, and does not occupy the lease's name. */
+  quarantine: {
+    mode: 'mutate',
+    file: 'store/scripts.ts',
+    text: "had = math.min(had, quarantine(KEYS[i + 1], ARGV[1], ARGV[2]))\n  redis.call('UNLINK', KEYS[i])",
+    replacement: "redis.call('UNLINK', KEYS[i])"
+  },
+  /** The lease of a write-through is taken behind its work. */
+  set: {
+    mode: 'set',
+    file: 'write-through.ts',
+    text: 'const right = await cache.seize(key, waitTimeout)\n  const outcome = await outcomeOf(work)',
+    replacement: 'const outcome = await outcomeOf(work)\n  const right = await cache.seize(key, waitTimeout)'
+  },
+  /** Values stay when their key is invalidated. */
+  value: {
+    mode: 'getorset',
+    file: 'store/keys.ts',
+    text: 'return isValueKey(key) ? [key] : [key, valueKey(key)]',
+    replacement: 'return [key]'
+  },
+  /** What a route declares is invalidated when its client has the answer. */
+  declared: {
+    mode: 'declarative',
+    file: 'change.ts',
+    text: '  await (request as Carrier)[CHANGE]?.conclude()\n  return payload',
+    replacement: '  setTimeout(() => { (request as Carrier)[CHANGE]?.conclude() }, 20)\n  return payload'
+  },
   /** A prefix is invalidated by removing its entries only. */
   prefix: {
     mode: 'prefix',

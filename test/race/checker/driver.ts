@@ -29,7 +29,7 @@ export interface Tally {
 }
 
 export class Driver {
-  readonly history = new History()
+  readonly history: History
   readonly tally: Tally = {
     reads: 0, writes: 0, hits: 0, collapsed: 0, bypasses: 0, retries: 0, slowestMs: 0, failed: 0, causes: []
   }
@@ -40,6 +40,7 @@ export class Driver {
   readonly #signal: AbortSignal
 
   constructor (fleet: Fleet, workload: Workload, { settings, signal }: { settings: Settings, signal: AbortSignal }) {
+    this.history = new History(undefined, workload.staleTime)
     this.#fleet = fleet
     this.#workload = workload
     this.#settings = settings
@@ -73,9 +74,10 @@ export class Driver {
     await this.#counting(async () => {
       this.tally.writes++
       const begun = this.history.begin()
-      const { status, body } = await this.#fleet.ask(process, { path: '/write', json: plan })
-      if (status !== 200) throw new Error(`POST /write: ${status} ${body}`)
-      const outcome = `write ${JSON.stringify(plan.targets)}`
+      const path = plan.way === 'declared' || plan.way === 'strict' ? `/write/${plan.way}` : '/write'
+      const { status, body } = await this.#fleet.ask(process, { path, json: plan })
+      if (status !== 200) throw new Error(`POST ${path}: ${status} ${body}`)
+      const outcome = `${plan.way} ${JSON.stringify(plan.targets)}`
       const { versions, retries = 0 } = JSON.parse(body) as ReadBody
       this.tally.retries += retries
       this.history.wrote(begun, { process, outcome, versions })

@@ -70,11 +70,14 @@ export class History {
   readonly #rows = new Map<number, Row>()
   readonly #now: () => number
   readonly #start: number
+  readonly #staleTime: number
   #order = 0
 
-  constructor (now = () => performance.now()) {
+  /** `staleTime`: for how many milliseconds an older version may still be given. */
+  constructor (now = () => performance.now(), staleTime = 0) {
     this.#now = now
     this.#start = now()
+    this.#staleTime = staleTime
   }
 
   /** To be called right before a request is sent. */
@@ -101,7 +104,7 @@ export class History {
       const floor = this.#floor(row, begun.order)
       const operation: Operation = { kind: 'read', from: begun.at, to, process, outcome, version, floor }
       this.#keep(row, operation)
-      if (version >= floor) continue
+      if (version >= floor || this.#staleness(row, operation) <= this.#staleTime) continue
       isFresh = false
       this.#stale(row, operation)
     }
@@ -117,11 +120,17 @@ export class History {
     }
   }
 
-  #stale (row: number, read: Operation): void {
-    const { landings, recent, open } = this.#row(row)
+  /** How long its version had been replaced when it was sent. */
+  #staleness (row: number, read: Operation): number {
+    const { landings } = this.#row(row)
     // The first landing with a newer top is the first one of a newer version.
     const replaced = landings[firstWhere(landings, ({ top }) => top > read.version)] as Landing
-    const staleness = read.from - replaced.at
+    return read.from - replaced.at
+  }
+
+  #stale (row: number, read: Operation): void {
+    const { recent, open } = this.#row(row)
+    const staleness = this.#staleness(row, read)
     this.maxStaleness = Math.max(this.maxStaleness, staleness)
     this.firstStale ??= read.to
     if (this.incidents.length >= KEPT_INCIDENTS) return

@@ -1,12 +1,14 @@
 // The app that every process runs: a route for each form of the workload, the writers' route, and the statistics.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
-import type {} from '../../../plugin/index.js'
+import type { MutateTarget } from '../../../plugin/index.js'
 import type { Database, Versions } from './database.js'
-import { FORMS_OF, LIST_TAG, type FormName, type ModeName, type WritePlan } from './workload.js'
+import { FORMS_OF, LIST_TAG, STALE_TIME, type FormName, type ModeName, type Target, type WritePlan } from './workload.js'
 
 /** For how long a writer repeats an invalidation that fails. */
 const INSISTENCE = 20_000
+
+const SOFT_STALE = STALE_TIME.soft! / 1000
 
 interface Origin {
   app: FastifyInstance
@@ -59,6 +61,28 @@ const adders: Record<FormName, (origin: Origin) => void> = {
       return await late(request, { process, versions })
     })
   },
+  value ({ app, database, process }) {
+    app.get('/value/:id', async (request, reply) => {
+      const id = numberOf(request, 'id')
+      let isHit = true
+      const value = await app.cache.getOrSet(`value:${id}`, { ttl: 600, tags: [`values:${id}`] }, async () => {
+        isHit = false
+        return await late(request, { process, versions: await database.row(id) })
+      })
+      reply.header('cache-status', `value; ${isHit ? 'hit' : 'fwd=miss'}`)
+      return value
+    })
+  },
+  soft ({ app, database, process }) {
+    app.get('/soft/:id', { cache: { key: 'soft:{id}', staleWhileRevalidate: SOFT_STALE } }, async (request) => await late(request, {
+      process, versions: await database.row(numberOf(request, 'id'))
+    }))
+  },
+  'soft-tag' ({ app, database, process }) {
+    app.get('/soft-tag/:id/:page', {
+      cache: { key: 'soft-tag:{id}:{page}', tags: ['soft:{id}'], staleWhileRevalidate: SOFT_STALE }
+    }, async (request) => await late(request, { process, versions: await database.row(numberOf(request, 'id')) }))
+  },
   prefix ({ app, database, process }) {
     app.get('/prefixed/:id/:page', { cache: { key: 'p:{id}:{page}' } }, async (request) => await late(request, {
       process, versions: await database.row(numberOf(request, 'id'))
@@ -79,13 +103,58 @@ const adders: Record<FormName, (origin: Origin) => void> = {
 
 function addWriter ({ app, database, process }: Origin): void {
   app.post<{ Body: WritePlan }>('/write', async (request) => {
-    const { rows, targets, pause } = request.body
+    const { way, ...plan } = request.body
+    return { process, ...await writers[way]({ app, database, process }, plan) }
+  })
+  // What the body names, when the handler has succeeded.
+  const invalidates = ({ body }: { body: unknown }): Target => (body as WritePlan).targets[0]!
+  for (const [path, option] of [['/write/declared', {}], ['/write/strict', { onError: 'fail' as const }]] as const) {
+    app.post<{ Body: WritePlan }>(path, { cache: { invalidates, ...option } }, async (request) => {
+      const { rows, pause } = request.body
+      const versions = await database.bump(rows)
+      if (pause > 0) await delay(pause)
+      return { process, versions }
+    })
+  }
+}
+
+type Written = Pick<ReadBody, 'versions' | 'retries'>
+type Writing = (origin: Origin, plan: Omit<WritePlan, 'way'>) => Promise<Written>
+
+const followed = (invalidate: (app: FastifyInstance, target: Target) => Promise<unknown>): Writing =>
+  async ({ app, database }, { rows, targets, pause }) => {
     const versions = await database.bump(rows)
     if (pause > 0) await delay(pause)
     let retries = 0
-    for (const target of targets) retries += await insist(async () => await app.cache.invalidate(target))
-    return { process, versions, retries }
-  })
+    for (const target of targets) retries += await insist(async () => await invalidate(app, target))
+    return { versions, retries }
+  }
+
+/** A work that throws behind its commit. */
+const THROWN = new Error('behind the commit')
+
+const quarantined = (isThrown: boolean): Writing => async ({ app, database }, { rows, targets: [target], pause }) => {
+  let versions: Versions = {}
+  await app.cache.mutate(target as MutateTarget, async () => {
+    versions = await database.bump(rows)
+    if (pause > 0) await delay(pause)
+    if (isThrown) throw THROWN
+  }).catch((error: unknown) => { if (error !== THROWN) throw error })
+  return { versions }
+}
+
+const writers: Record<WritePlan['way'], Writing> = {
+  invalidate: followed(async (app, target) => await app.cache.invalidate(target)),
+  soft: followed(async (app, target) => await app.cache.invalidate(target, { soft: true })),
+  mutate: quarantined(false),
+  throws: quarantined(true),
+  set: async ({ app, database, process }, { rows: [row], pause }) => await app.cache.set(`row:${row}`, async () => {
+    const versions = await database.bump([row!])
+    if (pause > 0) await delay(pause)
+    return { process, versions }
+  }, { route: `/row/${row}` }),
+  declared: async () => { throw new Error('has a route of its own') },
+  strict: async () => { throw new Error('has a route of its own') }
 }
 
 /** As a careful writer does who was told that it did not succeed; gives how often it had to. */

@@ -2,7 +2,9 @@
 // All chance lies here and in the driver, which has the seed: also how long a handler takes is told it by the request.
 import type { Random } from './random.js'
 
-export const MODES = ['key', 'tag', 'response-tag', 'prefix', 'vary', 'mix'] as const
+export const MODES = [
+  'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft'
+] as const
 export type ModeName = typeof MODES[number]
 
 /** One way to ask for a row. */
@@ -14,8 +16,12 @@ export interface ReadPlan {
 /** What `cache.invalidate` is called with. */
 export type Target = string | string[] | { keys?: string[], tags?: string[], prefix?: string } | { all: true }
 
+/** How a writer says what it changed; 'throws': as 'mutate', with a work that throws behind its commit. */
+export type Way = 'invalidate' | 'mutate' | 'throws' | 'set' | 'declared' | 'strict' | 'soft'
+
 export interface WritePlan {
   rows: number[]
+  way: Way
   /** One call after the other. */
   targets: Target[]
   /** Milliseconds between commit and invalidation. */
@@ -60,6 +66,20 @@ export const FORMS = {
     reads: (row) => PAGES.map((page) => ask(`/view/${row * 10 + page}`)),
     tags: (row) => [`row:${row}`]
   },
+  // No response of the cache: a value that the handler asks for.
+  value: {
+    reads: (row) => [ask(`/value/${row}`)],
+    keys: (row) => [`value:${row}`],
+    tags: (row) => [`values:${row}`]
+  },
+  soft: {
+    reads: (row) => [ask(`/soft/${row}`)],
+    keys: (row) => [`soft:${row}`]
+  },
+  'soft-tag': {
+    reads: (row) => PAGES.map((page) => ask(`/soft-tag/${row}/${page}`)),
+    tags: (row) => [`soft:${row}`]
+  },
   prefix: {
     reads: (row) => PAGES.map((page) => ask(`/prefixed/${row}/${page}`)),
     prefix: (row) => `p:${row}:`
@@ -80,8 +100,24 @@ export const FORMS_OF: Record<ModeName, FormName[]> = {
   'response-tag': ['view'],
   prefix: ['prefix'],
   vary: ['vary'],
-  mix: ['key', 'tag', 'view', 'prefix', 'vary', 'list']
+  mix: ['key', 'tag', 'view', 'prefix', 'vary', 'list'],
+  mutate: ['key', 'tag', 'vary'],
+  set: ['key'],
+  declarative: ['key', 'tag'],
+  getorset: ['value'],
+  soft: ['soft', 'soft-tag']
 }
+
+/** The ways of each mode's writers. */
+const WAYS: Partial<Record<ModeName, Way[]>> = {
+  mutate: ['mutate', 'mutate', 'mutate', 'throws', 'invalidate'],
+  set: ['set', 'set', 'set', 'invalidate'],
+  declarative: ['declared', 'strict'],
+  soft: ['soft']
+}
+
+/** For how long a response may be served when it has become stale, in milliseconds. */
+export const STALE_TIME: Partial<Record<ModeName, number>> = { soft: 500 }
 
 function ask (path: string, headers: Record<string, string> = {}): ReadPlan {
   return { path, headers }
@@ -98,6 +134,11 @@ export class Workload {
     this.#forms = FORMS_OF[mode].map((name) => FORMS[name])
   }
 
+  /** For how long a response may be older than the last write that has answered, in milliseconds. */
+  get staleTime (): number {
+    return STALE_TIME[this.#mode] ?? 0
+  }
+
   read (random: Random, row = random.pickHot(this.rows)): ReadPlan {
     const { path, headers } = random.pickHot(random.pick(this.#forms).reads(row))
     return { path, headers: { ...headers, 'x-delay': `${lag(random)}` } }
@@ -105,10 +146,11 @@ export class Workload {
 
   write (random: Random): WritePlan {
     const first = random.pickHot(this.rows)
-    const second = random.chance(0.2) ? random.pick(this.rows) : first
+    const way = random.pick<Way>(WAYS[this.#mode] ?? ['invalidate'])
+    const second = way !== 'set' && random.chance(0.2) ? random.pick(this.rows) : first
     // In order, so that two transactions never wait for each other.
     const rows = [...new Set([first, second])].sort((a, b) => a - b)
-    return { rows, targets: this.#targets(rows, random), pause: random.chance(0.5) ? 0 : random.below(4) }
+    return { rows, way, targets: this.#targets(rows, random), pause: random.chance(0.5) ? 0 : random.below(4) }
   }
 
   /** Every read that there is. */
@@ -125,6 +167,7 @@ export class Workload {
     if (tags.length === 0 && prefixes.length === 0) return [keys.length === 1 ? keys[0] as string : keys]
     if (tags.length === 0 && keys.length === 0) return prefixes.map((prefix) => ({ prefix }))
     if (prefixes.length === 0 && keys.length === 0) return [{ tags }]
+    if (prefixes.length === 0) return [{ keys, tags }]
     const [prefix = '', ...others] = prefixes
     return [{ keys, tags, prefix }, ...others.map((other) => ({ prefix: other }))]
   }
