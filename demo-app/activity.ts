@@ -41,7 +41,7 @@ export function measureActivity (app: FastifyInstance): () => RouteActivity[] {
     const route = `${request.method} ${request.routeOptions.url}`
     const durations = measured.get(route) ?? { hit: new Durations(), miss: new Durations() }
     measured.set(route, durations)
-    durations[outcome.type].add(reply.elapsedTime)
+    durations[outcome.type === 'miss' ? 'miss' : 'hit'].add(reply.elapsedTime)
   })
   return () => Object.entries(app.cache.stats().routes).map(([route, stats]) => {
     const { hits, misses, hitRate } = stats

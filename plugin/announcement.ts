@@ -19,7 +19,7 @@ interface ReplyView {
 export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus: status, xCache }: Signals): void {
   // Nobody gets it.
   if (outcome.type === 'own') return
-  if (xCache) reply.header('x-cache', outcome.type === 'hit' ? 'HIT' : 'MISS')
+  if (xCache) reply.header('x-cache', outcome.type === 'hit' || outcome.type === 'stale' ? 'HIT' : 'MISS')
   if (status === null) return
   const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}
   const member = cacheStatus(status.name, { ...handlingOf(outcome), ...key })
@@ -28,6 +28,8 @@ export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus
 
 function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling {
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
+  // Its ttl is negative: RFC 9211 §2.4. `fwd=stale` would be of one that waits for the handler (§2.2).
+  if (outcome.type === 'stale') return { ttl: outcome.ttl }
   if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
   return { fwd: 'bypass', detail: outcome.reason }
 }

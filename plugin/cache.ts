@@ -1,10 +1,12 @@
 // The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
-// requests, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP's rules or of Fastify.
+// requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP's rules or of
+// Fastify.
 //
 // A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
+import { setImmediate as turn } from 'node:timers/promises'
 import { refuse, type Caller, type Log } from './caller.js'
-import type { Answer, Claim, Found, Question, Right } from './claim.js'
+import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
 import { encode } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
@@ -12,6 +14,7 @@ import { RouteCacheError } from './errors.js'
 import { Flights, flightName, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
 import { Lookup } from './lookup.js'
+import { Refreshes } from './refresh.js'
 import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
 import { within } from './store/deadline.js'
 import type { FillResult, Store } from './store/store.js'
@@ -20,7 +23,7 @@ import { placeFill, selectEntry, without, type Selection } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
-/** How long a closing app waits for fills, and for what the store was not told yet. */
+/** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
 export interface CacheParts {
@@ -41,6 +44,7 @@ export class ResponseCache {
   readonly #store: Store
   readonly #memory = new TagMemory()
   readonly #lookup: Lookup
+  readonly #refreshes: Refreshes
   readonly #stats: Stats
   readonly #log: Log
   readonly #deadline: Milliseconds
@@ -57,6 +61,7 @@ export class ResponseCache {
     this.#now = now
     this.enabled = enabled
     this.invalidation = new Invalidation({ store, stats, log, quarantineTime, flights: this.#flights })
+    this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     this.#lookup = new Lookup({
       shelf: { store, memory: this.#memory },
       flights: this.#flights,
@@ -159,6 +164,26 @@ export class ResponseCache {
     return right
   }
 
+  /**
+   * Has an entry that was served stale filled again: `run` makes the request and waits for its end, where this process gets
+   * the lease. Nobody waits for it; it never rejects.
+   */
+  refresh (stale: Refreshable, caller: Caller, run: (right: Right) => Promise<void>): void {
+    const { key } = stale
+    this.#track(async () => {
+      // The answer goes first.
+      await turn()
+      const right = this.enabled ? await this.#refreshes.take(stale) : null
+      if (right === null) return
+      caller.counters.refreshes++
+      caller.log.debug({ key }, 'cache refresh')
+      await run(right)
+    }, (error) => {
+      caller.counters.errors++
+      caller.log.warn({ err: error, key }, 'cache refresh failed')
+    })
+  }
+
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
   async get (key: string, selection: Selection): Promise<Entry | null> {
     const shelf = { store: this.#store, memory: this.#memory }
@@ -176,11 +201,16 @@ export class ResponseCache {
     }
   }
 
-  /** Waits for the fills under way, and tells what the store was not told yet, for a bounded time. */
+  /** Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. */
   async close (): Promise<void> {
     this.enabled = false
-    await Promise.all([within(CLOSE_WAIT, Promise.all(this.#pending)).catch(() => {}), this.invalidation.close(CLOSE_WAIT)])
+    await Promise.all([within(CLOSE_WAIT, this.#idle()).catch(() => {}), this.invalidation.close(CLOSE_WAIT)])
     this.#store.close()
+  }
+
+  /** One ends in another: a refresh gives its lease back. */
+  async #idle (): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending)
   }
 
   #track (work: () => Promise<void>, onError: (error: unknown) => void): void {

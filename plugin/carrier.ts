@@ -1,4 +1,5 @@
 // What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
+import type { Arrival } from './arrival.js'
 import type { Exchange, Marks, RequestView } from './exchange.js'
 import type { KeySource } from './key.js'
 import type { Ticket } from './own-request.js'
@@ -9,7 +10,9 @@ import type { CacheOutcome } from './stats.js'
 export const EXCHANGE = Symbol('fastify-route-cache.exchange')
 /** What its hooks and its handler say of the response. */
 export const MARKS = Symbol('fastify-route-cache.marks')
-/** Its headers as they came. */
+/** How it came, where that may be needed for a request of our own. */
+export const ARRIVAL = Symbol('fastify-route-cache.arrival')
+/** Its headers as the lookup found them. */
 export const HEADERS = Symbol('fastify-route-cache.headers')
 /** Of a request of our own, what it is for. */
 export const TICKET = Symbol('fastify-route-cache.ticket')
@@ -28,6 +31,7 @@ export interface Change {
 }
 
 export interface Carrier {
+  [ARRIVAL]?: Arrival | null
   [HEADERS]?: RequestView['headers'] | null
   [SOURCE]?: KeySource | null
   [EXCHANGE]?: Exchange | null
@@ -38,7 +42,10 @@ export interface Carrier {
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
 export function outcomeOf (request: object): CacheOutcome | null {
-  return (request as Carrier)[EXCHANGE]?.outcome ?? null
+  const { [EXCHANGE]: exchange, [TICKET]: ticket } = request as Carrier
+  // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
+  if (ticket != null) return { type: 'own', key: ticket.filling, why: ticket.why }
+  return exchange?.outcome ?? null
 }
 
 /** Keeps this request's response out of the store. */

@@ -3,14 +3,15 @@ import type { Milliseconds } from './duration.js'
 import type { Entry, Ground, HeaderField, Marker, PayloadKind } from './entry.js'
 import type { Flight } from './flight.js'
 import type { Lease } from './store/store.js'
-import type { Selection } from './variant.js'
+import type { Selected, Selection } from './variant.js'
 
 /**
- * A fresh entry; or the right to fill, null where nobody has it or somebody else; or the store could not say; or there are
- * invalidations that it does not know of yet.
+ * A fresh entry; or a stale one, that may be served while it is refreshed; or the right to fill, null where nobody has it or
+ * somebody else; or the store could not say; or there are invalidations that it does not know of yet.
  */
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean }
+  | { type: 'stale', entry: Entry, selected: Selected }
   | { type: 'miss', claim: Claim | null }
   | { type: 'unknown' }
   | { type: 'behind' }
@@ -23,7 +24,16 @@ export interface Question {
   toFill: boolean
   /** What is there is not good enough for this client: only the lease is wanted. */
   toRefresh: boolean
+  /** A stale entry will do that may be served so. */
+  mayBeStale: boolean
   /** How long it waits for another request's handler. 0: not at all. */
+  waitTimeout: Milliseconds
+}
+
+/** An entry that was served stale: what was seen of it, and how long requests wait for its next one once it is dead. */
+export interface Refreshable {
+  key: string
+  selected: Selected
   waitTimeout: Milliseconds
 }
 

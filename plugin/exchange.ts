@@ -2,7 +2,7 @@
 // it without a fill. search.ts says which entry serves it, capture.ts what of it is stored; hooks.ts says when.
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
-import type { Claim } from './claim.js'
+import type { Claim, Refreshable } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry, HeaderField, PayloadKind } from './entry.js'
 import type { HeaderFields } from './http/headers.js'
@@ -45,6 +45,8 @@ export interface Exchange {
   identity: string | undefined
   /** The entry that is served. */
   entry: Entry | null
+  /** What was seen of it where it is stale. */
+  stale: Refreshable | null
   /** The reply's fields at lookup: they are this request's, not the entry's. */
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
@@ -101,6 +103,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     headers,
     identity: undefined,
     entry: null,
+    stale: null,
     before: snapshot(before),
     claim: null,
     life: null,
@@ -128,7 +131,10 @@ export function bypass (exchange: Exchange, reason: BypassReason): null {
   return null
 }
 
-/** The next answer may well be stored: others need not run their handlers because of this one. */
+/**
+ * The next answer may well be stored: others need not run their handlers because of this one. A source that failed us is
+ * left alone for a while, as long as there is something to serve.
+ */
 const WORTH_WAITING: readonly RefusalReason[] = ['incomplete', 'disabled', 'lease']
 
 /** The key under which the answer is to be stored; null where it isn't. */
@@ -141,7 +147,8 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   const key = keyToFill(exchange)
   if (key !== null) refuse(key, reason, exchange.caller)
   exchange.answer = null
-  abandon(cache, exchange, !WORTH_WAITING.includes(reason))
+  const isWorthWaiting = WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')
+  abandon(cache, exchange, !isWorthWaiting)
 }
 
 /** Gives back the lease, if it is still held; `pass`: nobody is to wait for the next answer under this key. */

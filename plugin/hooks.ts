@@ -1,6 +1,7 @@
 // The only file that knows Fastify's lifecycle. For each request of a cached route, in this order:
 //
-//   ticket    the first onRequest hook of the instance, where we are registered first: tells the requests of our own
+//   arrival   the first onRequest hook of the instance, where we are registered first: tells the requests of our own, and
+//             keeps how the others came where that may be needed for one of our own
 //   lookup    the last of the route's onRequest hooks; or, where something that comes later may refuse the request, in front
 //             of the handler (placement.ts)
 //   capture   onSend of the instance, before other plugins' where we are registered first: what enters that chain is what
@@ -13,9 +14,10 @@
 // handler run as well when the client aborts, which throws ERR_HTTP_HEADERS_SENT outside of any request.
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import { announce, type Signals } from './announcement.js'
+import { arrivalOf } from './arrival.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude } from './capture.js'
-import { EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
+import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS } from './claim.js'
 import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
@@ -31,28 +33,46 @@ import { adopt, search } from './search.js'
 /** Where a route's config has it that the route is cached. */
 export const SITE = Symbol('fastify-route-cache.site')
 
-/** The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given. */
-export function ticketHook (cache: ResponseCache, own: OwnRequests): onRequestHookHandler {
+/** What the hooks set in motion. */
+export interface Engine { cache: ResponseCache, own: OwnRequests }
+
+/**
+ * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given.
+ * `maybeStale`: whether any route's entries are served stale.
+ */
+export function arrivalHook (engine: Engine, maybeStale: () => boolean): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
-    const ticket = own.recognise(request.raw)
-    if (ticket === null) return done()
-    ;(request as Carrier)[TICKET] = ticket
-    const site = (request.routeOptions.config as { [SITE]?: Site } | undefined)?.[SITE]
+    const carrier = request as Carrier
+    const ticket = engine.own.recognise(request.raw)
+    if (ticket === null) {
+      if (maybeStale() && siteOf(request)?.policy.stale != null) carrier[ARRIVAL] = arrivalOf(request.raw)
+      return done()
+    }
+    carrier[TICKET] = ticket
+    if (ticket.why === 'refresh') return done()
+    const site = siteOf(request)
     ticket.isRouted = site !== undefined
     if (site === undefined) return reply.code(404).send()
     // Ahead of the validation, wherever the route's lookup stands.
-    fulfil(cache, { ...site, place: 'onRequest' }, { request, reply, ticket }, () => { reply.send(ticket.value) })
+    fulfil(engine, { ...site, place: 'onRequest' }, { request, reply, ticket, proceed: () => { reply.send(ticket.value) } })
   }
-  return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.ticket })
+  return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.arrival })
 }
 
+function siteOf (request: FastifyRequest): Site | undefined {
+  return (request.routeOptions.config as { [SITE]?: Site } | undefined)?.[SITE]
+}
+
+interface Own extends Pair { ticket: Ticket, proceed: () => void }
+
 /** Goes on under the ticket's right to fill; or answers, to nobody, where the request can't use it. */
-function fulfil (
-  cache: ResponseCache, site: Site, { request, reply, ticket }: Pair & { ticket: Ticket }, proceed: () => void
-): void {
-  const exchange = begin(site, { request, reply }, request.headers)
+function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, proceed }: Own): void {
+  const exchange = begin(site, { request, reply })
   adopt(cache, exchange, { request: request as RequestView, ticket }).then((isOurs) => {
-    if (isOurs) watchEnd(cache, exchange, reply)
+    if (isOurs) {
+      ticket.giveUp = () => { abandon(cache, exchange, true) }
+      watchEnd(cache, exchange, reply)
+    }
     if (reply.sent) return
     if (isOurs) proceed()
     else reply.code(409).send()
@@ -60,48 +80,53 @@ function fulfil (
 }
 
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
-export function lookupHook (cache: ResponseCache, site: Site, name: string): onRequestHookHandler {
+export function lookupHook (engine: Engine, site: Site, name: string): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
     // Validation may take headers away before a lookup in front of the handler.
     ;(request as Carrier)[HEADERS] = { ...request.headers }
     if (site.place !== 'onRequest') return done()
-    lookup(cache, site, { request, reply }, done)
+    lookup(engine, site, { request, reply, proceed: done })
   }
   return Object.defineProperty(hook, 'name', { value: name })
 }
 
 /** The route's handler with the lookup in front of it, for routes whose lookup can't stand in onRequest. */
-export function guardedHandler (cache: ResponseCache, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
+export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
   return function (request, reply) {
     if (site.place === 'onRequest') return handler.call(this, request, reply)
     // Fastify waits for what this resolves with, as it would for the handler's own promise. After a hit, or where the
     // handler gives nothing because it calls `reply.send` itself, it never resolves: Fastify then waits for that call.
     return new Promise((resolve, reject) => {
-      lookup(cache, site, { request, reply }, () => {
+      const proceed = (): void => {
         try {
           const result: unknown = handler.call(this, request, reply)
           if (result !== undefined) resolve(result)
         } catch (error) {
           reject(error)
         }
-      })
+      }
+      lookup(engine, site, { request, reply, proceed })
     })
   }
 }
 
 interface Pair { request: FastifyRequest, reply: FastifyReply }
 
-/** Sends the entry; or calls `miss`, once, for the request to go on; or neither, where it is answered already. */
-function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, miss: () => void): void {
-  const headers = (request as Carrier)[HEADERS] ?? request.headers
-  const exchange = begin(site, { request, reply }, headers)
+/** Sends the entry; or calls `proceed`, once, for the request to go on; or neither, where it is answered already. */
+function lookup (engine: Engine, site: Site, { request, reply, proceed }: Pair & { proceed: () => void }): void {
+  const { cache, own } = engine
+  const { [TICKET]: ticket, [ARRIVAL]: arrival } = request as Carrier
+  if (ticket != null) return fulfil(engine, site, { request, reply, ticket, proceed })
+  const exchange = begin(site, { request, reply })
+  const { headers, caller } = exchange
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
     if (entry === null) {
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
-      return miss()
+      return proceed()
     }
     sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
+    if (exchange.stale !== null && arrival != null) own.refresh(exchange.stale, arrival, caller)
   }
   // What throws is an entry that can't be sent.
   search(cache, exchange, request as RequestView).then(answer).catch((error: unknown) => {
@@ -110,10 +135,10 @@ function lookup (cache: ResponseCache, site: Site, { request, reply }: Pair, mis
   })
 }
 
-function begin (site: Site, { request, reply }: Pair, headers: RequestView['headers']): Exchange {
+function begin (site: Site, { request, reply }: Pair): Exchange {
   const carrier = request as Carrier
-  const { [TICKET]: ticket = null } = carrier
-  const opening = { before: reply.getHeaders(), headers, marks: marksOf(request), ticket }
+  const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
+  const opening = { before: reply.getHeaders(), headers: kept ?? request.headers, marks: marksOf(request), ticket }
   carrier[EXCHANGE] = openExchange(site, request as RequestView, opening)
   return carrier[EXCHANGE]
 }

@@ -4,7 +4,7 @@ import type { Caller } from './caller.js'
 import type { Claim, Found, Question } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { encodeMarker } from './codec.js'
-import { isFresh, type Entry } from './entry.js'
+import { isAlive, isFresh, type Entry } from './entry.js'
 import { RouteCacheError } from './errors.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import { within } from './store/deadline.js'
@@ -103,7 +103,11 @@ export class Lookup {
     const { key, selection, toFill, toRefresh } = ticket
     const selected = await selectEntry(this.#shelf, key, selection)
     const { entry, variant } = selected
-    if (entry !== null && !toRefresh && isFresh(entry, this.#now())) return { type: 'hit', entry, collapsed: false }
+    if (entry !== null && !toRefresh) {
+      const now = this.#now()
+      if (isFresh(entry, now)) return { type: 'hit', entry, collapsed: false }
+      if (ticket.mayBeStale && isAlive(entry, now)) return { type: 'stale', entry, selected }
+    }
     if (selected.isOutdated) counters.outdated++
     // Late, nobody waits any more: a lease would only keep others from filling.
     if (!toFill || ticket.late) return { type: 'miss', claim: null }

@@ -5,20 +5,19 @@
 //
 //   set       the value that somebody gave stands for the handler's: hooks behind ours, validation and handler don't run;
 //             the response's schema, its serializer and the onSend chain do
+//   refresh   comes as the request came that was served stale, from the same address; every hook and the handler run
 //
 // The right to fill that comes with the order is used up in any case: filled, or given back.
 import { randomUUID } from 'node:crypto'
+import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
 import type { ResponseCache } from './cache.js'
-import type { Caller, End } from './caller.js'
-import type { Right } from './claim.js'
+import { refuse, type Caller, type End } from './caller.js'
+import type { Refreshable, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError, show } from './errors.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
-/** A request of ours that takes longer is given up: its lease keeps others from filling. */
-export const LONGEST_OWN: Milliseconds = 60_000
-
 type Fields = Record<string, string | string[] | undefined>
 
 /** As much of `app.inject` as is used here. */
@@ -26,31 +25,31 @@ export type Inject = (request: {
   method: 'GET', url: string, headers: Fields, remoteAddress?: string, signal: AbortSignal
 }) => Promise<{ statusCode: number }>
 
-/** As much of node's request as our first hook sets right. */
-export interface RawView {
-  headers: Fields
-  rawHeaders: string[]
-}
-
 /** What a request of our own is for. */
 export interface Ticket {
-  why: 'set'
-  /** What the handler is taken to have answered. */
+  why: 'set' | 'refresh'
+  /** Of a set: what the handler is taken to have answered. */
   value: unknown
   /** How long it is served; null: as the policy says. */
   life: Milliseconds | null
   /** Beside those of the policy. */
   tags: readonly string[]
-  /** Null from when the request has taken it. */
-  right: Right | null
+  /** Of a refresh: how it comes. */
+  arrival: Arrival | null
   /** There is a User-Agent among its headers. */
   hasAgent: boolean
+  /** Null from when the request has taken it. */
+  right: Right | null
+  /** Of the right. */
+  filling: string
   /** The request has come to a cached route. */
   isRouted: boolean
   /** The key that the route makes for it; null where that is not known. */
   key: string | null
   /** Hears once what became of the right. */
   told: (end: End) => void
+  /** Gives back the right that the request has taken. */
+  giveUp: () => void
 }
 
 /** A value that stands for what the handler of this URL would have answered. */
@@ -71,16 +70,28 @@ export interface Rendering {
 /** Under the right's key: stored; or not, and why. */
 export type Rendered = { type: 'stored' } | { type: 'refused', reason: Exclude<End, 'stored'> }
 
+interface Order {
+  url: string
+  headers: Fields
+  remoteAddress?: string
+  caller: Caller
+}
+
 interface Sent {
   end: End
   /** What the request was answered with; or why there was no answer. */
   result: { status: number } | { error: unknown }
 }
 
+/** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored. */
+const AS_IT_SHOULD_BE: readonly End[] = ['stored', 'lease', 'outdated', 'disabled']
+
 export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
   readonly #open = new Map<string, Ticket>()
+  /** A request that takes longer is given up: its lease keeps others from filling. */
+  longest: Milliseconds = 60_000
 
   constructor (cache: ResponseCache, inject: Inject) {
     this.#cache = cache
@@ -94,8 +105,7 @@ export class OwnRequests {
    */
   async render ({ url, headers = {}, value, right, life = null, tags = [], caller }: Rendering): Promise<Rendered> {
     const { key } = right
-    const hasAgent = 'user-agent' in headers
-    const ticket: Ticket = { why: 'set', value, life, tags, right, hasAgent, isRouted: false, key: null, told: () => {} }
+    const ticket = { ...openTicket('set', right), value, life, tags, hasAgent: 'user-agent' in headers }
     const { end, result } = await this.#send(ticket, { url, headers, caller })
     const what = `the value for the key ${show(key)} can't be sent through GET ${show(url)}`
     if ('error' in result && end === 'abandoned') {
@@ -111,6 +121,18 @@ export class OwnRequests {
     return end === 'stored' ? { type: 'stored' } : { type: 'refused', reason: end }
   }
 
+  /** Has an entry that was served stale filled again, by a request that comes as that one came. Nobody waits for it. */
+  refresh (stale: Refreshable, arrival: Arrival, caller: Caller): void {
+    this.#cache.refresh(stale, caller, async (right) => {
+      const { target: url, headers, socket: { remoteAddress } } = arrival
+      // A router that looks at the host finds it there. Without an address, that of a Unix socket, it is not ours.
+      const host = headers.host ?? headers[':authority'] ?? ''
+      const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown'), caller }
+      const { end } = await this.#send({ ...openTicket('refresh', right), arrival }, order)
+      if (!AS_IT_SHOULD_BE.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
+    })
+  }
+
   /** The ticket of this request, which nobody sees any more; null for every request of somebody else. */
   recognise (raw: RawView): Ticket | null {
     if (this.#open.size === 0) return null
@@ -118,29 +140,56 @@ export class OwnRequests {
     const ticket = this.#open.get(id)
     if (ticket === undefined) return null
     this.#open.delete(id)
+    if (ticket.arrival !== null) comeAs(raw, ticket.arrival)
     // `inject` puts a User-Agent where there is none.
-    for (const name of ticket.hasAgent ? [TICKET_HEADER] : [TICKET_HEADER, 'user-agent']) {
-      delete raw.headers[name]
-      raw.rawHeaders.splice(raw.rawHeaders.findIndex((field, i) => i % 2 === 0 && field === name), 2)
-    }
+    else takeOff(raw, ticket.hasAgent ? [TICKET_HEADER] : [TICKET_HEADER, 'user-agent'])
     return ticket
   }
 
   /** Makes the request, and waits for its end. Never rejects. */
-  async #send (ticket: Ticket, { url, headers, caller }: Pick<Rendering, 'url' | 'caller'> & { headers: Fields }): Promise<Sent> {
+  async #send (ticket: Ticket, { caller, headers, ...order }: Order): Promise<Sent> {
     const id = randomUUID()
     const ended = new Promise<End>((resolve) => { ticket.told = resolve })
     this.#open.set(id, ticket)
     const limit = new AbortController()
-    const timer = setTimeout(() => { limit.abort() }, LONGEST_OWN)
-    const result = await this.#inject({ method: 'GET', url, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal })
-      .then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error }))
+    let timer: NodeJS.Timeout | undefined
+    const limited = new Promise<{ error: unknown }>((resolve) => {
+      timer = setTimeout(() => {
+        limit.abort()
+        ticket.giveUp()
+        resolve({ error: limit.signal.reason })
+      }, this.longest)
+    })
+    const result = await Promise.race([limited, this.#inject({
+      method: 'GET', headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
+    }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error }))])
     clearTimeout(timer)
     this.#open.delete(id)
-    const { right } = ticket
+    const { right, why } = ticket
     ticket.right = null
-    // Something answered ahead of us.
-    if (right !== null) this.#cache.abandon(right, { ...caller, told: ticket.told })
+    if (right !== null) {
+      // Something answered ahead of us; or nothing did, as the app is closing: then others may go on at once.
+      const teller = { ...caller, told: ticket.told }
+      if (why === 'refresh') refuse(right.key, 'diverted', teller)
+      this.#cache.abandon(right, teller, why === 'refresh' && ('status' in result || limit.signal.aborted))
+    }
     return { end: await ended, result }
+  }
+}
+
+function openTicket (why: Ticket['why'], right: Right): Ticket {
+  return {
+    why,
+    value: undefined,
+    life: null,
+    tags: [],
+    arrival: null,
+    hasAgent: true,
+    right,
+    filling: right.key,
+    isRouted: false,
+    key: null,
+    told: () => {},
+    giveUp: () => {}
   }
 }

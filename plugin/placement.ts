@@ -22,7 +22,7 @@ const UNREADABLE = 'unreadable'
 const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler', UNREADABLE]
 
 /** What our own hooks of the instance, and the last onSend hooks of routes, are called in Fastify's list. */
-export const OUR_HOOKS = { ticket: 'routeCacheTicket', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
+export const OUR_HOOKS = { arrival: 'routeCacheArrival', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
 
 /** Of each lookup by its name, from `printRoutes({ includeHooks: true, commonPrefix: false })`. */
 export function readSurroundings (printed: string): Map<string, Surroundings> {

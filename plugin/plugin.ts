@@ -2,12 +2,12 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { CHANGE, EXCHANGE, HEADERS, MARKS, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, MARKS, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
-import { SITE, announceHook, captureHook, guardedHandler, lookupHook, sourceHook, ticketHook, unsafeHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook, type Engine } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
@@ -41,6 +41,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorate(settings.decorator, new RouteCache(cache, values, own))
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(MARKS, null)
+  app.decorateRequest(ARRIVAL, null)
   app.decorateRequest(HEADERS, null)
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
@@ -54,9 +55,9 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     markTags(this.request, tags)
     return this
   })
-  const caching = cachingOf(cache, stats, settings)
+  const caching = cachingOf({ cache, own }, stats, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', ticketHook(cache, own))
+  app.addHook('onRequest', arrivalHook({ cache, own }, caching.maybeStale))
   app.addHook('onError', async (request) => { markFailed(request) })
   app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
   app.addHook('onReady', async () => {
@@ -67,13 +68,16 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Caching {
+function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
+  const { cache } = engine
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const gets: Gets = new Map()
   const registration = randomBytes(8).toString('hex')
+  let maybeStale = false
   return {
     sites,
+    maybeStale: () => maybeStale,
     onRoute: function (route) {
       const option = (route as { cache?: unknown }).cache
       if (settings.invalidateUnsafe && isUnsafe(route.method)) {
@@ -88,6 +92,7 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
         return
       }
       const policy = compilePolicy(route, option, settings)
+      maybeStale ||= policy.stale !== null
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') claim(owners, policy)
       addGet(gets, option, { route, compiler: () => this.validatorCompiler })
@@ -105,9 +110,9 @@ function cachingOf (cache: ResponseCache, stats: Stats, settings: Settings): Cac
       sites.set(name, site)
       route.config = Object.assign({}, route.config, { [SITE]: site })
       // Copies: the arrays are the user's, and Fastify puts the same ones on the HEAD route.
-      route.onRequest = [route.onRequest ?? [], lookupHook(cache, site, name)].flat()
+      route.onRequest = [route.onRequest ?? [], lookupHook(engine, site, name)].flat()
       route.onSend = [route.onSend ?? [], announceHook(cache, site, settings)].flat()
-      route.handler = guardedHandler(cache, site, route.handler)
+      route.handler = guardedHandler(engine, site, route.handler)
     }
   }
 }
@@ -119,6 +124,8 @@ function isUnsafe (method: string | string[]): boolean {
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
+  /** Whether any route's entries are served stale. */
+  maybeStale: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void
 }
 

@@ -2,8 +2,9 @@
 // when, cache.ts does it.
 import type { ResponseCache } from './cache.js'
 import { refuse } from './caller.js'
-import type { Right } from './claim.js'
+import type { Found, Right } from './claim.js'
 import { credentials, explain, identify, unpromised } from './credentials.js'
+import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { bypass, type Exchange, type RequestView } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
@@ -18,13 +19,13 @@ import { IDENTITY, VERSION, type Selection } from './variant.js'
 
 /** The entry to serve, or null for the handler to run; says in the exchange what became of the lookup. Never rejects. */
 export async function search (cache: ResponseCache, exchange: Exchange, request: RequestView): Promise<Entry | null> {
-  const { caller } = exchange
+  const { caller, site: { policy: { waitTimeout, stale } } } = exchange
   const selected = await selectKey(cache, exchange, request)
   if (exchange.captured) return null
   if ('bypass' in selected) return bypass(exchange, selected.bypass)
-  const { key, toRefresh } = selected
   // Only GET fills, so a HEAD would hold the lease for nothing.
-  const found = await cache.lookup({ ...selected, toFill: request.method === 'GET', waitTimeout: exchange.site.policy.waitTimeout }, caller)
+  const question = { ...selected, toFill: request.method === 'GET', mayBeStale: stale !== null, waitTimeout }
+  const found = await cache.lookup(question, caller)
   if (exchange.captured) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.
     if (found.type === 'miss' && found.claim !== null) cache.abandon(found.claim, caller)
@@ -32,20 +33,34 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
   }
   if (found.type === 'unknown') return bypass(exchange, 'store')
   if (found.type === 'behind') return bypass(exchange, 'journal')
-  if (found.type === 'hit') {
-    const { entry, collapsed } = found
-    exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed }
-    exchange.entry = entry
-    caller.counters.hits++
-    if (collapsed) caller.counters.collapsed++
-    caller.log.debug({ key }, 'cache hit')
-    return entry
-  }
+  const { key, toRefresh } = selected
+  if (found.type === 'hit' || found.type === 'stale') return serve(exchange, found, { key, now: cache.now() })
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
   exchange.claim = found.claim
   caller.counters.misses++
   caller.log.debug({ key }, 'cache miss')
   return null
+}
+
+type Served = Extract<Found, { entry: Entry }>
+
+function serve (exchange: Exchange, found: Served, { key, now }: { key: string, now: Milliseconds }): Entry {
+  const { caller: { counters, log }, site: { policy } } = exchange
+  const { entry } = found
+  exchange.entry = entry
+  counters.hits++
+  if (found.type === 'stale') {
+    counters.stale++
+    // What was made stale before its time is so since then, or since it was stored: that is not known.
+    const staleAt = Math.max(entry.staleAt, entry.storedAt)
+    exchange.outcome = { type: 'stale', key, ttl: Math.floor((staleAt - now) / 1000) }
+    exchange.stale = { key, selected: found.selected, waitTimeout: policy.waitTimeout }
+  } else {
+    if (found.collapsed) counters.collapsed++
+    exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }
+  }
+  log.debug({ key }, `cache ${found.type}`)
+  return entry
 }
 
 /** Of a request of our own: takes the right to fill that it came with; false where it can't use it. Never rejects. */
@@ -58,16 +73,23 @@ export async function adopt (
   if (right === null || exchange.captured) return false
   ticket.right = null
   const { caller, site: { policy } } = exchange
-  caller.counters.sets++
+  if (why === 'set') caller.counters.sets++
   if ('bypass' in selected) {
     caller.told?.(selected.bypass)
-    return turnAway(cache, exchange, { right, reason: 'diverted' })
+    return turnAway(cache, exchange, { ticket, right, reason: 'diverted' })
   }
   const { key, selection } = selected
   ticket.key = key
-  if (key !== right.key) return turnAway(cache, exchange, { right, reason: 'diverted' })
+  if (key !== right.key) return turnAway(cache, exchange, { ticket, right, reason: 'diverted' })
   // One response can't stand for those of all users or all values of a header; of a version there is one.
-  if (policy.needs.some((need) => need !== VERSION)) return turnAway(cache, exchange, { right, reason: 'vary' })
+  if (why === 'set' && policy.needs.some((need) => need !== VERSION)) {
+    return turnAway(cache, exchange, { ticket, right, reason: 'vary' })
+  }
+  // Authentication may take the request for somebody else than it did the one that is repeated.
+  const { lease: { variant }, marker } = right
+  if (variant !== null && selection.fingerprint(marker?.members ?? []) !== variant) {
+    return turnAway(cache, exchange, { ticket, right, reason: 'diverted' })
+  }
   exchange.outcome = { type: 'own', key, why }
   exchange.claim = { ...right, selection }
   exchange.life = ticket.life
@@ -75,11 +97,11 @@ export async function adopt (
   return true
 }
 
-function turnAway (
-  cache: ResponseCache, { caller }: Exchange, { right, reason }: { right: Right, reason: RefusalReason }
-): false {
+interface Refused { ticket: Ticket, right: Right, reason: RefusalReason }
+
+function turnAway (cache: ResponseCache, { caller }: Exchange, { ticket, right, reason }: Refused): false {
   refuse(right.key, reason, caller)
-  cache.abandon(right, caller)
+  cache.abandon(right, caller, ticket.why === 'refresh')
   return false
 }
 

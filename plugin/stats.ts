@@ -78,26 +78,35 @@ export type RefusalReason =
 export type CacheOutcome =
   /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */
   | { type: 'hit', key: string, ttl: number, collapsed: boolean }
+  /** Served from the store though its time was over, this many seconds ago (0 or less), and refreshed behind it. */
+  | { type: 'stale', key: string, ttl: number }
   /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
   | { type: 'miss', key: string, forced: boolean }
   /** The store was not asked, or could not answer: the handler ran. */
   | { type: 'bypass', reason: BypassReason }
-  /** No client's request, but one of the cache's own: its response is stored. `set`: a value stands for the handler's. */
-  | { type: 'own', key: string, why: 'set' }
+  /**
+   * No client's request, but one of the cache's own, whose response is stored. `set`: a value stands for what the handler
+   * answers. `refresh`: the key's entry was served stale, and this is as the request that it was served to.
+   */
+  | { type: 'own', key: string, why: 'set' | 'refresh' }
 
 /** Counters of one route, or of all, since start. */
 export interface RouteStats {
-  /** Served from the store, `collapsed` among them. */
+  /** Served from the store, `collapsed` and `stale` among them. */
   hits: number
   /** Hits that waited for a handler which another request had run. */
   collapsed: number
+  /** Hits whose time was over. */
+  stale: number
   misses: number
   /** Entries that were found, but had been made invalid by tag, or with everything, or by a server that lost its memory. */
   outdated: number
   bypasses: Partial<Record<BypassReason, number>>
+  /** Runs of the handler for entries that were served stale. */
+  refreshes: number
   /** Values given to the cache that went through the route. */
   sets: number
-  /** Responses, of misses and of `sets`, that were stored; the others are refused. */
+  /** Responses, of misses, `refreshes` and `sets`, that were stored; the others are refused. */
   stores: number
   refusals: Partial<Record<RefusalReason, number>>
   /** Failures of the store and of the policy's functions. */
@@ -195,11 +204,22 @@ export function count<Reason extends string> (reasons: Partial<Record<Reason, nu
 
 function zeros (): Counters {
   return {
-    hits: 0, collapsed: 0, misses: 0, outdated: 0, bypasses: {}, sets: 0, stores: 0, refusals: {}, errors: 0, bytes: 0
+    hits: 0,
+    collapsed: 0,
+    stale: 0,
+    misses: 0,
+    outdated: 0,
+    bypasses: {},
+    refreshes: 0,
+    sets: 0,
+    stores: 0,
+    refusals: {},
+    errors: 0,
+    bytes: 0
   }
 }
 
-const SUMS = ['hits', 'collapsed', 'misses', 'outdated', 'sets', 'stores', 'errors', 'bytes'] as const
+const SUMS = ['hits', 'collapsed', 'stale', 'misses', 'outdated', 'refreshes', 'sets', 'stores', 'errors', 'bytes'] as const
 
 function add (sum: Counters, counters: Counters): void {
   for (const name of SUMS) sum[name] += counters[name]

@@ -45,7 +45,8 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   if (!cache.enabled) return await bypass(caller, 'disabled', load)
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
-  const found = await cache.lookup({ key: named, selection, toFill: true, toRefresh: false, waitTimeout }, caller)
+  const question = { key: named, selection, toFill: true, toRefresh: false, mayBeStale: false, waitTimeout }
+  const found = await cache.lookup(question, caller)
   if (found.type === 'unknown') return await bypass(caller, 'store', load)
   if (found.type === 'behind') return await bypass(caller, 'journal', load)
   if (found.type === 'hit') {
@@ -56,7 +57,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
     return value.value
   }
   caller.counters.misses++
-  return await filled(values, { key: named, claim: found.claim, life, load })
+  return await filled(values, { key: named, claim: found.type === 'miss' ? found.claim : null, life, load })
 }
 
 async function bypass<T> ({ counters }: Caller, reason: BypassReason, load: ValueRequest<T>['load']): Promise<T> {

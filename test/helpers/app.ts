@@ -47,17 +47,17 @@ export async function onEachStore (
 /** Longer than any fill takes, and any pause between two attempts to tell. */
 const SETTLE_LIMIT = 60_000
 
-/** Resolves once every miss so far was stored or refused: clients don't wait for that, tests must. */
+/** Resolves once every miss and every refresh so far was stored or refused: clients don't wait for that, tests must. */
 export async function settled (app: FastifyInstance): Promise<void> {
   const until = performance.now() + SETTLE_LIMIT
   for (;;) {
-    const { misses, sets, stores, refusals } = app.cache.stats().total
-    const begun = misses + sets
+    const { misses, refreshes, sets, stores, refusals } = app.cache.stats().total
+    const begun = misses + refreshes + sets
     const ended = Object.values(refusals).reduce((sum, n) => sum + n, stores)
     if (begun === ended) return
     if (ended > begun || performance.now() > until) {
-      throw new Error(`${misses} misses, ${sets} sets, ${stores} stores, and refusals ${JSON.stringify(refusals)}: each of the ` +
-        'former ends in one of the latter')
+      throw new Error(`${misses} misses, ${refreshes} refreshes and ${sets} sets, ${stores} stores and refusals ` +
+        `${JSON.stringify(refusals)}: each of the former ends in one of the latter`)
     }
     await turn()
   }

@@ -261,8 +261,11 @@ class Run {
     const { known = [], late = [] } = this.#mode
     const selection = { needs: [], hint, fingerprint: (of: readonly string[]) => fingerprint(of, request), tags: known }
     const waitTimeout = this.#scenario.waits ? LONG : 0
-    const found = await cache.lookup({ key, selection, toFill: true, toRefresh: false, waitTimeout }, caller)
-    if (found.type === 'unknown' || found.type === 'behind') return this.#say(`${name} does without`)
+    const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: false, waitTimeout }
+    const found = await cache.lookup(question, caller)
+    if (found.type === 'unknown' || found.type === 'behind' || found.type === 'stale') {
+      return this.#say(`${name} does without`)
+    }
     if (found.type === 'hit') {
       const row = JSON.parse(String(found.entry.body)) as Row
       this.#tally.hits++

@@ -1,0 +1,485 @@
+// Stale while it is refreshed: served at once, and one request of the cache's own behind it, as the one that caused it.
+import { once as event } from 'node:events'
+import { createServer, request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import routeCache, { type CacheOptions, type CacheStats, type RouteCacheOptions } from '../../plugin/index.js'
+import type { OwnRequests } from '../../plugin/own-request.js'
+import { REGISTERED } from '../../plugin/plugin.js'
+import { PASS_TIME } from '../../plugin/store/store.js'
+import { cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
+import { startRedis } from '../helpers/redis.js'
+
+const MISS = 'fastify-route-cache; fwd=miss'
+const STALE = /^fastify-route-cache; hit; ttl=-\d+$/
+const FRESH = 'fastify-route-cache; hit; ttl=10'
+
+type Handler = (request: FastifyRequest, reply: FastifyReply, run: number) => unknown
+
+/** Leases of the in-process store end by it, too: while a run is held, less than 3 seconds may pass. */
+interface Clock { now: () => number, pass: (seconds: number) => void }
+
+/** A clock that stands still. */
+function clock (): Clock {
+  let now = 1_700_000_000_000
+  return { now: () => now, pass: (seconds) => { now += seconds * 1000 } }
+}
+
+interface Route { runs: () => number, gates: ReturnType<typeof gate>[] }
+
+/** A route that is fresh for 10 seconds and stale for 60 more; each run but the first is held at a gate of its own. */
+function cached (app: FastifyInstance, handler: Handler = (_, __, run) => `run ${run}`, cache: CacheOptions = {}): Route {
+  const gates = Array.from({ length: 5 }, gate)
+  let runs = 0
+  gates[0]!.open()
+  app.get('/', { cache: { key: 'k', ttl: 10, staleWhileRevalidate: 60, ...cache } }, async (request, reply) => {
+    const run = ++runs
+    await gates[run - 1]!.wait()
+    return await handler(request, reply, run)
+  })
+  return { runs: () => runs, gates }
+}
+
+/** Some turns and round trips to the store: what could have got on without anybody's help has. */
+async function later (app: FastifyInstance): Promise<void> {
+  for (let i = 0; i < 10; i++) {
+    await app.cache.inspect('nothing')
+    await turn()
+  }
+}
+
+function total (app: FastifyInstance): CacheStats['total'] {
+  return app.cache.stats().total
+}
+
+await onEachStore(t, async (t, open) => {
+  let apps = 0
+  const opened = async (options: RouteCacheOptions = {}): Promise<CachedApp & Clock> => {
+    const time = clock()
+    return Object.assign(await open({ prefix: `app-${++apps}`, now: time.now, ...options }), time)
+  }
+
+  await t.test('stale is served at once, while one run of the handler makes a new one', async (t) => {
+    const app = await opened()
+    const { runs, gates } = cached(app)
+    const outcomes: unknown[] = []
+    app.addHook('onResponse', async (request) => { outcomes.push(request.cacheOutcome) })
+    const miss = await app.inject('/')
+    await settled(app)
+    app.pass(15)
+    const stale = await app.inject('/')
+    t.equal(stale.headers['cache-status'], 'fastify-route-cache; hit; ttl=-5')
+    t.match(stale, { body: 'run 1', statusCode: 200, headers: { age: '15', etag: miss.headers.etag } })
+    await gates[1]!.reached
+    for (let i = 0; i < 5; i++) t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+    await later(app)
+    t.equal(runs(), 2, 'no other one is begun meanwhile')
+    gates[1]!.open()
+    await settled(app)
+    t.match(await app.inject('/'), { body: 'run 2', headers: { 'cache-status': FRESH, age: '0' } })
+    t.match(total(app), { hits: 7, stale: 6, misses: 1, hitRate: 7 / 8, bypasses: {} })
+    t.match(total(app), { refreshes: 1, stores: 2, refusals: {}, errors: 0 })
+    t.match(outcomes, [
+      { type: 'miss' }, ...Array(6).fill({ type: 'stale', key: 'k', ttl: -5 }), { type: 'own', key: 'k', why: 'refresh' }, { type: 'hit' }
+    ])
+  })
+
+  await t.test('from its time on it is stale, and dead at its end', async (t) => {
+    const app = await opened()
+    const { gates } = cached(app)
+    await app.inject('/')
+    await settled(app)
+    app.pass(10)
+    t.equal((await app.inject('/')).headers['cache-status'], 'fastify-route-cache; hit; ttl=0')
+    await gates[1]!.reached
+    gates[1]!.open()
+    await settled(app)
+    app.pass(69.999)
+    t.equal((await app.inject('/')).headers['cache-status'], 'fastify-route-cache; hit; ttl=-60')
+    await gates[2]!.reached
+    app.pass(0.001)
+    const waiting = app.inject('/')
+    await later(app)
+    gates[2]!.open()
+    t.match(await waiting, { body: 'run 3', headers: { 'cache-status': /; fwd=miss; collapsed; ttl=10$/ } }, 'it waits for the run')
+    app.pass(70)
+    gates[3]!.open()
+    t.match(await app.inject('/'), { body: 'run 4', headers: { 'cache-status': MISS } })
+  })
+
+  await t.test('without the option, and with 0, nothing is served stale', async (t) => {
+    for (const option of [{}, { staleWhileRevalidate: 0 }]) {
+      const app = await opened()
+      let runs = 0
+      app.get('/', { cache: { key: 'k', ttl: 10, ...option } }, async () => `run ${++runs}`)
+      await app.inject('/')
+      await settled(app)
+      app.pass(10)
+      t.match(await app.inject('/'), { body: 'run 2', headers: { 'cache-status': MISS } })
+    }
+  })
+
+  await t.test('HEAD and conditional requests', async (t) => {
+    const app = await opened({ xCache: true })
+    const seen: unknown[] = []
+    const { gates } = cached(app, (request) => {
+      seen.push([request.method, request.headers['if-none-match'], request.headers['if-modified-since'], request.headers['x-mine']])
+      return 'x'
+    })
+    const { etag } = (await app.inject('/')).headers
+    await settled(app)
+    app.pass(15)
+    const head = await app.inject({ method: 'HEAD', url: '/', headers: { 'x-mine': '1' } })
+    t.match(head, { statusCode: 200, body: '', headers: { 'cache-status': STALE, 'content-length': '1', 'x-cache': 'HIT' } })
+    await gates[1]!.reached
+    gates[1]!.open()
+    await settled(app)
+    app.pass(15)
+    const conditions = { 'if-none-match': String(etag), 'if-modified-since': new Date(app.now()).toUTCString() }
+    const answer = await app.inject({ url: '/', headers: { ...conditions, 'x-mine': '2' } })
+    t.match(answer, { statusCode: 304, body: '', headers: { 'cache-status': STALE, etag: String(etag), age: '15' } })
+    await gates[2]!.reached
+    gates[2]!.open()
+    await settled(app)
+    t.strictSame(seen.slice(1), [['GET', undefined, undefined, '1'], ['GET', undefined, undefined, '2']])
+    t.match(await app.inject({ url: '/', headers: conditions }), { statusCode: 304, headers: { 'cache-status': FRESH } })
+  })
+
+  await t.test('who forces a refresh gets it', async (t) => {
+    const app = await opened()
+    const { gates } = cached(app, undefined, { honourNoCache: true })
+    await app.inject('/')
+    await settled(app)
+    app.pass(15)
+    gates[1]!.open()
+    t.match(await app.inject({ url: '/', headers: { 'cache-control': 'no-cache' } }), {
+      body: 'run 2', headers: { 'cache-status': 'fastify-route-cache; fwd=request' }
+    })
+  })
+
+  const failing: Record<string, [handler: Handler, refusals: object]> = {
+    throws: [() => { throw new Error('no') }, { status: 1 }],
+    'answers 404': [(_, reply) => reply.code(404).send('x'), { status: 1 }],
+    'says no-store': [(_, reply) => reply.header('cache-control', 'no-store').send('x'), { 'no-store': 1 }],
+    'calls noCache': [(_, reply) => reply.noCache().send('x'), { 'no-cache-called': 1 }],
+    hijacks: [(_, reply) => { reply.hijack(); reply.raw.end('x') }, {}],
+    'closes the socket': [(_, reply) => { reply.raw.destroy(); return new Promise(() => {}) }, {}]
+  }
+  for (const [name, [handler, refusals]] of Object.entries(failing)) {
+    await t.test(`a run that ${name} leaves what is there, and is not tried again for a while`, async (t) => {
+      const app = await opened()
+      const { runs, gates } = cached(app, (request, reply, run) => run === 2 ? handler(request, reply, run) : `run ${run}`)
+      for (const each of gates) each.open()
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+      await gates[1]!.reached
+      while (!app.lines.some(({ msg }) => msg === 'cache refresh failed')) await turn()
+      t.match(total(app), { stale: 1, refreshes: 1, stores: 1, refusals })
+      // Beyond what this process remembers: the store tells.
+      for (let i = 0; i < 3; i++) {
+        app.pass(2)
+        t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+        await later(app)
+      }
+      t.equal(runs(), 2)
+      if (app.cache.stats().store === 'redis') return
+      app.pass(PASS_TIME / 1000)
+      t.equal((await app.inject('/')).body, 'run 1')
+      await gates[2]!.reached
+      while ((await app.inject('/')).body !== 'run 3') await turn()
+      t.match(total(app), { refreshes: 2, stores: 2 })
+    })
+  }
+
+  await t.test('who is refused by then, or is somebody else, stores nothing', async (t) => {
+    for (const [name, answer] of Object.entries({
+      hook: (_: FastifyRequest, reply: FastifyReply) => reply.code(401).send('who are you?'),
+      identity: (request: FastifyRequest) => { (request as { who?: string }).who = 'eve' },
+      user: (request: FastifyRequest) => { delete (request as { who?: string }).who }
+    })) {
+      const app = await opened()
+      let isLate = false
+      app.addHook('preValidation', async (request, reply) => {
+        (request as { who?: string }).who = 'ann'
+        if (isLate && request.cacheOutcome?.type === 'own') return answer(request, reply)
+      })
+      const { runs } = cached(app, (_, __, run) => `run ${run}`, { identity: (request) => (request as { who?: string }).who })
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      isLate = true
+      t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } }, name)
+      while (!app.lines.some(({ msg }) => msg === 'cache refresh failed')) await turn()
+      t.equal(runs(), 1, 'the handler is not run')
+      t.match(total(app), { refreshes: 1, stores: 1, refusals: { diverted: 1 }, bypasses: {} })
+      t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+    }
+  })
+
+  for (const target of ['k', { tags: ['t'] }, { tags: ['own'] }, { prefix: 'k' }, { all: true }] as const) {
+    await t.test(`invalidated while it is refreshed, nothing older is served: ${JSON.stringify(target)}`, async (t) => {
+      const app = await opened()
+      let row = 'old'
+      const gates = [gate(), gate(), gate()]
+      let runs = 0
+      gates[0]!.open()
+      app.get('/', { cache: { key: 'k', ttl: 10, staleWhileRevalidate: 60, tags: ['t'] } }, async (_, reply) => {
+        const read = row
+        await gates[runs++]!.wait()
+        reply.cacheTags('own')
+        return read
+      })
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      t.equal((await app.inject('/')).body, 'old')
+      await gates[1]!.reached
+      row = 'new'
+      await app.cache.invalidate(target)
+      gates[2]!.open()
+      const next = app.inject('/')
+      await later(app)
+      gates[1]!.open()
+      t.match(await next, { body: 'new' })
+      await settled(app)
+      t.match(await app.inject('/'), { body: 'new', headers: { 'cache-status': FRESH } })
+      t.equal(app.lines.some(({ msg }) => msg === 'cache refresh failed'), false, 'that is no failure')
+    })
+  }
+
+  await t.test('a tag that is invalidated while it is stale', async (t) => {
+    const app = await opened()
+    const { gates } = cached(app, (_, reply, run) => { reply.cacheTags('late'); return `run ${run}` }, { tags: ['t'] })
+    for (const each of gates) each.open()
+    for (const [run, tag] of [[2, 't'], [3, 'late']] as const) {
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      await app.cache.invalidate({ tags: [tag] })
+      t.match(await app.inject('/'), { body: `run ${run}`, headers: { 'cache-status': MISS } })
+      await settled(app)
+    }
+  })
+
+  await t.test('each variant is refreshed by a request of its own', async (t) => {
+    const app = await opened()
+    const runs: string[] = []
+    app.get('/', { cache: { key: 'k', ttl: 10, staleWhileRevalidate: 60, identity: (request) => String(request.headers['x-user']) } },
+      async (request, reply) => {
+        reply.header('vary', 'accept-language')
+        const body = `${String(request.headers['x-user'])} ${String(request.headers['accept-language'])}`
+        runs.push(body)
+        return `${body} ${runs.length}`
+      })
+    const users = [['ann', 'de'], ['ann', 'en'], ['bob', 'de']] as const
+    const ask = async (user: string, language: string): Promise<string> => {
+      const { body, headers } = await app.inject({ url: '/', headers: { 'x-user': user, 'accept-language': language } })
+      await settled(app)
+      return `${body} ${STALE.test(String(headers['cache-status'])) ? 'stale' : ''}`
+    }
+    for (const [user, language] of users) await ask(user, language)
+    app.pass(15)
+    const before = runs.length
+    for (const [i, [user, language]] of users.entries()) {
+      t.match(await ask(user, language), /^(ann|bob) (de|en) \d stale$/)
+      while (runs.length < before + i + 1) await turn()
+      await settled(app)
+      t.equal(await ask(user, language), `${user} ${language} ${before + i + 1} `)
+    }
+    t.strictSame(runs.slice(before), ['ann de', 'ann en', 'bob de'])
+  })
+
+  await t.test("with ttl: 'origin' the handler's own directives count", async (t) => {
+    const fields: Array<[cacheControl: string, status: unknown, option?: CacheOptions]> = [
+      ['max-age=10, stale-while-revalidate=60', STALE],
+      ['max-age=10', MISS],
+      ['max-age=10', STALE, { staleWhileRevalidate: 60 }],
+      ['max-age=10, stale-while-revalidate=60', MISS, { staleWhileRevalidate: 0 }],
+      ['max-age=10, stale-while-revalidate=2', MISS, { staleWhileRevalidate: 60 }],
+      ['max-age=10, stale-while-revalidate=60, must-revalidate', MISS],
+      ['max-age=10, stale-while-revalidate=60, proxy-revalidate', MISS],
+      ['s-maxage=10, stale-while-revalidate=60', MISS],
+      ['max-age=10, s-maxage=10', MISS, { staleWhileRevalidate: 60 }],
+      ['max-age=10, must-revalidate', STALE, { ttl: 10, staleWhileRevalidate: 60 }]
+    ]
+    for (const [cacheControl, status, option] of fields) {
+      const app = await opened()
+      app.get('/', { cache: { key: 'k', ttl: 'origin', ...option } }, async (_, reply) => reply.header('cache-control', cacheControl).send('x'))
+      await app.inject('/')
+      await settled(app)
+      app.pass(9)
+      t.match((await app.inject('/')).headers['cache-status'], /; hit; ttl=1$/)
+      app.pass(6)
+      t.match((await app.inject('/')).headers['cache-status'], status, `${cacheControl} ${JSON.stringify(option ?? {})}`)
+    }
+  })
+
+  await t.test('a stream, and hooks behind ours', async (t) => {
+    const app = await opened()
+    app.addHook('onRoute', (route) => {
+      route.onSend = [route.onSend ?? [], async (_: unknown, reply: FastifyReply, payload: unknown) => {
+        reply.header('x-behind', '1')
+        return payload
+      }].flat()
+    })
+    const { gates } = cached(app, (_, __, run) => run % 2 === 0 ? Readable.from(['run ', String(run)]) : `run ${run}`)
+    for (const each of gates) each.open()
+    await app.inject('/')
+    await settled(app)
+    for (const run of [1, 2, 3]) {
+      app.pass(15)
+      t.match(await app.inject('/'), { body: `run ${run}`, headers: { 'cache-status': STALE, 'x-behind': '1' } })
+      await gates[run]!.reached
+      await settled(app)
+    }
+    t.match(total(app), { refreshes: 3, stores: 4 })
+  })
+
+  await t.test('a run that hangs is given up', async (t) => {
+    const app = await opened()
+    const { gates } = cached(app)
+    const { own } = (app as unknown as Record<symbol, { own: OwnRequests }>)[REGISTERED]!
+    await app.inject('/')
+    await settled(app)
+    app.pass(15)
+    own.longest = 50
+    await app.inject('/')
+    await gates[1]!.reached
+    while (!app.lines.some(({ msg }) => msg === 'cache refresh failed')) await turn()
+    gates[1]!.open()
+    await settled(app)
+    t.match(total(app), { refreshes: 1, stores: 1, refusals: { lease: 1 } }, 'what it answers then comes too late')
+    t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+  })
+
+  await t.test('a closing app waits for the run', async (t) => {
+    const app = await opened()
+    const { runs, gates } = cached(app)
+    await app.inject('/')
+    await settled(app)
+    app.pass(15)
+    await app.inject('/')
+    await gates[1]!.reached
+    let isClosed = false
+    const closing = app.close().then(() => { isClosed = true })
+    for (let i = 0; i < 20; i++) await turn()
+    t.equal(isClosed, false)
+    gates[1]!.open()
+    await closing
+    t.equal(runs(), 2)
+    t.match(total(app), { refreshes: 1, refusals: { disabled: 1 }, errors: 0 })
+  })
+})
+
+t.test('many stale answers of several processes: one run', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const time = clock()
+  const all = await Promise.all(Array.from({ length: 3 }, async () => {
+    const redis = server.client()
+    await redis.ping()
+    return await cachedApp(t, { redis, now: time.now })
+  }))
+  const routes = all.map((app) => cached(app))
+  const runs = (): number => routes.reduce((sum, route) => sum + route.runs(), 0)
+  await all[0]!.inject('/')
+  await settled(all[0]!)
+  for (const { gates } of routes) gates[0] = gates[1]!
+  time.pass(15)
+  const answers = await Promise.all(all.flatMap((app) => Array.from({ length: 20 }, async () => await app.inject('/'))))
+  t.equal(answers.length, 60)
+  t.ok(answers.every(({ body, headers }) => body === 'run 1' && STALE.test(String(headers['cache-status']))))
+  await Promise.race(routes.map(async ({ gates }) => { await gates[1]!.reached }))
+  time.pass(2)
+  for (const app of all) t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+  for (const app of all) await later(app)
+  t.equal(runs(), 2)
+  for (const { gates } of routes) gates[1]!.open()
+  for (const app of all) await settled(app)
+  const bodies = (await Promise.all(all.map(async (app) => await app.inject('/')))).map(({ body, headers }) => [body, headers['cache-status']])
+  t.strictSame(new Set(bodies.map(([body]) => body)).size, 1)
+  t.ok(bodies.every(([, status]) => status === FRESH))
+  t.equal(runs(), 2)
+  t.equal(all.reduce((sum, app) => sum + total(app).refreshes, 0), 1)
+})
+
+t.test('the run comes as the request came that caused it, whose client is gone', async (t) => {
+  const time = clock()
+  const seen: object[] = []
+  const app = fastify({
+    trustProxy: '127.0.0.1',
+    rewriteUrl: (request) => request.url!.replace('/public', ''),
+    // As a server with TLS tells it.
+    serverFactory: (handler) => createServer((request, response) => {
+      ;(request.socket as { encrypted?: boolean }).encrypted = true
+      request.headers['x-geo'] = 'put there ahead of the app'
+      handler(request, response)
+    })
+  })
+  t.teardown(async () => { await app.close() })
+  await app.register(routeCache, { now: time.now })
+  const once: unknown[] = []
+  app.addHook('onRequest', async (request) => {
+    once.push(request.headers['x-once'])
+    delete request.headers['x-once']
+  })
+  const second = gate()
+  app.get('/shops/:shop', {
+    schema: { querystring: { type: 'object', properties: { page: { type: 'integer' } } } },
+    cache: { key: 'shop:{shop}', ttl: 10, staleWhileRevalidate: 60, shared: true },
+    onRequest: async (request) => {
+      const headers = { ...request.headers }
+      const { ip, ips, host, protocol, url, originalUrl, method, query, params } = request
+      const { remoteAddress, encrypted } = request.socket as { remoteAddress?: string, encrypted?: boolean }
+      const raw = request.raw.rawHeaders.length
+      const address = { ip, ips, host, protocol, remoteAddress, encrypted }
+      seen.push({ headers, raw, ...address, url, originalUrl, method, params, query: { ...query as object } })
+    }
+  }, async () => {
+    if (seen.length > 2) await second.wait()
+    return `run ${seen.length}`
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const headers = {
+    authorization: 'Bearer of-ann',
+    cookie: 'a=1; b=2',
+    'x-forwarded-for': '192.0.2.7',
+    'x-forwarded-host': 'shop.example',
+    'x-once': 'taken away by a hook',
+    'x-twice': ['one', 'two'],
+    'if-none-match': '"other"'
+  }
+  const ask = async (t: Test): Promise<string> => {
+    const asked = httpRequest({ port, host: '127.0.0.1', path: '/public/shops/7?page=3&q=%C3%A4', headers, agent: false })
+    asked.end()
+    const [response] = await event(asked, 'response') as [import('node:http').IncomingMessage]
+    let body = ''
+    for await (const chunk of response) body += String(chunk)
+    asked.destroy()
+    t.equal(response.statusCode, 200)
+    return `${body}; ${String(response.headers['cache-status'])}`
+  }
+  t.equal(await ask(t), 'run 1; fastify-route-cache; fwd=miss')
+  await settled(app)
+  time.pass(15)
+  t.match(await ask(t), /^run 1; fastify-route-cache; hit; ttl=-5$/)
+  await second.reached
+  await new Promise<void>((resolve) => { app.server.closeAllConnections(); app.server.getConnections(() => { resolve() }) })
+  second.open()
+  await settled(app)
+  t.match(await ask(t), /^run 3; fastify-route-cache; hit; ttl=10$/)
+  const [, cause, run] = seen as Array<{ headers: Record<string, unknown>, raw: number }>
+  t.match(cause, {
+    ip: '192.0.2.7', host: 'shop.example', protocol: 'https', url: '/shops/7?page=3&q=%C3%A4', originalUrl: '/public/shops/7?page=3&q=%C3%A4'
+  })
+  t.equal(cause!.headers['x-geo'], 'put there ahead of the app')
+  const { 'if-none-match': _, ...expected } = cause!.headers
+  t.strictSame(run, { ...cause, headers: expected, raw: cause!.raw - 2 })
+  t.strictSame(once, Array(4).fill('taken away by a hook'))
+})
