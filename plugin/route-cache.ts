@@ -71,7 +71,8 @@ export class RouteCache {
    *
    * `soft`, for keys and tags: entries of routes with `staleWhileRevalidate` become stale instead: the next request gets
    * the old response at once and causes one run of the handler, whose answer is served from then on; an entry that nobody
-   * asks for within its stale time ends. Others go, as do keys whose responses vary. Default false.
+   * asks for within its stale time ends, as does one that is made stale by tag a second time before it was refreshed. Others
+   * go, as do keys whose responses vary. Default false.
    * @returns how many entries went (or became stale) by their keys; those that lost their tags or their history are not
    * counted
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not

@@ -73,7 +73,8 @@ export const RAISE = new Script(`${TICK}
 raise(KEYS[1], ARGV[1], ARGV[2], ARGV[3])`)
 
 // A generation under which something is stale is `<dropped>~<stale>`: what began before the first value is dropped, what
-// began before the second is stale. A reservation is replaced as by any invalidation: it may stand for an older value.
+// began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, or
+// began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped,
 const SOFTENING = `
 local function soften(name, value)
   local present = text(name)
@@ -83,7 +84,7 @@ local function soften(name, value)
     return
   end
   if tonumber(dropped) >= tonumber(value) or (tonumber(stale) or 0) >= tonumber(value) then return end
-  redis.call('SET', name, dropped .. '~' .. value, 'KEEPTTL')
+  redis.call('SET', name, (stale == '' and dropped or stale) .. '~' .. value, 'KEEPTTL')
 end`
 
 /**

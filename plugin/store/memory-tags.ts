@@ -49,7 +49,10 @@ export class MemoryTags {
   /** What was stored under them before becomes stale. */
   soften (tags: readonly string[]): void {
     this.#tick()
-    for (const tag of tags) this.#set(tag, { dropped: this.#listed(tag).dropped, stale: this.#clock })
+    for (const tag of tags) {
+      const { dropped, stale } = this.#listed(tag)
+      this.#set(tag, { dropped: Math.max(dropped, stale), stale: this.#clock })
+    }
     this.#bound()
   }
 

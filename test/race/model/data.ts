@@ -199,7 +199,7 @@ function soften (data: Data, name: string, value: string): void {
   const [, dropped, stale] = /^(\d+)(?:~(\d+))?$/.exec(present) ?? []
   const life = data.pttl(name) === -1 ? undefined : data.pttl(name)
   if (dropped === undefined) data.set(name, value, life)
-  else if (Number(dropped) < Number(value) && Number(stale ?? 0) < Number(value)) data.set(name, `${dropped}~${value}`, life)
+  else if (Number(dropped) < Number(value) && Number(stale ?? 0) < Number(value)) data.set(name, `${stale ?? dropped}~${value}`, life)
 }
 
 export function advance (data: Data, last: string, value: string): void {
