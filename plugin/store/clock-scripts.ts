@@ -73,8 +73,9 @@ export const RAISE = new Script(`${TICK}
 raise(KEYS[1], ARGV[1], ARGV[2], ARGV[3])`)
 
 // A generation under which something is stale is `<dropped>~<stale>`: what began before the first value is dropped, what
-// began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, or
-// began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped,
+// began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, as
+// each time would let it be served for longer. A reservation is replaced, as by any invalidation: it may stand for an older
+// value.
 const SOFTENING = `
 local function soften(name, value)
   local present = text(name)
