@@ -11,7 +11,7 @@ export interface RedisClient {
   mgetBuffer (...keys: string[]): Promise<(Buffer | null)[]>
   get (key: string): Promise<string | null>
   unlink (...keys: string[]): Promise<number>
-  info (): Promise<string>
+  info (...sections: 'replication'[]): Promise<string>
   wait (replicas: number, time: number): Promise<number>
   on (event: 'close' | 'end', listener: () => void): unknown
   off (event: 'close' | 'end', listener: () => void): unknown

@@ -50,7 +50,7 @@ export class RedisStore implements Store {
     this.#keys = keys
     this.#writeDeadline = writeDeadline
     this.#waitForReplicas = waitForReplicas
-    this.#floor = new Floor({ client, keys, write, trusting: trustFailover })
+    this.#floor = new Floor({ client, keys, write, now, trusting: trustFailover })
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write })
@@ -98,7 +98,8 @@ export class RedisStore implements Store {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
     const values = await readAll(this.#client, names)
-    this.#floor.end(names, since)
+    const looking = this.#floor.end(names, since)
+    if (looking !== undefined) await looking
     return values
   }
 

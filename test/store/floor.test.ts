@@ -206,6 +206,32 @@ t.test('replicas', async (t) => {
   })
 })
 
+t.test('a primary that is made a replica while its connections stay', async (t) => {
+  const server = await withRedis(t)
+  const client = await ready(server.client())
+  let now = 0
+  const store = storeOf(client, { now: () => now })
+  const { start, end, isServed } = actors(store)
+  const old = await start('user:1')
+  await end(old)
+  t.equal(await isServed(old), true)
+  // Of itself, so that it has no primary to hear the truth from.
+  await client.replicaof(server.host, server.port)
+  now += 1_000
+  await t.rejects(isServed(old), { code: 'FRC_STORE', message: /servers changed/ }, 'is found out within a second')
+  await t.rejects(isServed(old), { code: 'FRC_STORE', message: /replica/ }, 'and not read from')
+  await client.replicaof('NO', 'ONE')
+  t.equal(await isServed(old), false, 'what it has missed is not known')
+
+  const next = await start('user:1')
+  await end(next)
+  await client.replicaof(server.host, server.port)
+  await client.replicaof('NO', 'ONE')
+  now += 1_000
+  await t.rejects(isServed(next), { code: 'FRC_STORE', message: /servers changed/ }, 'nor when it is a primary again by then')
+  t.equal(await isServed(next), false)
+})
+
 t.test('a replica of a Cluster takes over', async (t) => {
   const cluster = await startCluster({ replicas: 1, nodeTimeout: 1_000 })
   t.teardown(async () => { await cluster.stop() })
