@@ -81,7 +81,8 @@ t.test('settings that make no sense are refused', async (t) => {
     { modes: MODES, target: 'cluster', redisArgs: ['--maxmemory', '3mb'], seconds: DEFAULTS.seconds })
   const limit = ['--redis-args', '--maxmemory 3mb']
   t.match(readSettings(['--fault', 'pressure', ...limit]).settings, { fault: 'pressure', redisArgs: ['--maxmemory', '3mb'] })
-  for (const args of [['x'], ['pressure'], ['failover'], ['handover'], ['restart', '--target', 'cluster']]) {
+  t.match(readSettings(['--fault', 'failover', '--target', 'sentinel']).settings, { target: 'sentinel', fault: 'failover' })
+  for (const args of [['x'], ['pressure'], ['failover'], ['handover'], ['restart', '--target', 'cluster'], ['restart', '--target', 'sentinel']]) {
     t.throws(() => readSettings(['--fault', ...args]), Error, args.join(' '))
   }
   for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {

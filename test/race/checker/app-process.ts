@@ -31,8 +31,9 @@ await app.register(routeCache, { redis, ttl: 600, ...deadlines })
 addRoutes({ app, database, process: config.process }, config.modes)
 process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))
 
-function clientOf ({ nodes, isCluster }: Address): Redis | Cluster {
-  const client = isCluster ? new Cluster(nodes) : new Redis(nodes[0]!)
+function clientOf (address: Address): Redis | Cluster {
+  // By sentinels, it leaves a primary that goes on after it was replaced.
+  const client = 'nodes' in address ? new Cluster(address.nodes) : new Redis({ ...address, failoverDetector: true })
   // What fails is seen in its commands.
   client.on('error', () => {})
   return client

@@ -1,8 +1,8 @@
-// What stands behind the apps: one Postgres, and one Redis or a Cluster.
+// What stands behind the apps: one Postgres, and one Redis, a Cluster, or a primary with sentinels.
 import { startPostgres, type TestPostgres } from '../../helpers/postgres.js'
-import { startCluster, startRedis } from '../../helpers/redis.js'
-import { RedisCluster } from '../../helpers/redis-cluster.js'
-import type { RedisServer } from '../../helpers/redis-instance.js'
+import {
+  RedisCluster, RedisSentinel, startCluster, startRedis, startSentinel, type RedisServer, type SentinelAddress
+} from '../../helpers/redis.js'
 import { createTables } from './database.js'
 import type { Settings } from './settings.js'
 
@@ -12,14 +12,13 @@ const SNAPSHOT = ['--dbfilename', 'dump.rdb']
 const NODE_TIMEOUT = 1_000
 
 /** What a client needs to know. */
-export interface Address {
-  nodes: Array<{ host: string, port: number }>
-  isCluster: boolean
-}
+export type Address = { host: string, port: number } | { nodes: Array<{ host: string, port: number }> } | SentinelAddress
+
+export type TestRedis = RedisServer | RedisCluster | RedisSentinel
 
 export interface Backend {
   postgres: TestPostgres
-  redis: RedisServer | RedisCluster
+  redis: TestRedis
   address: Address
   stop: () => Promise<void>
 }
@@ -32,26 +31,29 @@ export async function startBackend (settings: Settings): Promise<Backend> {
   }
   try {
     const [postgres, redis] = await Promise.all(starting)
-    const address = redis instanceof RedisCluster
-      ? { nodes: redis.nodes, isCluster: true }
-      : { nodes: [{ host: redis.host, port: redis.port }], isCluster: false }
     await createTables(postgres.url, rows)
     await load(redis, ballast)
-    return { postgres, redis, address, stop }
+    return { postgres, redis, address: addressOf(redis), stop }
   } catch (error) {
     await stop()
     throw error
   }
 }
 
-async function startRedisFor ({ target, fault, redisArgs }: Settings): Promise<RedisServer | RedisCluster> {
+async function startRedisFor ({ target, fault, redisArgs }: Settings): Promise<TestRedis> {
   if (target === 'standalone') return await startRedis({ args: [...SNAPSHOT, ...redisArgs] })
+  if (target === 'sentinel') return await startSentinel({ args: redisArgs })
   if (fault !== 'failover' && fault !== 'handover') return await startCluster({ args: redisArgs })
   return await startCluster({ replicas: 1, nodeTimeout: NODE_TIMEOUT, args: redisArgs })
 }
 
+function addressOf (redis: TestRedis): Address {
+  if (redis instanceof RedisCluster) return { nodes: redis.nodes }
+  return redis instanceof RedisSentinel ? redis.address : { host: redis.host, port: redis.port }
+}
+
 /** Other names, so that a SCAN takes several steps and something can happen between them. */
-async function load (redis: RedisServer | RedisCluster, names: number): Promise<void> {
+async function load (redis: TestRedis, names: number): Promise<void> {
   const client = redis.client()
   const write = async (name: string): Promise<unknown> => await client.set(name, 'ballast')
   try {

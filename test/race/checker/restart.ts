@@ -1,12 +1,12 @@
 // A server that dies and comes back as it was at its last SAVE: what was invalidated since lies there again, and so do the
 // leases of then. Now and then it comes back older still, as it was before its last restart.
 import type { Redis } from 'ioredis'
-import { RedisCluster } from '../../helpers/redis-cluster.js'
+import { RedisServer } from '../../helpers/redis.js'
 import type { Fault, Scene } from './scene.js'
 
 export const restart: Fault = async (scene) => {
   const server = scene.redis
-  if (server instanceof RedisCluster) throw new Error('only a server that stands alone is restarted from a snapshot')
+  if (!(server instanceof RedisServer)) throw new Error('only a server that stands alone is restarted from a snapshot')
   const client = server.client()
   const done = { restarts: 0, snapshots: 0 }
   try {

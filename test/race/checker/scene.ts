@@ -1,8 +1,7 @@
 // What a fault has to do with: what stands behind the apps, how much time there is, and where it says what it did.
 import { setTimeout as delay } from 'node:timers/promises'
-import { RedisCluster } from '../../helpers/redis-cluster.js'
-import type { RedisServer } from '../../helpers/redis-instance.js'
-import type { Backend } from './backend.js'
+import { RedisServer } from '../../helpers/redis.js'
+import type { Backend, TestRedis } from './backend.js'
 import type { History } from './history.js'
 import type { Random } from './random.js'
 
@@ -32,12 +31,12 @@ export class Scene {
     this.#signal = signal
   }
 
-  get redis (): RedisServer | RedisCluster {
+  get redis (): TestRedis {
     return this.#backend.redis
   }
 
   get servers (): readonly RedisServer[] {
-    return this.redis instanceof RedisCluster ? this.redis.servers : [this.redis]
+    return this.redis instanceof RedisServer ? [this.redis] : this.redis.servers
   }
 
   get isOver (): boolean {

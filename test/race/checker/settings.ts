@@ -3,9 +3,11 @@ import { parseArgs } from 'node:util'
 import { BROKEN_BUILDS, type BrokenBuildName } from './broken-build.js'
 import { MODES, ROWS_APART, type ModeName } from './workload.js'
 
+/** `sentinel`: a primary and its replica, found by three sentinels. */
+const TARGETS = ['standalone', 'cluster', 'sentinel'] as const
 /** What happens in the middle of a run, and where it can. */
 const FAULTS = {
-  none: ['standalone', 'cluster'], pressure: ['standalone', 'cluster'], restart: ['standalone'], failover: ['cluster'], handover: ['cluster']
+  none: TARGETS, pressure: TARGETS, restart: ['standalone'], failover: ['cluster', 'sentinel'], handover: ['cluster', 'sentinel']
 } as const satisfies Record<string, ReadonlyArray<Settings['target']>>
 export type FaultName = keyof typeof FAULTS
 
@@ -15,7 +17,7 @@ export interface Settings {
   /** How many processes have the plugin. */
   processes: number
   modes: ModeName[]
-  target: 'standalone' | 'cluster'
+  target: typeof TARGETS[number]
   seed: number
   /** How many rows the reads and writes of a mode collide on. */
   rows: number
@@ -57,7 +59,7 @@ export const USAGE = `npm run race -- [options]
   --seconds N       of each mode (${DEFAULTS.seconds})
   --processes P     with the plugin (${DEFAULTS.processes})
   --mode M          ${MODES.join('|')}|all, or several with commas (key)
-  --target T        standalone|cluster (standalone)
+  --target T        ${TARGETS.join('|')} (standalone)
   --seed S          of all choices (${DEFAULTS.seed})
   --rows N          that they collide on (${DEFAULTS.rows})
   --writes SHARE    of all operations (${DEFAULTS.writes})
@@ -94,7 +96,7 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     seconds: number('seconds', 0.1),
     processes: number('processes', 1),
     modes: modesOf(text('mode', 'key')),
-    target: oneOf('target', text('target', 'standalone'), ['standalone', 'cluster']),
+    target: oneOf('target', text('target', 'standalone'), TARGETS),
     seed: number('seed', 0),
     rows: number('rows', 2, ROWS_APART),
     writes: number('writes', 0, MOST_WRITES),
