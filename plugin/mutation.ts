@@ -52,20 +52,23 @@ export async function mutate<T> (
   return outcome.result
 }
 
-/** Renews until it is told to stop; that resolves when no renewal is under way any more, as it would come behind the end. */
+/**
+ * Renews until it is told to stop; that resolves when no renewal is under way any more, as it would come behind the end. One
+ * at a time: a store that hangs would have them all later.
+ */
 function renewed (renew: () => Promise<boolean>, { time, log }: Pick<MutationParts, 'time' | 'log'>): () => Promise<void> {
-  let last: Promise<void> = Promise.resolve()
+  let renewal: Promise<void> | null = null
   const timer = setInterval(() => {
-    last = renew().then((had) => {
+    renewal ??= renew().then((had) => {
       if (!had) log.warn({}, 'a quarantine was lost while its work ran, and is there again')
     }, (error: unknown) => {
       log.warn({ err: error }, 'a quarantine could not be renewed')
-    })
+    }).finally(() => { renewal = null })
   }, time / 3)
   timer.unref()
   return async () => {
     clearInterval(timer)
-    await last
+    await renewal
   }
 }
 
