@@ -89,21 +89,19 @@ function complain ({ log, routeOptions: { url } }: RequestView, error: unknown):
 async function runInQuarantine (
   cache: ResponseCache, declaration: Declaration, { request, reply, run }: Run
 ): Promise<unknown> {
+  const change: Change = request[CHANGE] = { failed: false, conclude: async () => {} }
   const [targets = NO_TARGETS] = together(await declaration.targets(request, reply))
   return await new Promise((resolve, reject) => {
     let hasBegun = false
     const ended = cache.invalidation.mutate(targets, async () => {
       hasBegun = true
       // A time-out, for example.
-      if (reply.sent) return
+      if (reply.sent || change.failed) return
       const work = new Work(reply)
-      const change: Change = request[CHANGE] = {
-        failed: false,
-        conclude: async () => {
-          if (change.failed && work.isRunning) return
-          work.end()
-          await ended
-        }
+      change.conclude = async () => {
+        if (change.failed && work.isRunning) return
+        work.end()
+        await ended
       }
       try {
         const result = work.begin(run)

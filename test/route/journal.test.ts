@@ -116,7 +116,7 @@ t.test('a fill that was under way does not put back what was to be dropped', asy
 
 t.test('Redis hangs, and goes on with what it has', async (t) => {
   const { server, database, open } = await parts(t)
-  const app = await open({ writeDeadline: '300ms' })
+  const app = await open({ writeDeadline: '1s' })
   await ask(app, URLS)
   database.row = 'new'
   await server.pause()
@@ -130,7 +130,7 @@ t.test('Redis hangs, and goes on with what it has', async (t) => {
 
 t.test('Redis was killed: told when it is there again', async (t) => {
   const { server, open } = await parts(t)
-  const app = await open({ writeDeadline: '300ms' })
+  const app = await open({ writeDeadline: '1s' })
   await ask(app, URLS)
   await server.kill()
   await t.rejects(app.cache.invalidate('user:1'), { code: 'FRC_DEADLINE' })

@@ -11,6 +11,7 @@ export async function build () {
   app.get<{ Params: { id: string } }>('/typed/:id', { cache: { ttl: '10m' } }, async (request) => request.params.id)
   app.get('/defaults', { cache: true }, async () => ({}))
   app.route({ method: 'GET', url: '/full', cache: { ttl: 1 }, handler: async () => ({}) })
+  app.put('/users/:id', { cache: { invalidates: ['user:{id}', { tags: ['users'] }], onError: 'fail' } }, async () => ({}))
   app.get('/status', async (request, reply) => {
     reply.noCache()
     return { outcome: request.cacheOutcome }
@@ -20,6 +21,8 @@ export async function build () {
   app.get('/wrong', { cache: { ttl: {} } }, async () => ({}))
   // @ts-expect-error a misspelt option
   app.get('/misspelt', { cache: { tttl: 1 } }, async () => ({}))
+  // @ts-expect-error what is invalidated is a list, or a function
+  app.put('/wrong', { cache: { invalidates: 'user:{id}' } }, async () => ({}))
   // @ts-expect-error a misspelt option of a full route
   app.route({ method: 'GET', url: '/full-misspelt', cache: { tttl: 1 }, handler: async () => ({}) })
   // @ts-expect-error the plugin's own options are checked as well
