@@ -1,6 +1,7 @@
 // Primaries that are replaced by their replicas, in a Cluster or by sentinels. `failover`: one is killed after its replica
 // has lost touch with it for a moment, so that what was written last, invalidations too, is lost; the killed one comes back
-// as a replica. `handover`: a replica is told to take over while its primary runs, which goes on as a replica.
+// as a replica. `handover`: a replica is told to take over while its primary runs, which goes on as a replica. `standstill`: a
+// primary stands still until it is replaced, and then goes on as if nothing had been, until it is told.
 import { RedisCluster, RedisServer, type RedisSentinel } from '../../helpers/redis.js'
 import { isPrimary } from '../../helpers/redis-sentinel.js'
 import { until } from '../../helpers/until.js'
@@ -36,6 +37,16 @@ export const handover: Fault = async (scene) => await eachPair(scene, 'handovers
 })
 
 type Replacement = (pair: Pair) => Promise<void>
+
+export const standstill: Fault = async (scene) => await eachPair(scene, 'standstills', async ({ primary, replica, taken }) => {
+  await primary.pause()
+  scene.note(`the primary on port ${primary.port} stands still`)
+  await taken()
+  scene.note(`the one on port ${replica.port} has taken over`)
+  await scene.wait(0, 1_000)
+  primary.resume()
+  scene.note(`the one on port ${primary.port} goes on`)
+})
 
 async function eachPair (scene: Scene, name: string, replace: Replacement): Promise<Record<string, number>> {
   const { redis } = scene

@@ -1,5 +1,5 @@
 // The faults, by the names that the command line has for them.
-import { failover, handover } from './failover.js'
+import { failover, handover, standstill } from './failover.js'
 import { pressure } from './pressure.js'
 import { restart } from './restart.js'
 import type { Fault } from './scene.js'
@@ -10,5 +10,6 @@ export const FAULT_OF: Record<FaultName, Fault> = {
   pressure,
   restart,
   failover,
-  handover
+  handover,
+  standstill
 }
