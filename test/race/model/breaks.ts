@@ -8,6 +8,9 @@ const nothing: Body = () => 0
 const KEYS = ['keys', 'a prefix']
 const VARYING = ['keys that vary', 'a prefix of keys that vary']
 
+/** Of pairs of an entry and its lease. */
+const leasesOf = (keys: readonly string[]): string[] => keys.filter((_, i) => i % 2 === 1)
+
 /** As the script, where the lease's name holds the token in any case. */
 const withoutLease = (body: Body): Body => (data, keys, args) => {
   data.set(keys[1]!, args[0]!)
@@ -50,7 +53,7 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
 
 /** In which modes it must be found. */
 export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }> = {
-  'a fill does not look at its lease': { modes: KEYS, broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
+  'a fill does not look at its lease': { modes: [...KEYS, 'keys that become stale', 'keys, softly'], broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
   'an invalidation leaves the lease': {
     modes: ['keys'],
     broken: { scripts: { INVALIDATE: (data, [entry]) => data.unlink(entry!) } }
@@ -60,6 +63,25 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     broken: { scripts: { INVALIDATE: (data, [, lease]) => data.unlink(lease!) } }
   },
   'the leases under a prefix are not found': { modes: ['a prefix'], broken: { isUnseen: (pattern) => pattern.startsWith('lease:') } },
+  'making stale leaves the lease': {
+    modes: ['keys, softly'],
+    broken: {
+      scripts: {
+        SOFTEN_KEY: (data, keys, args) => {
+          const held = leasesOf(keys).map((lease) => [lease, data.get(lease)] as const)
+          const softened = BODIES.SOFTEN_KEY(data, keys, args)
+          for (const [lease, token] of held) if (token !== null) data.set(lease, token)
+          return softened
+        }
+      }
+    }
+  },
+  'making stale leaves the entry fresh': {
+    modes: ['keys, softly'], broken: { scripts: { SOFTEN_KEY: (data, keys) => data.unlink(...leasesOf(keys)) } }
+  },
+  'nobody looks at what makes a tag stale': {
+    modes: ['tags, softly'], broken: { store: reading(({ softened }) => ({ softened: softened.map(() => 0) })) }
+  },
   'a variant lands under any marker': {
     modes: ['keys that vary'],
     broken: {

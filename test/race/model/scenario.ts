@@ -8,7 +8,7 @@ import fc, { type Scheduler } from 'fast-check'
 import timers from 'node:timers/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { ResponseCache } from '../../../plugin/cache.js'
-import { NO_TARGETS, type Targets } from '../../../plugin/claim.js'
+import { NO_TARGETS, type Claim, type Found, type Targets } from '../../../plugin/claim.js'
 import { fingerprint } from '../../../plugin/http/vary.js'
 import { Stats } from '../../../plugin/stats.js'
 import { Keys } from '../../../plugin/store/keys.js'
@@ -26,9 +26,23 @@ export interface Mode {
   late?: readonly string[]
   varies?: boolean
   restarts?: boolean
+  /** Entries may be served stale, and refreshed; some are stale as soon as they are stored. */
+  stale?: boolean
+  /** Writers make them stale, no more: who begins then is served nothing older as fresh. */
+  soft?: boolean
 }
 
-interface Reader { at: number, process: number, key: string, x: string, y: string, members: readonly string[], end: End }
+interface Reader {
+  at: number
+  process: number
+  key: string
+  x: string
+  y: string
+  members: readonly string[]
+  end: End
+  /** How long what it stores is fresh. */
+  life: number
+}
 interface Writer { at: number, process: number }
 /** How a handler's answer ends: stored; or not, with or without others waiting for the next one. */
 type End = 'fill' | 'abandon' | 'pass'
@@ -53,7 +67,7 @@ export interface Broken extends Pick<DataOptions, 'scripts' | 'isUnseen'> {
 }
 
 /** How often it was what, in all runs. */
-export interface Tally { hits: number, collapsed: number, misses: number, stores: number, refusals: number }
+export type Tally = Record<'hits' | 'collapsed' | 'stale' | 'refreshes' | 'misses' | 'stores' | 'refusals', number>
 
 const PROCESSES = 2
 const LIFE = 60_000
@@ -81,7 +95,7 @@ function evictable ({ targets, varies = false }: Mode): string[] {
 }
 
 export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
-  const { varies = false, restarts = false } = mode
+  const { varies = false, restarts = false, stale = false } = mode
   const at = fc.nat({ max: LATEST })
   const process = fc.nat({ max: PROCESSES - 1 })
   const reader = fc.record({
@@ -91,7 +105,8 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
     x: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     y: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     members: fc.constantFrom(...(varies ? VARYING : [[]])),
-    end: fc.constantFrom<End>('fill', 'fill', 'fill', 'fill', 'abandon', 'pass')
+    end: fc.constantFrom<End>('fill', 'fill', 'fill', 'fill', 'abandon', 'pass'),
+    life: stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE)
   })
   return fc.record({
     isCluster: fc.boolean(),
@@ -130,6 +145,8 @@ timers.setTimeout = (async () => { await wake() }) as unknown as typeof timers.s
 syncBuiltinESMExports()
 
 const turn = async (): Promise<void> => { await new Promise((resolve) => { setImmediate(resolve) }) }
+
+type Served = Extract<Found, { type: 'hit' | 'stale' }>
 
 class Run {
   readonly #s: Scheduler
@@ -214,7 +231,8 @@ class Run {
     // What is left is looked at by all.
     for (const process of this.#processes.keys()) {
       for (const { key, x, y } of readers) {
-        const reader: Reader = { at: 0, process, key, x, y, members: this.#mode.varies === true ? ['x'] : [], end: 'fill' }
+        const members = this.#mode.varies === true ? ['x'] : []
+        const reader: Reader = { at: 0, process, key, x, y, members, end: 'fill', life: LIFE }
         this.#act(`p${process} afterwards`, async (name) => { await this.#read(name, reader) })
       }
     }
@@ -254,39 +272,58 @@ class Run {
       .finally(() => { this.#busy-- })
   }
 
-  async #read (name: string, { process, key, x, y, members, end }: Reader): Promise<void> {
+  async #read (name: string, reader: Reader): Promise<void> {
+    const { process, key, x, y } = reader
     const { cache, caller, hint } = this.#processes[process]!
     const least = this.#returned
     const request: Record<string, string> = { x, y }
-    const { known = [], late = [] } = this.#mode
+    const { known = [], stale = false } = this.#mode
     const selection = { needs: [], hint, fingerprint: (of: readonly string[]) => fingerprint(of, request), tags: known }
     const waitTimeout = this.#scenario.waits ? LONG : 0
-    const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: false, waitTimeout }
+    const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: stale, waitTimeout }
     const found = await cache.lookup(question, caller)
-    if (found.type === 'unknown' || found.type === 'behind' || found.type === 'stale') {
-      return this.#say(`${name} does without`)
+    if (found.type === 'unknown' || found.type === 'behind') return this.#say(`${name} does without`)
+    if (found.type === 'miss') {
+      this.#tally.misses++
+      this.#say(`${name} (p${process}) misses, ${found.claim === null ? 'without' : 'with'} the lease`)
+      return await this.#run(name, reader, found.claim)
     }
-    if (found.type === 'hit') {
-      const row = JSON.parse(String(found.entry.body)) as Row
-      this.#tally.hits++
-      if (found.collapsed) this.#tally.collapsed++
-      this.#say(`${name} (p${process}, began at ${least}) is served version ${row.version}${found.collapsed ? ', collapsed' : ''}`)
-      if (row.version < least) this.#wrong(`${name} is served version ${row.version} after ${least} had been invalidated`)
-      if (row.key !== key) this.#wrong(`${name} asked for ${key} and is served ${row.key}`)
-      const other = row.members.find((member) => row.request[member] !== request[member])
-      if (other !== undefined) this.#wrong(`${name} is served another's variant`)
-      return
-    }
-    const { claim } = found
-    this.#tally.misses++
-    this.#say(`${name} (p${process}) misses, ${claim === null ? 'without' : 'with'} the lease`)
+    this.#served(name, reader, { found, least })
+    if (found.type === 'hit') return
+    cache.refresh({ key, selected: found.selected, waitTimeout }, caller, async (right) => {
+      this.#tally.refreshes++
+      await this.#run(`the refresh of ${name}`, reader, { ...right, selection })
+    })
+  }
+
+  #served (name: string, { process, key, x, y }: Reader, { found, least }: { found: Served, least: number }): void {
+    const row = JSON.parse(String(found.entry.body)) as Row
+    const collapsed = found.type === 'hit' && found.collapsed
+    this.#tally.hits++
+    if (collapsed) this.#tally.collapsed++
+    if (found.type === 'stale') this.#tally.stale++
+    const how = `${found.type}${collapsed ? ', collapsed' : ''}`
+    this.#say(`${name} (p${process}, began at ${least}) is served version ${row.version}: ${how}`)
+    const mayBeOld = this.#mode.soft === true && found.type === 'stale'
+    if (row.version < least && !mayBeOld) this.#wrong(`${name} is served version ${row.version} after ${least} had been invalidated`)
+    if (row.key !== key) this.#wrong(`${name} asked for ${key} and is served ${row.key}`)
+    const request: Record<string, string> = { x, y }
+    const other = row.members.find((member) => row.request[member] !== request[member])
+    if (other !== undefined) this.#wrong(`${name} is served another's variant`)
+  }
+
+  /** What the handler does, and what becomes of its answer. */
+  async #run (name: string, { process, key, x, y, members, end, life }: Reader, claim: Claim | null): Promise<void> {
+    const { cache, caller } = this.#processes[process]!
     await this.step(`${name} reads the row`)
-    const row: Row = { version: this.#version, key, members, request }
+    const row: Row = { version: this.#version, key, members, request: { x, y } }
     await this.step(`${name} answers ${row.version}`)
     if (claim === null) return
     if (end !== 'fill') return cache.abandon(claim, caller, end === 'pass')
     const body = Buffer.from(JSON.stringify(row))
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, life: LIFE, stale: 0 }, caller)
+    const { late = [], stale = false } = this.#mode
+    const times = { life, stale: stale ? LIFE : 0 }
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, ...times }, caller)
   }
 
   async #write (name: string, { process }: Writer): Promise<void> {
@@ -294,7 +331,9 @@ class Run {
     this.#say(`${name} (p${process}) has written version ${version}`)
     await this.step(`${name} invalidates`)
     try {
-      await this.#processes[process]!.cache.invalidation.run({ ...NO_TARGETS, ...this.#mode.targets })
+      const { invalidation } = this.#processes[process]!.cache
+      const targets = { ...NO_TARGETS, ...this.#mode.targets }
+      await (this.#mode.soft === true ? invalidation.soften(targets) : invalidation.run(targets))
     } catch (error) {
       return this.#failure(`${name} could not invalidate: ${String(error)}`)
     }
