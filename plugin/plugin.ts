@@ -62,6 +62,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
   app.addHook('onReady', async () => {
     place(app, caching.sites)
+    // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
+    if (caching.maybeStale()) app.inject({ url: '/', autoStart: false })
     await cache.connect()
   })
   app.addHook('onClose', async () => { await cache.close() })

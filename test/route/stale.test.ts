@@ -1,7 +1,8 @@
 // Stale while it is refreshed: served at once, and one request of the cache's own behind it, as the one that caused it.
 import { once as event } from 'node:events'
-import { createServer, request as httpRequest } from 'node:http'
+import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -49,6 +50,11 @@ async function later (app: FastifyInstance): Promise<void> {
     await app.cache.inspect('nothing')
     await turn()
   }
+}
+
+async function * breakingOff (): AsyncGenerator<string> {
+  yield 'the first half, and then '
+  throw new Error('no')
 }
 
 function total (app: FastifyInstance): CacheStats['total'] {
@@ -166,6 +172,7 @@ await onEachStore(t, async (t, open) => {
     'says no-store': [(_, reply) => reply.header('cache-control', 'no-store').send('x'), { 'no-store': 1 }],
     'calls noCache': [(_, reply) => reply.noCache().send('x'), { 'no-cache-called': 1 }],
     hijacks: [(_, reply) => { reply.hijack(); reply.raw.end('x') }, {}],
+    'breaks off': [(_, reply) => reply.send(Readable.from(breakingOff())), { incomplete: 1 }],
     'closes the socket': [(_, reply) => { reply.raw.destroy(); return new Promise(() => {}) }, {}]
   }
   for (const [name, [handler, refusals]] of Object.entries(failing)) {
@@ -408,6 +415,114 @@ t.test('many stale answers of several processes: one run', async (t) => {
   t.equal(all.reduce((sum, app) => sum + total(app).refreshes, 0), 1)
 })
 
+t.test('two processes that have read the same stale entry', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const time = clock()
+  const lease = gate()
+  const asked: string[] = []
+  const [redis, other] = [server.client(), server.client()]
+  await Promise.all([redis.ping(), other.ping()])
+  // Looks who has the lease; and then, before it takes it, waits at the gate.
+  const slow = new Proxy(other, {
+    get: (target, name) => {
+      const method: unknown = Reflect.get(target, name)
+      if (typeof method !== 'function') return method
+      return async (...args: unknown[]) => {
+        const isOfLease = args.some((arg) => String(arg).startsWith('lease:{cache:k}'))
+        if (isOfLease) asked.push(String(name))
+        if (isOfLease && name === 'evalsha') await lease.wait()
+        return await (method as (...all: unknown[]) => unknown).apply(target, args)
+      }
+    }
+  })
+  const [a, b] = [await cachedApp(t, { redis, now: time.now }), await cachedApp(t, { redis: slow, now: time.now })]
+  const [first, second] = [cached(a), cached(b)]
+  const third = gate()
+  for (const { gates } of [first, second]) for (const each of gates) each.open()
+  first.gates[2] = third
+  await a.inject('/')
+  await settled(a)
+  time.pass(15)
+  t.equal((await b.inject('/')).body, 'run 1')
+  await lease.reached
+  for (let i = 0; i < 5; i++) t.equal((await b.inject('/')).body, 'run 1')
+  await later(b)
+  t.strictSame(asked, ['get', 'evalsha'], 'while it is about to, it does not ask again')
+  await a.inject('/')
+  await first.gates[1]!.reached
+  await settled(a)
+  t.equal((await b.inject('/')).body, 'run 2')
+  lease.open()
+  await later(b)
+  t.equal(second.runs(), 0, 'there is a new one')
+  t.equal(total(b).refreshes, 0)
+
+  time.pass(15)
+  await a.inject('/')
+  await third.reached
+  asked.length = 0
+  for (let i = 0; i < 5; i++) {
+    t.match(await b.inject('/'), { body: 'run 2', headers: { 'cache-status': STALE } })
+    await later(b)
+  }
+  t.strictSame(asked, ['get'], 'where another has it, it asks once')
+  time.pass(1)
+  await b.inject('/')
+  await later(b)
+  t.strictSame(asked, ['get', 'get'], 'in a second')
+  third.open()
+  await settled(a)
+  t.match(await b.inject('/'), { body: 'run 3', headers: { 'cache-status': FRESH } })
+})
+
+t.test('a policy that serves nothing stale does not serve what another stored', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  const time = clock()
+  const [a, b] = [await cachedApp(t, { redis, now: time.now }), await cachedApp(t, { redis, now: time.now })]
+  cached(a)
+  cached(b, () => 'of b', { staleWhileRevalidate: 0 })
+  await a.inject('/')
+  await settled(a)
+  time.pass(9)
+  t.equal((await b.inject('/')).body, 'run 1')
+  time.pass(1)
+  t.match(await b.inject('/'), { body: 'of b', headers: { 'cache-status': MISS } })
+})
+
+t.test('a client without an address', async (t) => {
+  const time = clock()
+  const app = fastify()
+  t.teardown(async () => { await app.close() })
+  const ahead: unknown[] = []
+  const seen: unknown[] = []
+  app.addHook('onRequest', async (request) => { ahead.push(request.ip) })
+  await app.register(routeCache, { now: time.now })
+  app.addHook('onRequest', async (request) => { seen.push(request.ip) })
+  const { gates } = cached(app)
+  gates[1]!.open()
+  const path = join(t.testdir(), 'socket')
+  await app.listen({ path })
+  const ask = async (): Promise<void> => {
+    const asked = httpRequest({ socketPath: path, path: '/', agent: false })
+    asked.end()
+    const [response] = await event(asked, 'response') as [IncomingMessage]
+    response.resume()
+    await event(response, 'end')
+  }
+  await ask()
+  await settled(app)
+  time.pass(15)
+  await ask()
+  await gates[1]!.reached
+  await settled(app)
+  t.strictSame(seen, [undefined, undefined, undefined])
+  t.strictSame(ahead, [undefined, undefined, 'unknown'], 'at least not ours')
+})
+
 t.test('the run comes as the request came that caused it, whose client is gone', async (t) => {
   const time = clock()
   const seen: object[] = []
@@ -458,7 +573,7 @@ t.test('the run comes as the request came that caused it, whose client is gone',
   const ask = async (t: Test): Promise<string> => {
     const asked = httpRequest({ port, host: '127.0.0.1', path: '/public/shops/7?page=3&q=%C3%A4', headers, agent: false })
     asked.end()
-    const [response] = await event(asked, 'response') as [import('node:http').IncomingMessage]
+    const [response] = await event(asked, 'response') as [IncomingMessage]
     let body = ''
     for await (const chunk of response) body += String(chunk)
     asked.destroy()
