@@ -1,7 +1,7 @@
 // Primaries that are replaced by their replicas, in a Cluster or by sentinels. `failover`: one is killed after its replica
 // has lost touch with it for a moment, so that what was written last, invalidations too, is lost; the killed one comes back
-// as a replica. `handover`: a replica is told to take over while its primary runs, which goes on as a replica. `standstill`: a
-// primary stands still until it is replaced, and then goes on as if nothing had been, until it is told.
+// as a replica. `handover`: a replica is told to take over while its primary runs, which goes on as a replica.
+// `standstill`: a primary stands still until it is replaced, and then goes on as if nothing had been, until it is told.
 import { RedisCluster, RedisServer, type RedisSentinel } from '../../helpers/redis.js'
 import { isPrimary } from '../../helpers/redis-sentinel.js'
 import { until } from '../../helpers/until.js'

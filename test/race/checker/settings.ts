@@ -7,7 +7,11 @@ import { MODES, ROWS_APART, type ModeName } from './workload.js'
 const TARGETS = ['standalone', 'cluster', 'sentinel'] as const
 /** What happens in the middle of a run, and where it can. */
 const FAULTS = {
-  none: TARGETS, pressure: TARGETS, restart: ['standalone'], failover: ['cluster', 'sentinel'], handover: ['cluster', 'sentinel'],
+  none: TARGETS,
+  pressure: TARGETS,
+  restart: ['standalone'],
+  failover: ['cluster', 'sentinel'],
+  handover: ['cluster', 'sentinel'],
   standstill: ['sentinel']
 } as const satisfies Record<string, ReadonlyArray<Settings['target']>>
 export type FaultName = keyof typeof FAULTS
