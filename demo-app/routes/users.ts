@@ -15,7 +15,7 @@ export async function users (app: FastifyInstance): Promise<void> {
   })
 
   app.put<Named & { Body: { name: string, email: string } }>('/users/:id', {
-    schema: { params: fields({ id }), body: userBody }, cache: { invalidates: ['user:{id}'] }
+    schema: { params: fields({ id }), body: userBody }, cache: { invalidates: ['user:{id}'], onError: 'fail' }
   }, async (request) => {
     const { params, body } = request
     const { rows } = await app.pg.query(
