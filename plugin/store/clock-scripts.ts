@@ -9,8 +9,11 @@ const TICK = `${QUARANTINES}
 local function number(name)
   return string.match(text(name), '^%d+$')
 end
+local function isGeneration(value)
+  return string.match(value, '^%d+~?%d*$')
+end
 local function isStanding(value)
-  return string.match(value, '^%d+~?%d*$') or isQuarantine(value)
+  return isGeneration(value) or isQuarantine(value)
 end
 local function tick(floor, clock, last, history)
   local time = redis.call('TIME')
@@ -67,10 +70,13 @@ return value`)
 
 /**
  * KEYS: generation. ARGV: value, life in ms, token as above. A generation never shrinks: two invalidations may arrive in
- * either order. A quarantine of others stays: it ends with a value above this one.
+ * either order. Where there is none, or a quarantine that ends with it, nobody knows what of others, above this value, went
+ * with it: then there is none, until it is created anew, above all of them. A quarantine of others stays.
  */
 export const RAISE = new Script(`${TICK}
-raise(KEYS[1], ARGV[1], ARGV[2], ARGV[3])`)
+local present = text(KEYS[1])
+if isGeneration(present) then return raise(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) end
+if not staysQuarantined(KEYS[1], present, ARGV[3]) then redis.call('DEL', KEYS[1]) end`)
 
 // A generation under which something is stale is `<dropped>~<stale>`: what began before the first value is dropped, what
 // began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, as
@@ -98,9 +104,11 @@ advance(KEYS[3], value)
 for i = 4, #KEYS do soften(KEYS[i], value) end
 return value`)
 
-/** KEYS: generation. ARGV: value. */
+/** KEYS: generation. ARGV: value. A reservation goes: others' values above this one may have gone before it, see RAISE. */
 export const SOFTEN = new Script(`${TICK}${SOFTENING}
-soften(KEYS[1], ARGV[1])`)
+local present = text(KEYS[1])
+if isGeneration(present) then return soften(KEYS[1], ARGV[1]) end
+if not isQuarantine(present) then redis.call('DEL', KEYS[1]) end`)
 
 /**
  * KEYS: floor, clock, lastTag. ARGV: a new history, time in ms. Behind the quarantine of tags for so long: a tag that nobody

@@ -8,15 +8,23 @@
 //
 // Where the value and the generation are not written in one step, an invalidation may come between, and its generation be
 // lost: set then, the older value would make valid what it had dropped. So the name is reserved first: nothing is valid
-// under a reservation, and an invalidation replaces it. With a fill F and an invalidation W of the tag `users`:
+// under a reservation, and an invalidation removes it. With a fill F and an invalidation W of the tag `users`:
 //
 //   1. F  the generation is missing, and reserved; asOf = 7
 //   2. F  the last invalidation of any tag was 5
-//   3. W  clock = 8, last = 8, generation(users) = 8: no reservation is there any more; evicted
+//   3. W  clock = 8, last = 8: no reservation is there any more
 //   4. F  it is not 5 now, as its reservation has gone: the entry is not stored
 //
 // W before 1 is in what is read in 2. All who find a reservation read a value after that and put theirs in its place, the
 // first one counts: so nobody waits for a process that died.
+//
+// Nor are value and generation of an invalidation written in one step there, with others between them. So one that finds no
+// generation leaves none, and the next miss creates it. With two invalidations V and W, and a fill F:
+//
+//   1. V  clock = 8
+//   2. F  asOf = 8; reads the old row
+//   3. W  commits the new row; clock = 9, generation(users) = 9, which is then evicted, or W found a quarantine that V ends
+//   4. V  generation(users) = 8 would make F's entry valid
 import type { Milliseconds } from '../duration.js'
 import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'

@@ -98,6 +98,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       await client.set(GENERATION, '?of-the-dead')
       t.equal(await isServed(next, late), false)
       await store.invalidateTags(['users'])
+      await start(`dead:${++keys}`, ['users'])
       t.ok(Number(await client.get(GENERATION)) > next.lease.asOf)
     }
   })

@@ -252,6 +252,8 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
     const name = 'shop#tag:raised'
     const live = async (): Promise<number> => await client.pttl(name)
     await RAISE.run(client, [name], ['10', 60_000])
+    t.equal(await client.get(name), null, 'but creates none')
+    await client.set(name, '10', 'PX', 60_000)
     await RAISE.run(client, [name], ['9', 600_000])
     t.equal(await client.get(name), '10')
     t.ok(await live() <= 60_000)

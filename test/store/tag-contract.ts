@@ -88,7 +88,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     }
     t.ok(last > lease.asOf)
     const numbers = Array.from({ length: 20 }, (_, i) => i)
-    const { lease: before } = await start('tag:raised:2')
+    const { lease: before } = await start('tag:raised:2', ['tag-raised-too'])
     await Promise.all(numbers.map(async () => { await store.invalidateTags(['tag-raised', 'tag-raised-too']) }))
     const { generations: [one, other] } = await store.generations(['tag-raised', 'tag-raised-too'])
     t.ok(one! > before.asOf && other === one, 'many at once end at the last of them')

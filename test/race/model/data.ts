@@ -308,6 +308,7 @@ export const BODIES: Record<ScriptName, Body> = {
     return value
   },
   SOFTEN: (data, [generation], [value]) => {
+    if (!isStanding(data.get(generation!))) data.unlink(generation!)
     soften(data, generation!, value!)
     return null
   },
@@ -318,7 +319,9 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   QUARANTINE_TAGS: (data, generations, args) => Math.min(1, ...generations.map((name) => quarantine(data, name, args))),
   RAISE: (data, [generation], args) => {
-    raise(data, generation!, args)
+    const present = data.get(generation!)
+    if (isStanding(present) && !isQuarantine(present)) raise(data, generation!, args)
+    else if (!staysQuarantined(data, generation!, args[2]!)) data.unlink(generation!)
     return null
   },
   CREATE: (data, [floor, clock, lastTag, ...generations], [history, life]) => {
