@@ -1,8 +1,8 @@
 // One of the processes under test, forked by fleet.ts with an AppConfig as JSON. It tells its address when it listens, and
 // ends when the channel to its parent closes, however the parent ended.
 import fastify from 'fastify'
-import { Cluster, Redis } from 'ioredis'
-import routeCache, { type RedisClient } from '../../../plugin/index.js'
+import routeCache from '../../../plugin/index.js'
+import { clientOf } from './app-client.js'
 import type { Address } from './backend.js'
 import { Database } from './database.js'
 import { addRoutes } from './origin.js'
@@ -22,7 +22,7 @@ export interface AppConfig {
 const config = JSON.parse(process.argv[2] as string) as AppConfig
 process.once('disconnect', () => process.exit())
 
-const redis: RedisClient = clientOf(config.redis)
+const redis = clientOf(config.redis)
 const database = new Database(config.postgres, config.connections)
 const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })
 // Deadlines that a busy machine can keep, where a bypass would prove nothing.
@@ -30,11 +30,3 @@ const deadlines = config.isTroubled ? { deadline: 0.5, writeDeadline: 2 } : { de
 await app.register(routeCache, { redis, ttl: 600, ...deadlines })
 addRoutes({ app, database, process: config.process }, config.modes)
 process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))
-
-function clientOf (address: Address): Redis | Cluster {
-  // By sentinels, it leaves a primary that goes on after it was replaced.
-  const client = 'nodes' in address ? new Cluster(address.nodes) : new Redis({ ...address, failoverDetector: true })
-  // What fails is seen in its commands.
-  client.on('error', () => {})
-  return client
-}

@@ -1,5 +1,6 @@
-// What the processes of the app run: app-process.ts and what it imports, with the plugin of any checkout in its place,
-// compiled once. A loader in each process would take seconds of each, and the plugin's own packages from elsewhere.
+// What the processes of the app run: app-process.ts, or what else is forked, and what it imports, with the plugin of any
+// checkout in its place, compiled once. A loader in each process would take seconds of each, and the plugin's own packages
+// from elsewhere.
 import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,11 +9,15 @@ import { processFolder } from '../../helpers/watchdog.js'
 import { BROKEN_BUILDS, edited, type BrokenBuildName } from './broken-build.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
-const here = 'test/race/checker'
+const race = 'test/race'
+/** What has processes of its own. */
+const rooms = ['checker', 'kill']
 
 export interface CompiledApp {
   /** The module to fork. */
   path: string
+  /** That of a module in test/race. */
+  pathOf: (name: string) => string
   remove: () => Promise<void>
 }
 
@@ -29,8 +34,9 @@ export async function compileApp (checkout = root, broken?: BrokenBuildName): Pr
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
     await compile(join(checkout, 'plugin'), join(folder, 'plugin'), (file, text) =>
       broken === undefined ? text : edited(file, text, BROKEN_BUILDS[broken]))
-    await compile(join(root, here), join(folder, here), (_file, text) => text)
-    return { path: join(folder, here, 'app-process.js'), remove }
+    for (const room of rooms) await compile(join(root, race, room), join(folder, race, room), (_file, text) => text)
+    const pathOf = (name: string): string => join(folder, race, `${name}.js`)
+    return { path: pathOf('checker/app-process'), pathOf, remove }
   } catch (error) {
     await remove()
     throw error

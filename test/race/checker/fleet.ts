@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { forget, watch } from '../../helpers/watchdog.js'
 import type { CacheStats, RouteStats } from '../../../plugin/index.js'
-import type { AppConfig } from './app-process.js'
 
 const ANSWER_DEADLINE = 30_000
 
@@ -82,8 +81,8 @@ export class Fleet {
   }
 }
 
-/** Forks so many of them; resolves when all listen. */
-export async function startFleet (path: string, processes: number, config: Omit<AppConfig, 'process'>): Promise<Fleet> {
+/** Forks so many of them, each with its number as `process` in its config; resolves when all listen. */
+export async function startFleet (path: string, processes: number, config: object): Promise<Fleet> {
   const children: ChildProcess[] = []
   try {
     const urls = await Promise.all(Array.from({ length: processes }, async (_, process) => {
@@ -98,7 +97,8 @@ export async function startFleet (path: string, processes: number, config: Omit<
   }
 }
 
-function launch (path: string, config: AppConfig): ChildProcess {
+/** Forks a module of the compiled app; it ends with this process at the latest. */
+export function launch (path: string, config: object): ChildProcess {
   // Without the loaders that this process was started with.
   const child = fork(path, [JSON.stringify(config)], { execArgv: [] })
   if (child.pid !== undefined) {
@@ -117,7 +117,8 @@ async function address (child: ChildProcess): Promise<string> {
   return String(url)
 }
 
-async function end (child: ChildProcess): Promise<void> {
+/** Ends it with SIGKILL; resolves when it has ended. */
+export async function end (child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const ended = once(child, 'exit')
   child.kill('SIGKILL')

@@ -1,0 +1,11 @@
+// The client of a process under test.
+import { Cluster, Redis } from 'ioredis'
+import type { Address } from './backend.js'
+
+export function clientOf (address: Address): Redis | Cluster {
+  // By sentinels, it leaves a primary that goes on after it was replaced.
+  const client = 'nodes' in address ? new Cluster(address.nodes) : new Redis({ ...address, failoverDetector: true })
+  // What fails is seen in its commands.
+  client.on('error', () => {})
+  return client
+}
