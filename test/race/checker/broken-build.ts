@@ -74,7 +74,7 @@ export const BROKEN_BUILDS = {
   prefix: {
     mode: 'prefix',
     file: 'store/prefix.ts',
-    text: 'await this.#unlinkAll(servers, this.#keys.leasePattern(prefix, this.#keyPrefix))',
+    text: 'await this.#eachName(servers, leases, async (names) => await this.#unlinkLeases(names))',
     replacement: ''
   }
 } as const satisfies Record<string, BrokenBuild>
