@@ -3,7 +3,7 @@ import { kill, type Run } from './kill.js'
 import { readSettings, USAGE, type Settings } from './settings.js'
 
 const SHOWN = 10
-const COLUMNS = ['step', 'rounds', 'reads', 'checked', 'hits', 'stale', 'failed']
+const COLUMNS = ['step', 'rounds', 'reads', 'checked', 'hits', 'stale', 'in rounds', 'failed']
 
 process.exitCode = await command(process.argv.slice(2))
 
@@ -37,11 +37,12 @@ async function run (settings: Settings): Promise<number> {
 }
 
 function cells ({ step, rounds, reads, checked, hits, stale, failures }: Run): string[] {
-  return [step, ...[rounds, reads, checked, hits, stale.length, failures.length].map(String)]
+  const rows = new Set(stale.map(({ row }) => row))
+  return [step, ...[rounds, reads, checked, hits, stale.length, rows.size, failures.length].map(String)]
 }
 
 function line ([step, ...numbers]: string[]): string {
-  return [step!.padEnd(20), ...numbers.map((number) => number.padStart(9))].join('')
+  return [step!.padEnd(20), ...numbers.map((number) => number.padStart(10))].join('')
 }
 
 function explain (step: string, stale: string[], failures: string[]): void {
