@@ -15,7 +15,7 @@ t.test('killed at any step: nothing stale when the quarantine has run out', asyn
 })
 
 t.test('a quarantine that leaves the lease\'s name free is caught', async (t) => {
-  const [run] = await kill({ ...DEFAULTS, steps: ['after commit'], times: 3, isBroken: true })
+  const [run] = await kill({ ...DEFAULTS, steps: ['after commit'], times: 4, isBroken: true })
   t.ok(run?.stale.length, `${run?.stale.length} stale reads in ${run?.rounds} rounds`)
   t.strictSame(run?.failures, [])
   t.match(run?.stale[0], { route: 'row', version: 1, truth: 2 })
