@@ -21,6 +21,8 @@ export type ErrorCode =
   | 'FRC_STORE'
   /** The store did not answer in time. */
   | 'FRC_DEADLINE'
+  /** Redis has it, but fewer replicas than `waitForReplicas` confirmed it in time. */
+  | 'FRC_REPLICAS'
 
 interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number }
 

@@ -81,7 +81,8 @@ export class Invalidation {
 
   #fail (targets: Targets, error: unknown): never {
     this.#stats.invalidationFailed()
-    this.#journal.keep(targets, error)
+    // The primary has it: nothing old is served unless it is lost with it.
+    if (!(error instanceof RouteCacheError && error.code === 'FRC_REPLICAS')) this.#journal.keep(targets, error)
     throw error
   }
 

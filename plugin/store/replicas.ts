@@ -11,7 +11,7 @@ export interface Confirmation {
   write: Write
 }
 
-/** Waits until so many replicas have it; FRC_STORE where they have not in time. 0: waits for none. */
+/** Waits until so many replicas have it; FRC_REPLICAS where they have not in time. 0: waits for none. */
 export async function confirmed (client: RedisClient, { wanted, deadline, write }: Confirmation): Promise<void> {
   if (wanted === 0) return
   // Redis looks ten times a second whether the time is over, and is to say so itself.
@@ -19,6 +19,6 @@ export async function confirmed (client: RedisClient, { wanted, deadline, write 
   const counts = await Promise.all(primariesOf(client).map(async (server) => Number(await write(server.wait(wanted, time)))))
   const least = Math.min(...counts)
   if (least < wanted) {
-    throw new RouteCacheError('FRC_STORE', `the primary has it, but of ${wanted} replicas only ${least} confirmed in time`)
+    throw new RouteCacheError('FRC_REPLICAS', `the primary has it, but of ${wanted} replicas only ${least} confirmed in time`)
   }
 }

@@ -184,7 +184,7 @@ t.test('replicas', async (t) => {
   await t.test('are waited for', async (t) => {
     await invalidateWaiting(1, WRITE_DEADLINE)
     t.equal(await behind.get('shop#floor'), await client.get('shop#floor'))
-    await t.rejects(invalidateWaiting(2), { code: 'FRC_STORE', message: /of 2 replicas only 1/ })
+    await t.rejects(invalidateWaiting(2), { code: 'FRC_REPLICAS', message: /of 2 replicas only 1/ })
   })
 
   await t.test('and one that stands still is said so', async (t) => {
@@ -194,7 +194,7 @@ t.test('replicas', async (t) => {
     // The first has something to remove: what removes nothing has nothing to wait for.
     t.equal(await end(await start('user:1')), 'stored')
     for (const [what, invalidate] of Object.entries(INVALIDATIONS)) {
-      await t.rejects(invalidate(store), { code: 'FRC_STORE', message: /of 1 replicas only 0/ }, what)
+      await t.rejects(invalidate(store), { code: 'FRC_REPLICAS', message: /of 1 replicas only 0/ }, what)
     }
     replica.resume()
   })
@@ -202,7 +202,7 @@ t.test('replicas', async (t) => {
   await t.test('as is one that is not there', async (t) => {
     await behind.replicaof('NO', 'ONE')
     while (!(await client.info('replication')).includes('connected_slaves:0'));
-    await t.rejects(invalidateWaiting(1), { code: 'FRC_STORE', message: /of 1 replicas only 0/ })
+    await t.rejects(invalidateWaiting(1), { code: 'FRC_REPLICAS', message: /of 1 replicas only 0/ })
   })
 })
 

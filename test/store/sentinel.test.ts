@@ -157,7 +157,7 @@ t.test('a failover that is trusted, with replicas that are waited for', { buffer
   await site.app.cache.invalidate([TARGETS.key])
   await site.app.cache.invalidate(TARGETS.tag)
   await loseTouch(first, second)
-  await t.rejects(site.app.cache.invalidate(TARGETS.prefix), { code: 'FRC_STORE', message: /of 1 replicas only 0/ })
+  await t.rejects(site.app.cache.invalidate(TARGETS.prefix), { code: 'FRC_REPLICAS', message: /of 1 replicas only 0/ })
   await failOver(sentinels, first, second)
   await site.back()
   t.match(await site.ask(), ['key: new, miss', 'tag: new, miss', /prefix: old, hit/, /all: old, hit/])
