@@ -42,12 +42,26 @@ export const BROKEN_BUILDS = {
     replacement: `this.#land(claim, { type: 'stored', stored: {
       entry: (await import('./codec.js')).decode(bytes)!, members: [], variant: lease.variant, tags } })`
   },
-  /** A quarantine drops the entry, and does not occupy the lease's name. */
+  /** A quarantine drops the entry, and does not occupy the lease's name: shows where writers die, in `npm run race:kill`. */
   quarantine: {
     mode: 'mutate',
     file: 'store/scripts.ts',
     text: "had = math.min(had, quarantine(KEYS[i + 1], ARGV[1], ARGV[2]))\n  redis.call('UNLINK', KEYS[i])",
     replacement: "redis.call('UNLINK', KEYS[i])"
+  },
+  /** A tag's quarantine ends with a generation that everything is above. */
+  mutate: {
+    mode: 'mutate',
+    file: 'store/clock-scripts.ts',
+    text: 'for i = 4, #KEYS do raise(KEYS[i], value, ARGV[2], ARGV[3]) end',
+    replacement: "if ARGV[3] ~= '' then value = '1' end\nfor i = 4, #KEYS do raise(KEYS[i], value, ARGV[2], ARGV[3]) end"
+  },
+  /** A fill that is under way when its key is made stale lands. */
+  soft: {
+    mode: 'soft',
+    file: 'store/scripts.ts',
+    text: "if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end\n  local head",
+    replacement: 'local head'
   },
   /** The lease of a write-through is taken behind its work. */
   set: {

@@ -1,5 +1,5 @@
 // The app that every process runs: a route for each form of the workload, the writers' route, and the statistics.
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { MutateTarget } from '../../../plugin/index.js'
 import type { Database, Versions } from './database.js'
@@ -61,16 +61,14 @@ const adders: Record<FormName, (origin: Origin) => void> = {
       return await late(request, { process, versions })
     })
   },
-  value ({ app, database, process }) {
-    app.get('/value/:id', async (request, reply) => {
-      const id = numberOf(request, 'id')
-      let isHit = true
-      const value = await app.cache.getOrSet(`value:${id}`, { ttl: 600, tags: [`values:${id}`] }, async () => {
-        isHit = false
-        return await late(request, { process, versions: await database.row(id) })
-      })
-      reply.header('cache-status', `value; ${isHit ? 'hit' : 'fwd=miss'}`)
-      return value
+  value (origin) {
+    origin.app.get('/value/:id', async (request, reply) =>
+      await valueOf(origin, { request, reply, key: `value:${numberOf(request, 'id')}`, tags: [] }))
+  },
+  'tagged-value' (origin) {
+    origin.app.get('/tagged-value/:id/:page', async (request, reply) => {
+      const { id, page } = request.params as { id: string, page: string }
+      return await valueOf(origin, { request, reply, key: `tagged-value:${id}:${page}`, tags: [`values:${id}`] })
     })
   },
   soft ({ app, database, process }) {
@@ -99,6 +97,25 @@ const adders: Record<FormName, (origin: Origin) => void> = {
       return await late(request, { process, versions, selected })
     })
   }
+}
+
+interface ValueQuestion {
+  request: FastifyRequest
+  reply: FastifyReply
+  key: string
+  tags: string[]
+}
+
+/** A value has no Cache-Status: whether it was there is seen by what was not run. */
+async function valueOf (origin: Origin, { request, reply, key, tags }: ValueQuestion): Promise<ReadBody> {
+  const { app, database, process } = origin
+  let isHit = true
+  const value = await app.cache.getOrSet(key, { ttl: 600, tags }, async () => {
+    isHit = false
+    return await late(request, { process, versions: await database.row(numberOf(request, 'id')) })
+  })
+  reply.header('cache-status', `value; ${isHit ? 'hit' : 'fwd=miss'}`)
+  return value
 }
 
 function addWriter ({ app, database, process }: Origin): void {
@@ -133,14 +150,24 @@ const followed = (invalidate: (app: FastifyInstance, target: Target) => Promise<
 /** A work that throws behind its commit. */
 const THROWN = new Error('behind the commit')
 
-const quarantined = (isThrown: boolean): Writing => async ({ app, database }, { rows, targets: [target], pause }) => {
-  let versions: Versions = {}
-  await app.cache.mutate(target as MutateTarget, async () => {
-    versions = await database.bump(rows)
-    if (pause > 0) await delay(pause)
-    if (isThrown) throw THROWN
-  }).catch((error: unknown) => { if (error !== THROWN) throw error })
-  return { versions }
+const quarantined = (isThrown: boolean): Writing => async ({ app, database }, { rows, targets: [target], pause }) =>
+  await whole(app, target!, async (written) => {
+    await app.cache.mutate(target as MutateTarget, async () => {
+      written(await database.bump(rows))
+      if (pause > 0) await delay(pause)
+      if (isThrown) throw THROWN
+    }).catch((error: unknown) => { if (error !== THROWN) throw error })
+  })
+
+/** A write with its work in it, until it succeeds: what the cache refused is tried again; what is written is told again. */
+async function whole (
+  app: FastifyInstance, target: Target, write: (written: (versions: Versions) => void) => Promise<unknown>
+): Promise<Written> {
+  let versions: Versions | null = null
+  const retries = await insist(async () => versions === null
+    ? await write((bumped) => { versions = bumped })
+    : await app.cache.invalidate(target))
+  return { versions: versions!, retries }
 }
 
 const writers: Record<WritePlan['way'], Writing> = {
@@ -148,11 +175,13 @@ const writers: Record<WritePlan['way'], Writing> = {
   soft: followed(async (app, target) => await app.cache.invalidate(target, { soft: true })),
   mutate: quarantined(false),
   throws: quarantined(true),
-  set: async ({ app, database, process }, { rows: [row], pause }) => await app.cache.set(`row:${row}`, async () => {
-    const versions = await database.bump([row!])
-    if (pause > 0) await delay(pause)
-    return { process, versions }
-  }, { route: `/row/${row}` }),
+  set: async ({ app, database, process }, { rows: [row], pause }) => await whole(app, `row:${row}`, async (written) =>
+    await app.cache.set(`row:${row}`, async () => {
+      const versions = await database.bump([row!])
+      written(versions)
+      if (pause > 0) await delay(pause)
+      return { process, versions }
+    }, { route: `/row/${row}` })),
   declared: async () => { throw new Error('has a route of its own') },
   strict: async () => { throw new Error('has a route of its own') }
 }

@@ -69,7 +69,10 @@ export const FORMS = {
   // No response of the cache: a value that the handler asks for.
   value: {
     reads: (row) => [ask(`/value/${row}`)],
-    keys: (row) => [`value:${row}`],
+    keys: (row) => [`value:${row}`]
+  },
+  'tagged-value': {
+    reads: (row) => PAGES.map((page) => ask(`/tagged-value/${row}/${page}`)),
     tags: (row) => [`values:${row}`]
   },
   soft: {
@@ -104,7 +107,7 @@ export const FORMS_OF: Record<ModeName, FormName[]> = {
   mutate: ['key', 'tag', 'vary'],
   set: ['key'],
   declarative: ['key', 'tag'],
-  getorset: ['value'],
+  getorset: ['value', 'tagged-value'],
   soft: ['soft', 'soft-tag']
 }
 
