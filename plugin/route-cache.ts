@@ -113,12 +113,13 @@ export class RouteCache {
   /**
    * The value under a key, or what `load` gives, which is then stored: for results of database queries and other values that
    * are no responses. A hit is a copy of what was loaded, as `structuredClone` makes it: dates, maps and buffers stay what
-   * they are. As for responses: one run over all processes, tags, statistics; a value and a response under one key are
-   * apart, and both go when it is invalidated. What the store does wrong means that `load` runs.
+   * they are, objects of your own classes become plain ones. As for responses: one run over all processes, tags,
+   * statistics; a value and a response under one key are apart, and both go when it is invalidated. What the store does
+   * wrong means that `load` runs.
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; and what `load` throws
    */
   async getOrSet<T> (key: string, options: ValueOptions, load: () => T | Promise<T>): Promise<T> {
-    return await getOrSet(this.#values, { key: checkKeyOf(key), options, load: checkFunction('load', load) })
+    return await getOrSet(this.#values, { key: checkKeyOf(key), options, load })
   }
 
   /**

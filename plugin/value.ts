@@ -1,6 +1,5 @@
 // Values that are no responses, under the same leases, flights, tags and statistics: a question without a request, and an
-// entry whose body is the value as V8 writes it for `structuredClone`.
-import { deserialize, serialize } from 'node:v8'
+// entry whose body is the value.
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim } from './claim.js'
@@ -10,6 +9,7 @@ import { own } from './key.js'
 import { checkTags } from './route-template.js'
 import { count, type BypassReason } from './stats.js'
 import { valueKey } from './store/keys.js'
+import { readValue, writeValue } from './value-bytes.js'
 
 export interface ValueOptions {
   /** How long it is served. Default: the plugin's `ttl`. 0: it is not stored. */
@@ -42,20 +42,24 @@ const WHERE = 'cache.getOrSet'
 export async function getOrSet<T> (values: Values, { key, options, load }: ValueRequest<T>): Promise<T> {
   const { cache, caller } = values
   const { life, tags, waitTimeout } = read(values, options)
+  if (typeof load !== 'function') throw optionError(WHERE, 'load', load, 'it is a function: getOrSet(key, options, load)')
   if (!cache.enabled) return await bypass(caller, 'disabled', load)
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
-  const question = { key: named, selection, toFill: true, toRefresh: false, mayBeStale: false, waitTimeout }
-  const found = await cache.lookup(question, caller)
-  if (found.type === 'unknown') return await bypass(caller, 'store', load)
-  if (found.type === 'behind') return await bypass(caller, 'journal', load)
+  const question = { key: named, selection, toFill: life > 0, toRefresh: false, mayBeStale: false, waitTimeout }
+  let found = await cache.lookup(question, caller)
   if (found.type === 'hit') {
     const value = valueOf<T>(found.entry.body, caller)
-    if (value === null) return await bypass(caller, 'store', load)
-    caller.counters.hits++
-    if (found.collapsed) caller.counters.collapsed++
-    return value.value
+    if (value !== null) {
+      caller.counters.hits++
+      if (found.collapsed) caller.counters.collapsed++
+      return value.value
+    }
+    // To be overwritten.
+    found = await cache.lookup({ ...question, toRefresh: true }, caller)
   }
+  if (found.type === 'unknown') return await bypass(caller, 'store', load)
+  if (found.type === 'behind') return await bypass(caller, 'journal', load)
   caller.counters.misses++
   return await filled(values, { key: named, claim: found.type === 'miss' ? found.claim : null, life, load })
 }
@@ -81,9 +85,9 @@ async function filled<T> (
   }
   const body = claim === null ? null : bytesOf(value, caller)
   if (claim === null) {
-    refuse(key, 'lease', caller)
-  } else if (body === null || body.length > maxBodyBytes || life === 0) {
-    refuse(key, body === null ? 'payload' : life === 0 ? 'ttl' : 'size', caller)
+    refuse(key, life === 0 ? 'ttl' : 'lease', caller)
+  } else if (body === null || body.length > maxBodyBytes) {
+    refuse(key, body === null ? 'payload' : 'size', caller)
     cache.abandon(claim, caller, true)
   } else {
     cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, stale: 0 }, caller)
@@ -94,7 +98,7 @@ async function filled<T> (
 /** Null: it holds what can't be copied, a function for example. */
 function bytesOf (value: unknown, { log }: Caller): Buffer | null {
   try {
-    return serialize(value)
+    return writeValue(value)
   } catch (error) {
     log.warn({ err: error }, 'a value of cache.getOrSet can not be stored')
     return null
@@ -104,8 +108,7 @@ function bytesOf (value: unknown, { log }: Caller): Buffer | null {
 /** Null: another build's bytes, or somebody else's. */
 function valueOf<T> (body: Buffer, { counters, log }: Caller): { value: T } | null {
   try {
-    // A copy: what is read from it may be views on its memory, which is the store's or the client's.
-    return { value: deserialize(Buffer.from(body)) as T }
+    return { value: readValue(body) as T }
   } catch (error) {
     counters.errors++
     log.warn({ err: error }, 'a value of cache.getOrSet can not be read')
@@ -116,7 +119,9 @@ function valueOf<T> (body: Buffer, { counters, log }: Caller): { value: T } | nu
 interface Wanted { life: Milliseconds, tags: readonly string[], waitTimeout: Milliseconds }
 
 function read (values: Values, options: unknown): Wanted {
-  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { ttl, tags }')
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw optionError(WHERE, 'options', options, 'write { ttl, tags }')
+  }
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
   if (unknown !== undefined) {
     throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
