@@ -1,7 +1,7 @@
 // What a response says of what the cache did: Cache-Status (RFC 9211), and X-Cache where it is asked for.
 import type { Exchange } from './exchange.js'
 import { cacheStatus, withMember, type Handling } from './http/cache-status.js'
-import type { CacheOutcome } from './stats.js'
+import type { CacheOutcome } from './outcome.js'
 
 /** How responses say what the cache did. */
 export interface Signals {

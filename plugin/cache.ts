@@ -8,15 +8,17 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { refuse, type Caller, type Log } from './caller.js'
 import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
 import { encode } from './codec.js'
+import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
-import { RouteCacheError } from './errors.js'
 import { Flights, flightName, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
-import { count, type CacheStats, type RefusalReason, type Stats } from './stats.js'
-import { within } from './store/deadline.js'
+import type { RefusalReason } from './outcome.js'
+import { count, type CacheStats, type Stats } from './stats.js'
+import { Breaker } from './store/breaker.js'
+import { isLate, within } from './store/deadline.js'
 import type { FillResult, Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
 import { placeFill, selectEntry, without, type Selection } from './variant.js'
@@ -32,6 +34,8 @@ export interface CacheParts {
   log: Log
   /** For a lookup. */
   deadline: Milliseconds
+  /** Failed lookups that open the breaker. */
+  breakerThreshold: number
   /** How long the targets of a mutation stay in quarantine unless that is renewed. */
   quarantineTime: Milliseconds
   now: () => Milliseconds
@@ -44,6 +48,8 @@ export class ResponseCache {
   readonly #store: Store
   readonly #memory = new TagMemory()
   readonly #lookup: Lookup
+  readonly #breaker: Breaker
+  readonly #complaints: Complaints
   readonly #refreshes: Refreshes
   readonly #stats: Stats
   readonly #log: Log
@@ -53,7 +59,7 @@ export class ResponseCache {
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
-  constructor ({ store, stats, log, deadline, quarantineTime, now, enabled }: CacheParts) {
+  constructor ({ store, stats, log, deadline, breakerThreshold, quarantineTime, now, enabled }: CacheParts) {
     this.#store = store
     this.#stats = stats
     this.#log = log
@@ -62,9 +68,13 @@ export class ResponseCache {
     this.enabled = enabled
     this.invalidation = new Invalidation({ store, stats, log, quarantineTime, flights: this.#flights })
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
+    this.#complaints = new Complaints(now)
+    this.#breaker = new Breaker({ threshold: breakerThreshold, deadline, probe: async () => { await store.probe() }, log })
     this.#lookup = new Lookup({
       shelf: { store, memory: this.#memory },
       flights: this.#flights,
+      breaker: this.#breaker,
+      complaints: this.#complaints,
       deadline,
       now,
       abandon: (claim, caller) => { this.abandon(claim, caller) }
@@ -72,7 +82,7 @@ export class ResponseCache {
   }
 
   get stats (): CacheStats {
-    return { ...this.#stats.read(), journal: this.invalidation.kept }
+    return { ...this.#stats.read(), journal: this.invalidation.kept, breaker: this.#breaker.isOpen ? 'open' : 'closed' }
   }
 
   now (): Milliseconds {
@@ -81,7 +91,7 @@ export class ResponseCache {
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller): Promise<Found> {
-    return this.invalidation.isTold ? await this.#lookup.run(question, caller) : { type: 'behind' }
+    return this.invalidation.isTold ? await this.#lookup.run(question, caller) : { type: 'unknown', reason: 'journal' }
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
@@ -119,14 +129,14 @@ export class ResponseCache {
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
       caller.told?.('store')
-      caller.log.warn({ err: error, key }, 'cache fill failed')
+      this.#complaints.warn(caller.log, 'cache fill failed', { err: error, key })
     })
   }
 
   /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
   #letGoLate (claim: Claim, filling: Promise<unknown>): void {
     within(this.#deadline, filling).catch((error: unknown) => {
-      if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#land(claim, { type: 'pass' })
+      if (isLate(error)) this.#land(claim, { type: 'pass' })
     })
   }
 
@@ -143,7 +153,7 @@ export class ResponseCache {
     caller.told?.('abandoned')
     this.#track(async () => await this.#store.release(key, lease, pass), (error) => {
       caller.counters.errors++
-      caller.log.warn({ err: error, key }, 'cache lease could not be given back')
+      this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key })
     })
     this.#land(right, { type: pass ? 'pass' : 'again' })
   }
@@ -180,7 +190,7 @@ export class ResponseCache {
       await run(right)
     }, (error) => {
       caller.counters.errors++
-      caller.log.warn({ err: error, key }, 'cache refresh failed')
+      this.#complaints.warn(caller.log, 'cache refresh failed', { err: error, key })
     })
   }
 
@@ -204,6 +214,7 @@ export class ResponseCache {
   /** Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. */
   async close (): Promise<void> {
     this.enabled = false
+    this.#breaker.end()
     await Promise.all([within(CLOSE_WAIT, this.#idle()).catch(() => {}), this.invalidation.close(CLOSE_WAIT)])
     this.#store.close()
   }

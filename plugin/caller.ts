@@ -1,5 +1,6 @@
 // Who asks the cache: the counters and the log of the route and the request that it is for.
-import { count, type BypassReason, type Counters, type RefusalReason } from './stats.js'
+import type { BypassReason, RefusalReason } from './outcome.js'
+import { count, type Counters } from './stats.js'
 
 /** As much of pino as is used here. */
 export interface Log {

@@ -12,7 +12,7 @@ import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields }
 import { refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
 import { policyFailed } from './policy.js'
-import type { RefusalReason } from './stats.js'
+import type { RefusalReason } from './outcome.js'
 import { Recording, tee } from './tee.js'
 
 /** As much of a reply as is looked at, and set, here. */

@@ -8,7 +8,7 @@ import fp from 'fastify-plugin'
 import type { RouteOption } from './options.js'
 import { plugin } from './plugin.js'
 import type { RouteCache } from './route-cache.js'
-import type { CacheOutcome } from './stats.js'
+import type { CacheOutcome } from './outcome.js'
 
 /** The plugin: `await app.register(routeCache, { prefix: 'shop' })`. */
 export const routeCache = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache' })
@@ -19,7 +19,8 @@ export type { ErrorCode } from './errors.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
 export type { CacheOptions, InvalidationOptions, RouteCacheOptions } from './options.js'
 export type { EntryInfo, RouteCache } from './route-cache.js'
-export type { BypassReason, CacheOutcome, CacheStats, RefusalReason, RouteStats } from './stats.js'
+export type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
+export type { CacheStats, RouteStats } from './stats.js'
 export type { RedisClient } from './store/redis-client.js'
 export type { InvalidateOptions, InvalidateTarget, InvalidateTargets, MutateTarget } from './target.js'
 export type { ValueOptions } from './value.js'

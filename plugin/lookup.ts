@@ -2,12 +2,13 @@
 // store does wrong is caught here: the request goes on without the cache, counted and logged.
 import type { Caller } from './caller.js'
 import type { Claim, Found, Question } from './claim.js'
+import type { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { encodeMarker } from './codec.js'
 import { isAlive, isFresh, type Entry } from './entry.js'
-import { RouteCacheError } from './errors.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
-import { within } from './store/deadline.js'
+import type { Breaker } from './store/breaker.js'
+import { isLate, within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
 import { firstMarker, isSelected, selectEntry, without, type Selected, type Selection, type Shelf } from './variant.js'
 
@@ -18,6 +19,8 @@ type Finding = Found | { type: 'flight', flight: Flight }
 interface Ticket extends Question {
   late: boolean
   canWait: boolean
+  /** The store has told what it has. */
+  isRead: boolean
 }
 
 type Polled = Pick<Ticket, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
@@ -31,6 +34,8 @@ export interface LookupParts {
   flights: Flights
   /** For read and lease together. */
   deadline: Milliseconds
+  breaker: Breaker
+  complaints: Complaints
   now: () => Milliseconds
   /** Gives back what came too late. */
   abandon: (claim: Claim, caller: Caller) => void
@@ -40,15 +45,19 @@ export class Lookup {
   readonly #shelf: Shelf
   readonly #flights: Flights
   readonly #deadline: Milliseconds
+  readonly #breaker: Breaker
+  readonly #complaints: Complaints
   readonly #now: () => Milliseconds
   readonly #abandon: LookupParts['abandon']
   /** Lookups that were given up and are not answered yet. */
   #overdue = 0
 
-  constructor ({ shelf, flights, deadline, now, abandon }: LookupParts) {
+  constructor ({ shelf, flights, deadline, breaker, complaints, now, abandon }: LookupParts) {
     this.#shelf = shelf
     this.#flights = flights
     this.#deadline = deadline
+    this.#breaker = breaker
+    this.#complaints = complaints
     this.#now = now
     this.#abandon = abandon
   }
@@ -61,7 +70,8 @@ export class Lookup {
     let left = question.waitTimeout
     let collapsed = false
     for (let waits = 0; ; waits++) {
-      const finding = await this.#findInTime({ ...question, late: false, canWait: left > 0 && waits < MOST_WAITS }, caller)
+      const canWait = left > 0 && waits < MOST_WAITS
+      const finding = await this.#findInTime({ ...question, late: false, isRead: false, canWait }, caller)
       if (finding.type === 'hit') return { ...finding, collapsed }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
@@ -83,25 +93,31 @@ export class Lookup {
   }
 
   async #findInTime (ticket: Ticket, caller: Caller): Promise<Finding> {
+    if (this.#breaker.isOpen) return { type: 'unknown', reason: 'breaker' }
     // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
-    if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown' }
+    if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown', reason: 'store' }
     const finding = this.#find(ticket, caller)
     try {
       if (this.#shelf.store.kind === 'memory') return await finding
-      return await within(this.#deadline, finding, (late) => {
+      const found = await within(this.#deadline, finding, (late) => {
         if (late.type === 'miss' && late.claim !== null) this.#abandon(late.claim, caller)
       })
+      this.#breaker.succeeded()
+      return found
     } catch (error) {
-      if (error instanceof RouteCacheError && error.code === 'FRC_DEADLINE') this.#giveUp(ticket, finding)
+      if (isLate(error)) this.#giveUp(ticket, finding)
+      // What the store refuses to write it may still have to read.
+      if (!ticket.isRead || isLate(error)) this.#breaker.failed()
       caller.counters.errors++
-      caller.log.warn({ err: error, key: ticket.key }, 'cache lookup failed')
-      return { type: 'unknown' }
+      this.#complaints.warn(caller.log, 'cache lookup failed', { err: error, key: ticket.key })
+      return { type: 'unknown', reason: 'store' }
     }
   }
 
   async #find (ticket: Ticket, { counters }: Caller): Promise<Finding> {
     const { key, selection, toFill, toRefresh } = ticket
     const selected = await selectEntry(this.#shelf, key, selection)
+    ticket.isRead = true
     const { entry, variant } = selected
     if (entry !== null && !toRefresh) {
       const now = this.#now()

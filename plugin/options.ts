@@ -36,6 +36,11 @@ export interface RouteCacheOptions {
   enabled?: boolean
   /** The longest that Redis may delay a request, for lookup and lease together. Default `'50ms'`. 0: no limit. */
   deadline?: Duration
+  /**
+   * How many lookups may fail, one soon after another, until Redis is not asked any more: then requests go past the cache at
+   * once, and a probe of our own tells when Redis answers again. Default 5. 0: every lookup asks.
+   */
+  breakerThreshold?: number
   /** The longest that one Redis command of an invalidation or a fill may take. Default 1 second. 0: no limit. */
   writeDeadline?: Duration
   /**

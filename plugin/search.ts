@@ -14,7 +14,7 @@ import type { KeySource } from './key.js'
 import { validatedSource } from './key-source.js'
 import type { Ticket } from './own-request.js'
 import { checkKey, policyFailed } from './policy.js'
-import type { BypassReason, RefusalReason } from './stats.js'
+import type { BypassReason, RefusalReason } from './outcome.js'
 import { IDENTITY, VERSION, type Selection } from './variant.js'
 
 /** The entry to serve, or null for the handler to run; says in the exchange what became of the lookup. Never rejects. */
@@ -31,8 +31,7 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
     if (found.type === 'miss' && found.claim !== null) cache.abandon(found.claim, caller)
     return null
   }
-  if (found.type === 'unknown') return bypass(exchange, 'store')
-  if (found.type === 'behind') return bypass(exchange, 'journal')
+  if (found.type === 'unknown') return bypass(exchange, found.reason)
   const { key, toRefresh } = selected
   if (found.type === 'hit' || found.type === 'stale') return serve(exchange, found, { key, now: cache.now() })
   exchange.outcome = { type: 'miss', key, forced: toRefresh }

@@ -14,6 +14,7 @@ export interface Settings {
   decorator: string
   enabled: boolean
   deadline: Milliseconds
+  breakerThreshold: number
   writeDeadline: Milliseconds
   quarantineTime: Milliseconds
   waitForReplicas: number
@@ -42,6 +43,7 @@ export function readSettings (options: unknown): Settings {
     decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: checked(options, 'enabled', true, isSwitch, SWITCH),
     deadline: timer(options, 'deadline', 50),
+    breakerThreshold: checked(options, 'breakerThreshold', 5, isCount, 'it is a number of lookups that fail; 0: the breaker never opens'),
     writeDeadline: timer(options, 'writeDeadline', 1000),
     quarantineTime: atLeast(1, timer(options, 'quarantineTime', 30_000), options),
     waitForReplicas: checked(options, 'waitForReplicas', 0, isCount, 'it is a number of replicas'),

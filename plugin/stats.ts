@@ -1,94 +1,6 @@
-// What became of each request of a cached route, as one closed union, and the counters that it feeds.
+// The counters of each cached route, which every outcome feeds.
 import type { Bytes } from './duration.js'
-
-/** Why a request went past the cache. */
-export type BypassReason =
-  /** `cache.enabled` is false. */
-  | 'disabled'
-  /** A hook, the validation or a time-out answered before the lookup was done. */
-  | 'answered'
-  /** The request carries `Authorization` (RFC 9111 §3.5). */
-  | 'authorization'
-  /** There is a `request.user`: the request is somebody's own. */
-  | 'user'
-  /** The request has cookies, and the app can read them. */
-  | 'cookie'
-  /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
-  | 'conditional'
-  /** Params, query or headers are not valid: Fastify answers 400. */
-  | 'invalid'
-  /** The policy's `when` said no. */
-  | 'when'
-  /** The policy's `key` or `when` threw, or gave something that is no key. */
-  | 'policy'
-  /** The store failed or did not answer within the deadline. */
-  | 'store'
-  /** Invalidations could not be told to the store yet. */
-  | 'journal'
-
-/** Why a response was not stored. */
-export type RefusalReason =
-  /** Its status is not one that is stored. */
-  | 'status'
-  /** An error was raised, whatever status it was answered with. */
-  | 'error'
-  /** By the time of the answer the request had become somebody's own. */
-  | 'credentials'
-  /** It sets a cookie. */
-  | 'set-cookie'
-  /** Its Cache-Control says `no-store` (RFC 9111 §5.2.2.5). */
-  | 'no-store'
-  /** Its Cache-Control says `private` (RFC 9111 §5.2.2.7). */
-  | 'private'
-  /**
-   * Its `Vary` is `*` (RFC 9111 §4.1); or it has none, where the responses under its key vary; or it is a value given to
-   * the cache, and the policy has an `identity` or a `vary`.
-   */
-  | 'vary'
-  /** Its bytes can't be known: an event stream, or a stream of an unknown kind. */
-  | 'payload'
-  /** It did not get through whole: the source failed, or the client left (RFC 9111 §3.3). */
-  | 'incomplete'
-  /** Its body is larger than `maxBodyBytes`, or than the store takes. */
-  | 'size'
-  /** A header that Node would not send. */
-  | 'header'
-  /** The handler called `reply.noCache()`. */
-  | 'no-cache-called'
-  /** The policy's `storeIf` said no. */
-  | 'store-if'
-  /** The ttl is 0. */
-  | 'ttl'
-  /** The policy's `ttl` or `storeIf` threw, or gave something that is no duration. */
-  | 'policy'
-  /** The request was a HEAD: only GET fills. */
-  | 'head'
-  /** Somebody else was filling the key, or it was invalidated while the handler ran. */
-  | 'lease'
-  /** One of the tags that the handler named was invalidated while it ran. */
-  | 'outdated'
-  /** `cache.enabled` is false by now. */
-  | 'disabled'
-  /** A request of the cache's own did not come to it as its handler would have: the policy, or the key, is against it. */
-  | 'diverted'
-  /** The store failed. */
-  | 'store'
-
-/** What the cache did for a request: P7's one union, which feeds header, log and statistics. */
-export type CacheOutcome =
-  /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */
-  | { type: 'hit', key: string, ttl: number, collapsed: boolean }
-  /** Served from the store though its time was over, this many seconds ago (0 or less), and refreshed behind it. */
-  | { type: 'stale', key: string, ttl: number }
-  /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
-  | { type: 'miss', key: string, forced: boolean }
-  /** The store was not asked, or could not answer: the handler ran. */
-  | { type: 'bypass', reason: BypassReason }
-  /**
-   * No client's request, but one of the cache's own, whose response is stored. `set`: a value stands for what the handler
-   * answers. `refresh`: the key's entry was served stale, and this is as the request that it was served to.
-   */
-  | { type: 'own', key: string, why: 'set' | 'refresh' }
+import type { BypassReason, RefusalReason } from './outcome.js'
 
 /** Counters of one route, or of all, since start. */
 export interface RouteStats {
@@ -128,6 +40,8 @@ export interface CacheStats {
   invalidated: number
   /** Calls of `invalidate` that rejected because the store could not be told. */
   invalidationsFailed: number
+  /** Open while the store is not asked, as it has failed too often. */
+  breaker: 'closed' | 'open'
   /**
    * Keys, tags and prefixes, or everything as one, that are kept now because the store could not be told to drop them; more
    * than 0: nothing is served from the cache.
@@ -174,7 +88,7 @@ export class Stats {
     this.#invalidationsFailed++
   }
 
-  read (): Omit<CacheStats, 'journal'> {
+  read (): Omit<CacheStats, 'journal' | 'breaker'> {
     const total = zeros()
     const routes: Record<string, RouteStats> = {}
     for (const [name, counters] of this.#routes) {

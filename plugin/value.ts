@@ -7,7 +7,8 @@ import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duratio
 import { optionError } from './errors.js'
 import { own } from './key.js'
 import { checkTags } from './route-template.js'
-import { count, type BypassReason } from './stats.js'
+import type { BypassReason } from './outcome.js'
+import { count } from './stats.js'
 import { valueKey } from './store/keys.js'
 import { readValue, writeValue } from './value-bytes.js'
 
@@ -58,8 +59,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
     // To be overwritten.
     found = await cache.lookup({ ...question, toRefresh: true }, caller)
   }
-  if (found.type === 'unknown') return await bypass(caller, 'store', load)
-  if (found.type === 'behind') return await bypass(caller, 'journal', load)
+  if (found.type === 'unknown') return await bypass(caller, found.reason, load)
   caller.counters.misses++
   return await filled(values, { key: named, claim: found.type === 'miss' ? found.claim : null, life, load })
 }

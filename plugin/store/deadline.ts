@@ -2,6 +2,11 @@
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 
+/** Whether this is what a promise rejects with that was not waited for any longer. */
+export function isLate (error: unknown): boolean {
+  return error instanceof RouteCacheError && error.code === 'FRC_DEADLINE'
+}
+
 /**
  * The promise's outcome, or FRC_DEADLINE after `time`. 0: no limit. `onLate` gets a result that came after that, to undo
  * what nobody will use; a late failure is dropped.

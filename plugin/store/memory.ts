@@ -33,6 +33,8 @@ export class MemoryStore implements Store {
 
   async connect (): Promise<void> {}
 
+  async probe (): Promise<void> {}
+
   async read ({ key, variant, tags }: Ask): Promise<Reading> {
     return {
       main: this.#get(key),

@@ -16,7 +16,7 @@ import {
   type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
-import type { Write } from './topology.js'
+import { allAnswer, type Write } from './topology.js'
 
 /** Tags that are invalidated at a time. */
 const BATCH = 500
@@ -60,6 +60,12 @@ export class RedisStore implements Store {
 
   async connect (): Promise<void> {
     await this.#floor.check()
+  }
+
+  async probe (): Promise<void> {
+    this.#mustBeUp()
+    if (this.#client.isCluster === true) await allAnswer(this.#client, async (command) => await this.#write(command))
+    await this.generations([])
   }
 
   async read ({ key, variant, tags }: Ask): Promise<Reading> {

@@ -148,6 +148,8 @@ export interface Store {
   readonly kind: 'redis' | 'memory'
   /** Resolves when the first read need not wait for a connection. Rejects where that takes too long. */
   connect (): Promise<void>
+  /** Resolves when the store has answered as little as tells that it works. */
+  probe (): Promise<void>
   read (ask: Ask): Promise<Reading>
   /** Of tags that only the entry told of; in their order, and the history that they belong to. */
   generations (tags: readonly string[]): Promise<Ground>

@@ -50,6 +50,12 @@ export async function topologyOf (client: RedisClient, write: Write): Promise<To
   throw new RouteCacheError('FRC_STORE', 'not all primaries of the Cluster can be reached')
 }
 
+/** Resolves when all primaries have answered that are so by now: a client does not notice by itself that one hangs. */
+export async function allAnswer (client: RedisClient, write: Write): Promise<void> {
+  await write(refreshed(client))
+  await Promise.all(primariesOf(client).map(async (server) => await write(server.ping())))
+}
+
 /** As the client knows them now. */
 export function primariesOf (client: RedisClient): RedisClient[] {
   return client.nodes?.('master') ?? [client]

@@ -3,7 +3,7 @@
 import type { FastifyReply, FastifyRequest, FastifySchema, HTTPMethods } from 'fastify'
 import type { Test } from 'tap'
 import type { CacheOptions, RouteCacheOptions } from '../../plugin/index.js'
-import type { BypassReason, RefusalReason } from '../../plugin/stats.js'
+import type { BypassReason, RefusalReason } from '../../plugin/outcome.js'
 import { settled, type CachedApp } from '../helpers/app.js'
 
 /** What Cache-Status says: `none` that there is no such field, `refresh` that the client forced the miss. */

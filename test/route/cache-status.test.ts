@@ -13,7 +13,7 @@ interface Case {
 }
 
 /** Every reason, or it does not compile. */
-const BYPASSES: Record<Exclude<BypassReason, 'store' | 'journal'>, Case> = {
+const BYPASSES: Record<Exclude<BypassReason, 'store' | 'breaker' | 'journal'>, Case> = {
   disabled: { prepare: (app) => { app.cache.enabled = false } },
   answered: { prepare: (app) => { app.addHook('onRequest', async (_, reply) => await reply.code(401).send('no')) } },
   authorization: { headers: { authorization: 'x' } },
@@ -61,10 +61,11 @@ t.test('every reason to go past the cache', async (t) => {
   t.teardown(async () => { await server.stop() })
   const redis = server.client({ enableOfflineQueue: false, lazyConnect: true })
   await redis.connect()
-  const app = await appOf({}, t, { redis })
+  const app = await appOf({}, t, { redis, breakerThreshold: 1 })
   await app.ready()
   redis.disconnect()
   t.strictSame(await members(app), [[NAME, { fwd: 'token bypass', detail: 'token store' }]])
+  t.strictSame(await members(app), [[NAME, { fwd: 'token bypass', detail: 'token breaker' }]])
   await t.rejects(app.cache.invalidate('k'), { code: 'FRC_STORE' })
   t.strictSame(await members(app), [[NAME, { fwd: 'token bypass', detail: 'token journal' }]])
 })

@@ -191,7 +191,8 @@ class Run {
       warn: (details: object, message: string) => { this.#failure(`${message}: ${String((details as { err?: unknown }).err)}`) },
       error: (_: object, message: string) => { this.#failure(message) }
     }
-    const cache = new ResponseCache({ store, stats, log, deadline: 0, quarantineTime: 60_000, now: NOW, enabled: true })
+    const times = { deadline: 0, quarantineTime: 60_000, now: NOW }
+    const cache = new ResponseCache({ store, stats, log, ...times, breakerThreshold: 5, enabled: true })
     return { cache, caller: { counters: stats.route('GET /'), log }, hint: { members: [] } }
   }
 
@@ -282,7 +283,7 @@ class Run {
     const waitTimeout = this.#scenario.waits ? LONG : 0
     const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: stale, waitTimeout }
     const found = await cache.lookup(question, caller)
-    if (found.type === 'unknown' || found.type === 'behind') return this.#say(`${name} does without`)
+    if (found.type === 'unknown') return this.#say(`${name} does without`)
     if (found.type === 'miss') {
       this.#tally.misses++
       this.#say(`${name} (p${process}) misses, ${found.claim === null ? 'without' : 'with'} the lease`)
