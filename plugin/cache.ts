@@ -13,6 +13,7 @@ import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
 import { Flights, flightName, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
+import type { CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
 import type { RefusalReason } from './outcome.js'
@@ -28,16 +29,10 @@ const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
-export interface CacheParts {
+export interface CacheParts extends CacheLimits {
   store: Store
   stats: Stats
   log: Log
-  /** For a lookup. */
-  deadline: Milliseconds
-  /** Failed lookups that open the breaker. */
-  breakerThreshold: number
-  /** How long the targets of a mutation stay in quarantine unless that is renewed. */
-  quarantineTime: Milliseconds
   now: () => Milliseconds
   enabled: boolean
 }
@@ -59,23 +54,24 @@ export class ResponseCache {
   /** Work that no request waits for. */
   readonly #pending = new Set<Promise<void>>()
 
-  constructor ({ store, stats, log, deadline, breakerThreshold, quarantineTime, now, enabled }: CacheParts) {
+  constructor ({ store, stats, log, now, enabled, ...limits }: CacheParts) {
+    const { deadline, breakerThreshold: threshold } = limits
     this.#store = store
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
     this.#now = now
     this.enabled = enabled
-    this.invalidation = new Invalidation({ store, stats, log, quarantineTime, flights: this.#flights })
+    this.invalidation = new Invalidation({ store, stats, log, flights: this.#flights, ...limits })
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     this.#complaints = new Complaints(now)
-    this.#breaker = new Breaker({ threshold: breakerThreshold, deadline, probe: async () => { await store.probe() }, log })
+    this.#breaker = new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, log })
     this.#lookup = new Lookup({
       shelf: { store, memory: this.#memory },
       flights: this.#flights,
       breaker: this.#breaker,
       complaints: this.#complaints,
-      deadline,
+      ...limits,
       now,
       abandon: (claim, caller) => { this.abandon(claim, caller) }
     })

@@ -11,6 +11,7 @@ import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
 import { refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
+import type { AnswerLimits } from './limits.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { Recording, tee } from './tee.js'
@@ -28,7 +29,7 @@ export interface Sent {
   request: RequestView
   reply: ReplyView
   payload: unknown
-  maxBodyBytes: Bytes
+  limits: AnswerLimits
 }
 
 /** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
@@ -47,7 +48,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     return payload
   }
   exchange.failed = false
-  const { body, passed } = bodyOf(cache, exchange, { payload, limit: sent.maxBodyBytes })
+  const { body, passed } = bodyOf(cache, exchange, { payload, limit: sent.limits.maxBodyBytes })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
     return payload
@@ -95,7 +96,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const { site: { policy }, before } = exchange
   const { request, reply, payload } = sent
   if (request.method === 'HEAD') return 'head'
-  if (exchange.claim === null) return 'lease'
+  if (exchange.claim === null) return exchange.unclaimed
   if (!cache.enabled) return 'disabled'
   if (exchange.marks.noCache) return 'no-cache-called'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
@@ -106,8 +107,9 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, target }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
-  if (sizeOf(payload, all) > sent.maxBodyBytes) return 'size'
+  if (sizeOf(payload, all) > sent.limits.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
+  if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
   return askPolicy(exchange, { request, reply, headers: all, now: cache.now() })
 }
 
@@ -115,6 +117,13 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
 function sizeOf (payload: unknown, all: HeaderFields): Bytes {
   if (payload == null) return 0
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? 0)
+}
+
+/** As in a message: `name: value`, and the end of the line. */
+function headerBytes (fields: readonly HeaderField[]): Bytes {
+  let bytes = 0
+  for (const [name, value] of fields) for (const one of [value].flat()) bytes += name.length + String(one).length + 4
+  return bytes
 }
 
 function askPolicy (

@@ -2,18 +2,18 @@
 import type { Milliseconds } from './duration.js'
 import type { Entry, Ground, HeaderField, Marker, PayloadKind } from './entry.js'
 import type { Flight } from './flight.js'
-import type { BypassReason } from './outcome.js'
+import type { BypassReason, RefusalReason } from './outcome.js'
 import type { Lease } from './store/store.js'
 import type { Selected, Selection } from './variant.js'
 
 /**
  * A fresh entry; or a stale one, that may be served while it is refreshed; or the right to fill, null where nobody has it or
- * somebody else; or why the store was of no use.
+ * somebody else, `why` where it is not that; or why the store was of no use.
  */
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean }
   | { type: 'stale', entry: Entry, selected: Selected }
-  | { type: 'miss', claim: Claim | null }
+  | { type: 'miss', claim: Claim | null, why?: RefusalReason }
   | { type: 'unknown', reason: Extract<BypassReason, 'store' | 'breaker' | 'journal'> }
 
 /** A request that looks its response up. */

@@ -52,6 +52,8 @@ export interface Exchange {
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
+  /** Why there is none after a miss. */
+  unclaimed: RefusalReason
   /** How long the response is served; null: as the policy says. */
   life: Milliseconds | null
   /** What the request's hooks and its handler say of the response, until it is stored. */
@@ -107,6 +109,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     stale: null,
     before: snapshot(before),
     claim: null,
+    unclaimed: 'lease',
     life: null,
     marks,
     answer: null,

@@ -19,9 +19,9 @@ import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS } from './claim.js'
-import type { Bytes } from './duration.js'
 import type { Entry } from './entry.js'
 import { abandon, bypass, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
+import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
@@ -160,13 +160,13 @@ function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply
 }
 
 /** The instance's onSend hook: keeps what the handler sent. */
-export function captureHook (cache: ResponseCache, maxBodyBytes: Bytes): onSendHookHandler {
+export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const exchange = (request as Carrier)[EXCHANGE]
     // It runs again when the response is replaced by an error's.
     if (exchange != null && !exchange.captured) {
       if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
-      return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, maxBodyBytes }))
+      return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, limits }))
     }
     done(null, payload)
   }

@@ -6,19 +6,18 @@ import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
 import type { Flights } from './flight.js'
 import { Journal } from './journal.js'
+import type { CacheLimits } from './limits.js'
 import { mutate } from './mutation.js'
 import type { Stats } from './stats.js'
 import { withValue } from './store/keys.js'
 import type { Store } from './store/store.js'
 import { mentioned } from './target.js'
 
-export interface InvalidationParts {
+export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
   store: Store
   stats: Stats
   log: Log
   flights: Flights
-  /** How long the targets of a mutation stay in quarantine unless that is renewed. */
-  quarantineTime: Milliseconds
 }
 
 export class Invalidation {
@@ -29,13 +28,13 @@ export class Invalidation {
   readonly #quarantineTime: Milliseconds
   readonly #journal: Journal
 
-  constructor ({ store, stats, log, flights, quarantineTime }: InvalidationParts) {
+  constructor ({ store, stats, log, flights, quarantineTime, maxJournal }: InvalidationParts) {
     this.#store = store
     this.#stats = stats
     this.#log = log
     this.#flights = flights
     this.#quarantineTime = quarantineTime
-    this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log })
+    this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log, most: maxJournal })
   }
 
   /** The store was told of everything. */

@@ -19,8 +19,6 @@ import type { Milliseconds } from './duration.js'
 import { within } from './store/deadline.js'
 import { apart, together } from './target.js'
 
-/** Of more, everything is invalidated instead. */
-const MOST_KEPT = 1_000
 const FIRST_PAUSE: Milliseconds = 100
 const LONGEST_PAUSE: Milliseconds = 2_000
 const EVERYTHING: Targets = { ...NO_TARGETS, all: true }
@@ -29,11 +27,14 @@ const ITS_NAME = nameOf(EVERYTHING)
 export interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
   log: Log
+  /** Of more, everything is invalidated instead. */
+  most: number
 }
 
 export class Journal {
   readonly #tell: JournalParts['tell']
   readonly #log: Log
+  readonly #most: number
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
   readonly #kept = new Map<string, Targets>()
   #pause = FIRST_PAUSE
@@ -41,9 +42,10 @@ export class Journal {
   #replay: Promise<void> | null = null
   #isClosed = false
 
-  constructor ({ tell, log }: JournalParts) {
+  constructor ({ tell, log, most }: JournalParts) {
     this.#tell = tell
     this.#log = log
+    this.#most = most
   }
 
   get size (): number {
@@ -59,7 +61,7 @@ export class Journal {
     const wasEmpty = this.isEmpty
     for (const one of apart(targets)) this.#kept.set(nameOf(one), one)
     if (this.isEmpty) return
-    if (this.#kept.size > MOST_KEPT || this.#kept.has(ITS_NAME)) {
+    if (this.#kept.size > this.#most || this.#kept.has(ITS_NAME)) {
       this.#kept.clear()
       this.#kept.set(ITS_NAME, { ...EVERYTHING })
     }

@@ -7,6 +7,7 @@ import type { Milliseconds } from './duration.js'
 import { encodeMarker } from './codec.js'
 import { isAlive, isFresh, type Entry } from './entry.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
+import type { CacheLimits } from './limits.js'
 import type { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
@@ -29,11 +30,9 @@ const MOST_OVERDUE = 100
 /** A request waits for one run; and for another, where the first ended without an entry. */
 const MOST_WAITS = 2
 
-export interface LookupParts {
+export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'> {
   shelf: Shelf
   flights: Flights
-  /** For read and lease together. */
-  deadline: Milliseconds
   breaker: Breaker
   complaints: Complaints
   now: () => Milliseconds
@@ -47,17 +46,21 @@ export class Lookup {
   readonly #deadline: Milliseconds
   readonly #breaker: Breaker
   readonly #complaints: Complaints
+  readonly #maxWaiters: number
   readonly #now: () => Milliseconds
   readonly #abandon: LookupParts['abandon']
+  /** Requests that wait for another one's handler. */
+  #waiting = 0
   /** Lookups that were given up and are not answered yet. */
   #overdue = 0
 
-  constructor ({ shelf, flights, deadline, breaker, complaints, now, abandon }: LookupParts) {
+  constructor ({ shelf, flights, deadline, breaker, complaints, maxWaiters, now, abandon }: LookupParts) {
     this.#shelf = shelf
     this.#flights = flights
     this.#deadline = deadline
     this.#breaker = breaker
     this.#complaints = complaints
+    this.#maxWaiters = maxWaiters
     this.#now = now
     this.#abandon = abandon
   }
@@ -77,7 +80,10 @@ export class Lookup {
       const began = performance.now()
       // Where the handler has answered, at most its fill is waited for.
       collapsed ||= !finding.flight.isAnswered && !finding.flight.isLanded
+      if (this.#waiting >= this.#maxWaiters) return { type: 'miss', claim: null, why: 'waiters' }
+      this.#waiting++
       const landing = await finding.flight.follow(left)
+      this.#waiting--
       left -= performance.now() - began
       if (landing === null || landing.type === 'pass') return { type: 'miss', claim: null }
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
@@ -125,6 +131,7 @@ export class Lookup {
       if (ticket.mayBeStale && isAlive(entry, now)) return { type: 'stale', entry, selected }
     }
     if (selected.isOutdated) counters.outdated++
+    if (selected.isUnreadable) counters.unreadable++
     // Late, nobody waits any more: a lease would only keep others from filling.
     if (!toFill || ticket.late) return { type: 'miss', claim: null }
     // A tag in quarantine: nothing that runs now could be served later.

@@ -60,8 +60,20 @@ export interface RouteCacheOptions {
   trustFailover?: boolean
   /** Larger bodies are not stored. Bytes. Default 1 MiB. */
   maxBodyBytes?: Bytes
+  /** Responses whose header fields are larger, those that the handler set, are not stored. Bytes. Default 16 KiB. */
+  maxHeaderBytes?: Bytes
   /** The most that the in-process store holds, keys and entries; the least recently used go first. Default 64 MiB. */
   maxStoreBytes?: Bytes
+  /**
+   * How many requests of this process may wait for others' handlers at a time; beyond that each runs its own. Default
+   * 10,000. 0: nobody waits.
+   */
+  maxWaiters?: number
+  /**
+   * How many targets are kept that Redis could not be told to drop; of more, everything is dropped instead. Default 1,000.
+   * 0: of any.
+   */
+  maxJournal?: number
   /**
    * The Cache-Status header (RFC 9211) of cached routes' responses. Default: on, under the name `fastify-route-cache`. `key`
    * adds the key, which may tell more than clients should know. false: no such header.

@@ -50,7 +50,7 @@ export type RefusalReason =
   | 'payload'
   /** It did not get through whole: the source failed, or the client left (RFC 9111 §3.3). */
   | 'incomplete'
-  /** Its body is larger than `maxBodyBytes`, or than the store takes. */
+  /** Its body is larger than `maxBodyBytes`, or than the store takes; or its header than `maxHeaderBytes`. */
   | 'size'
   /** A header that Node would not send. */
   | 'header'
@@ -66,6 +66,8 @@ export type RefusalReason =
   | 'head'
   /** Somebody else was filling the key, or it was invalidated while the handler ran. */
   | 'lease'
+  /** As many requests as `maxWaiters` were waiting for others' handlers, so this one's ran as well. */
+  | 'waiters'
   /** One of the tags that the handler named was invalidated while it ran. */
   | 'outdated'
   /** `cache.enabled` is false by now. */

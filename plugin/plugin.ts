@@ -59,7 +59,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook({ cache, own }, caching.maybeStale))
   app.addHook('onError', async (request) => { markFailed(request) })
-  app.addHook('onSend', captureHook(cache, settings.maxBodyBytes))
+  app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
     place(app, caching.sites)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.

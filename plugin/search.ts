@@ -36,6 +36,7 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
   if (found.type === 'hit' || found.type === 'stale') return serve(exchange, found, { key, now: cache.now() })
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
   exchange.claim = found.claim
+  exchange.unclaimed = found.why ?? 'lease'
   caller.counters.misses++
   caller.log.debug({ key }, 'cache miss')
   return null

@@ -2,9 +2,10 @@
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
 import { optionError } from './errors.js'
 import { own } from './key.js'
+import type { AnswerLimits, CacheLimits } from './limits.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
 
-export interface Settings {
+export interface Settings extends CacheLimits, AnswerLimits {
   prefix: string
   redis: RedisClient | null
   namespace: string | null
@@ -13,13 +14,9 @@ export interface Settings {
   version: string | null
   decorator: string
   enabled: boolean
-  deadline: Milliseconds
-  breakerThreshold: number
   writeDeadline: Milliseconds
-  quarantineTime: Milliseconds
   waitForReplicas: number
   trustFailover: boolean
-  maxBodyBytes: Bytes
   maxStoreBytes: Bytes
   cacheStatus: { name: string, key: boolean } | null
   xCache: boolean
@@ -49,7 +46,10 @@ export function readSettings (options: unknown): Settings {
     waitForReplicas: checked(options, 'waitForReplicas', 0, isCount, 'it is a number of replicas'),
     trustFailover: checked(options, 'trustFailover', false, isSwitch, SWITCH),
     maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
+    maxHeaderBytes: size(options, 'maxHeaderBytes', 16 * 1024),
     maxStoreBytes: size(options, 'maxStoreBytes', 64 * 1024 * 1024),
+    maxWaiters: checked(options, 'maxWaiters', 10_000, isCount, 'it is a number of requests'),
+    maxJournal: checked(options, 'maxJournal', 1_000, isCount, 'it is a number of targets'),
     cacheStatus: cacheStatusOf(own(options, 'cacheStatus')),
     xCache: checked(options, 'xCache', false, isSwitch, SWITCH),
     invalidateUnsafe: checked(options, 'invalidateUnsafe', false, isSwitch, SWITCH),

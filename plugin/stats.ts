@@ -21,6 +21,8 @@ export interface RouteStats {
   /** Responses, of misses, `refreshes` and `sets`, that were stored; the others are refused. */
   stores: number
   refusals: Partial<Record<RefusalReason, number>>
+  /** Misses that found what is no entry: of another build, somebody else's, or damaged. The next fill overwrites it. */
+  unreadable: number
   /** Failures of the store and of the policy's functions. */
   errors: number
   /** Bytes given to the store, all in all. */
@@ -123,6 +125,7 @@ function zeros (): Counters {
     stale: 0,
     misses: 0,
     outdated: 0,
+    unreadable: 0,
     bypasses: {},
     refreshes: 0,
     sets: 0,
@@ -133,7 +136,7 @@ function zeros (): Counters {
   }
 }
 
-const SUMS = ['hits', 'collapsed', 'stale', 'misses', 'outdated', 'refreshes', 'sets', 'stores', 'errors', 'bytes'] as const
+const SUMS = ['hits', 'collapsed', 'stale', 'misses', 'outdated', 'unreadable', 'refreshes', 'sets', 'stores', 'errors', 'bytes'] as const
 
 function add (sum: Counters, counters: Counters): void {
   for (const name of SUMS) sum[name] += counters[name]

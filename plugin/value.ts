@@ -7,7 +7,7 @@ import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duratio
 import { optionError } from './errors.js'
 import { own } from './key.js'
 import { checkTags } from './route-template.js'
-import type { BypassReason } from './outcome.js'
+import type { BypassReason, RefusalReason } from './outcome.js'
 import { count } from './stats.js'
 import { valueKey } from './store/keys.js'
 import { readValue, writeValue } from './value-bytes.js'
@@ -61,7 +61,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   }
   if (found.type === 'unknown') return await bypass(caller, found.reason, load)
   caller.counters.misses++
-  return await filled(values, { key: named, claim: found.type === 'miss' ? found.claim : null, life, load })
+  return await filled(values, { key: named, found: found.type === 'miss' ? found : { claim: null }, life, load })
 }
 
 async function bypass<T> ({ counters }: Caller, reason: BypassReason, load: ValueRequest<T>['load']): Promise<T> {
@@ -69,11 +69,14 @@ async function bypass<T> ({ counters }: Caller, reason: BypassReason, load: Valu
   return await load()
 }
 
-interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> { claim: Claim | null, life: Milliseconds }
+interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
+  found: { claim: Claim | null, why?: RefusalReason }
+  life: Milliseconds
+}
 
 /** What `load` gives; under the claim it is stored. */
 async function filled<T> (
-  { cache, caller, maxBodyBytes }: Values, { key, claim, life, load }: Filling<T>
+  { cache, caller, maxBodyBytes }: Values, { key, found: { claim, why = 'lease' }, life, load }: Filling<T>
 ): Promise<T> {
   let value: T
   try {
@@ -85,7 +88,7 @@ async function filled<T> (
   }
   const body = claim === null ? null : bytesOf(value, caller)
   if (claim === null) {
-    refuse(key, life === 0 ? 'ttl' : 'lease', caller)
+    refuse(key, life === 0 ? 'ttl' : why, caller)
   } else if (body === null || body.length > maxBodyBytes) {
     refuse(key, body === null ? 'payload' : 'size', caller)
     cache.abandon(claim, caller, true)

@@ -28,6 +28,8 @@ export interface Selected {
   /** Null also where it is not valid any more. */
   entry: Entry | null
   isOutdated: boolean
+  /** Something lies there that is neither entry nor marker: another build's, somebody else's, or damaged. */
+  isUnreadable: boolean
   marker: Marker | null
   variant: string | null
   /** What lies where the fill would go; undefined: that was not read. */
@@ -53,14 +55,20 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   if (marker === null) {
     const entry = main === null || needs.length > 0 ? null : decode(main)
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
-    return { ...await judged(shelf, { key, entry, epoch: '', selection }, ground), marker: null, variant, bytes: main }
+    const isUnreadable = main !== null && entry === null && decode(main) === null
+    const found = await judged(shelf, { key, entry, epoch: '', selection }, ground)
+    return { ...found, isUnreadable, marker: null, variant, bytes: main }
   }
   hint.members = marker.members
   const variant = String(marker.members) === String(members) && guess !== null ? guess : fingerprint(marker.members)
-  if (!contains(marker.members, needs)) return { entry: null, isOutdated: false, marker, variant, bytes: undefined, ground }
+  if (!contains(marker.members, needs)) {
+    return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground }
+  }
   const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
   const entry = varied === null ? null : decode(varied)
-  return { ...await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground), marker, variant, bytes: varied }
+  const isUnreadable = varied !== null && entry === null
+  const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground)
+  return { ...found, isUnreadable, marker, variant, bytes: varied }
 }
 
 type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>

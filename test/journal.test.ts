@@ -44,7 +44,7 @@ function journalOf (t: Test) {
     timers[0]!.fire()
     await turn()
   }
-  return { journal: new Journal({ tell, log }), told, lines, store, timers, fire }
+  return { journal: new Journal({ tell, log, most: 1_000 }), told, lines, store, timers, fire }
 }
 
 t.test('one timer at a time, with longer and longer pauses, that keeps no process alive', async (t) => {

@@ -202,8 +202,17 @@ function isAbove (text: string, asOf: number): boolean {
   return generation !== null && Math.max(generation.dropped, generation.stale) > asOf
 }
 
-/** The values of these names, in one trip: on a Cluster each from its own server. */
+/**
+ * The values of these names, in one trip: on a Cluster each from its own server. What is no string, a hash of somebody else
+ * for example, is as if it were not there.
+ */
 export async function readAll (client: RedisClient, names: readonly string[]): Promise<(Buffer | null)[]> {
   if (client.isCluster !== true) return await client.mgetBuffer(...names)
-  return await Promise.all(names.map(async (name) => await client.getBuffer(name)))
+  return await Promise.all(names.map(async (name) => await client.getBuffer(name).catch(asMissing)))
+}
+
+/** MGET does so by itself. */
+function asMissing (error: unknown): null {
+  if (String((error as { message?: unknown } | null)?.message).startsWith('WRONGTYPE')) return null
+  throw error
 }

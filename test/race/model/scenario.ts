@@ -191,8 +191,8 @@ class Run {
       warn: (details: object, message: string) => { this.#failure(`${message}: ${String((details as { err?: unknown }).err)}`) },
       error: (_: object, message: string) => { this.#failure(message) }
     }
-    const times = { deadline: 0, quarantineTime: 60_000, now: NOW }
-    const cache = new ResponseCache({ store, stats, log, ...times, breakerThreshold: 5, enabled: true })
+    const limits = { deadline: 0, quarantineTime: 60_000, breakerThreshold: 5, maxWaiters: 100, maxJournal: 100 }
+    const cache = new ResponseCache({ store, stats, log, ...limits, now: NOW, enabled: true })
     return { cache, caller: { counters: stats.route('GET /'), log }, hint: { members: [] } }
   }
 
