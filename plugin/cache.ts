@@ -5,6 +5,7 @@
 // A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
 import { setImmediate as turn } from 'node:timers/promises'
+import { Background } from './background.js'
 import { refuse, type Caller, type Log } from './caller.js'
 import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
 import { encode } from './codec.js'
@@ -51,8 +52,8 @@ export class ResponseCache {
   readonly #deadline: Milliseconds
   readonly #now: () => Milliseconds
   readonly #flights = new Flights()
-  /** Work that no request waits for. */
-  readonly #pending = new Set<Promise<void>>()
+  readonly #background = new Background()
+  #isClosed = false
 
   constructor ({ store, stats, log, now, enabled, ...limits }: CacheParts) {
     const { deadline, breakerThreshold: threshold } = limits
@@ -106,7 +107,7 @@ export class ResponseCache {
     const times = { storedAt, staleAt, deadAt: staleAt + stale, asOf: lease.asOf }
     const bytes = encode({ ...answer, ...times, epoch: place.epoch, history: ground.history, tags })
     const late = without(tags, ground.tags)
-    this.#track(async () => {
+    this.#background.run(async () => {
       const filling = this.#store.fill(key, lease, { bytes, life: life + stale, varied: place.varied, tags, late })
       this.#letGoLate(claim, filling)
       const result = await filling
@@ -147,7 +148,9 @@ export class ResponseCache {
   abandon (right: Right, caller: Caller, pass = false): void {
     const { key, lease } = right
     caller.told?.('abandoned')
-    this.#track(async () => await this.#store.release(key, lease, pass), (error) => {
+    // The lease went back, and the client may be closed.
+    if (this.#isClosed) return
+    this.#background.run(async () => await this.#store.release(key, lease, pass), (error) => {
       caller.counters.errors++
       this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key })
     })
@@ -163,6 +166,7 @@ export class ResponseCache {
     const right = { key, lease, marker: null, ground: { history, tags: [], generations: [], softened: [] }, flight }
     flight.lead({
       renew: async (pass) => await this.#store.renew(key, lease, pass),
+      giveBack: async () => await this.#store.release(key, lease),
       isPass: false,
       waitTimeout,
       onLost: () => { this.#land(right, { type: 'again' }) }
@@ -176,7 +180,7 @@ export class ResponseCache {
    */
   refresh (stale: Refreshable, caller: Caller, run: (right: Right) => Promise<void>): void {
     const { key } = stale
-    this.#track(async () => {
+    this.#background.run(async () => {
       // The answer goes first.
       await turn()
       const right = this.enabled ? await this.#refreshes.take(stale) : null
@@ -207,22 +211,19 @@ export class ResponseCache {
     }
   }
 
-  /** Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. */
+  /**
+   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. Other
+   * requests wait no longer for handlers that have not answered: what they answer is not stored any more.
+   */
   async close (): Promise<void> {
     this.enabled = false
     this.#breaker.end()
-    await Promise.all([within(CLOSE_WAIT, this.#idle()).catch(() => {}), this.invalidation.close(CLOSE_WAIT)])
+    await Promise.all([
+      within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
+      this.invalidation.close(CLOSE_WAIT)
+    ])
+    this.#isClosed = true
     this.#store.close()
-  }
-
-  /** One ends in another: a refresh gives its lease back. */
-  async #idle (): Promise<void> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending)
-  }
-
-  #track (work: () => Promise<void>, onError: (error: unknown) => void): void {
-    const done = work().catch(onError).finally(() => this.#pending.delete(done))
-    this.#pending.add(done)
   }
 }
 

@@ -40,6 +40,8 @@ const LONGEST_RUN: Milliseconds = 10 * 60_000
 
 export interface Leading {
   renew: (pass: boolean) => Promise<boolean>
+  /** Gives the lease back. */
+  giveBack: () => Promise<void>
   isPass: boolean
   waitTimeout: Milliseconds
   onLost: () => void
@@ -54,6 +56,7 @@ export class Flight {
   #tell!: () => void
   #renewal: NodeJS.Timeout | undefined
   #limit: NodeJS.Timeout | undefined
+  #giveBack: Leading['giveBack'] | undefined
   #followers = 0
   /** The handler has answered; what is waited for is only the fill. */
   isAnswered = false
@@ -90,8 +93,9 @@ export class Flight {
    * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
    * wait for. `onLost` has it land without the handler.
    */
-  lead ({ renew, isPass, waitTimeout, onLost }: Leading): void {
+  lead ({ renew, giveBack, isPass, waitTimeout, onLost }: Leading): void {
     this.isPass = isPass
+    this.#giveBack = giveBack
     this.#tell()
     this.#renewal = setInterval(() => {
       if (this.age > LONGEST_RUN) return onLost()
@@ -113,13 +117,20 @@ export class Flight {
   async poll (holder: () => Promise<'held' | 'pass' | 'none'>, longest: Milliseconds): Promise<Landing> {
     this.#tell()
     let pause = FIRST_POLL
-    while (this.age < longest) {
+    while (this.age < longest && !this.isLanded) {
       await sleep(pause * (0.75 + Math.random() / 2))
       pause = Math.min(pause * 1.5, LONGEST_POLL)
       const held = await holder()
       if (held !== 'held') return { type: held === 'pass' ? 'pass' : 'again' }
     }
     return { type: 'pass' }
+  }
+
+  /** Lets everybody go though its handler has not answered, and gives the lease back. Rejects as the store does. */
+  async cancel (): Promise<void> {
+    if (this.isLanded || this.isAnswered) return
+    this.land({ type: 'pass' })
+    await this.#giveBack?.()
   }
 
   /** Lets everybody go. Does nothing the second time. */
@@ -158,6 +169,11 @@ export class Flights {
   land (name: string, flight: Flight, landing: Landing): void {
     this.close(name, flight)
     flight.land(landing)
+  }
+
+  /** Cancels all whose handlers have not answered, for nothing will be stored any more. Never rejects. */
+  async cancel (): Promise<void> {
+    await Promise.allSettled([...this.#open.values()].map(async (flight) => await flight.cancel()))
   }
 
   /** Those of these keys can't land any more: who comes now need not wait for them. */

@@ -162,6 +162,7 @@ export class Lookup {
     if (typeof taken !== 'string') {
       flight.lead({
         renew: async (pass) => await this.#shelf.store.renew(key, taken, pass),
+        giveBack: async () => await this.#shelf.store.release(key, taken),
         isPass: taken.isPass,
         waitTimeout: ticket.waitTimeout,
         onLost: () => { this.#flights.land(name, flight, { type: 'again' }) }

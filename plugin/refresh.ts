@@ -52,6 +52,7 @@ export class Refreshes {
     const lease = taken
     flight.lead({
       renew: async (pass) => await this.#store.renew(key, lease, pass),
+      giveBack: async () => await this.#store.release(key, lease),
       isPass: lease.isPass,
       waitTimeout,
       onLost: land
