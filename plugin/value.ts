@@ -89,6 +89,10 @@ async function filled<T> (
   const body = claim === null ? null : bytesOf(value, caller)
   if (claim === null) {
     refuse(key, life === 0 ? 'ttl' : why, caller)
+  } else if (!cache.enabled) {
+    // By now. The next one may be stored, so who waits for this one is let go to look again.
+    refuse(key, 'disabled', caller)
+    cache.abandon(claim, caller)
   } else if (body === null || body.length > maxBodyBytes) {
     refuse(key, body === null ? 'payload' : 'size', caller)
     cache.abandon(claim, caller, true)
