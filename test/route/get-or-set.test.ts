@@ -134,7 +134,7 @@ await onEachStore(t, async (t, open) => {
       t.strictSame([await given(app, ask), await given(app, ask)], ['new: miss', 'new: hit'])
     })
 
-    await t.test(`invalidated while it is loaded: it is not stored, and nobody waits for it: ${name}`, async (t) => {
+    await t.test(`invalidated while it is loaded: it is not served to who asks later: ${name}`, async (t) => {
       for (const isHere of [true, false]) {
         const app = await opened()
         const source = newSource()
@@ -151,10 +151,13 @@ await onEachStore(t, async (t, open) => {
         source.pause = next.wait
         const later = ask(app)
         await beyondLookup(app)
-        loading.open()
-        t.equal(await asked[0], 'old', 'its own caller has asked before')
+        // Without its lease it must not overwrite what is newer. With a tag the lease stays, and it is waited for.
+        const isLast = !JSON.stringify(target).includes('tags') && !JSON.stringify(target).includes('all')
         next.open()
-        t.equal(await later, 'new', 'who asks later')
+        if (isLast) t.equal(await later, 'new', 'who asks later does not wait')
+        loading.open()
+        t.strictSame([await asked[0], await later], ['old', 'new'], 'its own caller has asked before')
+        await settled(app)
         await Promise.all(asked)
         await settled(app)
         source.pause = async () => {}
@@ -262,7 +265,15 @@ await onEachStore(t, async (t, open) => {
     await settled(app)
     app.cache.enabled = true
     t.match(app.cache.stats().values, { misses: 2, stores: 1, refusals: { disabled: 1 } })
-    t.strictSame([await given(app, ask), await given(app, ask)], ['new: miss', 'new: hit'], 'the next one is stored')
+    const next = gate()
+    source.pause = next.wait
+    const asked = [ask(app)]
+    await next.reached
+    asked.push(ask(app))
+    await beyondLookup(app)
+    next.open()
+    t.strictSame(await Promise.all(asked), ['new', 'new'])
+    t.match(app.cache.stats().values, { misses: 3, collapsed: 1 }, 'who asks next to it waits for it')
   })
 
   await t.test('apart from a response under the same key, and both go', async (t) => {
@@ -457,6 +468,8 @@ t.test('Redis is gone: it is loaded at once', async (t) => {
   source.row = 'new'
   await sideBySide(t, app, { source, ask: asker(source) })
   t.match(app.cache.stats().values, { hits: 0, errors: 3, bypasses: { store: 3 } })
+  const said = app.lines.find(({ msg }) => msg === 'cache lookup failed')
+  t.match(said, { level: 40, err: { code: 'FRC_STORE', message: /not connected/ } }, 'no deadline was waited for')
 })
 
 t.test('Redis is full: it is loaded', async (t) => {
