@@ -22,6 +22,11 @@ const MODES: Record<string, Mode> = {
   'keys, softly': { targets: { keys: KEYS }, stale: true, soft: true },
   'keys that vary, softly': { targets: { keys: KEYS }, varies: true, stale: true, soft: true },
   'tags, softly': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], stale: true, soft: true },
+  'keys, mutated': { targets: { keys: KEYS }, mutates: true },
+  'keys that vary, mutated': { targets: { keys: KEYS }, varies: true, mutates: true },
+  'tags of the policy, mutated': { targets: { tags: ['t'] }, known: ['s', 't'], mutates: true },
+  'tags of the response, mutated': { targets: { tags: ['t'] }, late: ['s', 't'], mutates: true },
+  'keys and tags, mutated': { targets: { keys: KEYS, tags: ['t'] }, known: ['s'], late: ['t'], mutates: true },
   'keys, while servers restart': { targets: { keys: KEYS }, restarts: true },
   'tags, while servers restart': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], restarts: true }
 }
@@ -34,7 +39,9 @@ const SEED = 4
 interface Outcome { details: RunDetails<[Scheduler, Scenario]>, tally: Tally, time: number }
 
 async function explore (mode: Mode, parameters: { numRuns: number, seed?: number }, broken: Broken = {}): Promise<Outcome> {
-  const tally: Tally = { hits: 0, collapsed: 0, stale: 0, refreshes: 0, misses: 0, stores: 0, refusals: 0 }
+  const tally: Tally = {
+    hits: 0, collapsed: 0, stale: 0, refreshes: 0, misses: 0, stores: 0, refusals: 0, deaths: 0, orphans: 0
+  }
   const began = performance.now()
   const property = fc.asyncProperty(fc.scheduler(), scenarios(mode), async (s, scenario) => {
     await play(s, scenario, { mode, tally, broken })
@@ -64,6 +71,7 @@ for (const { name, mode, fixed, random } of held) {
   const { hits, collapsed, stale, refreshes, stores } = fixed.tally
   // Where there is a stale one, hardly anybody waits.
   t.ok(hits > collapsed && (collapsed > 0 || mode.stale === true) && stores > 0, `${name}: ${JSON.stringify(fixed.tally)}`)
+  t.equal(fixed.tally.orphans > 0, mode.mutates === true, 'who died had committed')
   t.equal(stale > refreshes && refreshes > 0, mode.stale === true, 'and those that are stale')
 }
 t.ok(held.some(({ fixed }) => fixed.tally.refusals > 0), 'fills were refused')

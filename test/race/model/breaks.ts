@@ -1,11 +1,13 @@
 // Protocols that are wrong in one place each: the model has to find an interleaving for every one of them, or it holds
 // nothing. What Redis does wrong is put into a script, what we do into a store.
 import type { Reading, Store } from '../../../plugin/store/store.js'
-import { BODIES, raise, tick, type Body } from './data.js'
+import { BODIES, raise, tick, type Body, type Data } from './data.js'
 import type { Broken } from './scenario.js'
 
 const nothing: Body = () => 0
 const KEYS = ['keys', 'a prefix']
+const MUTATED = ['keys, mutated', 'keys that vary, mutated']
+const TAGS_MUTATED = ['tags of the policy, mutated', 'tags of the response, mutated']
 const VARYING = ['keys that vary', 'a prefix of keys that vary']
 
 /** Of pairs of an entry and its lease. */
@@ -31,6 +33,60 @@ const FLOOR_OF_OLD: Body = (data, keys, args) => {
   return floor
 }
 
+type Kept = (keys: readonly string[], data: Data) => readonly string[]
+
+/** As the script, but these names hold what they held. */
+const keeping = (body: Body, kept: Kept): Body => (data, keys, args) => {
+  const held = kept(keys, data).map((name) => [name, data.get(name)] as const)
+  const reply = body(data, keys, args)
+  for (const [name, text] of held) if (text !== null) data.set(name, text)
+  return reply
+}
+
+/** As the scripts that invalidate, but where it says so they take no quarantine for one. */
+const blindly = (isBlind: (token: string) => boolean): Required<Broken>['scripts'] => {
+  const end = (data: Data, name: string, token: string): void => {
+    if (isBlind(token) && data.get(name)?.startsWith('!') === true) data.unlink(name)
+  }
+  return {
+    INVALIDATE: (data, keys, [token]) => {
+      for (const lease of leasesOf(keys)) end(data, lease, token!)
+      return BODIES.INVALIDATE(data, keys, [token!])
+    },
+    INVALIDATE_TAGS: (data, keys, args) => {
+      for (const name of keys.slice(3)) end(data, name, args[2]!)
+      return BODIES.INVALIDATE_TAGS(data, keys, args)
+    },
+    RAISE: (data, keys, args) => {
+      end(data, keys[0]!, args[2]!)
+      return BODIES.RAISE(data, keys, args)
+    }
+  }
+}
+
+const before = (name: string): string => `before:${name}`
+
+function bringBack (data: Data, name: string): void {
+  const text = data.get(before(name))
+  if (data.get(name) === null && text !== null) data.set(name, text)
+}
+
+/** Generations outlive a quarantine. */
+const RETURNING: Required<Broken>['scripts'] = {
+  QUARANTINE_TAGS: (data, keys, args) => {
+    for (const name of keys) if (/^\d/.test(data.get(name) ?? '')) data.set(before(name), data.get(name)!)
+    return BODIES.QUARANTINE_TAGS(data, keys, args)
+  },
+  CREATE: (data, keys, args) => {
+    for (const name of keys.slice(3)) bringBack(data, name)
+    return BODIES.CREATE(data, keys, args)
+  },
+  RESERVE: (data, keys, args) => {
+    bringBack(data, keys[0]!)
+    return BODIES.RESERVE(data, keys, args)
+  }
+}
+
 /** A store that reads something else. */
 const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broken>['store'] => (store) => new Proxy(store, {
   get: (target, name: keyof Store) => {
@@ -51,9 +107,23 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
   }
 })
 
+/** A store that says that a quarantine is on before it is. */
+const hasty: Required<Broken>['store'] = (store) => new Proxy(store, {
+  get: (target, name: keyof Store) => {
+    if (name === 'quarantine') {
+      return async (...args: Parameters<Store['quarantine']>) => {
+        target.quarantine(...args).catch(() => {})
+        return true
+      }
+    }
+    const value: unknown = target[name]
+    return typeof value === 'function' ? value.bind(target) as unknown : value
+  }
+})
+
 /** In which modes it must be found. */
 export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }> = {
-  'a fill does not look at its lease': { modes: [...KEYS, 'keys that become stale', 'keys, softly'], broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
+  'a fill does not look at its lease': { modes: [...KEYS, ...MUTATED.slice(0, 1), 'keys that become stale', 'keys, softly'], broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
   'an invalidation leaves the lease': {
     modes: ['keys'],
     broken: { scripts: { INVALIDATE: (data, [entry]) => data.unlink(entry!) } }
@@ -109,7 +179,7 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     }
   },
   'no generation is looked at': {
-    modes: ['tags of the policy', 'tags of the response', 'tags of both, that vary'],
+    modes: ['tags of the policy', 'tags of the response', 'tags of both, that vary', ...TAGS_MUTATED],
     broken: { store: reading(({ generations }) => ({ generations: generations.map(() => 0) })) }
   },
   'a tag is not invalidated': {
@@ -125,7 +195,7 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     broken: { scripts: { RAISE: (data, [generation], [value, life]) => data.set(generation!, value!, life!) } }
   },
   'a lost generation begins anew': {
-    modes: ['tags of the policy'],
+    modes: ['tags of the policy', 'tags of the policy, mutated'],
     broken: {
       scripts: {
         CREATE: (data, [floor, clock, lastTag, ...generations], [history, life]) => {
@@ -151,6 +221,38 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
   'a lost clock begins no new history': {
     modes: ['tags of the policy'],
     broken: { scripts: { CREATE: inOldHistory(BODIES.CREATE), INVALIDATE_TAGS: inOldHistory(BODIES.INVALIDATE_TAGS) } }
+  },
+  'a quarantine does not occupy the name of the lease': {
+    modes: MUTATED, broken: { scripts: { QUARANTINE_KEY: (data, keys) => { data.unlink(...keys); return 1 } } }
+  },
+  'a quarantine spares the lease of who fills': {
+    modes: MUTATED,
+    broken: {
+      scripts: {
+        QUARANTINE_KEY: keeping(BODIES.QUARANTINE_KEY, (keys, data) =>
+          leasesOf(keys).filter((name) => data.get(name)?.startsWith('!') === false))
+      }
+    }
+  },
+  'a quarantine leaves the entry': {
+    modes: MUTATED,
+    broken: { scripts: { QUARANTINE_KEY: keeping(BODIES.QUARANTINE_KEY, (keys) => keys.filter((_, i) => i % 2 === 0)) } }
+  },
+  'a quarantine of tags is none': { modes: TAGS_MUTATED, broken: { scripts: { QUARANTINE_TAGS: () => 1 } } },
+  'a quarantine of tags runs out, and their generations are as before': {
+    modes: TAGS_MUTATED, broken: { scripts: RETURNING }
+  },
+  'a quarantine of tags says nothing of unknown ones': {
+    modes: ['tags of the response, mutated'], broken: { scripts: { QUARANTINE_ANY_TAG: nothing } }
+  },
+  'the end of a quarantine ends that of others': {
+    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: blindly((token) => token !== '') }
+  },
+  'an invalidation ends quarantines': {
+    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: blindly((token) => token === '') }
+  },
+  'the work does not wait for its quarantine': {
+    modes: [...MUTATED, ...TAGS_MUTATED, 'keys and tags, mutated'], broken: { store: hasty }
   },
   'everything is not invalidated': { modes: ['everything'], broken: { scripts: { INVALIDATE_ALL: nothing } } },
   'there is one history only': {

@@ -97,6 +97,16 @@ export class Data {
     return name === undefined ? undefined : this.#bodies[name](this, keys, args.map(textOf))
   }
 
+  /** The time of this token's quarantines is over, as its holder renews them no more; of others' it is not. */
+  runOut (token: string): void {
+    for (const [name, { text }] of this.#values) {
+      if (!isQuarantine(text) || !text.includes(`@${token}`)) continue
+      const left = text.replace(new RegExp(`\\d+@${token}`), `0@${token}`)
+      if (/[1-9]\d*@/.test(left)) this.#values.get(name)!.text = left
+      else this.#values.delete(name)
+    }
+  }
+
   /** What is there, as it can be put back. */
   copy (): ReadonlyMap<string, Value> {
     return new Map([...this.#values].map(([name, value]) => [name, { ...value }]))
