@@ -83,6 +83,9 @@ interface Sent {
   result: { status: number } | { error: unknown }
 }
 
+/** What Fastify says to a request of our own while the app closes: it still answers the requests that it has. */
+const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
+
 /** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored. */
 const AS_IT_SHOULD_BE: readonly End[] = ['stored', 'lease', 'outdated', 'disabled']
 
@@ -107,6 +110,7 @@ export class OwnRequests {
     const { key } = right
     const ticket = { ...openTicket('set', right), value, life, tags, hasAgent: 'user-agent' in headers }
     const { end, result } = await this.#send(ticket, { url, headers, caller })
+    if (end === 'disabled') return { type: 'refused', reason: end }
     const what = `the value for the key ${show(key)} can't be sent through GET ${show(url)}`
     if ('error' in result && end === 'abandoned') {
       throw new RouteCacheError('FRC_ROUTE', `${what}: ${(result.error as Error).message}`, { cause: result.error })
@@ -170,7 +174,9 @@ export class OwnRequests {
     if (right !== null) {
       // Something answered ahead of us; or nothing did, as the app is closing: then others may go on at once.
       const teller = { ...caller, told: ticket.told }
-      if (why === 'refresh') refuse(right.key, 'diverted', teller)
+      const isClosing = 'error' in result && (result.error as { code?: unknown }).code === CLOSING
+      if (why === 'refresh') refuse(right.key, isClosing ? 'disabled' : 'diverted', teller)
+      else if (isClosing) ticket.told('disabled')
       this.#cache.abandon(right, teller, why === 'refresh' && ('status' in result || limit.signal.aborted))
     }
     return { end: await ended, result }

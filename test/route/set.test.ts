@@ -1,7 +1,8 @@
 // Write-through: what a writer gives is stored as its GET route would have sent it, or what is there is invalidated.
 import type { FastifyInstance } from 'fastify'
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { beyondLookup, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
+import { beyondLookup, gate, onEachStore, send, settled, type CachedApp } from '../helpers/app.js'
 
 const HIT = /^fastify-route-cache; hit; ttl=/
 const STRINGS = { response: { 200: { type: 'object', properties: { id: { type: 'string' }, name: { type: 'string' } } } } }
@@ -149,6 +150,31 @@ await onEachStore(t, async (t, open) => {
     await setRow(app, database, 'newer')
     app.cache.enabled = true
     t.match(await ask(app), { row: 'newer', isHit: false })
+  })
+
+  await t.test('an app that closes meanwhile: the writer has its answer, and nothing old is left', async (t) => {
+    const app = await opened()
+    const { database } = withRow(app)
+    const { wait, reached, open: go } = gate()
+    app.put('/rows/7', async () => await app.cache.set('row:7', async () => {
+      await wait()
+      database.row = 'new'
+      return { id: 7, name: 'new' }
+    }, { route: '/rows/7' }))
+    await app.listen()
+    await ask(app)
+    await settled(app)
+    const answered = new Promise<number | undefined>((resolve) => {
+      send(app, 'PUT', '/rows/7').once('response', (response) => { resolve(response.resume().statusCode) })
+    })
+    await reached
+    const closed = app.close()
+    while (await app.inject('/rows/7').then(() => true, () => false)) await turn()
+    go()
+    t.equal(await answered, 200)
+    t.equal(await app.cache.inspect('row:7'), null)
+    await closed
+    t.strictSame(app.lines.filter(({ level }) => Number(level) >= 40), [])
   })
 
   await t.test('who comes while it works waits for it', async (t) => {
