@@ -99,8 +99,9 @@ export class RouteCache {
    * Writes to the database and the cache together: what `work` gives is stored as the GET route that `route` leads to would
    * have sent it (response schema, content type, hooks), and the next GET is a hit. Where that isn't sure, as another
    * writer came between, or the response is not one that is stored, the key is invalidated instead: nothing older than the
-   * database stays behind. A response that the policy tells apart by `identity` or `vary` is invalidated. What
-   * `getOrSet` keeps under the key is, too. Hooks in front of the handler, authentication for example, don't run for it.
+   * database stays behind. So it is where the policy tells responses apart by `identity` or `vary`, and where `work` gives
+   * nothing, or a stream. What `getOrSet` keeps under the key is invalidated in any case. Hooks in front of the handler,
+   * authentication for example, don't run for it.
    * @returns what `work` gives
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
    * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,

@@ -22,7 +22,7 @@ export interface SetOptions {
   route: string
   /** How long it is served. Default: what the route's `ttl` says. 0: it is not stored. */
   ttl?: Duration
-  /** Tags beside those of the route. Default: none. */
+  /** Tags beside those of the route: also those that its handler, which does not run, would name. Default: none. */
   tags?: readonly string[]
 }
 
@@ -71,9 +71,9 @@ interface Storing extends Wanted { key: string, right: Right | null, value: unkn
 async function store (
   { cache, requests, caller }: WriteThrough, { key, right, value, ...wanted }: Storing
 ): Promise<boolean> {
-  // In quarantine, or switched off.
+  // In quarantine, or switched off, or nothing to store.
   if (right === null) return false
-  if (!cache.enabled) {
+  if (!cache.enabled || !canBeSentTwice(value)) {
     cache.abandon(right, caller)
     return false
   }
@@ -81,6 +81,13 @@ async function store (
   const rendered = await requests.render({ url, value, right, life, tags, caller })
   if (rendered.type === 'refused') caller.log.debug({ key, reason: rendered.reason }, 'cache set refused')
   return rendered.type === 'stored'
+}
+
+/** What `work` gives goes to its caller, too: a stream would have been read by then. Nothing at all is no response. */
+function canBeSentTwice (value: unknown): boolean {
+  if (value === undefined) return false
+  const isStream = typeof value === 'object' && value !== null && ('pipe' in value || 'getReader' in value)
+  return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
 async function invalidate ({ cache }: WriteThrough, key: string): Promise<void> {

@@ -1,5 +1,6 @@
 // Write-through: what a writer gives is stored as its GET route would have sent it, or what is there is invalidated.
 import type { FastifyInstance } from 'fastify'
+import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { beyondLookup, gate, onEachStore, send, settled, type CachedApp } from '../helpers/app.js'
@@ -87,7 +88,7 @@ await onEachStore(t, async (t, open) => {
       await app.inject(`/${name}`)
       await settled(app)
       t.match((await app.inject(`/${name}`)).headers['cache-status'], HIT, `${name}: a hit before`)
-      await app.cache.set(name, () => { row = 'new' }, { route: `/${name}` })
+      await app.cache.set(name, () => (row = 'new'), { route: `/${name}` })
       t.equal((await app.inject(`/${name}`)).body, 'new', name)
     }
   })
@@ -101,7 +102,7 @@ await onEachStore(t, async (t, open) => {
       database.row = 'old'
       await ask(app)
       await settled(app)
-      const setting = app.cache.set('row:7', () => { database.row = 'new' }, { route })
+      const setting = app.cache.set('row:7', () => (database.row = 'new'), { route })
       await t.rejects(setting, { code: 'FRC_ROUTE', worked: true, message })
       t.match(await ask(app), { row: 'new', isHit: false })
       await settled(app)
@@ -150,6 +151,24 @@ await onEachStore(t, async (t, open) => {
     await setRow(app, database, 'newer')
     app.cache.enabled = true
     t.match(await ask(app), { row: 'newer', isHit: false })
+  })
+
+  await t.test('what can be read once only is its caller\'s; nothing is no response: both are invalidated', async (t) => {
+    const app = await opened()
+    app.get('/', { cache: { key: 'k' } }, async () => 'handler')
+    const text = async (value: unknown): Promise<string> => await new Response(value as ReadableStream).text()
+    const values: Record<string, [value: unknown, read: (value: unknown) => Promise<unknown>]> = {
+      stream: [Readable.from(['a', 'b']), async (value) => (await (value as Readable).toArray()).join('')],
+      'web stream': [new Blob(['ab']).stream(), text],
+      Response: [new Response('ab'), async (value) => await (value as Response).text()],
+      nothing: [undefined, async (value) => value === undefined ? 'ab' : 'something']
+    }
+    for (const [name, [value, read]] of Object.entries(values)) {
+      await app.inject('/')
+      await settled(app)
+      t.equal(await read(await app.cache.set('k', () => value, { route: '/' })), 'ab', name)
+      t.equal(await app.cache.inspect('k'), null, name)
+    }
   })
 
   await t.test('an app that closes meanwhile: the writer has its answer, and nothing old is left', async (t) => {
