@@ -69,9 +69,17 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
       }
     }
   }
+  let isClosed = reply.raw.closed
+  const concludePast = (): void => { if (isClosed && reply.sent) change.conclude().catch(() => {}) }
   // Where a client has left, its answer is still to come.
-  reply.raw.once('close', () => reply.sent && change.conclude())
-  return run()
+  reply.raw.once('close', () => {
+    isClosed = true
+    concludePast()
+  })
+  const result = run()
+  // Hijacked, or written past Fastify, after that: nothing else tells of its end.
+  if (result !== undefined) Promise.resolve(result).then(concludePast, () => {})
+  return result
 }
 
 /** All of them, side by side, so that what one of them can't do does not keep the others. */
