@@ -76,10 +76,15 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
     isClosed = true
     concludePast()
   })
-  const result = run()
+  const result = promised(run())
   // Hijacked, or written past Fastify, after that: nothing else tells of its end.
-  if (result !== undefined) Promise.resolve(result).then(concludePast, () => {})
+  result?.then(concludePast, () => {})
   return result
+}
+
+/** To be waited for more than once: a query that a handler gives may be run each time that it is. */
+function promised (result: unknown): Promise<unknown> | undefined {
+  return result === undefined ? undefined : Promise.resolve(result)
 }
 
 /** All of them, side by side, so that what one of them can't do does not keep the others. */
@@ -147,10 +152,10 @@ class Work {
     this.ended = new Promise((resolve) => { this.#end = resolve })
   }
 
-  begin (run: () => unknown): unknown {
+  begin (run: () => unknown): Promise<unknown> | undefined {
     if (this.#reply.raw.closed) this.#close()
     else this.#reply.raw.once('close', () => { this.#close() })
-    const result = run()
+    const result = promised(run())
     if (result !== undefined) {
       this.isRunning = true
       const settle = (value?: unknown): void => {
@@ -158,7 +163,7 @@ class Work {
         // Otherwise its answer is still to come, or hijacked, and not over.
         if (this.#isClosed && (this.#reply.sent || value === undefined)) this.end()
       }
-      Promise.resolve(result).then(settle, () => { settle() })
+      result.then(settle, () => { settle() })
     }
     return result
   }

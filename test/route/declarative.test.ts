@@ -142,6 +142,18 @@ await onEachStore(t, async (t, open) => {
       })
     }
 
+    await t.test(`${name}: a query that runs when it is waited for, as query builders have it, runs once`, async (t) => {
+      const app = await opened()
+      let runs = 0
+      change(app, { ...mode, invalidates: ['user:{id}'] }, () => ({
+        then: (resolve: (row: string) => void) => { resolve(`run ${++runs}`) }
+      }))
+      await warm(app)
+      t.match(await post(app), { statusCode: 200, body: 'run 1' })
+      t.equal(await signs(app), '-HH')
+      t.equal(runs, 1)
+    })
+
     await t.test(`${name}: an error that is answered with 200`, async (t) => {
       const app = await opened()
       app.setErrorHandler(async () => 'sorry')
