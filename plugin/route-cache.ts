@@ -101,7 +101,8 @@ export class RouteCache {
    * writer came between, or the response is not one that is stored, the key is invalidated instead: nothing older than the
    * database stays behind. So it is where the policy tells responses apart by `identity` or `vary`, and where `work` gives
    * nothing, or a stream. What `getOrSet` keeps under the key is invalidated in any case. Hooks in front of the handler,
-   * authentication for example, don't run for it.
+   * authentication for example, don't run for it. It waits for the app to be ready: not for
+   * a plugin's body, or an onReady hook.
    * @returns what `work` gives
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
    * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
