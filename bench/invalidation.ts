@@ -31,13 +31,15 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
     storedAt: 0,
     staleAt: LIFE,
     deadAt: LIFE,
+    rescueUntil: LIFE,
+    cost: 0,
     asOf: lease.asOf
   })
 
   await put(client, tagged, (i) => `tagged:${i}`, bytes)
   const valid = async (): Promise<boolean> => {
     const { main, history, generations } = await store.read({ key: 'tagged:7', variant: null, tags: ['users'] })
-    const entry = { status: 200, headers: [], body: main!, kind: 'text' as const, epoch: '', history, tags: ['users'], storedAt: 0, staleAt: 1, deadAt: 1 }
+    const entry = { status: 200, headers: [], body: main!, kind: 'text' as const, epoch: '', history, tags: ['users'], storedAt: 0, staleAt: 1, deadAt: 1, rescueUntil: 1, cost: 0 }
     return isValid({ ...entry, asOf: lease.asOf }, { history, tags: ['users'], generations, softened: [] })
   }
   const times: number[] = []

@@ -104,7 +104,7 @@ export class ResponseCache {
     const tags = [...new Set([...selection.tags, ...named])]
     this.#memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
-    const times = { storedAt, staleAt, deadAt: staleAt + stale, asOf: lease.asOf }
+    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt, cost: 0, asOf: lease.asOf }
     const bytes = encode({ ...answer, ...times, epoch: place.epoch, history: ground.history, tags })
     const late = without(tags, ground.tags)
     this.#background.run(async () => {

@@ -2,25 +2,28 @@
 //
 //   offset  size
 //        0     1   version of this layout
-//        1     4   CRC-32 of everything behind it but `staleAt`
+//        1     4   CRC-32 of everything behind it but the eight bytes at 15
 //        5     2   status
 //        7     8   storedAt, a double
-//       15     8   staleAt, a double
-//       23     8   deadAt, a double
-//       31     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
-//       39     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
-//       40    12   epoch (latin1), all 0 where there is none
-//       52    12   history (latin1)
-//       64     4   size of the header block in bytes
-//       68     4   size of the tag block in bytes
-//       72     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//       15     8   the instant at which it was made stale, a double; 0: it was not
+//       23     8   staleAt, a double
+//       31     8   deadAt, a double
+//       39     8   rescueUntil, a double
+//       47     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
+//       55     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
+//       56     4   cost in milliseconds
+//       60    12   epoch (latin1), all 0 where there is none
+//       72    12   history (latin1)
+//       84     4   size of the header block in bytes
+//       88     4   size of the tag block in bytes
+//       92     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
 //                  as Node writes headers); a field with several values is one record a value
 //        …     …   tag block: the tags, UTF-8, each with a byte 0 behind it
 //        …     …   body, to the end
 //
-// `staleAt` is not checked by the CRC, so that an entry can be made stale where it lies, by eight bytes 0 at that place: a
-// script has no CRC, and the one at 1 stays what tells two entries apart. Damage there can't have an entry served longer
-// than it was to be: what is no instant from 0 to `deadAt`, which is checked, is no entry.
+// The instant at 15 is not checked by the CRC, so that an entry can be made stale where it lies, by eight bytes at that
+// place: a script has no CRC, and the one at 1 stays what tells two entries apart. Damage there can't have an entry served
+// longer than it was to be, as the others are checked; what is no instant is no entry.
 //
 // A marker:
 //
@@ -32,17 +35,18 @@
 // Bytes that are not a whole, undamaged entry of this version decode to null, which is a miss: a value of an older or newer
 // build, of somebody else, or a damaged one is overwritten by the next fill and never served.
 import { crc32 } from 'node:zlib'
-import type { Entry, HeaderField, Marker, PayloadKind } from './entry.js'
+import { staleSince, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
 
-const VERSION = 3
+const VERSION = 4
 const MARKER_VERSION = 128 + VERSION
 const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none']
 const CHECKED_FROM = 5
 const MEMBERS_FROM = 17
-const STALE_AT = 15
-const STALE_AT_END = 23
-const HEADERS_FROM = 72
+const SOFTENED_AT = 15
+const SOFTENED_AT_END = 23
+const HEADERS_FROM = 92
 const RECORD_HEAD = 6
+const LONGEST_COST = 2 ** 32 - 1
 const NO_TAGS: readonly string[] = []
 /** Of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12
@@ -56,16 +60,18 @@ export function encode (entry: Entry): Buffer {
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)
-  bytes.writeDoubleBE(entry.staleAt, STALE_AT)
-  bytes.writeDoubleBE(entry.deadAt, 23)
-  bytes.writeDoubleBE(entry.asOf, 31)
-  bytes[39] = KINDS.indexOf(entry.kind)
-  bytes.fill(0, 40, 52)
-  bytes.write(entry.epoch, 40, EPOCH_LENGTH, 'latin1')
-  bytes.fill(0, 52, 64)
-  bytes.write(entry.history, 52, EPOCH_LENGTH, 'latin1')
-  bytes.writeUInt32BE(block.length, 64)
-  bytes.writeUInt32BE(tags.length, 68)
+  bytes.fill(0, SOFTENED_AT, SOFTENED_AT_END)
+  bytes.writeDoubleBE(entry.staleAt, 23)
+  bytes.writeDoubleBE(entry.deadAt, 31)
+  bytes.writeDoubleBE(entry.rescueUntil, 39)
+  bytes.writeDoubleBE(entry.asOf, 47)
+  bytes[55] = KINDS.indexOf(entry.kind)
+  bytes.writeUInt32BE(Math.min(entry.cost, LONGEST_COST), 56)
+  bytes.fill(0, 60, 84)
+  bytes.write(entry.epoch, 60, EPOCH_LENGTH, 'latin1')
+  bytes.write(entry.history, 72, EPOCH_LENGTH, 'latin1')
+  bytes.writeUInt32BE(block.length, 84)
+  bytes.writeUInt32BE(tags.length, 88)
   block.copy(bytes, HEADERS_FROM)
   tags.copy(bytes, tagsFrom)
   entry.body.copy(bytes, tagsFrom + tags.length)
@@ -77,34 +83,36 @@ export function encode (entry: Entry): Buffer {
 export function decode (bytes: Buffer): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
   if (bytes.readUInt32BE(1) !== checksum(bytes)) return null
-  const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(64)
-  const bodyFrom = tagsFrom + bytes.readUInt32BE(68)
+  const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(84)
+  const bodyFrom = tagsFrom + bytes.readUInt32BE(88)
   if (bodyFrom > bytes.length) return null
   const headers = decodeHeaders(bytes, tagsFrom)
   const status = bytes.readUInt16BE(5)
-  const kind = KINDS[bytes[39]!]
-  const staleAt = bytes.readDoubleBE(STALE_AT)
-  const deadAt = bytes.readDoubleBE(23)
+  const kind = KINDS[bytes[55]!]
+  const softenedAt = bytes.readDoubleBE(SOFTENED_AT)
   // Written so that what is not a number is refused, too.
-  if (!(staleAt >= 0 && staleAt <= deadAt)) return null
+  if (!(softenedAt >= 0 && softenedAt < Infinity)) return null
   if (headers === null || kind === undefined || status < 100 || status > 599) return null
-  return {
+  const entry: Entry = {
     status,
     headers,
     body: bytes.subarray(bodyFrom),
     kind,
-    epoch: bytes[40] === 0 ? '' : bytes.toString('latin1', 40, 52),
-    history: bytes.toString('latin1', 52, 64),
+    epoch: bytes[60] === 0 ? '' : bytes.toString('latin1', 60, 72),
+    history: bytes.toString('latin1', 72, 84),
     tags: tagsFrom === bodyFrom ? NO_TAGS : bytes.toString('utf8', tagsFrom, bodyFrom - 1).split('\0'),
     storedAt: bytes.readDoubleBE(7),
-    staleAt,
-    deadAt,
-    asOf: bytes.readDoubleBE(31)
+    staleAt: bytes.readDoubleBE(23),
+    deadAt: bytes.readDoubleBE(31),
+    rescueUntil: bytes.readDoubleBE(39),
+    cost: bytes.readUInt32BE(56),
+    asOf: bytes.readDoubleBE(47)
   }
+  return softenedAt === 0 ? entry : staleSince(entry, softenedAt)
 }
 
 function checksum (bytes: Buffer): number {
-  return crc32(bytes.subarray(STALE_AT_END), crc32(bytes.subarray(CHECKED_FROM, STALE_AT)))
+  return crc32(bytes.subarray(SOFTENED_AT_END), crc32(bytes.subarray(CHECKED_FROM, SOFTENED_AT)))
 }
 
 /** The marker's bytes. */

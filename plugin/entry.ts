@@ -30,10 +30,14 @@ export interface Entry {
   /** Those of the policy and those that the handler named. */
   tags: readonly string[]
   storedAt: Milliseconds
-  /** From here on it is served only while it is refreshed; 0 where it was made stale. */
+  /** From here on it is served only while it is refreshed, or where that fails; 0 where it was made stale. */
   staleAt: Milliseconds
-  /** From here on it is not served. */
+  /** From here on it is not served while it is refreshed. */
   deadAt: Milliseconds
+  /** From here on it is not served where the handler fails. */
+  rescueUntil: Milliseconds
+  /** What its handler took. */
+  cost: Milliseconds
   /** The clock's value before the handler ran. */
   asOf: number
 }
@@ -63,6 +67,11 @@ export function isAlive (entry: Entry, now: Milliseconds): boolean {
   return now < entry.deadAt
 }
 
+/** Whether it may stand in at this instant for the answer of a handler that fails. */
+export function isRescuable (entry: Entry, now: Milliseconds): boolean {
+  return now < entry.rescueUntil
+}
+
 /**
  * The entry as its tags' generations have it: made stale by one of them, it is so from then on, for as long as it may be
  * served stale. The clock tells the time in µs.
@@ -71,5 +80,11 @@ export function asSoftened (entry: Entry, { softened }: Ground): Entry {
   let since = 0
   for (const clock of softened) if (clock > entry.asOf) since = Math.max(since, clock / 1000)
   if (since === 0 || entry.staleAt === 0) return entry
-  return { ...entry, staleAt: 0, deadAt: Math.min(entry.deadAt, since + entry.deadAt - entry.staleAt) }
+  return staleSince(entry, since)
+}
+
+/** The entry made stale at this instant, if it was not so by itself: what it may be served for beyond that begins there. */
+export function staleSince (entry: Entry, since: Milliseconds): Entry {
+  const early = Math.max(0, entry.staleAt - since)
+  return { ...entry, staleAt: 0, deadAt: entry.deadAt - early, rescueUntil: entry.rescueUntil - early }
 }

@@ -1,6 +1,7 @@
 // The bytes of an entry: what goes in comes out, and what is not an entry is a miss.
 import fc from 'fast-check'
 import t from 'tap'
+import { crc32 } from 'node:zlib'
 import { decode, encode } from '../plugin/codec.js'
 import type { Entry } from '../plugin/entry.js'
 
@@ -23,11 +24,12 @@ const entries: fc.Arbitrary<Entry> = fc.record({
   storedAt: instant,
   staleAt: instant,
   deadAt: instant,
+  rescueUntil: instant,
+  cost: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   asOf: instant
 }).map((entry) => ({
   ...entry,
-  staleAt: Math.min(entry.staleAt, entry.deadAt),
-  deadAt: Math.max(entry.staleAt, entry.deadAt)
+  staleAt: Math.min(entry.staleAt, entry.deadAt, entry.rescueUntil)
 }))
 
 const SMALL: Entry = {
@@ -41,11 +43,13 @@ const SMALL: Entry = {
   storedAt: 1,
   staleAt: 2,
   deadAt: 4,
+  rescueUntil: 7,
+  cost: 5,
   asOf: 3
 }
 const VERSION = encode(SMALL)[0]!
 /** Where an entry is made stale, in place. */
-const STALE_AT = 15
+const SOFTENED_AT = 15
 
 t.test('an entry survives byte for byte', async (t) => {
   let seen = 0
@@ -95,25 +99,47 @@ t.test('a damaged entry is a miss and never throws, or is served no longer than 
       : how === 'cut' ? bytes.subarray(0, place) : Buffer.concat([bytes.subarray(0, place), Buffer.of(bits), bytes.subarray(place)])
     const survivor = decode(damaged)
     if (survivor === null) return true
-    const { staleAt } = survivor
-    return how === 'flip' && place >= STALE_AT && place < STALE_AT + 8 && staleAt >= 0 && staleAt <= entry.deadAt &&
-      JSON.stringify({ ...survivor, staleAt: entry.staleAt }) === JSON.stringify(entry)
+    const { staleAt, deadAt, rescueUntil } = survivor
+    // Minus zero is no instant either.
+    if (place === SOFTENED_AT && bits === 128) return JSON.stringify(survivor) === JSON.stringify(entry)
+    return how === 'flip' && place >= SOFTENED_AT && place < SOFTENED_AT + 8 &&
+      staleAt === 0 && deadAt <= entry.deadAt && rescueUntil <= entry.rescueUntil &&
+      JSON.stringify({ ...entry, staleAt, deadAt, rescueUntil }) === JSON.stringify(survivor)
   }), { numRuns: RUNS })
   t.equal(decoded, RUNS)
 })
 
 t.test('an entry is made stale in place, and nothing else of it changes', async (t) => {
-  fc.assert(fc.property(entries, (entry) => {
+  const instants = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })
+  fc.assert(fc.property(entries, instants, (entry, since) => {
     const bytes = encode(entry)
     const sum = bytes.readUInt32BE(1)
-    bytes.fill(0, STALE_AT, STALE_AT + 8)
-    return bytes.readUInt32BE(1) === sum && JSON.stringify(decode(bytes)) === JSON.stringify({ ...entry, staleAt: 0 })
+    bytes.writeDoubleBE(since, SOFTENED_AT)
+    const { staleAt, deadAt, rescueUntil } = entry
+    // Each time beyond its freshness begins there: it lasts as long as it would have, and ends no later.
+    const from = Math.min(since, staleAt)
+    const expected = { ...entry, staleAt: 0, deadAt: from + (deadAt - staleAt), rescueUntil: from + (rescueUntil - staleAt) }
+    return bytes.readUInt32BE(1) === sum && JSON.stringify(decode(bytes)) === JSON.stringify(expected)
   }), { numRuns: 1_000 })
   const bytes = encode(SMALL)
-  for (const staleAt of [0, 3.5, 4, 4.5, -1, NaN, Infinity]) {
-    bytes.writeDoubleBE(staleAt, STALE_AT)
-    t.equal(decode(bytes) !== null, [0, 3.5, 4].includes(staleAt), `staleAt ${staleAt}`)
+  for (const since of [0, 3.5, 8, -1, NaN, Infinity, -Infinity]) {
+    bytes.writeDoubleBE(since, SOFTENED_AT)
+    t.equal(decode(bytes) !== null, [0, 3.5, 8].includes(since), `made stale at ${since}`)
   }
+})
+
+t.test('a handler that takes more than seven weeks counts as one that takes that', async (t) => {
+  t.equal(decode(encode({ ...SMALL, cost: 2 ** 40 }))!.cost, 2 ** 32 - 1)
+})
+
+t.test('what the last layout had at these places is a miss', async (t) => {
+  // Layout 3, as it was written: staleAt at 15, deadAt at 23, asOf at 31, and the body from 72 on.
+  const old = Buffer.alloc(72 + 40)
+  old[0] = 3
+  for (const [at, value] of [[7, 1], [15, 2], [23, 4], [31, 3]] as const) old.writeDoubleBE(value, at)
+  old.writeUInt16BE(200, 5)
+  old.writeUInt32BE(crc32(old.subarray(23), crc32(old.subarray(5, 15))), 1)
+  t.equal(decode(old), null)
 })
 
 t.test('an entry of another version is a miss', async (t) => {

@@ -15,11 +15,13 @@ export class KeyRemoval {
   readonly #client: RedisClient
   readonly #keys: Keys
   readonly #write: Write
+  readonly #now: () => Milliseconds
 
-  constructor ({ client, keys, write }: { client: RedisClient, keys: Keys, write: Write }) {
+  constructor ({ client, keys, write, now }: { client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds }) {
     this.#client = client
     this.#keys = keys
     this.#write = write
+    this.#now = now
   }
 
   /** The number of entries that went. `token`: of the quarantine that ends with it; '': of none. */
@@ -30,7 +32,7 @@ export class KeyRemoval {
 
   /** The number of entries that became stale, or went. */
   async soften (keys: readonly string[]): Promise<number> {
-    const softened = await this.#each(keys, SOFTEN_KEY, [])
+    const softened = await this.#each(keys, SOFTEN_KEY, [this.#now()])
     return softened.reduce((sum, n) => sum + n, 0)
   }
 

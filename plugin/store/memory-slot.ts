@@ -14,17 +14,17 @@ export function nameOf (key: string, variant: string | null): string {
   return variant === null ? key : `\ud800${variant}:${key}`
 }
 
-/** For how long an entry may be served stale, by its bytes; 0: it is stale. Null: not at all. See codec.ts. */
+/** For how long an entry may be served stale, by its bytes; 0: it was made so. Null: not at all. See codec.ts. */
 export function staleTime (bytes: Buffer): Milliseconds | null {
-  if (bytes.length < 31 || bytes[0] !== 3) return null
-  const [staleAt, deadAt] = [bytes.readDoubleBE(15), bytes.readDoubleBE(23)]
-  if (deadAt > 0 && staleAt === 0) return 0
-  return deadAt > staleAt ? deadAt - staleAt : null
+  if (bytes.length < 47 || bytes[0] !== 4) return null
+  if (bytes.readDoubleBE(15) !== 0) return 0
+  const time = Math.max(bytes.readDoubleBE(31), bytes.readDoubleBE(39)) - bytes.readDoubleBE(23)
+  return time > 0 ? time : null
 }
 
-export function madeStale (bytes: Buffer): Buffer {
+export function madeStale (bytes: Buffer, now: Milliseconds): Buffer {
   const copy = Buffer.from(bytes)
-  copy.fill(0, 15, 23)
+  copy.writeDoubleBE(now, 15)
   return copy
 }
 

@@ -162,7 +162,8 @@ export class MemoryStore implements Store {
       const time = slot === undefined ? null : staleTime(slot.bytes)
       if (slot === undefined || time === null) return this.#drop(key)
       // A copy: what was read may still be looked at.
-      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes), until: Math.min(slot.until, this.#now() + time) })
+      const now = this.#now()
+      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes, now), until: Math.min(slot.until, now + time) })
       return true
     }).length
   }

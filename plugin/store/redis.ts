@@ -53,7 +53,7 @@ export class RedisStore implements Store {
     this.#floor = new Floor({ client, keys, write, now, trusting: trustFailover })
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
-    this.#removal = new KeyRemoval({ client, keys, write })
+    this.#removal = new KeyRemoval({ client, keys, write, now })
     this.#prefixes = new PrefixRemoval({ client, keys, write })
     mustFit(client)
   }

@@ -90,22 +90,25 @@ end
 return removed`)
 
 /**
- * KEYS: entry, lease; or several such pairs. Makes entries stale that may be served so, and has them end when their stale
- * time is over from now; others go, a marker too. A fill that is under way is refused. The layout is in codec.ts. Gives
- * their number.
+ * KEYS: entry, lease; or several such pairs. ARGV: the instant. Makes entries stale that may be served so, and has them end
+ * when their stale time is over from now; others go, a marker too. A fill that is under way is refused. The layout is in
+ * codec.ts. Gives their number.
  */
 export const SOFTEN_KEY = new Script(`${QUARANTINES}
 local softened = 0
 for i = 1, #KEYS, 2 do
   if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end
-  local head = redis.pcall('GETRANGE', KEYS[i], 0, 30)
-  local stale, dead = 0, 0
-  if type(head) == 'string' and #head == 31 and string.byte(head) == 3 then stale, dead = struct.unpack('>dd', head, 16) end
-  if dead > 0 and stale == 0 then
+  local head = redis.pcall('GETRANGE', KEYS[i], 0, 46)
+  local since, stale, dead, rescue = 0, 0, 0, 0
+  if type(head) == 'string' and #head == 47 and string.byte(head) == 4 then
+    since, stale, dead, rescue = struct.unpack('>dddd', head, 16)
+  end
+  local time = math.max(dead, rescue) - stale
+  if since ~= 0 then
     softened = softened + 1
-  elseif dead > stale then
-    redis.call('SETRANGE', KEYS[i], 15, string.rep('\\0', 8))
-    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', math.min(redis.call('PTTL', KEYS[i]), dead - stale)))
+  elseif time > 0 then
+    redis.call('SETRANGE', KEYS[i], 15, struct.pack('>d', tonumber(ARGV[1])))
+    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', math.min(redis.call('PTTL', KEYS[i]), time)))
     softened = softened + 1
   else
     softened = softened + redis.call('UNLINK', KEYS[i])

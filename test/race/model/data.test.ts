@@ -16,10 +16,12 @@ const MINUTE = 60_000
 /** Ahead of the server's time: the clock goes on from here. */
 const FUTURE = '8000000000000000'
 
-function headOf (minutes: number): Buffer {
-  const head = Buffer.alloc(31, 3)
-  head.writeDoubleBE(1e12, 15)
-  head.writeDoubleBE(1e12 + minutes * MINUTE, 23)
+function headOf (dead: number, rescuable: number): Buffer {
+  const head = Buffer.alloc(47, 4)
+  head.writeDoubleBE(0, 15)
+  head.writeDoubleBE(1e12, 23)
+  head.writeDoubleBE(1e12 + dead * MINUTE, 31)
+  head.writeDoubleBE(1e12 + rescuable * MINUTE, 39)
   return head
 }
 
@@ -40,9 +42,11 @@ const one = (values: readonly string[]): fc.Arbitrary<string> => fc.constantFrom
 const life = fc.integer({ min: 10, max: 99 }).map((minutes) => minutes * MINUTE)
 const token = one(TOKENS)
 const clock = fc.oneof(fc.integer({ min: 1, max: 9 }).map(String), fc.constant(FUTURE), one(['8000000000000001', '8000000000000002']))
-/** Nothing in particular; or the head of an entry that is stale after a minute, and dead after so many. */
+const minutes = fc.integer({ min: 0, max: 9 })
+/** Nothing in particular; or the head of an entry that ends so many minutes after it is stale. */
 const bytes = fc.oneof(
-  fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array)), fc.integer({ min: 0, max: 9 }).map(headOf)
+  fc.uint8Array({ maxLength: 46 }).map((array) => Buffer.from(array)),
+  fc.tuple(minutes, minutes).map(([dead, rescuable]) => headOf(dead, rescuable))
 )
 const marker = one(EPOCHS).map((epoch) => Buffer.concat([Buffer.from([130, 255, 0, 10, 200]), Buffer.from(`${epoch}lang`)]))
 const history = one(['historyhist1', 'historyhist2'])
@@ -76,7 +80,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
   SEIZE: call('SEIZE', lease, token, life),
   INVALIDATE: call('INVALIDATE', somePairs, quarantined),
-  SOFTEN_KEY: call('SOFTEN_KEY', somePairs),
+  SOFTEN_KEY: call('SOFTEN_KEY', somePairs, fc.constantFrom(1e12 - 0.5, 1e12 + MINUTE)),
   UNLINK_LEASES: call('UNLINK_LEASES', fc.subarray(NAMES.lease, { minLength: 1 })),
   QUARANTINE_KEY: call('QUARANTINE_KEY', somePairs, one(QUARANTINES), life),
   FLOOR: call('FLOOR', fc.constant([...onClock, keys.lastTag]), runs, history),

@@ -274,15 +274,16 @@ export const BODIES: Record<ScriptName, Body> = {
     if (!staysQuarantined(data, lease, token!)) data.unlink(lease)
     return data.unlink(entry)
   }),
-  SOFTEN_KEY: (data, keys) => sum(pairs(keys), ([entry, lease]) => {
+  SOFTEN_KEY: (data, keys, [now]) => sum(pairs(keys), ([entry, lease]) => {
     if (!isQuarantine(data.get(lease))) data.unlink(lease)
     const bytes = Buffer.from(data.get(entry) ?? '', 'latin1')
-    const isEntry = bytes.length >= 31 && bytes[0] === 3
-    const [stale, dead] = isEntry ? [bytes.readDoubleBE(15), bytes.readDoubleBE(23)] : [0, 0]
-    if (dead > 0 && stale === 0) return 1
-    if (!(dead > stale)) return data.unlink(entry)
-    const life = Math.min(data.pttl(entry), dead - stale)
-    data.set(entry, bytes.fill(0, 15, 23).toString('latin1'), life)
+    const isEntry = bytes.length >= 47 && bytes[0] === 4
+    const [since, stale, dead, rescue] = isEntry ? [15, 23, 31, 39].map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
+    if (since !== 0) return 1
+    const time = Math.max(dead!, rescue!) - stale!
+    if (!(time > 0)) return data.unlink(entry)
+    bytes.writeDoubleBE(Number(now), 15)
+    data.set(entry, bytes.toString('latin1'), Math.min(data.pttl(entry), time))
     return 1
   }),
   UNLINK_LEASES: (data, keys) => {
