@@ -28,8 +28,13 @@ export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus
 
 function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling {
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
-  // Its ttl is negative: RFC 9211 §2.4. `fwd=stale` would be of one that waits for the handler (§2.2).
-  if (outcome.type === 'stale') return { ttl: outcome.ttl }
+  if (outcome.type === 'stale') return staleHandling(outcome)
   if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
   return { fwd: 'bypass', detail: outcome.reason }
+}
+
+/** Its ttl is negative: RFC 9211 §2.4. `fwd=stale` is of one that waited for the handler (§2.2). */
+function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 'stale' }>): Handling {
+  if (!ifError) return { ttl }
+  return { ...status !== null && { fwd: 'stale', fwdStatus: status }, ttl, detail: 'stale-if-error' }
 }

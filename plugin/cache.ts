@@ -12,6 +12,7 @@ import { encode } from './codec.js'
 import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
+import { Failures } from './failures.js'
 import { Flights, flightName, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { CacheLimits } from './limits.js'
@@ -52,6 +53,7 @@ export class ResponseCache {
   readonly #deadline: Milliseconds
   readonly #now: () => Milliseconds
   readonly #flights = new Flights()
+  readonly #failures: Failures
   readonly #background = new Background()
   #isClosed = false
 
@@ -64,12 +66,14 @@ export class ResponseCache {
     this.#now = now
     this.enabled = enabled
     this.invalidation = new Invalidation({ store, stats, log, flights: this.#flights, ...limits })
+    this.#failures = new Failures(now)
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     this.#complaints = new Complaints(now)
     this.#breaker = new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, log })
     this.#lookup = new Lookup({
       shelf: { store, memory: this.#memory },
       flights: this.#flights,
+      failures: this.#failures,
       breaker: this.#breaker,
       complaints: this.#complaints,
       ...limits,
@@ -92,7 +96,7 @@ export class ResponseCache {
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (claim: Claim, { life, stale, members, tags: named, ...answer }: Answer, caller: Caller): void {
+  fill (claim: Claim, { life, stale, rescue, members, tags: named, ...answer }: Answer, caller: Caller): void {
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
@@ -104,11 +108,12 @@ export class ResponseCache {
     const tags = [...new Set([...selection.tags, ...named])]
     this.#memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
-    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt, cost: 0, asOf: lease.asOf }
-    const bytes = encode({ ...answer, ...times, epoch: place.epoch, history: ground.history, tags })
+    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
+    const bytes = encode({ ...answer, ...times, cost: 0, epoch: place.epoch, history: ground.history, tags })
     const late = without(tags, ground.tags)
+    const whole = life + Math.max(stale, rescue)
     this.#background.run(async () => {
-      const filling = this.#store.fill(key, lease, { bytes, life: life + stale, varied: place.varied, tags, late })
+      const filling = this.#store.fill(key, lease, { bytes, life: whole, varied: place.varied, tags, late })
       this.#letGoLate(claim, filling)
       const result = await filling
       const refused = REFUSALS[result]
@@ -155,6 +160,12 @@ export class ResponseCache {
       this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key })
     })
     this.#land(right, { type: pass ? 'pass' : 'again' })
+  }
+
+  /** The handler has failed: who waits for it, and who comes soon, is served an entry that may stand in. */
+  fail (name: string, right: Right | null): void {
+    this.#failures.note(name)
+    if (right !== null) this.#land(right, { type: 'failed' })
   }
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */

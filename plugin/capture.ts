@@ -14,6 +14,7 @@ import { varyMembers } from './http/vary.js'
 import type { AnswerLimits } from './limits.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
+import { mayBeRescued } from './rescue.js'
 import { Recording, tee } from './tee.js'
 
 /** As much of a reply as is looked at, and set, here. */
@@ -89,7 +90,7 @@ function selecting (before: HeaderFields, after: HeaderFields): string[] {
   return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
 }
 
-type Times = Pick<Captured, 'life' | 'stale'>
+type Times = Pick<Captured, 'life' | 'stale' | 'rescue'>
 
 /** How long the response may be served; or why it may not be stored at all. */
 function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | RefusalReason {
@@ -101,6 +102,8 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (exchange.marks.noCache) return 'no-cache-called'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
+  // It must not take the place of what stands in for it.
+  if (mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
   const target = policy.isTargeted ? targetedField(all) : undefined
@@ -136,7 +139,7 @@ function askPolicy (
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
     const life = exchange.life ?? policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
-    return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0 }
+    return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0, rescue: policy.rescue?.(response) ?? 0 }
   } catch (error) {
     policyFailed(policy, caller, error)
     return 'policy'

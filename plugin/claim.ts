@@ -7,14 +7,17 @@ import type { Lease } from './store/store.js'
 import type { Selected, Selection } from './variant.js'
 
 /**
- * A fresh entry; or a stale one, that may be served while it is refreshed; or the right to fill, null where nobody has it or
- * somebody else, `why` where it is not that; or why the store was of no use.
+ * A fresh entry; or a stale one, that may be served while it is refreshed, or (`ifError`) as the handler failed just now; or
+ * the right to fill, null where nobody has it or somebody else, `why` where it is not that; or why the store was of no use.
  */
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean }
-  | { type: 'stale', entry: Entry, selected: Selected }
-  | { type: 'miss', claim: Claim | null, why?: RefusalReason }
+  | Spare & { type: 'stale', ifError: boolean }
+  | { type: 'miss', claim: Claim | null, spare: Spare | null, why?: RefusalReason }
   | { type: 'unknown', reason: Extract<BypassReason, 'store' | 'breaker' | 'journal'> }
+
+/** A stale entry, with what was seen of it. On a miss: what stands in where the handler fails. */
+export interface Spare { entry: Entry, selected: Selected }
 
 /** A request that looks its response up. */
 export interface Question {
@@ -26,6 +29,8 @@ export interface Question {
   toRefresh: boolean
   /** A stale entry will do that may be served so. */
   mayBeStale: boolean
+  /** One will do that may be served where the handler fails, if it does. */
+  mayRescue: boolean
   /** How long it waits for another request's handler. 0: not at all. */
   waitTimeout: Milliseconds
 }
@@ -65,6 +70,8 @@ export interface Answer {
   life: Milliseconds
   /** How long beyond that it may be served while it is refreshed. */
   stale: Milliseconds
+  /** How long beyond that it may stand in where the handler fails. */
+  rescue: Milliseconds
 }
 
 /** What is invalidated. */

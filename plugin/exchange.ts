@@ -2,7 +2,7 @@
 // it without a fill. search.ts says which entry serves it, capture.ts what of it is stored; hooks.ts says when.
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
-import type { Claim, Refreshable } from './claim.js'
+import type { Claim, Refreshable, Spare } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry, HeaderField, PayloadKind } from './entry.js'
 import type { HeaderFields } from './http/headers.js'
@@ -46,8 +46,10 @@ export interface Exchange {
   identity: string | undefined
   /** The entry that is served. */
   entry: Entry | null
-  /** What was seen of it where it is stale. */
-  stale: Refreshable | null
+  /** What was seen of it where it is to be filled again. */
+  refreshable: Refreshable | null
+  /** What may stand in where the handler fails. */
+  spare: Spare | null
   /** The reply's fields at lookup: they are this request's, not the entry's. */
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
@@ -74,9 +76,10 @@ export interface Captured {
   headers: HeaderField[]
   members: readonly string[]
   kind: PayloadKind
-  /** How long it is fresh, and how long beyond that it may be served while it is refreshed. */
+  /** How long it is fresh; and how long beyond that it may be served while it is refreshed, or where that fails. */
   life: Milliseconds
   stale: Milliseconds
+  rescue: Milliseconds
   /** What the response says of its length; null where it doesn't. */
   length: number | null
   /** The whole body, or what is being recorded of it. */
@@ -106,7 +109,8 @@ export function openExchange (site: Site, request: RequestView, { before, header
     headers,
     identity: undefined,
     entry: null,
-    stale: null,
+    refreshable: null,
+    spare: null,
     before: snapshot(before),
     claim: null,
     unclaimed: 'lease',
@@ -144,6 +148,11 @@ const WORTH_WAITING: readonly RefusalReason[] = ['incomplete', 'disabled', 'leas
 /** The key under which the answer is to be stored; null where it isn't. */
 export function keyToFill ({ outcome }: Exchange): string | null {
   return outcome.type === 'miss' || outcome.type === 'own' ? outcome.key : null
+}
+
+/** Until the entry is stale; 0 or less where it is. What was made so before its time is so since it was stored, or later. */
+export function secondsLeft ({ staleAt, storedAt }: Entry, now: Milliseconds): number {
+  return Math.floor((Math.max(staleAt, storedAt) - now) / 1000)
 }
 
 /** Says why the answer is not stored, and gives the lease back. */

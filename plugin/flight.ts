@@ -4,6 +4,7 @@
 //   stored   the response lies in the store, and was still true when it was read there after all of them had begun
 //   again    it does not, or is true no more: look up once more
 //   pass     it can't be shared: each runs its own handler
+//   failed   the handler failed: who has a stale entry that may stand in is answered with that; the others as for `pass`
 //
 // The read at the landing is for this race of a follower R, a leader L and an invalidation W of a tag, which leaves leases
 // alone:
@@ -26,6 +27,7 @@ export type Landing =
   | { type: 'stored', stored: Stored }
   | { type: 'again' }
   | { type: 'pass' }
+  | { type: 'failed' }
 
 /** What a landing hands out, and for whom it is: what selects it, and the tags that it is valid under. */
 export interface Stored extends Place {

@@ -27,7 +27,8 @@ import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import type { OwnRequests, Ticket } from './own-request.js'
 import { OUR_HOOKS } from './placement.js'
-import { restoreType, sendEntry } from './reply.js'
+import { restoreType, sendEntry, standIn, statusOf } from './reply.js'
+import { rescue } from './rescue.js'
 import { adopt, search } from './search.js'
 
 /** Where a route's config has it that the route is cached. */
@@ -38,14 +39,14 @@ export interface Engine { cache: ResponseCache, own: OwnRequests }
 
 /**
  * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given.
- * `maybeStale`: whether any route's entries are served stale.
+ * `mayRefresh`: whether any route's entries are filled again by requests of our own.
  */
-export function arrivalHook (engine: Engine, maybeStale: () => boolean): onRequestHookHandler {
+export function arrivalHook (engine: Engine, mayRefresh: () => boolean): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
     const carrier = request as Carrier
     const ticket = engine.own.recognise(request.raw)
     if (ticket === null) {
-      if (maybeStale() && siteOf(request)?.policy.stale != null) carrier[ARRIVAL] = arrivalOf(request.raw)
+      if (mayRefresh() && siteOf(request)?.policy.isRefreshed === true) carrier[ARRIVAL] = arrivalOf(request.raw)
       return done()
     }
     carrier[TICKET] = ticket
@@ -126,7 +127,7 @@ function lookup (engine: Engine, site: Site, { request, reply, proceed }: Pair &
       return proceed()
     }
     sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
-    if (exchange.stale !== null && arrival != null) own.refresh(exchange.stale, arrival, caller)
+    if (exchange.refreshable !== null && arrival != null) own.refresh(exchange.refreshable, arrival, caller)
   }
   // What throws is an entry that can't be sent.
   search(cache, exchange, request as RequestView).then(answer).catch((error: unknown) => {
@@ -159,12 +160,18 @@ function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply
   })
 }
 
-/** The instance's onSend hook: keeps what the handler sent. */
+/** The instance's onSend hook: keeps what the handler sent; or has a stale entry stand in for its error. */
 export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const exchange = (request as Carrier)[EXCHANGE]
+    if (exchange == null) return done(null, payload)
+    const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: reply.raw.closed })
+    if (entry !== null) {
+      const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
+      return done(null, standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before }))
+    }
     // It runs again when the response is replaced by an error's.
-    if (exchange != null && !exchange.captured) {
+    if (!exchange.captured) {
       if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
       return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, limits }))
     }

@@ -1,11 +1,12 @@
 // From a question to what is found: read, and on a miss join the flight that is on, or open one and take the lease. What the
 // store does wrong is caught here: the request goes on without the cache, counted and logged.
 import type { Caller } from './caller.js'
-import type { Claim, Found, Question } from './claim.js'
+import type { Claim, Found, Question, Spare } from './claim.js'
 import type { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { encodeMarker } from './codec.js'
-import { isAlive, isFresh, type Entry } from './entry.js'
+import { isAlive, isFresh, isRescuable, type Entry } from './entry.js'
+import type { Failures } from './failures.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import type { CacheLimits } from './limits.js'
 import type { Breaker } from './store/breaker.js'
@@ -14,7 +15,7 @@ import type { Taken } from './store/store.js'
 import { firstMarker, isSelected, selectEntry, without, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** What was found, or that somebody is about to fill it. */
-type Finding = Found | { type: 'flight', flight: Flight }
+type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
 
 /** A lookup under way, and whether its request has gone on without it. */
 interface Ticket extends Question {
@@ -33,6 +34,7 @@ const MOST_WAITS = 2
 export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'> {
   shelf: Shelf
   flights: Flights
+  failures: Failures
   breaker: Breaker
   complaints: Complaints
   now: () => Milliseconds
@@ -43,6 +45,7 @@ export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'
 export class Lookup {
   readonly #shelf: Shelf
   readonly #flights: Flights
+  readonly #failures: Failures
   readonly #deadline: Milliseconds
   readonly #breaker: Breaker
   readonly #complaints: Complaints
@@ -54,9 +57,10 @@ export class Lookup {
   /** Lookups that were given up and are not answered yet. */
   #overdue = 0
 
-  constructor ({ shelf, flights, deadline, breaker, complaints, maxWaiters, now, abandon }: LookupParts) {
+  constructor ({ shelf, flights, failures, deadline, breaker, complaints, maxWaiters, now, abandon }: LookupParts) {
     this.#shelf = shelf
     this.#flights = flights
+    this.#failures = failures
     this.#deadline = deadline
     this.#breaker = breaker
     this.#complaints = complaints
@@ -80,12 +84,16 @@ export class Lookup {
       const began = performance.now()
       // Where the handler has answered, at most its fill is waited for.
       collapsed ||= !finding.flight.isAnswered && !finding.flight.isLanded
-      if (this.#waiting >= this.#maxWaiters) return { type: 'miss', claim: null, why: 'waiters' }
+      if (this.#waiting >= this.#maxWaiters) return { type: 'miss', claim: null, spare: finding.spare, why: 'waiters' }
       this.#waiting++
       const landing = await finding.flight.follow(left)
       this.#waiting--
       left -= performance.now() - began
-      if (landing === null || landing.type === 'pass') return { type: 'miss', claim: null }
+      const { spare } = finding
+      if (landing?.type === 'failed' && spare !== null && isRescuable(spare.entry, this.#now())) {
+        return { type: 'stale', ...spare, ifError: true }
+      }
+      if (landing === null || landing.type === 'pass' || landing.type === 'failed') return { type: 'miss', claim: null, spare }
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
       if (entry !== null) return { type: 'hit', entry, collapsed }
     }
@@ -125,26 +133,33 @@ export class Lookup {
     const selected = await selectEntry(this.#shelf, key, selection)
     ticket.isRead = true
     const { entry, variant } = selected
+    let spare: Spare | null = null
     if (entry !== null && !toRefresh) {
       const now = this.#now()
       if (isFresh(entry, now)) return { type: 'hit', entry, collapsed: false }
-      if (ticket.mayBeStale && isAlive(entry, now)) return { type: 'stale', entry, selected }
+      if (ticket.mayBeStale && isAlive(entry, now)) return { type: 'stale', entry, selected, ifError: false }
+      if (ticket.mayRescue && isRescuable(entry, now)) {
+        if (this.#failures.has(flightName(key, variant), entry)) return { type: 'stale', entry, selected, ifError: true }
+        spare = { entry, selected }
+      }
     }
+    const missed = { type: 'miss' as const, claim: null, spare }
     if (selected.isOutdated) counters.outdated++
     if (selected.isUnreadable) counters.unreadable++
     // Late, nobody waits any more: a lease would only keep others from filling.
-    if (!toFill || ticket.late) return { type: 'miss', claim: null }
+    if (!toFill || ticket.late) return missed
     // A tag in quarantine: nothing that runs now could be served later.
-    if (selected.ground.generations.includes(Infinity)) return { type: 'miss', claim: null }
+    if (selected.ground.generations.includes(Infinity)) return missed
     const flight = this.#flights.get(flightName(key, variant))
-    if (flight === undefined) return await this.#open(ticket, selected)
-    if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return { type: 'miss', claim: null }
+    if (flight === undefined) return await this.#open(ticket, selected, spare)
+    if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return missed
     await flight.known()
-    return flight.isPass ? { type: 'miss', claim: null } : { type: 'flight', flight }
+    return flight.isPass ? missed : { type: 'flight', flight, spare }
   }
 
   /** Nobody in this process runs it: takes the lease, or waits with all that come now for who has it. */
-  async #open (ticket: Ticket, { variant, bytes, marker: present, ground }: Selected): Promise<Finding> {
+  async #open (ticket: Ticket, selected: Selected, spare: Spare | null): Promise<Finding> {
+    const { variant, bytes, marker: present, ground } = selected
     const { key, selection, toRefresh } = ticket
     const first = present === null ? firstMarker(selection) : null
     const name = flightName(key, variant)
@@ -167,12 +182,12 @@ export class Lookup {
         waitTimeout: ticket.waitTimeout,
         onLost: () => { this.#flights.land(name, flight, { type: 'again' }) }
       })
-      return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight } }
+      return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight }, spare }
     }
-    if (taken === 'changed') return { type: 'flight', flight }
-    if (flight.isLanded) return { type: 'miss', claim: null }
+    if (taken === 'changed') return { type: 'flight', flight, spare }
+    if (flight.isLanded) return { type: 'miss', claim: null, spare }
     this.#poll(name, flight, { ...ticket, variant }).catch(() => { this.#flights.land(name, flight, { type: 'pass' }) })
-    return { type: 'flight', flight }
+    return { type: 'flight', flight, spare }
   }
 
   /** Waits for another process' fill, for all who join. */

@@ -125,6 +125,15 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   staleWhileRevalidate?: Duration
   /**
+   * How long beyond its ttl the entry stands in for a handler that fails: that throws, takes longer than its route's
+   * `handlerTimeout`, or answers 500, 502, 503 or 504 (RFC 5861 §4). The client gets the entry instead, and for a while
+   * others get it at once, while the handler is tried in the background. Default 0: not at all. With `ttl: 'origin'` the
+   * handler's own stale-if-error counts where there is one, and 0 switches that off; its no-cache, must-revalidate,
+   * proxy-revalidate and s-maxage forbid it (RFC 9111 §4.2.4). A request that may force a refresh (`honourNoCache`) gets the
+   * error.
+   */
+  staleIfError?: Duration
+  /**
    * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
    * nor 304. Default: none.
    */

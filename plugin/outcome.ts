@@ -81,8 +81,11 @@ export type RefusalReason =
 export type CacheOutcome =
   /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */
   | { type: 'hit', key: string, ttl: number, collapsed: boolean }
-  /** Served from the store though its time was over, this many seconds ago (0 or less), and refreshed behind it. */
-  | { type: 'stale', key: string, ttl: number }
+  /**
+   * Served from the store though its time was over, this many seconds ago (0 or less), and refreshed behind it. `ifError`:
+   * as the handler failed, with this `status`; null: not this request's, which did not wait for it.
+   */
+  | { type: 'stale', key: string, ttl: number, ifError: boolean, status: number | null }
   /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
   | { type: 'miss', key: string, forced: boolean }
   /** The store was not asked, or could not answer: the handler ran. */

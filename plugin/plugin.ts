@@ -14,6 +14,7 @@ import type { RouteCacheOptions } from './options.js'
 import { OwnRequests } from './own-request.js'
 import { UNKNOWN, readSurroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
+import { standBack } from './reply.js'
 import { RouteCache } from './route-cache.js'
 import { readSettings, type Settings } from './settings.js'
 import { Stats } from './stats.js'
@@ -57,13 +58,16 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   })
   const caching = cachingOf({ cache, own }, stats, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', arrivalHook({ cache, own }, caching.maybeStale))
-  app.addHook('onError', async (request) => { markFailed(request) })
+  app.addHook('onRequest', arrivalHook({ cache, own }, caching.mayRefresh))
+  app.addHook('onError', async (request, reply) => {
+    markFailed(request)
+    standBack(reply, outcomeOf(request))
+  })
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
     place(app, caching.sites)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
-    if (caching.maybeStale()) app.inject({ url: '/', autoStart: false })
+    if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
     await cache.connect()
   })
   app.addHook('onClose', async () => { await cache.close() })
@@ -76,10 +80,10 @@ function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
   const sites = new Map<string, Site>()
   const gets: Gets = new Map()
   const registration = randomBytes(8).toString('hex')
-  let maybeStale = false
+  let mayRefresh = false
   return {
     sites,
-    maybeStale: () => maybeStale,
+    mayRefresh: () => mayRefresh,
     onRoute: function (route) {
       const option = (route as { cache?: unknown }).cache
       if (settings.invalidateUnsafe && isUnsafe(route.method)) {
@@ -94,7 +98,7 @@ function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
         return
       }
       const policy = compilePolicy(route, option, settings)
-      maybeStale ||= policy.stale !== null
+      mayRefresh ||= policy.isRefreshed
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') claim(owners, policy)
       addGet(gets, option, { route, compiler: () => this.validatorCompiler })
@@ -126,8 +130,8 @@ function isUnsafe (method: string | string[]): boolean {
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
-  /** Whether any route's entries are served stale. */
-  maybeStale: () => boolean
+  /** Whether any route's entries are filled again by requests of our own. */
+  mayRefresh: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void
 }
 

@@ -2,7 +2,7 @@
 // route, the option, its value and what would be right.
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { originFreshness, staleAllowance } from './http/freshness.js'
+import { originFreshness, staleAllowance, type StaleDirective } from './http/freshness.js'
 import { areSendable, type HeaderFields } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
 import { boundKey, escapeKey, own, type KeySource } from './key.js'
@@ -34,6 +34,10 @@ export interface Policy {
   ttl: (response: PolicyResponse) => Milliseconds | undefined
   /** How long beyond its ttl a response may be served while it is refreshed; null: none of them ever. */
   stale: ((response: PolicyResponse) => Milliseconds) | null
+  /** How long beyond its ttl a response may stand in for a failing handler's; null: none of them ever. */
+  rescue: Policy['stale']
+  /** Whether requests of our own may fill its entries again. */
+  isRefreshed: boolean
   /** The statuses that are stored, with their own ttl where they have one. */
   statuses: ReadonlyMap<number, Milliseconds | null>
   when: ((request: unknown) => unknown) | null
@@ -67,8 +71,8 @@ export interface PolicyResponse {
 }
 
 const OPTIONS = [
-  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'statuses', 'vary', 'identity', 'shared', 'version', 'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache',
-  'cdnCacheControl', 'cacheControl'
+  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'statuses', 'vary', 'identity', 'shared', 'version',
+  'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl'
 ]
 
 /** Compiles a route's option; `true` takes all defaults. Throws FRC_OPTION. */
@@ -90,13 +94,18 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   const isTargeted = compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl'))
   const identity = compileFunction(where, 'identity', get('identity'))
   const version = compileVersion(where, get('version')) ?? defaults.version
+  const isOrigin = get('ttl') === 'origin'
+  const stale = compileStale(where, get('staleWhileRevalidate'), { directive: 'stale-while-revalidate', isOrigin, isTargeted })
+  const rescue = compileStale(where, get('staleIfError'), { directive: 'stale-if-error', isOrigin, isTargeted })
   const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
   return {
     route: `GET ${canonical}`,
     ...compileKey(where, route, { key: get('key'), canonical }),
     tags: compileTags(where, route, get('tags')),
     ttl: compileTtl(where, get('ttl'), { defaultTtl: defaults.ttl, isTargeted }),
-    stale: compileStale(where, get('staleWhileRevalidate'), { isOrigin: get('ttl') === 'origin', isTargeted }),
+    stale,
+    rescue,
+    isRefreshed: stale !== null || rescue !== null,
     statuses: compileStatuses(where, get('statuses')),
     identity,
     shared: compileSwitch(where, 'shared', get('shared')),
@@ -106,7 +115,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     when: compileFunction(where, 'when', get('when')),
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
-    isTargeted: isTargeted && get('ttl') === 'origin',
+    isTargeted: isTargeted && isOrigin,
     hook: compileHook(where, get('hook')),
     cacheControl: compileCacheControl(where, get('cacheControl'))
   }
@@ -130,16 +139,17 @@ function compileTtl (
   return () => time
 }
 
+interface Origin { directive: StaleDirective, isOrigin: boolean, isTargeted: boolean }
+
 /** What the handler's headers say counts where they say how long it is fresh. */
-function compileStale (
-  where: string, stale: unknown, { isOrigin, isTargeted }: { isOrigin: boolean, isTargeted: boolean }
-): Policy['stale'] {
+function compileStale (where: string, stale: unknown, { directive, isOrigin, isTargeted }: Origin): Policy['stale'] {
   const time = stale === undefined ? 0 : toMilliseconds(stale)
-  if (time === undefined) throw optionError(where, 'cache.staleWhileRevalidate', stale, `${DURATION_FORMS}; 0 serves nothing stale`)
+  const name = directive === 'stale-if-error' ? 'staleIfError' : 'staleWhileRevalidate'
+  if (time === undefined) throw optionError(where, `cache.${name}`, stale, `${DURATION_FORMS}; 0 serves nothing stale`)
   if (time === 0 && (stale !== undefined || !isOrigin)) return null
   if (!isOrigin) return () => time
   return ({ headers }) => {
-    const seconds = staleAllowance(headers, isTargeted)
+    const seconds = staleAllowance(headers, directive, isTargeted)
     return seconds === undefined ? time : seconds * 1000
   }
 }

@@ -4,8 +4,9 @@ import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { deltaSeconds } from './http/freshness.js'
-import { areSendable, mergedVary } from './http/headers.js'
+import { areSendable, isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
+import type { CacheOutcome } from './outcome.js'
 
 export interface Hit {
   entry: Entry
@@ -20,7 +21,66 @@ export interface Hit {
 const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
 
 /** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
-export function sendEntry (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): void {
+export function sendEntry (reply: FastifyReply, hit: Hit): void {
+  reply.send(putHead(reply, hit))
+}
+
+/** Of what is on its way out: Fastify gives the reply a Response's status later. */
+export function statusOf (reply: FastifyReply, payload: unknown): number {
+  return isResponse(payload) ? payload.status : reply.statusCode
+}
+
+function isResponse (payload: unknown): payload is Response {
+  return Object.prototype.toString.call(payload) === '[object Response]'
+}
+
+/**
+ * An error was raised behind an entry that stands in for another error's answer. Fastify may have no error handler left by
+ * then: it sends the error with the status and type that are there.
+ */
+export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): void {
+  if (outcome?.type === 'stale' && outcome.status !== null) reply.code(outcome.status).removeHeader('content-type')
+}
+
+/** What the reply is on its way with, and the fields that it had at the lookup. */
+export interface Failed { payload: unknown, before: HeaderFields }
+
+/** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
+export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Buffer | string | null {
+  discard(payload)
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (isSame(before[name], value)) continue
+    reply.removeHeader(name)
+    reply.raw.removeHeader(name)
+  }
+  const present = reply.getHeaders()
+  for (const [name, value] of Object.entries(before)) {
+    if (value !== undefined && present[name] === undefined) reply.header(name, value)
+  }
+  const body = putHead(reply, hit)
+  restoreType(reply, hit.entry, before['content-type'])
+  // Fastify takes undefined for "as it was".
+  return body ?? null
+}
+
+/** A stream that nobody will read is let go, and not heard of any more. */
+function discard (payload: unknown): void {
+  const stream = (isResponse(payload) ? payload.body : payload) as Discardable
+  if (typeof stream !== 'object' || stream === null) return
+  stream.on?.('error', () => {})
+  stream.destroy?.()
+  stream.cancel?.().catch(() => {})
+}
+
+/** Of Node, or of the web. */
+type Discardable = {
+  on?: (event: 'error', listener: () => void) => void
+  destroy?: () => void
+  cancel?: () => Promise<void>
+} | null
+
+/** Puts the entry's head on the reply; gives its payload. */
+function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Buffer | string | undefined {
   const { headers, status } = entry
   // Somebody else wrote it: with our checksum, but with fields that Node would throw at.
   if (!areSendable(headers)) throw new Error('the entry has header fields that can not be sent')
@@ -37,7 +97,7 @@ export function sendEntry (reply: FastifyReply, { entry, headers: conditions, no
   }
   reply.header('age', String(ageOf(entry, fieldOf('age'), now)))
   if (fieldOf('date') === undefined) reply.header('date', new Date(entry.storedAt).toUTCString())
-  reply.send(notModified ? undefined : payloadOf(entry, asSent || hasNonAscii(entry)))
+  return notModified ? undefined : payloadOf(entry, asSent || hasNonAscii(entry))
 }
 
 /** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */

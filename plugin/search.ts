@@ -6,7 +6,7 @@ import type { Found, Right } from './claim.js'
 import { credentials, explain, identify, unpromised } from './credentials.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
-import { bypass, type Exchange, type RequestView } from './exchange.js'
+import { bypass, secondsLeft, type Exchange, type RequestView } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import { fingerprint } from './http/vary.js'
@@ -19,12 +19,13 @@ import { IDENTITY, VERSION, type Selection } from './variant.js'
 
 /** The entry to serve, or null for the handler to run; says in the exchange what became of the lookup. Never rejects. */
 export async function search (cache: ResponseCache, exchange: Exchange, request: RequestView): Promise<Entry | null> {
-  const { caller, site: { policy: { waitTimeout, stale } } } = exchange
+  const { caller, site: { policy: { waitTimeout, stale, rescue } } } = exchange
   const selected = await selectKey(cache, exchange, request)
   if (exchange.captured) return null
   if ('bypass' in selected) return bypass(exchange, selected.bypass)
   // Only GET fills, so a HEAD would hold the lease for nothing.
-  const question = { ...selected, toFill: request.method === 'GET', mayBeStale: stale !== null, waitTimeout }
+  const may = { mayBeStale: stale !== null, mayRescue: rescue !== null }
+  const question = { ...selected, toFill: request.method === 'GET', ...may, waitTimeout }
   const found = await cache.lookup(question, caller)
   if (exchange.captured) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.
@@ -37,6 +38,7 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
   exchange.claim = found.claim
   exchange.unclaimed = found.why ?? 'lease'
+  exchange.spare = found.spare
   caller.counters.misses++
   caller.log.debug({ key }, 'cache miss')
   return null
@@ -51,10 +53,8 @@ function serve (exchange: Exchange, found: Served, { key, now }: { key: string, 
   counters.hits++
   if (found.type === 'stale') {
     counters.stale++
-    // What was made stale before its time is so since then, or since it was stored: that is not known.
-    const staleAt = Math.max(entry.staleAt, entry.storedAt)
-    exchange.outcome = { type: 'stale', key, ttl: Math.floor((staleAt - now) / 1000) }
-    exchange.stale = { key, selected: found.selected, waitTimeout: policy.waitTimeout }
+    exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: found.ifError, status: null }
+    exchange.refreshable = { key, selected: found.selected, waitTimeout: policy.waitTimeout }
   } else {
     if (found.collapsed) counters.collapsed++
     exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }

@@ -11,6 +11,8 @@ export interface RouteStats {
   /** Hits whose time was over. */
   stale: number
   misses: number
+  /** Misses whose handler failed, and that were answered with a stale entry. */
+  rescued: number
   /** Entries that were found, but had been made invalid by tag, or with everything, or by a server that lost its memory. */
   outdated: number
   bypasses: Partial<Record<BypassReason, number>>
@@ -124,6 +126,7 @@ function zeros (): Counters {
     collapsed: 0,
     stale: 0,
     misses: 0,
+    rescued: 0,
     outdated: 0,
     unreadable: 0,
     bypasses: {},
@@ -136,7 +139,9 @@ function zeros (): Counters {
   }
 }
 
-const SUMS = ['hits', 'collapsed', 'stale', 'misses', 'outdated', 'unreadable', 'refreshes', 'sets', 'stores', 'errors', 'bytes'] as const
+const SUMS = [
+  'hits', 'collapsed', 'stale', 'misses', 'rescued', 'outdated', 'unreadable', 'refreshes', 'sets', 'stores', 'errors', 'bytes'
+] as const
 
 function add (sum: Counters, counters: Counters): void {
   for (const name of SUMS) sum[name] += counters[name]

@@ -47,7 +47,8 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   if (!cache.enabled) return await bypass(caller, 'disabled', load)
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
-  const question = { key: named, selection, toFill: life > 0, toRefresh: false, mayBeStale: false, waitTimeout }
+  const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false }
+  const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
   let found = await cache.lookup(question, caller)
   if (found.type === 'hit') {
     const value = valueOf<T>(found.entry.body, caller)
@@ -97,7 +98,7 @@ async function filled<T> (
     refuse(key, body === null ? 'payload' : 'size', caller)
     cache.abandon(claim, caller, true)
   } else {
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, stale: 0 }, caller)
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, stale: 0, rescue: 0 }, caller)
   }
   return value
 }

@@ -3,7 +3,9 @@
 
 export interface Handling {
   /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
-  fwd?: 'miss' | 'bypass' | 'request'
+  fwd?: 'miss' | 'bypass' | 'request' | 'stale'
+  /** What the handler answered, where that is not what is sent (§2.3). */
+  fwdStatus?: number
   /** It waited for another request's response instead (§2.6). */
   collapsed?: boolean
   /** Seconds left (§2.4). */
@@ -15,8 +17,9 @@ export interface Handling {
 }
 
 /** Our member: `name; hit; ttl=30`, or `name; fwd=miss`. */
-export function cacheStatus (name: string, { fwd, collapsed, ttl, detail, key }: Handling): string {
-  return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (collapsed === true ? '; collapsed' : '') + (ttl === undefined ? '' : `; ttl=${ttl}`) +
+export function cacheStatus (name: string, { fwd, fwdStatus, collapsed, ttl, detail, key }: Handling): string {
+  return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (fwdStatus === undefined ? '' : `; fwd-status=${fwdStatus}`) +
+    (collapsed === true ? '; collapsed' : '') + (ttl === undefined ? '' : `; ttl=${ttl}`) +
     (key === undefined ? '' : `; key=${quoted(key)}`) + (detail === undefined ? '' : `; detail=${detail}`)
 }
 

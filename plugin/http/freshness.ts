@@ -1,7 +1,8 @@
 // How long a response may be served by what its own headers say: RFC 9111 §4.2.1, and never by heuristics (§4.2.2).
 // https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
-// And how long beyond that, while it is refreshed: RFC 5861.
+// And how long beyond that, while it is refreshed or where that fails: RFC 5861.
 // https://www.rfc-editor.org/rfc/rfc5861#section-3
+// https://www.rfc-editor.org/rfc/rfc5861#section-4
 import { parseCacheControl } from './cache-control.js'
 import { httpDate } from './conditional.js'
 import type { HeaderFields } from './headers.js'
@@ -27,14 +28,17 @@ export function originFreshness (fields: HeaderFields, now: number, isTargeted: 
 /** RFC 9111 §4.2.4; s-maxage has the meaning of proxy-revalidate (§5.2.2.10). */
 const NEVER_STALE = ['no-cache', 'must-revalidate', 'proxy-revalidate', 's-maxage']
 
+/** While it is refreshed (RFC 5861 §3); where the origin fails (§4). */
+export type StaleDirective = 'stale-while-revalidate' | 'stale-if-error'
+
 /**
- * Seconds beyond its freshness for which a response may be served while it is refreshed: what its stale-while-revalidate
- * says (RFC 5861 §3), 0 where it forbids to be served stale; undefined where it says nothing of it.
+ * Seconds beyond its freshness for which a response may be served: what its directive says, 0 where it forbids to be served
+ * stale; undefined where it says nothing of it.
  */
-export function staleAllowance (fields: HeaderFields, isTargeted: boolean): number | undefined {
+export function staleAllowance (fields: HeaderFields, directive: StaleDirective, isTargeted: boolean): number | undefined {
   const directives = directivesOf(fields, isTargeted)
   if (NEVER_STALE.some((directive) => directives.has(directive))) return 0
-  const allowance = directives.get('stale-while-revalidate')
+  const allowance = directives.get(directive)
   return allowance === undefined ? undefined : deltaSeconds(allowance) ?? 0
 }
 

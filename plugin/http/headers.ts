@@ -56,7 +56,8 @@ export function areSendable (fields: readonly (readonly [string, string | readon
   }
 }
 
-function isSame (a: unknown, b: unknown): boolean {
+/** Whether a field was not changed. */
+export function isSame (a: unknown, b: unknown): boolean {
   if (!Array.isArray(a) || !Array.isArray(b)) return a === b
   return a.length === b.length && a.every((one, i) => one === b[i])
 }

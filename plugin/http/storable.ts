@@ -7,6 +7,13 @@ import { varyMembers } from './vary.js'
 
 export type HeadRefusal = 'status' | 'set-cookie' | 'no-store' | 'private' | 'vary' | 'payload'
 
+/** What counts as an error that a stored response may stand in for: RFC 5861 §4. */
+const ERRORS = [500, 502, 503, 504]
+
+export function isError (status: number): boolean {
+  return ERRORS.includes(status)
+}
+
 /** The statuses that the policy stores. */
 interface Statuses { has: (status: number) => boolean }
 

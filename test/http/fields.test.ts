@@ -6,7 +6,7 @@ import { cacheStatus, withMember } from '../../plugin/http/cache-status.js'
 import { httpDate, isForTheHandler, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
 import { deltaSeconds, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary } from '../../plugin/http/headers.js'
-import { refusalOf } from '../../plugin/http/storable.js'
+import { isError, refusalOf } from '../../plugin/http/storable.js'
 import { fingerprint, varyMembers } from '../../plugin/http/vary.js'
 
 t.test('Cache-Control: RFC 9111 §5.2', async (t) => {
@@ -93,17 +93,27 @@ t.test("freshness by the response's own fields: RFC 9111 §4.2.1", async (t) => 
 })
 
 t.test("how long beyond that, by the response's own fields: RFC 5861 §3, RFC 9111 §4.2.4", async (t) => {
-  const allowed = (cacheControl: string): number | undefined => staleAllowance({ 'cache-control': cacheControl }, false)
+  const allowed = (cacheControl: string): number | undefined =>
+    staleAllowance({ 'cache-control': cacheControl }, 'stale-while-revalidate', false)
   t.equal(allowed('max-age=9, stale-while-revalidate=30'), 30)
   t.equal(allowed('max-age=9, Stale-While-Revalidate="30"'), 30)
   t.equal(allowed('max-age=9'), undefined, 'it says nothing')
-  t.equal(staleAllowance({}, false), undefined)
+  t.equal(staleAllowance({}, 'stale-while-revalidate', false), undefined)
   t.equal(allowed('max-age=9, stale-while-revalidate=soon'), 0, 'nothing that could be understood')
   for (const directive of ['must-revalidate', 'proxy-revalidate', 'no-cache', 's-maxage=9']) {
     t.equal(allowed(`max-age=9, ${directive}, stale-while-revalidate=30`), 0, directive)
   }
   const both = { 'cache-control': 's-maxage=9', 'cdn-cache-control': 'max-age=9, stale-while-revalidate=30' }
-  t.strictSame([staleAllowance(both, true), staleAllowance(both, false)], [30, 0], 'a targeted field counts where it is asked for')
+  t.strictSame([true, false].map((isTargeted) => staleAllowance(both, 'stale-while-revalidate', isTargeted)), [30, 0],
+    'a targeted field counts where it is asked for')
+})
+
+t.test('and where the origin fails: RFC 5861 §4', async (t) => {
+  const allowed = (cacheControl: string): number | undefined => staleAllowance({ 'cache-control': cacheControl }, 'stale-if-error', false)
+  t.equal(allowed('max-age=9, stale-while-revalidate=30, stale-if-error=60'), 60)
+  t.equal(allowed('max-age=9, stale-while-revalidate=30'), undefined)
+  t.equal(allowed('max-age=9, must-revalidate, stale-if-error=60'), 0)
+  t.strictSame([499, 500, 501, 502, 503, 504, 505].filter(isError), [500, 502, 503, 504])
 })
 
 t.test('fields of an entry: RFC 9111 §3.1', async (t) => {

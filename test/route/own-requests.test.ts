@@ -24,7 +24,7 @@ function inside (app: FastifyInstance): Inside & { counters: Counters } {
 async function rightTo (app: FastifyInstance, key: string): Promise<Right> {
   const { cache, counters } = inside(app)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags: [] }
-  const question = { key, selection, toFill: true, toRefresh: true, mayBeStale: false, waitTimeout: 0 }
+  const question = { key, selection, toFill: true, toRefresh: true, mayBeStale: false, mayRescue: false, waitTimeout: 0 }
   const found = await cache.lookup(question, { counters, log: app.log })
   if (found.type !== 'miss' || found.claim === null) throw new Error(`there is no right to fill ${key}`)
   return found.claim

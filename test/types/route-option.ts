@@ -19,6 +19,9 @@ app.get('/d', { cache: { ttl: (request, reply) => request.url.length + reply.sta
 app.route({ method: 'GET', url: '/e', cache: { key: 'e' }, handler: async () => 'x' })
 // @ts-expect-error a ttl is seconds, a string or a function
 app.get('/f', { cache: { ttl: {} } }, async () => 'x')
+app.get('/stale', { cache: { staleWhileRevalidate: 60, staleIfError: '1h' } }, async () => 'x')
+// @ts-expect-error a length of time
+app.get('/stale', { cache: { staleIfError: true } }, async () => 'x')
 // @ts-expect-error an option that there is not
 app.get('/g', { cache: { tttl: 1 } }, async () => 'x')
 // @ts-expect-error a key function gives a string

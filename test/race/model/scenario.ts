@@ -366,7 +366,7 @@ class Run {
     const { known = [], stale = false } = this.#mode
     const selection = { needs: [], hint, fingerprint: (of: readonly string[]) => fingerprint(of, request), tags: known }
     const waitTimeout = this.#scenario.waits ? LONG : 0
-    const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: stale, waitTimeout }
+    const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: stale, mayRescue: false, waitTimeout }
     const found = await cache.lookup(question, caller)
     if (found.type === 'unknown') return this.#say(`${name} does without`)
     if (found.type === 'miss') {
@@ -411,7 +411,7 @@ class Run {
     if (end !== 'fill') return cache.abandon(claim, caller, end === 'pass')
     const body = Buffer.from(JSON.stringify(row))
     const { late = [], stale = false } = this.#mode
-    const times = { life, stale: stale ? LIFE : 0 }
+    const times = { life, stale: stale ? LIFE : 0, rescue: 0 }
     cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, ...times }, caller)
   }
 

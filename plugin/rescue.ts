@@ -1,0 +1,50 @@
+// A stale entry that stands in for the answer of a handler that failed: RFC 5861 §4. The lookup found it, stale beyond what
+// is served without further ado, and had the handler run; here its answer is on its way out.
+//
+// What is invalidated meanwhile does not keep it from being served. With a request R and a writer W:
+//
+//   1. R  begins; finds the entry, which is valid; its handler runs
+//   2. W  writes the new row; invalidates; returns
+//   3. R  its handler fails: the entry is served
+//   4. S  begins; finds nothing: its handler runs, and what it answers is sent
+//
+// R began before 2 had returned, so that it may be served what was true at 1; S may not, and is not.
+import type { ResponseCache } from './cache.js'
+import type { Milliseconds } from './duration.js'
+import { isRescuable, type Entry } from './entry.js'
+import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
+import { flightName } from './flight.js'
+import { areSendable } from './http/headers.js'
+import { isError } from './http/storable.js'
+
+/** An answer on its way out, and whether its client has left. */
+export interface Leaving { status: number, isGone: boolean }
+
+/** Whether this is an answer that a stale entry of this route stands in for, where there is one. */
+export function mayBeRescued ({ outcome, site: { policy }, spare }: Exchange, status: number): boolean {
+  if (policy.rescue === null || !isError(status)) return false
+  return spare !== null || (outcome.type === 'own' && outcome.why === 'refresh')
+}
+
+/** The entry that takes the place of this answer; null: none. Says in the exchange that it does. */
+export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGone }: Leaving): Entry | null {
+  const key = keyToFill(exchange)
+  if (key === null || !mayBeRescued(exchange, status)) return null
+  const { spare, claim, captured, caller: { counters, log } } = exchange
+  cache.fail(flightName(key, (claim === null ? spare?.selected : claim.lease)?.variant ?? null), claim)
+  const now = cache.now()
+  if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
+  // What was captured before it failed is not stored either; what was refused already is counted.
+  if (!captured || exchange.answer !== null) refuseAnswer(cache, exchange, captured ? 'error' : 'status')
+  const { entry } = spare
+  Object.assign(exchange, { captured: true, announced: false, spare: null, entry })
+  exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: true, status }
+  counters.rescued++
+  log.debug({ key, status }, 'cache rescue')
+  return entry
+}
+
+/** By now the cache may be off, or have something to tell the store; and time has passed. */
+function maySend (cache: ResponseCache, entry: Entry, now: Milliseconds): boolean {
+  return cache.enabled && cache.invalidation.isTold && isRescuable(entry, now) && areSendable(entry.headers)
+}
