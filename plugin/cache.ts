@@ -6,7 +6,7 @@
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background } from './background.js'
-import { refuse, type Caller, type Log } from './caller.js'
+import { REFUSALS, refuse, type Caller, type Log } from './caller.js'
 import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
 import { encode } from './codec.js'
 import { Complaints } from './complaints.js'
@@ -18,11 +18,10 @@ import { Invalidation, telling } from './invalidation.js'
 import type { CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
-import type { RefusalReason } from './outcome.js'
 import { count, type CacheStats, type Stats } from './stats.js'
 import { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
-import type { FillResult, Store } from './store/store.js'
+import type { Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
 import { placeFill, selectEntry, without, type Selection } from './variant.js'
 
@@ -35,7 +34,10 @@ export interface CacheParts extends CacheLimits {
   store: Store
   stats: Stats
   log: Log
+  /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
+  jitter: number
   now: () => Milliseconds
+  random: () => number
   enabled: boolean
 }
 
@@ -51,35 +53,32 @@ export class ResponseCache {
   readonly #stats: Stats
   readonly #log: Log
   readonly #deadline: Milliseconds
+  readonly #jitter: number
   readonly #now: () => Milliseconds
+  readonly #random: () => number
   readonly #flights = new Flights()
   readonly #failures: Failures
   readonly #background = new Background()
   #isClosed = false
 
-  constructor ({ store, stats, log, now, enabled, ...limits }: CacheParts) {
+  constructor ({ store, stats, log, jitter, now, random, enabled, ...limits }: CacheParts) {
     const { deadline, breakerThreshold: threshold } = limits
     this.#store = store
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
+    this.#jitter = jitter
     this.#now = now
+    this.#random = random
     this.enabled = enabled
     this.invalidation = new Invalidation({ store, stats, log, flights: this.#flights, ...limits })
     this.#failures = new Failures(now)
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
-    this.#complaints = new Complaints(now)
-    this.#breaker = new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, log })
-    this.#lookup = new Lookup({
-      shelf: { store, memory: this.#memory },
-      flights: this.#flights,
-      failures: this.#failures,
-      breaker: this.#breaker,
-      complaints: this.#complaints,
-      ...limits,
-      now,
-      abandon: (claim, caller) => { this.abandon(claim, caller) }
-    })
+    const complaints = this.#complaints = new Complaints(now)
+    const breaker = this.#breaker = new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, log })
+    const parts = { shelf: { store, memory: this.#memory }, flights: this.#flights, failures: this.#failures }
+    const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
+    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
   }
 
   get stats (): CacheStats {
@@ -96,7 +95,7 @@ export class ResponseCache {
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (claim: Claim, { life, stale, rescue, members, tags: named, ...answer }: Answer, caller: Caller): void {
+  fill (claim: Claim, { life: longest, stale, rescue, members, tags: named, ...answer }: Answer, caller: Caller): void {
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
@@ -105,11 +104,12 @@ export class ResponseCache {
     }
     flight.isAnswered = true
     const storedAt = this.#now()
+    const life = longest - Math.floor(longest * this.#jitter * this.#random())
     const tags = [...new Set([...selection.tags, ...named])]
     this.#memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
-    const bytes = encode({ ...answer, ...times, cost: 0, epoch: place.epoch, history: ground.history, tags })
+    const bytes = encode({ ...answer, ...times, epoch: place.epoch, history: ground.history, tags })
     const late = without(tags, ground.tags)
     const whole = life + Math.max(stale, rescue)
     this.#background.run(async () => {
@@ -186,7 +186,7 @@ export class ResponseCache {
   }
 
   /**
-   * Has an entry that was served stale filled again: `run` makes the request and waits for its end, where this process gets
+   * Has an entry that was served filled again: `run` makes the request and waits for its end, where this process gets
    * the lease. Nobody waits for it; it never rejects.
    */
   refresh (stale: Refreshable, caller: Caller, run: (right: Right) => Promise<void>): void {
@@ -236,8 +236,4 @@ export class ResponseCache {
     this.#isClosed = true
     this.#store.close()
   }
-}
-
-const REFUSALS: Record<FillResult, RefusalReason | null> = {
-  stored: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
 }

@@ -65,10 +65,16 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     members: selecting(exchange.before, after),
     kind: kindOf(payload),
     ...times,
+    cost: costOf(exchange, cache.now()),
     length: after['content-length'] === undefined ? null : Number(after['content-length']),
     body
   }
   return passed
+}
+
+/** A value that was given says nothing of the handler. The clock may have stepped back. */
+function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds {
+  return outcome.type === 'own' && outcome.why === 'set' ? 0 : Math.max(0, Math.round(now - began))
 }
 
 /** A Response's status and headers are the reply's before its body is: as Fastify does it, only earlier. */

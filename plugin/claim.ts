@@ -7,11 +7,12 @@ import type { Lease } from './store/store.js'
 import type { Selected, Selection } from './variant.js'
 
 /**
- * A fresh entry; or a stale one, that may be served while it is refreshed, or (`ifError`) as the handler failed just now; or
- * the right to fill, null where nobody has it or somebody else, `why` where it is not that; or why the store was of no use.
+ * A fresh entry, to be filled again already where there is `early`; or a stale one, that may be served while it is
+ * refreshed, or (`ifError`) as the handler failed just now; or the right to fill, null where nobody has it or somebody else,
+ * `why` where it is not that; or why the store was of no use.
  */
 export type Found =
-  | { type: 'hit', entry: Entry, collapsed: boolean }
+  | { type: 'hit', entry: Entry, collapsed: boolean, early: Selected | null }
   | Spare & { type: 'stale', ifError: boolean }
   | { type: 'miss', claim: Claim | null, spare: Spare | null, why?: RefusalReason }
   | { type: 'unknown', reason: Extract<BypassReason, 'store' | 'breaker' | 'journal'> }
@@ -31,11 +32,13 @@ export interface Question {
   mayBeStale: boolean
   /** One will do that may be served where the handler fails, if it does. */
   mayRescue: boolean
+  /** It may be filled again before it is stale. */
+  mayBeEarly: boolean
   /** How long it waits for another request's handler. 0: not at all. */
   waitTimeout: Milliseconds
 }
 
-/** An entry that was served stale: what was seen of it, and how long requests wait for its next one once it is dead. */
+/** An entry that was served and is to be filled again: what was seen of it, and how long requests wait for its next one. */
 export interface Refreshable {
   key: string
   selected: Selected
@@ -72,6 +75,8 @@ export interface Answer {
   stale: Milliseconds
   /** How long beyond that it may stand in where the handler fails. */
   rescue: Milliseconds
+  /** What the handler took. */
+  cost: Milliseconds
 }
 
 /** What is invalidated. */

@@ -42,6 +42,18 @@ export interface Entry {
   asOf: number
 }
 
+/** -ln of the smallest number above 0 that Math.random gives, rounded up. */
+const FARTHEST = 37
+
+/**
+ * Whether a fresh entry is to be filled again already, by chance: the likelier the nearer its end is and the longer its
+ * handler takes, so that of many readers one begins in time. Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
+ * Stampede Prevention, VLDB 2015, with β = 1.
+ */
+export function isDue ({ staleAt, cost }: Entry, now: Milliseconds, random: () => number): boolean {
+  return staleAt - now < cost * FARTHEST && now - cost * Math.log(random()) >= staleAt
+}
+
 /** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */
 export interface Ground {
   history: string

@@ -50,6 +50,8 @@ export interface Exchange {
   refreshable: Refreshable | null
   /** What may stand in where the handler fails. */
   spare: Spare | null
+  /** When the handler could begin. */
+  began: Milliseconds
   /** The reply's fields at lookup: they are this request's, not the entry's. */
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
@@ -80,6 +82,8 @@ export interface Captured {
   life: Milliseconds
   stale: Milliseconds
   rescue: Milliseconds
+  /** What the handler took. */
+  cost: Milliseconds
   /** What the response says of its length; null where it doesn't. */
   length: number | null
   /** The whole body, or what is being recorded of it. */
@@ -111,6 +115,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     entry: null,
     refreshable: null,
     spare: null,
+    began: 0,
     before: snapshot(before),
     claim: null,
     unclaimed: 'lease',

@@ -5,7 +5,7 @@ import type { Claim, Found, Question, Spare } from './claim.js'
 import type { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { encodeMarker } from './codec.js'
-import { isAlive, isFresh, isRescuable, type Entry } from './entry.js'
+import { isAlive, isDue, isFresh, isRescuable, type Entry } from './entry.js'
 import type { Failures } from './failures.js'
 import { flightName, type Flight, type Flights, type Stored } from './flight.js'
 import type { CacheLimits } from './limits.js'
@@ -38,6 +38,7 @@ export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'
   breaker: Breaker
   complaints: Complaints
   now: () => Milliseconds
+  random: () => number
   /** Gives back what came too late. */
   abandon: (claim: Claim, caller: Caller) => void
 }
@@ -51,13 +52,15 @@ export class Lookup {
   readonly #complaints: Complaints
   readonly #maxWaiters: number
   readonly #now: () => Milliseconds
+  readonly #random: () => number
   readonly #abandon: LookupParts['abandon']
   /** Requests that wait for another one's handler. */
   #waiting = 0
   /** Lookups that were given up and are not answered yet. */
   #overdue = 0
 
-  constructor ({ shelf, flights, failures, deadline, breaker, complaints, maxWaiters, now, abandon }: LookupParts) {
+  constructor (parts: LookupParts) {
+    const { shelf, flights, failures, deadline, breaker, complaints, maxWaiters, now, random, abandon } = parts
     this.#shelf = shelf
     this.#flights = flights
     this.#failures = failures
@@ -66,6 +69,7 @@ export class Lookup {
     this.#complaints = complaints
     this.#maxWaiters = maxWaiters
     this.#now = now
+    this.#random = random
     this.#abandon = abandon
   }
 
@@ -95,7 +99,7 @@ export class Lookup {
       }
       if (landing === null || landing.type === 'pass' || landing.type === 'failed') return { type: 'miss', claim: null, spare }
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
-      if (entry !== null) return { type: 'hit', entry, collapsed }
+      if (entry !== null) return { type: 'hit', entry, collapsed, early: null }
     }
   }
 
@@ -136,7 +140,10 @@ export class Lookup {
     let spare: Spare | null = null
     if (entry !== null && !toRefresh) {
       const now = this.#now()
-      if (isFresh(entry, now)) return { type: 'hit', entry, collapsed: false }
+      if (isFresh(entry, now)) {
+        const early = ticket.mayBeEarly && isDue(entry, now, this.#random) ? selected : null
+        return { type: 'hit', entry, collapsed: false, early }
+      }
       if (ticket.mayBeStale && isAlive(entry, now)) return { type: 'stale', entry, selected, ifError: false }
       if (ticket.mayRescue && isRescuable(entry, now)) {
         if (this.#failures.has(flightName(key, variant), entry)) return { type: 'stale', entry, selected, ifError: true }

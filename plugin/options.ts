@@ -88,8 +88,16 @@ export interface RouteCacheOptions {
    * of their own are not concerned. Default false.
    */
   invalidateUnsafe?: boolean
+  /**
+   * By how much of its ttl the time of each response and value is shortened at most, by chance, so that what was stored
+   * together does not end together. A part from 0 to 1: with 0.1, what has a ttl of 60 s is served for 54 to 60 s. Never
+   * longer than the ttl. Default 0: each has its whole ttl.
+   */
+  jitter?: number
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */
   now?: () => number
+  /** Numbers from 0 to below 1, for `jitter` and `earlyRefresh`. Default: Math.random. For tests. */
+  random?: () => number
 }
 
 /**
@@ -133,6 +141,14 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    * error.
    */
   staleIfError?: Duration
+  /**
+   * Whether an entry is filled again shortly before its ttl is over, so that a key that is asked for often never ends: a
+   * request that hits is served at once, and behind it the handler runs as for `staleWhileRevalidate`. By chance, more
+   * likely the longer the handler takes and the nearer the end is, so that of all requests and processes about one begins; a
+   * key that is seldom asked for just ends. Default false. There is nothing to be set: what the handler took is measured
+   * (XFetch: Vattani et al., Optimal Probabilistic Cache Stampede Prevention, VLDB 2015).
+   */
+  earlyRefresh?: boolean
   /**
    * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
    * nor 304. Default: none.

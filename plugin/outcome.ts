@@ -92,6 +92,6 @@ export type CacheOutcome =
   | { type: 'bypass', reason: BypassReason }
   /**
    * No client's request, but one of the cache's own, whose response is stored. `set`: a value stands for what the handler
-   * answers. `refresh`: the key's entry was served stale, and this is as the request that it was served to.
+   * answers. `refresh`: the key's entry was stale or near its end, and this is as the request that got it.
    */
   | { type: 'own', key: string, why: 'set' | 'refresh' }

@@ -1,5 +1,6 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
+import type { Caller } from './caller.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
 import { originFreshness, staleAllowance, type StaleDirective } from './http/freshness.js'
@@ -36,6 +37,8 @@ export interface Policy {
   stale: ((response: PolicyResponse) => Milliseconds) | null
   /** How long beyond its ttl a response may stand in for a failing handler's; null: none of them ever. */
   rescue: Policy['stale']
+  /** Whether its entries are filled again before they are stale. */
+  earlyRefresh: boolean
   /** Whether requests of our own may fill its entries again. */
   isRefreshed: boolean
   /** The statuses that are stored, with their own ttl where they have one. */
@@ -71,7 +74,7 @@ export interface PolicyResponse {
 }
 
 const OPTIONS = [
-  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'statuses', 'vary', 'identity', 'shared', 'version',
+  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'version',
   'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl'
 ]
 
@@ -97,6 +100,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   const isOrigin = get('ttl') === 'origin'
   const stale = compileStale(where, get('staleWhileRevalidate'), { directive: 'stale-while-revalidate', isOrigin, isTargeted })
   const rescue = compileStale(where, get('staleIfError'), { directive: 'stale-if-error', isOrigin, isTargeted })
+  const earlyRefresh = compileSwitch(where, 'earlyRefresh', get('earlyRefresh'))
   const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
   return {
     route: `GET ${canonical}`,
@@ -105,7 +109,8 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     ttl: compileTtl(where, get('ttl'), { defaultTtl: defaults.ttl, isTargeted }),
     stale,
     rescue,
-    isRefreshed: stale !== null || rescue !== null,
+    earlyRefresh,
+    isRefreshed: stale !== null || rescue !== null || earlyRefresh,
     statuses: compileStatuses(where, get('statuses')),
     identity,
     shared: compileSwitch(where, 'shared', get('shared')),
@@ -228,12 +233,7 @@ export function checkKey (key: unknown): string {
 }
 
 /** Counts and says that one of the policy's functions threw, or gave what it must not. */
-export function policyFailed (policy: Policy, { counters, log }: PolicyCaller, error: unknown): void {
+export function policyFailed (policy: Policy, { counters, log }: Caller, error: unknown): void {
   counters.errors++
   log.warn({ err: error, route: policy.route }, 'cache policy failed')
-}
-
-interface PolicyCaller {
-  counters: { errors: number }
-  log: { warn: (details: object, message: string) => void }
 }

@@ -19,12 +19,12 @@ import { IDENTITY, VERSION, type Selection } from './variant.js'
 
 /** The entry to serve, or null for the handler to run; says in the exchange what became of the lookup. Never rejects. */
 export async function search (cache: ResponseCache, exchange: Exchange, request: RequestView): Promise<Entry | null> {
-  const { caller, site: { policy: { waitTimeout, stale, rescue } } } = exchange
+  const { caller, site: { policy: { waitTimeout, stale, rescue, earlyRefresh } } } = exchange
   const selected = await selectKey(cache, exchange, request)
   if (exchange.captured) return null
   if ('bypass' in selected) return bypass(exchange, selected.bypass)
   // Only GET fills, so a HEAD would hold the lease for nothing.
-  const may = { mayBeStale: stale !== null, mayRescue: rescue !== null }
+  const may = { mayBeStale: stale !== null, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }
   const question = { ...selected, toFill: request.method === 'GET', ...may, waitTimeout }
   const found = await cache.lookup(question, caller)
   if (exchange.captured) {
@@ -39,6 +39,7 @@ export async function search (cache: ResponseCache, exchange: Exchange, request:
   exchange.claim = found.claim
   exchange.unclaimed = found.why ?? 'lease'
   exchange.spare = found.spare
+  exchange.began = cache.now()
   caller.counters.misses++
   caller.log.debug({ key }, 'cache miss')
   return null
@@ -57,6 +58,7 @@ function serve (exchange: Exchange, found: Served, { key, now }: { key: string, 
     exchange.refreshable = { key, selected: found.selected, waitTimeout: policy.waitTimeout }
   } else {
     if (found.collapsed) counters.collapsed++
+    if (found.early !== null) exchange.refreshable = { key, selected: found.early, waitTimeout: policy.waitTimeout }
     exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }
   }
   log.debug({ key }, `cache ${found.type}`)
@@ -92,6 +94,7 @@ export async function adopt (
   }
   exchange.outcome = { type: 'own', key, why }
   exchange.claim = { ...right, selection }
+  exchange.began = cache.now()
   exchange.life = ticket.life
   exchange.marks.tags = [...exchange.marks.tags, ...ticket.tags]
   return true

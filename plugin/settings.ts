@@ -21,7 +21,9 @@ export interface Settings extends CacheLimits, AnswerLimits {
   cacheStatus: { name: string, key: boolean } | null
   xCache: boolean
   invalidateUnsafe: boolean
+  jitter: number
   now: () => Milliseconds
+  random: () => number
 }
 
 const WHERE = 'fastify-route-cache'
@@ -53,7 +55,9 @@ export function readSettings (options: unknown): Settings {
     cacheStatus: cacheStatusOf(own(options, 'cacheStatus')),
     xCache: checked(options, 'xCache', false, isSwitch, SWITCH),
     invalidateUnsafe: checked(options, 'invalidateUnsafe', false, isSwitch, SWITCH),
-    now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds')
+    jitter: checked(options, 'jitter', 0, isPart, 'it is a number from 0 to 1: the part of a ttl by which it is shortened at most'),
+    now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds'),
+    random: checked(options, 'random', () => Math.random(), (value) => typeof value === 'function', 'it is a function that gives numbers from 0 to 1')
   }
   const unknown = Object.keys(options as object).find((name) => !Object.hasOwn(settings, name))
   if (unknown !== undefined) {
@@ -106,6 +110,10 @@ function versionOf (option: unknown): string | null {
 
 function isCount (value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isPart (value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && value <= 1
 }
 
 function isName (value: unknown): boolean {

@@ -16,7 +16,7 @@ export interface RouteStats {
   /** Entries that were found, but had been made invalid by tag, or with everything, or by a server that lost its memory. */
   outdated: number
   bypasses: Partial<Record<BypassReason, number>>
-  /** Runs of the handler for entries that were served stale. */
+  /** Runs of the handler for entries that were served stale, or were near their end. */
   refreshes: number
   /** Values given to the cache that went through the route. */
   sets: number

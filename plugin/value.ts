@@ -37,6 +37,7 @@ export interface ValueRequest<T> {
 }
 
 const OPTIONS = ['ttl', 'tags', 'waitTimeout']
+const ONLY_FRESH = { stale: 0, rescue: 0, cost: 0 }
 const WHERE = 'cache.getOrSet'
 
 /** The value that is there; or what `load` gives, stored. Rejects with what `load` rejects with, and for wrong options. */
@@ -47,7 +48,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   if (!cache.enabled) return await bypass(caller, 'disabled', load)
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
-  const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false }
+  const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
   const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
   let found = await cache.lookup(question, caller)
   if (found.type === 'hit') {
@@ -98,7 +99,7 @@ async function filled<T> (
     refuse(key, body === null ? 'payload' : 'size', caller)
     cache.abandon(claim, caller, true)
   } else {
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, stale: 0, rescue: 0 }, caller)
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, ...ONLY_FRESH }, caller)
   }
   return value
 }

@@ -22,6 +22,11 @@ t.test('wrong options throw, and say what would be right', async (t) => {
     [{ maxBodyBytes: '1mb' }, /maxBodyBytes is "1mb"; it is a number of bytes/],
     [{ maxStoreBytes: -1 }, /maxStoreBytes is -1; it is a number of bytes/],
     [{ now: 5 }, /now is 5; it is a function/],
+    [{ random: 0.5 }, /random is 0\.5; it is a function that gives numbers from 0 to 1/],
+    [{ jitter: -0.1 }, /jitter is -0\.1; it is a number from 0 to 1: the part of a ttl by which it is shortened at most/],
+    [{ jitter: 1.1 }, /jitter is 1\.1; it is a number from 0 to 1/],
+    [{ jitter: NaN }, /jitter is NaN; it is a number from 0 to 1/],
+    [{ jitter: '10%' }, /jitter is "10%"; it is a number from 0 to 1/],
     [{ tttl: 5 }, /tttl is 5; there is no such option; there are: prefix, redis, namespace, ttl, /],
     [{ namespace: 'x' }, /namespace is "x"; register @fastify\/redis with it first/]
   ]

@@ -24,7 +24,8 @@ function inside (app: FastifyInstance): Inside & { counters: Counters } {
 async function rightTo (app: FastifyInstance, key: string): Promise<Right> {
   const { cache, counters } = inside(app)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags: [] }
-  const question = { key, selection, toFill: true, toRefresh: true, mayBeStale: false, mayRescue: false, waitTimeout: 0 }
+  const may = { mayBeStale: false, mayRescue: false, mayBeEarly: false }
+  const question = { key, selection, toFill: true, toRefresh: true, ...may, waitTimeout: 0 }
   const found = await cache.lookup(question, { counters, log: app.log })
   if (found.type !== 'miss' || found.claim === null) throw new Error(`there is no right to fill ${key}`)
   return found.claim

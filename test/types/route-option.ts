@@ -5,7 +5,7 @@ import routeCache, { type CacheOutcome, type CacheStats } from 'fastify-route-ca
 
 const app = fastify()
 await app.register(routeCache)
-await app.register(routeCache, { redis: new Redis(), ttl: '10m', deadline: '50ms' })
+await app.register(routeCache, { redis: new Redis(), ttl: '10m', deadline: '50ms', jitter: 0.1 })
 await app.register(routeCache, { redis: new Cluster([]) })
 // @ts-expect-error an option that there is not
 await app.register(routeCache, { tttl: 1 })
@@ -20,6 +20,9 @@ app.route({ method: 'GET', url: '/e', cache: { key: 'e' }, handler: async () => 
 // @ts-expect-error a ttl is seconds, a string or a function
 app.get('/f', { cache: { ttl: {} } }, async () => 'x')
 app.get('/stale', { cache: { staleWhileRevalidate: 60, staleIfError: '1h' } }, async () => 'x')
+app.get('/early', { cache: { earlyRefresh: true } }, async () => 'x')
+// @ts-expect-error true or false
+app.get('/early', { cache: { earlyRefresh: 10 } }, async () => 'x')
 // @ts-expect-error a length of time
 app.get('/stale', { cache: { staleIfError: true } }, async () => 'x')
 // @ts-expect-error an option that there is not

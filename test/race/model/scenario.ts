@@ -256,9 +256,7 @@ class Run {
       warn: (details: object, message: string) => { this.#failure(`${message}: ${String((details as { err?: unknown }).err)}`) },
       error: (_: object, message: string) => { this.#failure(message) }
     }
-    const quarantineTime = QUARANTINE_TIME
-    const limits = { deadline: 0, quarantineTime, breakerThreshold: 5, maxWaiters: 100, maxJournal: 100 }
-    const cache = new ResponseCache({ store, stats, log, ...limits, now: NOW, enabled: true })
+    const cache = new ResponseCache({ store, stats, log, ...PARTS })
     return { tokens, cache, caller: { counters: stats.route('GET /'), log }, hint: { members: [] } }
   }
 
@@ -366,7 +364,8 @@ class Run {
     const { known = [], stale = false } = this.#mode
     const selection = { needs: [], hint, fingerprint: (of: readonly string[]) => fingerprint(of, request), tags: known }
     const waitTimeout = this.#scenario.waits ? LONG : 0
-    const question = { key, selection, toFill: true, toRefresh: false, mayBeStale: stale, mayRescue: false, waitTimeout }
+    const may = { mayBeStale: stale, mayRescue: false, mayBeEarly: false }
+    const question = { key, selection, toFill: true, toRefresh: false, ...may, waitTimeout }
     const found = await cache.lookup(question, caller)
     if (found.type === 'unknown') return this.#say(`${name} does without`)
     if (found.type === 'miss') {
@@ -411,7 +410,7 @@ class Run {
     if (end !== 'fill') return cache.abandon(claim, caller, end === 'pass')
     const body = Buffer.from(JSON.stringify(row))
     const { late = [], stale = false } = this.#mode
-    const times = { life, stale: stale ? LIFE : 0, rescue: 0 }
+    const times = { life, stale: stale ? LIFE : 0, rescue: 0, cost: 0 }
     cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, ...times }, caller)
   }
 
@@ -514,3 +513,5 @@ interface Process {
 interface Row { version: number, key: string, members: readonly string[], request: Record<string, string> }
 
 const NOW = (): number => 1_000
+const LIMITS = { deadline: 0, quarantineTime: QUARANTINE_TIME, breakerThreshold: 5, maxWaiters: 100, maxJournal: 100 }
+const PARTS = { ...LIMITS, jitter: 0, now: NOW, random: Math.random, enabled: true }
