@@ -103,21 +103,22 @@ await onEachStore(t, async (t, open) => {
 
   await t.test('a key that is asked for often never ends', async (t) => {
     const app = await opened({ random: numbers(7) })
-    app.get('/', { cache: { key: 'k', ttl: 2, earlyRefresh: true } }, async () => {
-      app.pass(0.1)
+    // Entries in Redis end by its own clock: 40 s are longer than this takes. In-process leases end by ours, after 3 s.
+    app.get('/', { cache: { key: 'k', ttl: 40, earlyRefresh: true } }, async () => {
+      app.pass(2)
       return 'x'
     })
     await app.inject('/')
     await settled(app)
-    for (let tick = 0; tick < 80; tick++) {
+    for (let tick = 0; tick < 30; tick++) {
       for (let i = 0; i < 30; i++) await app.inject('/')
       await beyondLookup(app)
       await settled(app)
-      app.pass(0.1)
+      app.pass(2)
     }
     const { misses, hits, refreshes } = total(app)
-    t.strictSame({ misses, hits }, { misses: 1, hits: 2_400 })
-    t.ok(refreshes >= 4 && refreshes < 16, `${refreshes} refreshes in 8 s or more`)
+    t.strictSame({ misses, hits }, { misses: 1, hits: 900 })
+    t.ok(refreshes >= 1 && refreshes < 8, `${refreshes} refreshes in 60 s or more`)
   })
 
   await t.test('one that fails leaves what is there', async (t) => {
