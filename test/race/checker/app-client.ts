@@ -7,5 +7,7 @@ export function clientOf (address: Address): Redis | Cluster {
   const client = 'nodes' in address ? new Cluster(address.nodes) : new Redis({ ...address, failoverDetector: true })
   // What fails is seen in its commands.
   client.on('error', () => {})
+  // It may end for good: when sentinels announce a new primary while it is asking them for one. It ends with its process.
+  client.on('end', () => { client.connect().catch(() => {}) })
   return client
 }

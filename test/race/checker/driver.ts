@@ -6,11 +6,13 @@ import { History } from './history.js'
 import type { ReadBody } from './origin.js'
 import { Random } from './random.js'
 import type { Settings } from './settings.js'
-import { RUSH, type ReadPlan, type Workload } from './workload.js'
+import { RUSH, type ReadPlan, type Workload, type WritePlan } from './workload.js'
 
 /** How long the fills of the last requests may take until the sweep. */
 const SETTLE = 150
 const KEPT_CAUSES = 5
+/** For how long a write is repeated that was refused. */
+const INSISTENCE = 20_000
 
 export interface Tally {
   reads: number
@@ -75,7 +77,7 @@ export class Driver {
       this.tally.writes++
       const begun = this.history.begin()
       const path = plan.way === 'declared' || plan.way === 'strict' ? `/write/${plan.way}` : '/write'
-      const { status, body } = await this.#fleet.ask(process, { path, json: plan })
+      const { status, body } = await this.#insist(plan, async () => await this.#fleet.ask(process, { path, json: plan }))
       if (status !== 200) throw new Error(`POST ${path}: ${status} ${body}`)
       const outcome = `${plan.way} ${JSON.stringify(plan.targets)}`
       const { versions, retries = 0 } = JSON.parse(body) as ReadBody
@@ -84,6 +86,17 @@ export class Driver {
     })
     const wanted = this.#workload.read(random, random.pick(plan.rows))
     await Promise.all(Array.from({ length: RUSH }, async () => await this.#read(wanted, random)))
+  }
+
+  /** A strict write that is refused has changed nothing, so it is tried again, as the answer says. */
+  async #insist<T extends { status: number }> ({ way }: WritePlan, write: () => Promise<T>): Promise<T> {
+    const until = performance.now() + INSISTENCE
+    for (;;) {
+      const answer = await write()
+      if (way !== 'strict' || answer.status !== 503 || performance.now() > until) return answer
+      this.tally.retries++
+      await delay(20)
+    }
   }
 
   async #read ({ path, headers }: ReadPlan, random: Random): Promise<void> {
