@@ -9,14 +9,13 @@ import { processFolder } from '../../helpers/watchdog.js'
 import { BROKEN_BUILDS, edited, type BrokenBuildName } from './broken-build.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
-const race = 'test/race'
-/** What has processes of its own. */
-const rooms = ['checker', 'kill']
+/** What has processes of its own, in test/. */
+const rooms = ['race/checker', 'race/kill', 'chaos']
 
 export interface CompiledApp {
   /** The module to fork. */
   path: string
-  /** That of a module in test/race. */
+  /** That of a module in test/. */
   pathOf: (name: string) => string
   remove: () => Promise<void>
 }
@@ -34,9 +33,9 @@ export async function compileApp (checkout = root, broken?: BrokenBuildName): Pr
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
     await compile(join(checkout, 'plugin'), join(folder, 'plugin'), (file, text) =>
       broken === undefined ? text : edited(file, text, BROKEN_BUILDS[broken]))
-    for (const room of rooms) await compile(join(root, race, room), join(folder, race, room), (_file, text) => text)
-    const pathOf = (name: string): string => join(folder, race, `${name}.js`)
-    return { path: pathOf('checker/app-process'), pathOf, remove }
+    for (const room of rooms) await compile(join(root, 'test', room), join(folder, 'test', room), (_file, text) => text)
+    const pathOf = (name: string): string => join(folder, 'test', `${name}.js`)
+    return { path: pathOf('race/checker/app-process'), pathOf, remove }
   } catch (error) {
     await remove()
     throw error

@@ -98,9 +98,9 @@ export async function startFleet (path: string, processes: number, config: objec
 }
 
 /** Forks a module of the compiled app; it ends with this process at the latest. */
-export function launch (path: string, config: object): ChildProcess {
+export function launch (path: string, config: object, execArgv: string[] = []): ChildProcess {
   // Without the loaders that this process was started with.
-  const child = fork(path, [JSON.stringify(config)], { execArgv: [] })
+  const child = fork(path, [JSON.stringify(config)], { execArgv })
   if (child.pid !== undefined) {
     const { pid } = child
     watch(pid)
@@ -109,7 +109,8 @@ export function launch (path: string, config: object): ChildProcess {
   return child
 }
 
-async function address (child: ChildProcess): Promise<string> {
+/** Where it listens: it says so first. */
+export async function address (child: ChildProcess): Promise<string> {
   const ended = once(child, 'exit').then(([code, signal]) => {
     throw new Error(`a process of the app ended before it listened, with ${code ?? signal}; what it said stands above`)
   })

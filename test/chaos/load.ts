@@ -1,0 +1,138 @@
+// Requests by the clock: each is sent when it is due, whatever has become of those before, and what it took is counted from
+// the instant at which it was due. So a slow answer does not make the load smaller, nor a wait of this process shorter.
+import { Agent, request } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import { History } from '../race/checker/history.js'
+import { Random } from '../race/checker/random.js'
+import type { Body } from './app-config.js'
+import { Samples, type Kind } from './samples.js'
+
+export interface LoadOptions {
+  url: string
+  /** Requests a second. Default 250. */
+  rate?: number
+  seed?: number
+}
+
+export const DEFAULT_RATE = 250
+const WRITES = 0.05
+const UNCACHED = 0.05
+const ROWS = 20
+/** How often it looks for what is due, in milliseconds. */
+const STEP = 2
+/** An answer that takes longer is none. */
+const PATIENCE = 10_000
+const KEPT_CAUSES = 5
+
+interface Answer {
+  status: number
+  body: string
+  cacheStatus: string
+}
+
+export class Load {
+  readonly samples = new Samples()
+  readonly history = new History()
+  failed = 0
+  /** Why the first of them failed. */
+  readonly causes: string[] = []
+  /** Writes whose invalidation rejected, by its code. */
+  readonly refusals: Record<string, number> = {}
+  readonly #url: string
+  readonly #interval: number
+  readonly #random: Random
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity })
+  readonly #underWay = new Set<Promise<void>>()
+  #isOver = false
+  #running: Promise<void> | null = null
+
+  constructor ({ url, rate = DEFAULT_RATE, seed = 1 }: LoadOptions) {
+    this.#url = url
+    this.#interval = 1000 / rate
+    this.#random = new Random(seed)
+  }
+
+  start (): void {
+    this.#isOver = false
+    this.#running = this.#run()
+  }
+
+  /** Nothing more is sent; resolves when all was answered. */
+  async stop (): Promise<void> {
+    this.#isOver = true
+    await this.#running
+    await Promise.all(this.#underWay)
+    this.#agent.destroy()
+  }
+
+  async #run (): Promise<void> {
+    for (let due = performance.now(); !this.#isOver;) {
+      for (const now = performance.now(); due <= now; due += this.#interval) this.#send(due)
+      await delay(STEP)
+    }
+  }
+
+  #send (due: number): void {
+    const chance = this.#random.next()
+    const row = this.#random.below(ROWS)
+    const sent = chance < WRITES ? this.#write(row) : this.#read(row, due, chance < WRITES + UNCACHED ? 'uncached' : 'cached')
+    const counted = sent.catch((error: unknown) => {
+      this.failed++
+      if (this.causes.length < KEPT_CAUSES) this.causes.push((error as Error).message)
+    })
+    this.#underWay.add(counted)
+    counted.finally(() => { this.#underWay.delete(counted) }).catch(() => {})
+  }
+
+  async #read (row: number, due: number, kind: Kind): Promise<void> {
+    const path = `/${kind === 'uncached' ? kind : this.#random.chance(0.5) ? 'row' : 'tagged'}/${row}`
+    const begun = this.history.begin()
+    const sample = this.samples.begin(kind, due)
+    const { status, body, cacheStatus } = await this.#ask('GET', path)
+    const outcome = outcomeOf(cacheStatus)
+    this.samples.end(sample, performance.now(), outcome === 'hit')
+    if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
+    const seen = JSON.parse(body) as Body
+    if (seen.row !== row) throw new Error(`GET ${path} (${outcome}): row ${seen.row}, which is another's`)
+    this.history.read(begun, { process: 0, outcome: `${outcome} ${path}`, versions: { [row]: seen.version } })
+  }
+
+  async #write (row: number): Promise<void> {
+    const path = `/row/${row}`
+    this.samples.writes++
+    const begun = this.history.begin()
+    const { status, body } = await this.#ask('POST', path)
+    const { version, code } = JSON.parse(body) as Body & { code?: string }
+    if (status === 503 && code?.startsWith('FRC_') === true) {
+      this.refusals[code] = (this.refusals[code] ?? 0) + 1
+      return
+    }
+    if (status !== 200) throw new Error(`POST ${path}: ${status} ${body}`)
+    this.history.wrote(begun, { process: 0, outcome: 'write', versions: { [row]: version } })
+  }
+
+  async #ask (method: string, path: string): Promise<Answer> {
+    return await new Promise((resolve, reject) => {
+      const fail = (error: Error): void => { reject(new Error(`${method} ${path}: ${error.message}`)) }
+      const outgoing = request(`${this.#url}${path}`, { method, agent: this.#agent }, (response) => {
+        let body = ''
+        response.setEncoding('utf8').on('data', (chunk: string) => { body += chunk })
+        response.on('error', fail).on('end', () => {
+          clearTimeout(timer)
+          resolve({ status: response.statusCode ?? 0, body, cacheStatus: String(response.headers['cache-status'] ?? '') })
+        })
+      })
+      const timer = setTimeout(() => { outgoing.destroy(new Error(`no answer within ${PATIENCE} ms`)) }, PATIENCE)
+      outgoing.on('error', (error) => {
+        clearTimeout(timer)
+        fail(error)
+      })
+      outgoing.end()
+    })
+  }
+}
+
+/** From our member of Cache-Status. */
+function outcomeOf (cacheStatus: string): string {
+  return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*(fwd=.*)$/.exec(cacheStatus)?.[1] ?? 'uncached'
+}

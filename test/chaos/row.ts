@@ -1,0 +1,115 @@
+// One row of the table: load before, during and after one fault, until hits are back.
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Incident } from '../race/checker/history.js'
+import { faultOf, type FaultName } from './faults.js'
+import { Load } from './load.js'
+import type { Percentiles, Samples } from './samples.js'
+import type { Stage } from './stage.js'
+
+export interface RowOptions {
+  /** How long the fault lasts. */
+  seconds: number
+  /** Seconds of load before it, and at least after it. Default: `seconds`. */
+  calm?: number
+  rate?: number | undefined
+  seed?: number | undefined
+  /** Milliseconds of load that is not looked at, before all. Default 1000. */
+  warmUp?: number
+}
+
+export interface Times {
+  cached: Percentiles
+  uncached: Percentiles
+  /** Hits among the requests of cached routes. */
+  hitRate: number
+}
+
+export interface Row {
+  fault: FaultName
+  requests: number
+  /** Of all GETs, and of writes whatever failed but the cache; must be 0. */
+  failed: number
+  causes: string[]
+  /** Writes whose invalidation rejected, as it must where Redis can't be told, by code. */
+  refusedWrites: Record<string, number>
+  before: Times
+  during: Times
+  after: Times
+  /** From the end of the fault until hits were back, in milliseconds; null: not within the limit. */
+  recovery: number | null
+  /** Against invalidations that had returned; must be 0. */
+  stale: number
+  incidents: Incident[]
+  breakerOpenings: number
+  /** What the app has logged. */
+  logLines: number
+  unhandledRejections: number
+}
+
+const WARM_UP = 1_000
+/** Hits that are not back by then are not back. */
+const RECOVERY_LIMIT = 20_000
+const LOOK_EVERY = 50
+
+export async function runRow (stage: Stage, fault: FaultName, options: RowOptions): Promise<Row> {
+  const { seconds, calm = seconds, rate, seed, warmUp = WARM_UP } = options
+  const time = seconds * 1000
+  const statsBefore = await stage.app.stats()
+  const load = new Load({ url: stage.app.url, ...rate === undefined ? {} : { rate }, ...seed === undefined ? {} : { seed } })
+  load.start()
+  try {
+    await delay(warmUp)
+    const from = performance.now()
+    await delay(calm * 1000)
+    const begun = performance.now()
+    const rateBefore = load.samples.hitRate(from, begun)
+    const underWay = await faultOf(fault).begin(stage, time)
+    await delay(Math.max(0, begun + time - performance.now()))
+    await underWay.end()
+    const ended = performance.now()
+    const recovery = await recovered(load.samples, ended, { rateBefore, time: calm * 1000 })
+    const over = performance.now()
+    await underWay.tidy?.()
+    await load.stop()
+    const stats = await stage.app.settled()
+    const { failed, causes, refusals, history, samples } = load
+    return {
+      fault,
+      requests: samples.reads + samples.writes,
+      failed,
+      causes,
+      refusedWrites: refusals,
+      before: timesOf(samples, from, begun),
+      during: timesOf(samples, begun, ended),
+      after: timesOf(samples, ended, over),
+      recovery,
+      stale: history.staleReads,
+      incidents: history.incidents,
+      breakerOpenings: stats.breakerOpenings - statsBefore.breakerOpenings,
+      logLines: stats.logLines - statsBefore.logLines,
+      unhandledRejections: stats.unhandledRejections - statsBefore.unhandledRejections
+    }
+  } finally {
+    await load.stop()
+  }
+}
+
+/** Lets the load go on for this time, and longer until hits are back. */
+async function recovered (
+  samples: Samples, since: number, { rateBefore, time }: { rateBefore: number, time: number }
+): Promise<number | null> {
+  for (;;) {
+    await delay(LOOK_EVERY)
+    const recovery = samples.recovery(since, rateBefore)
+    const waited = performance.now() - since
+    if ((recovery !== null && waited >= time) || waited > RECOVERY_LIMIT) return recovery
+  }
+}
+
+function timesOf (samples: Samples, from: number, to: number): Times {
+  return {
+    cached: samples.percentiles('cached', from, to),
+    uncached: samples.percentiles('uncached', from, to),
+    hitRate: samples.hitRate(from, to)
+  }
+}

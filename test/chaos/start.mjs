@@ -1,0 +1,5 @@
+// Runs chaos.ts as TypeScript outside tap, with tap's own loader, types not checked. Plain JavaScript: it runs before the
+// loader is there.
+process.env.TS_NODE_TRANSPILE_ONLY = '1'
+await import('@tapjs/typescript/import')
+await import('./chaos.ts')
