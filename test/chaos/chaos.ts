@@ -6,7 +6,7 @@ import { faultList, readSettings, USAGE, type Settings } from './settings.js'
 import { soak } from './soak.js'
 import { soakText } from './soak-text.js'
 import { startStage } from './stage.js'
-import { complaintsOf, tableHead, tableLine } from './table.js'
+import { complaintsOf, recoveryText, tableHead, tableLine } from './table.js'
 
 process.exitCode = await command(process.argv.slice(2))
 
@@ -34,13 +34,16 @@ function parse (args: string[]): Settings | null {
 async function rows (settings: Settings): Promise<number> {
   const interrupt = interruption()
   const complaints: string[] = []
+  const recoveries: string[] = []
   console.log(tableHead())
   for (const fault of settings.faults) {
     if (interrupt.aborted) return 130
     const row = await onStage(fault, settings)
     console.log(tableLine(row))
+    recoveries.push(recoveryText(row))
     complaints.push(...complaintsOf(row))
   }
+  console.log(`\nWhat the cache did until hits were back:\n${recoveries.join('\n')}`)
   if (complaints.length > 0) console.log(`\n${complaints.join('\n')}`)
   return complaints.length > 0 ? 1 : 0
 }

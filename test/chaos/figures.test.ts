@@ -11,7 +11,7 @@ import { readSettings } from './settings.js'
 function add (samples: Samples, from: number, hits: boolean[], took = 1): void {
   for (const [i, isHit] of hits.entries()) {
     const due = from + 10 * i
-    samples.end(samples.begin('cached', due), due + took, isHit)
+    samples.end(samples.begin('cached', due), due + took, isHit ? 'hit' : 'miss')
   }
 }
 
@@ -22,13 +22,14 @@ t.test('percentiles of a span, of the requests that were due in it', async (t) =
   add(samples, 0, all(50, true), 1)
   add(samples, 500, all(99, false), 3)
   add(samples, 1490, all(1, false), 90)
-  samples.end(samples.begin('uncached', 1500), 1507, false)
+  samples.end(samples.begin('uncached', 1500), 1507, 'uncached')
   samples.begin('cached', 1510)
   t.same(samples.percentiles('cached', 0, 500), { p50: 1, p99: 1, count: 50 })
   t.same(samples.percentiles('cached', 500, 1500), { p50: 3, p99: 90, count: 100 })
   t.same(samples.percentiles('uncached', 0, 2000), { p50: 7, p99: 7, count: 1 })
   t.equal(samples.percentiles('cached', 3000, 4000).count, 0)
   t.equal(samples.hitRate(0, 1000), 0.5)
+  t.same(samples.outcomes(400, 600), { hit: 10, miss: 10 })
 })
 
 t.test('hits are back with the first of many', async (t) => {

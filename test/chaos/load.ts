@@ -90,7 +90,7 @@ export class Load {
     const sample = this.samples.begin(kind, due)
     const { status, body, cacheStatus } = await this.#ask('GET', path)
     const outcome = outcomeOf(cacheStatus)
-    this.samples.end(sample, performance.now(), outcome === 'hit')
+    this.samples.end(sample, performance.now(), outcome)
     if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
     const seen = JSON.parse(body) as Body
     if (seen.row !== row) throw new Error(`GET ${path} (${outcome}): row ${seen.row}, which is another's`)
@@ -132,7 +132,8 @@ export class Load {
   }
 }
 
-/** From our member of Cache-Status. */
+/** From our member of Cache-Status: hit, collapsed, miss, or why the cache was passed. */
 function outcomeOf (cacheStatus: string): string {
-  return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*(fwd=.*)$/.exec(cacheStatus)?.[1] ?? 'uncached'
+  return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*detail=([\w-]+)/.exec(cacheStatus)?.[1] ??
+    /;\s*fwd=([\w-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
 }

@@ -1,6 +1,7 @@
 // One row of the table: load before, during and after one fault, until hits are back.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Incident } from '../race/checker/history.js'
+import { until } from '../helpers/until.js'
 import { faultOf, type FaultName } from './faults.js'
 import { Load } from './load.js'
 import type { Percentiles, Samples } from './samples.js'
@@ -13,7 +14,7 @@ export interface RowOptions {
   calm?: number
   rate?: number | undefined
   seed?: number | undefined
-  /** Milliseconds of load that is not looked at, before all. Default 1000. */
+  /** At least so many milliseconds of load that is not looked at, before all, until there are hits. Default 1000. */
   warmUp?: number
 }
 
@@ -37,6 +38,8 @@ export interface Row {
   after: Times
   /** From the end of the fault until hits were back, in milliseconds; null: not within the limit. */
   recovery: number | null
+  /** What the cache did for requests until then. */
+  meanwhile: Record<string, number>
   /** Against invalidations that had returned; must be 0. */
   stale: number
   incidents: Incident[]
@@ -50,6 +53,8 @@ const WARM_UP = 1_000
 /** Hits that are not back by then are not back. */
 const RECOVERY_LIMIT = 20_000
 const LOOK_EVERY = 50
+/** The share of hits of a cache that works. */
+const SOME = 0.5
 
 export async function runRow (stage: Stage, fault: FaultName, options: RowOptions): Promise<Row> {
   const { seconds, calm = seconds, rate, seed, warmUp = WARM_UP } = options
@@ -58,7 +63,7 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
   const load = new Load({ url: stage.app.url, ...rate === undefined ? {} : { rate }, ...seed === undefined ? {} : { seed } })
   load.start()
   try {
-    await delay(warmUp)
+    await warmedUp(load.samples, warmUp)
     const from = performance.now()
     await delay(calm * 1000)
     const begun = performance.now()
@@ -83,6 +88,7 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
       during: timesOf(samples, begun, ended),
       after: timesOf(samples, ended, over),
       recovery,
+      meanwhile: samples.outcomes(ended, recovery === null ? over : ended + recovery),
       stale: history.staleReads,
       incidents: history.incidents,
       breakerOpenings: stats.breakerOpenings - statsBefore.breakerOpenings,
@@ -92,6 +98,13 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
   } finally {
     await load.stop()
   }
+}
+
+/** Code is compiled and keys are filled; a busy machine takes its time. */
+async function warmedUp (samples: Samples, least: number): Promise<void> {
+  const started = performance.now()
+  await delay(least)
+  await until(async () => samples.recovery(started, SOME) !== null, 'there are hits before the fault', RECOVERY_LIMIT)
 }
 
 /** Lets the load go on for this time, and longer until hits are back. */

@@ -7,7 +7,8 @@ export interface Sample {
   due: number
   /** From then to its answer, in milliseconds; null: there is none yet, or it failed. */
   took: number | null
-  isHit: boolean
+  /** What the cache did; '': there is no answer. */
+  outcome: string
 }
 
 export interface Percentiles {
@@ -30,14 +31,14 @@ export class Samples {
   }
 
   begin (kind: Kind, due: number): Sample {
-    const sample: Sample = { kind, due, took: null, isHit: false }
+    const sample: Sample = { kind, due, took: null, outcome: '' }
     this.#all.push(sample)
     return sample
   }
 
-  end (sample: Sample, now: number, isHit: boolean): void {
+  end (sample: Sample, now: number, outcome: string): void {
     sample.took = now - sample.due
-    sample.isHit = isHit
+    sample.outcome = outcome
   }
 
   /** Of those that were due from one instant to before another. */
@@ -52,12 +53,19 @@ export class Samples {
     return rateOf(this.#between('cached', from, to))
   }
 
+  /** What the cache did for the requests of a span, counted. */
+  outcomes (from: number, to: number): Record<string, number> {
+    const counts: Record<string, number> = {}
+    for (const { outcome } of this.#between('cached', from, to)) counts[outcome] = (counts[outcome] ?? 0) + 1
+    return counts
+  }
+
   /** How long after this instant hits were back, in milliseconds; null: they are not yet. */
   recovery (since: number, rateBefore: number): number | null {
     const cached = this.#between('cached', since, Infinity)
     for (let i = 0; i + WINDOW <= cached.length; i++) {
       const first = cached[i]!
-      if (first.isHit && rateOf(cached.slice(i, i + WINDOW)) >= ENOUGH * rateBefore) return first.due - since
+      if (isHit(first) && rateOf(cached.slice(i, i + WINDOW)) >= ENOUGH * rateBefore) return first.due - since
     }
     return null
   }
@@ -71,5 +79,9 @@ export class Samples {
 }
 
 function rateOf (samples: readonly Sample[]): number {
-  return samples.length === 0 ? 0 : samples.filter(({ isHit }) => isHit).length / samples.length
+  return samples.length === 0 ? 0 : samples.filter(isHit).length / samples.length
+}
+
+function isHit ({ outcome }: Sample): boolean {
+  return outcome === 'hit'
 }

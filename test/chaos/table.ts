@@ -17,6 +17,12 @@ export function tableLine (row: Row): string {
   ])
 }
 
+/** What the cache did until hits were back. */
+export function recoveryText ({ fault, recovery, meanwhile }: Row): string {
+  const counts = Object.entries(meanwhile).sort(([, a], [, b]) => b - a).map(([outcome, count]) => `${count} ${outcome}`)
+  return `${fault}: ${recovery === null ? 'never' : `${Math.round(recovery)} ms`}: ${counts.join(', ')}`
+}
+
 /** What is wrong with a row, a line each. */
 export function complaintsOf (row: Row): string[] {
   const { fault, failed, causes, stale, incidents, recovery, unhandledRejections } = row
