@@ -75,7 +75,8 @@ export class ResponseCache {
     this.#failures = new Failures(now)
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     const complaints = this.#complaints = new Complaints(now)
-    const breaker = this.#breaker = new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, log })
+    const calls = { probe: async () => { await store.probe() }, onClose: () => { this.invalidation.hurry() } }
+    const breaker = this.#breaker = new Breaker({ threshold, deadline, ...calls, log })
     const parts = { shelf: { store, memory: this.#memory }, flights: this.#flights, failures: this.#failures }
     const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
     this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })

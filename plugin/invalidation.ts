@@ -54,6 +54,7 @@ export class Invalidation {
   async run (targets: Targets, token = ''): Promise<number> {
     try {
       const removed = await telling(this.#store, 'invalidate', this.#tell(targets, token))
+      this.hurry()
       this.#stats.invalidated(removed)
       this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
       return removed
@@ -69,6 +70,7 @@ export class Invalidation {
   async soften (targets: Targets): Promise<number> {
     try {
       const softened = await telling(this.#store, 'invalidate', this.#store.soften(targets))
+      this.hurry()
       this.#forget(targets)
       this.#stats.invalidated(softened)
       this.#log.debug({ ...mentioned(targets), softened }, 'cache made stale')
@@ -115,6 +117,11 @@ export class Invalidation {
   #forget ({ keys, prefix, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
     this.#flights.forget((key) => all || forgotten.has(key) || (prefix !== null && key.startsWith(prefix)))
+  }
+
+  /** The store answers: what is kept is told soon. */
+  hurry (): void {
+    this.#journal.hurry()
   }
 
   /** Tries once more to tell what is kept, for so long at most. */

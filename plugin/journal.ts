@@ -38,6 +38,8 @@ export class Journal {
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
   readonly #kept = new Map<string, Targets>()
   #pause = FIRST_PAUSE
+  /** Whether the timer is due after the shortest pause. */
+  #isSoon = false
   #timer: NodeJS.Timeout | undefined
   #replay: Promise<void> | null = null
   #isClosed = false
@@ -72,6 +74,15 @@ export class Journal {
     this.#schedule()
   }
 
+  /** The store has just answered: what is kept is told soon, however long the pauses have become. */
+  hurry (): void {
+    this.#pause = FIRST_PAUSE
+    if (this.#timer === undefined || this.#isSoon) return
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#schedule()
+  }
+
   /** Tries once more, for so long at most; what is then left is lost. Never rejects. */
   async close (time: Milliseconds): Promise<void> {
     this.#isClosed = true
@@ -98,6 +109,7 @@ export class Journal {
       })
     }, this.#pause * (1 - Math.random() / 4))
     this.#timer.unref()
+    this.#isSoon = this.#pause === FIRST_PAUSE
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
   }
 

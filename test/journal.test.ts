@@ -2,7 +2,12 @@
 import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { NO_TARGETS, type Targets } from '../plugin/claim.js'
+import type { Log } from '../plugin/caller.js'
+import { Flights } from '../plugin/flight.js'
+import { Invalidation } from '../plugin/invalidation.js'
 import { Journal } from '../plugin/journal.js'
+import { Stats } from '../plugin/stats.js'
+import type { Store } from '../plugin/store/store.js'
 import { gate } from './helpers/app.js'
 
 interface Timer { time: number, fire: () => void, isRef: boolean }
@@ -72,6 +77,65 @@ t.test('one timer at a time, with longer and longer pauses, that keeps no proces
   journal.keep(keys('d'), AWAY)
   t.ok(timers[0]!.time <= 100, 'from the shortest pause again')
   t.equal(lines.length, 3, 'and another line')
+})
+
+t.test('a store that answers is told soon, and not more often than that', async (t) => {
+  const { journal, store, timers, fire } = journalOf(t)
+  journal.hurry()
+  t.equal(timers.length, 0, 'nothing to tell')
+  journal.keep(keys('a'), AWAY)
+  const [first] = timers
+  journal.hurry()
+  t.equal(timers[0], first, 'the shortest pause is not begun again')
+  for (let i = 0; i < 5; i++) await fire()
+  t.ok(timers[0]!.time > 1_000)
+  journal.hurry()
+  t.equal(timers.length, 1)
+  t.ok(timers[0]!.time <= 100)
+  t.notOk(timers[0]!.isRef)
+  const [soon] = timers
+  journal.hurry()
+  t.equal(timers[0], soon)
+
+  const { wait, reached, open } = gate()
+  store.answer = async () => {
+    await wait()
+    throw AWAY
+  }
+  const firing = fire()
+  await reached
+  journal.hurry()
+  t.equal(timers.length, 0, 'one attempt at a time')
+  open()
+  await firing
+  await turn()
+  t.ok(timers[0]!.time <= 100, 'the next one comes soon')
+  await fire()
+  t.ok(timers[0]!.time > 100, 'and then later and later')
+})
+
+t.test('an invalidation that succeeds has the others told soon', async (t) => {
+  const timers = timersOf(t)
+  const store = { isUp: false, invalidate: async () => store.isUp ? 1 : await Promise.reject(AWAY), soften: async () => 1 }
+  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+  const invalidation = new Invalidation({
+    store: store as unknown as Store, stats: new Stats('redis', 0), log: log as unknown as Log, flights: new Flights(), quarantineTime: 1, maxJournal: 9
+  })
+  for (const work of ['run', 'soften'] as const) {
+    store.isUp = false
+    await t.rejects(invalidation.run(keys('a')), { code: 'FRC_STORE' })
+    for (let i = 0; i < 5; i++) {
+      timers[0]!.fire()
+      await turn()
+    }
+    t.ok(timers[0]!.time > 1_000)
+    store.isUp = true
+    await invalidation[work](keys('b'))
+    t.ok(timers[0]!.time <= 100, work)
+    timers[0]!.fire()
+    await turn()
+    t.ok(invalidation.isTold)
+  }
 })
 
 t.test('what is kept while it is told is told again', async (t) => {

@@ -34,6 +34,8 @@ export interface BreakerParts {
   deadline: Milliseconds
   /** Asks the store for as little as tells that it works. */
   probe: () => Promise<unknown>
+  /** Told when it closes again. */
+  onClose?: () => void
   log: Record<'warn' | 'info', (details: object, message: string) => void>
 }
 
@@ -126,6 +128,7 @@ export class Breaker {
     if (this.#openedAt === null) return
     const time = Math.round(performance.now() - this.#openedAt)
     this.#openedAt = null
+    this.#parts.onClose?.()
     this.#parts.log.info({ time }, 'the cache uses its store again')
   }
 }
