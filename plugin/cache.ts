@@ -8,7 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Background } from './background.js'
 import { REFUSALS, refuse, type Caller, type Log } from './caller.js'
 import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
-import { encode } from './codec.js'
+import { encode, ownName } from './codec.js'
 import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
@@ -110,11 +110,11 @@ export class ResponseCache {
     this.#memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
-    const bytes = encode({ ...answer, ...times, epoch: place.epoch, history: ground.history, tags })
-    const late = without(tags, ground.tags)
+    const { epoch, varied } = place
+    const bytes = encode({ ...answer, ...times, epoch, history: ground.history, tags }, ownName(key, varied))
     const whole = life + Math.max(stale, rescue)
     this.#background.run(async () => {
-      const filling = this.#store.fill(key, lease, { bytes, life: whole, varied: place.varied, tags, late })
+      const filling = this.#store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
       this.#letGoLate(claim, filling)
       const result = await filling
       const refused = REFUSALS[result]

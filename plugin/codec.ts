@@ -2,7 +2,7 @@
 //
 //   offset  size
 //        0     1   version of this layout
-//        1     4   CRC-32 of everything behind it but the eight bytes at 15
+//        1     4   CRC-32 of the name under which it lies, and of everything behind it but the eight bytes at 15
 //        5     2   status
 //        7     8   storedAt, a double
 //       15     8   the instant at which it was made stale, a double; 0: it was not
@@ -20,6 +20,9 @@
 //                  as Node writes headers); a field with several values is one record a value
 //        …     …   tag block: the tags, UTF-8, each with a byte 0 behind it
 //        …     …   body, to the end
+//
+// The name is in the CRC so that what was stored under one is no entry under another: where replies are taken for those of
+// other commands, as behind a proxy that adds or drops one, nobody is served what is another key's.
 //
 // The instant at 15 is not checked by the CRC, so that an entry can be made stale where it lies, by eight bytes at that
 // place: a script has no CRC, and the one at 1 stays what tells two entries apart. Damage there can't have an entry served
@@ -51,8 +54,11 @@ const NO_TAGS: readonly string[] = []
 /** Of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12
 
-/** The entry's bytes. Header names and values must be such that Node would send them: latin1, a name below 64 KiB. */
-export function encode (entry: Entry): Buffer {
+/**
+ * The entry's bytes, for this name only: see `ownName`. Header names and values must be such that Node would send them:
+ * latin1, a name below 64 KiB.
+ */
+export function encode (entry: Entry, name = ''): Buffer {
   const block = encodeHeaders(entry.headers)
   const tags = Buffer.from(entry.tags.map((tag) => `${tag}\0`).join(''))
   const tagsFrom = HEADERS_FROM + block.length
@@ -75,14 +81,14 @@ export function encode (entry: Entry): Buffer {
   block.copy(bytes, HEADERS_FROM)
   tags.copy(bytes, tagsFrom)
   entry.body.copy(bytes, tagsFrom + tags.length)
-  bytes.writeUInt32BE(checksum(bytes), 1)
+  bytes.writeUInt32BE(checksum(bytes, name), 1)
   return bytes
 }
 
-/** The entry of these bytes, its body a view on them; null where they are not an entry. Never throws. */
-export function decode (bytes: Buffer): Entry | null {
+/** The entry of these bytes, its body a view on them; null where they are not an entry of this name. Never throws. */
+export function decode (bytes: Buffer, name = ''): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
-  if (bytes.readUInt32BE(1) !== checksum(bytes)) return null
+  if (bytes.readUInt32BE(1) !== checksum(bytes, name)) return null
   const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(84)
   const bodyFrom = tagsFrom + bytes.readUInt32BE(88)
   if (bodyFrom > bytes.length) return null
@@ -111,8 +117,13 @@ export function decode (bytes: Buffer): Entry | null {
   return softenedAt === 0 ? entry : staleSince(entry, softenedAt)
 }
 
-function checksum (bytes: Buffer): number {
-  return crc32(bytes.subarray(SOFTENED_AT_END), crc32(bytes.subarray(CHECKED_FROM, SOFTENED_AT)))
+function checksum (bytes: Buffer, name: string): number {
+  return crc32(bytes.subarray(SOFTENED_AT_END), crc32(bytes.subarray(CHECKED_FROM, SOFTENED_AT), crc32(name)))
+}
+
+/** What an entry is checked to be: that of this key, or of a variant under it. */
+export function ownName (key: string, varied: { variant: string } | null): string {
+  return varied === null ? key : `${key}\0${varied.variant}`
 }
 
 /** The marker's bytes. */

@@ -1,7 +1,7 @@
 // Which of a key's responses a request gets where they vary, and where a new one is put: design.md's marker and variants.
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
-import { EPOCH_LENGTH, decode, decodeMarker, encodeMarker } from './codec.js'
+import { EPOCH_LENGTH, decode, decodeMarker, encodeMarker, ownName } from './codec.js'
 import { asSoftened, isValid, type Entry, type Ground, type Marker } from './entry.js'
 import type { Lease, Store, Varied } from './store/store.js'
 import type { TagMemory } from './tag-memory.js'
@@ -53,9 +53,9 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const ground = { ...first, tags }
   const marker = main === null ? null : decodeMarker(main)
   if (marker === null) {
-    const entry = main === null || needs.length > 0 ? null : decode(main)
+    const entry = main === null || needs.length > 0 ? null : decode(main, key)
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
-    const isUnreadable = main !== null && entry === null && decode(main) === null
+    const isUnreadable = main !== null && entry === null && decode(main, key) === null
     const found = await judged(shelf, { key, entry, epoch: '', selection }, ground)
     return { ...found, isUnreadable, marker: null, variant, bytes: main }
   }
@@ -65,7 +65,7 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
     return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground }
   }
   const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
-  const entry = varied === null ? null : decode(varied)
+  const entry = varied === null ? null : decode(varied, ownName(key, { variant }))
   const isUnreadable = varied !== null && entry === null
   const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground)
   return { ...found, isUnreadable, marker, variant, bytes: varied }

@@ -22,6 +22,7 @@ const FOREIGN: Record<string, (redis: Redis | Cluster, name: string, bytes: Buff
   'the first half': async (redis, name, bytes) => await redis.set(name, bytes.subarray(0, bytes.length / 2)),
   'a byte more': async (redis, name, bytes) => await redis.set(name, Buffer.concat([bytes, Buffer.of(0)])),
   'another version': async (redis, name, bytes) => await redis.set(name, Buffer.concat([Buffer.of(bytes[0]! + 1), bytes.subarray(1)])),
+  "another key's entry": async (redis, name) => await redis.set(name, (await redis.getBuffer('cache:k:2'))!),
   'a marker that is cut': async (redis, name, bytes) => await redis.set(name, Buffer.of(bytes[0]! + 128, 1, 2)),
   'a hash': async (redis, name) => { await redis.del(name); await redis.hset(name, 'a', 'b') },
   'a list': async (redis, name) => { await redis.del(name); await redis.rpush(name, 'b') }
@@ -34,6 +35,7 @@ for (const kind of ['standalone', 'Cluster'] as const) {
     const redis = server.client()
     await redis.ping()
     const app = await appOn(t, redis)
+    await app.inject('/2')
     for (const [what, write] of Object.entries(FOREIGN)) {
       await app.inject('/1')
       await settled(app)
@@ -49,6 +51,27 @@ for (const kind of ['standalone', 'Cluster'] as const) {
     }
   })
 }
+
+t.test("another variant's entry is a miss", async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  const app = await cachedApp(t, { redis })
+  app.get('/', { cache: { key: 'k', identity: ({ headers }) => String(headers['x-who']) } }, async ({ headers }) => headers['x-who'])
+  const ask = async (who: string): Promise<string> => {
+    const { body, headers } = await app.inject({ url: '/', headers: { 'x-who': who } })
+    await settled(app)
+    return `${body}: ${/hit|miss/.exec(String(headers['cache-status']))![0]}`
+  }
+  t.equal(await ask('ann'), 'ann: miss')
+  const [ann] = await redis.keys('{cache:k}:v:*')
+  t.equal(await ask('bob'), 'bob: miss')
+  const bob = (await redis.keys('{cache:k}:v:*')).find((name) => name !== ann)!
+  await redis.copy(ann!, bob, 'REPLACE')
+  t.equal(await ask('bob'), 'bob: miss')
+  t.equal(await ask('bob'), 'bob: hit')
+  t.equal(await ask('ann'), 'ann: hit')
+})
 
 t.test('10,000 entries with one bit flipped in Redis: a miss, or what it was', async (t) => {
   const server = await startRedis()

@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { decode, encode } from '../../plugin/codec.js'
 import type { InvalidateTarget, RouteCacheOptions } from '../../plugin/index.js'
+import { valueKey } from '../../plugin/store/keys.js'
 import { writeValue } from '../../plugin/value-bytes.js'
 import { beyondLookup, cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
@@ -341,7 +342,7 @@ t.test('what is no value any more is loaded, and overwritten', async (t) => {
   const ask = asker(source, { tags: ['t'] })
   await given(app, ask)
   const whole = (await redis.getBuffer(NAME))!
-  const entry = decode(whole)!
+  const entry = decode(whole, valueKey('k'))!
   const odd = (change: (bytes: Buffer) => void, of: Buffer = whole): Buffer => {
     const bytes = Buffer.from(of)
     change(bytes)
@@ -356,7 +357,7 @@ t.test('what is no value any more is loaded, and overwritten', async (t) => {
     nothing: Buffer.alloc(0)
   }
   for (const [name, bytes] of Object.entries(foreign)) {
-    await redis.set(NAME, encode({ ...entry, body: bytes }))
+    await redis.set(NAME, encode({ ...entry, body: bytes }, valueKey('k')))
     const { errors } = app.cache.stats().values
     source.row = name
     t.strictSame([await given(app, ask), await given(app, ask)], [`${name}: miss`, `${name}: hit`])
@@ -366,7 +367,7 @@ t.test('what is no value any more is loaded, and overwritten', async (t) => {
   t.equal(said.length, 4)
   t.match(said[0], { level: 40, err: { message: /./ } })
 
-  await redis.set(NAME, encode({ ...entry, body: Buffer.from('odd') }))
+  await redis.set(NAME, encode({ ...entry, body: Buffer.from('odd') }, valueKey('k')))
   const loads = source.loads
   t.equal(await asker(source, { ttl: 0 })(app), 'nothing')
   t.equal(source.loads, loads + 1, 'also where it is not stored')

@@ -40,7 +40,7 @@ export const BROKEN_BUILDS = {
     file: 'cache.ts',
     text: 'await this.#lookup.handOut(flightName(key, lease.variant), claim)',
     replacement: `this.#land(claim, { type: 'stored', stored: {
-      entry: (await import('./codec.js')).decode(bytes)!, members: [], variant: lease.variant, tags } })`
+      entry: (await import('./codec.js')).decode(bytes, key)!, members: [], variant: lease.variant, tags } })`
   },
   /** A quarantine drops the entry, and does not occupy the lease's name: shows where writers die, in `npm run race:kill`. */
   quarantine: {
