@@ -23,7 +23,7 @@ const LATE: Milliseconds = 10
 /** A process that is busy all the time can't tell: then the store has the benefit of the doubt. */
 const MOST_BUSY_SLICES = 50
 const FIRST_PAUSE: Milliseconds = 25
-const LONGEST_PAUSE: Milliseconds = 1_000
+const LONGEST_PAUSE: Milliseconds = 500
 /** For a probe where lookups have no limit. */
 const LONGEST_PROBE: Milliseconds = 1_000
 

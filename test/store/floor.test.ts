@@ -1,6 +1,7 @@
 // A server that comes back with an older memory: what was invalidated lies there again, and must not be served. Nor may a
 // failover, or an answer of a server that nobody knows yet.
 import type { Cluster, Redis } from 'ioredis'
+import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
@@ -271,7 +272,11 @@ t.test('a replica of a Cluster takes over', async (t) => {
 
   const until = performance.now() + 30_000
   let hits = 0
-  while (hits < users.length && performance.now() < until) hits = await ask()
+  while (hits < users.length && performance.now() < until) {
+    hits = await ask()
+    // Requests that go past the cache wait for nothing: sockets need their turn.
+    await turn()
+  }
   t.equal(hits, users.length, 'caching works again')
   t.strictSame(problems, [], 'nothing older was served, and no request failed')
   for (const id of users) rows.set(`${id}`, 2)
