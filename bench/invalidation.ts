@@ -34,7 +34,7 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
     rescueUntil: LIFE,
     cost: 0,
     asOf: lease.asOf
-  })
+  }, 'x')
 
   await put(client, tagged, (i) => `tagged:${i}`, bytes)
   const valid = async (): Promise<boolean> => {

@@ -58,7 +58,7 @@ export const EPOCH_LENGTH = 12
  * The entry's bytes, for this name only: see `ownName`. Header names and values must be such that Node would send them:
  * latin1, a name below 64 KiB.
  */
-export function encode (entry: Entry, name = ''): Buffer {
+export function encode (entry: Entry, name: string): Buffer {
   const block = encodeHeaders(entry.headers)
   const tags = Buffer.from(entry.tags.map((tag) => `${tag}\0`).join(''))
   const tagsFrom = HEADERS_FROM + block.length
@@ -86,7 +86,7 @@ export function encode (entry: Entry, name = ''): Buffer {
 }
 
 /** The entry of these bytes, its body a view on them; null where they are not an entry of this name. Never throws. */
-export function decode (bytes: Buffer, name = ''): Entry | null {
+export function decode (bytes: Buffer, name: string): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
   if (bytes.readUInt32BE(1) !== checksum(bytes, name)) return null
   const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(84)

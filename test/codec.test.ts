@@ -2,10 +2,13 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { crc32 } from 'node:zlib'
-import { decode, encode } from '../plugin/codec.js'
+import * as codec from '../plugin/codec.js'
 import type { Entry } from '../plugin/entry.js'
 
 const RUNS = 50_000
+
+const encode = (entry: Entry): Buffer => codec.encode(entry, 'user:1')
+const decode = (bytes: Buffer): Entry | null => codec.decode(bytes, 'user:1')
 
 const character = fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code))
 const latin1 = fc.string({ unit: character, maxLength: 40 })
@@ -140,6 +143,13 @@ t.test('what the last layout had at these places is a miss', async (t) => {
   old.writeUInt16BE(200, 5)
   old.writeUInt32BE(crc32(old.subarray(23), crc32(old.subarray(5, 15))), 1)
   t.equal(decode(old), null)
+})
+
+t.test('under another name it is no entry', async (t) => {
+  const bytes = encode(SMALL)
+  t.equal(codec.decode(bytes, 'user:2'), null)
+  t.equal(codec.decode(bytes, codec.ownName('user:1', { variant: 'x' })), null)
+  t.not(codec.decode(bytes, codec.ownName('user:1', null)), null)
 })
 
 t.test('an entry of another version is a miss', async (t) => {
