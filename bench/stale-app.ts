@@ -20,7 +20,7 @@ const answer = async (milliseconds: number): Promise<{ run: number, by: number }
   return { run, by: process.pid }
 }
 
-app.get('/stale', { cache: { key: 'stale', ttl: 5, staleWhileRevalidate: 60 } }, async () => await answer(500))
+app.get('/stale', { cache: { key: 'stale', ttl: 3, staleWhileRevalidate: 60 } }, async () => await answer(500))
 app.get('/hot', { cache: { key: 'hot', ttl: 2, earlyRefresh: true } }, async () => await answer(100))
 app.get('/late', { cache: { key: 'late', ttl: 2 } }, async () => await answer(100))
 app.get('/rescued', { cache: { key: 'rescued', ttl: 1, staleIfError: 8 } }, async () => {
