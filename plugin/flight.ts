@@ -93,10 +93,14 @@ export class Flight {
 
   /**
    * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
-   * wait for. `onLost` has it land without the handler.
+   * wait for. `onLost` has it land without the handler. Cancelled while the lease was taken, it gives that back at once.
    */
   lead ({ renew, giveBack, isPass, waitTimeout, onLost }: Leading): void {
     this.isPass = isPass
+    if (this.isLanded) {
+      giveBack().catch(() => {})
+      return
+    }
     this.#giveBack = giveBack
     this.#tell()
     this.#renewal = setInterval(() => {
@@ -152,6 +156,7 @@ export class Flight {
 /** The flights of this process, by the name of what they fill. */
 export class Flights {
   readonly #open = new Map<string, Flight>()
+  #areCancelled = false
 
   get (name: string): Flight | undefined {
     return this.#open.get(name)
@@ -159,7 +164,9 @@ export class Flights {
 
   open (name: string, key: string): Flight {
     const flight = new Flight(key)
-    this.#open.set(name, flight)
+    // By a lookup that was on its way when all were.
+    if (this.#areCancelled) flight.land({ type: 'pass' })
+    else this.#open.set(name, flight)
     return flight
   }
 
@@ -173,8 +180,9 @@ export class Flights {
     flight.land(landing)
   }
 
-  /** Cancels all whose handlers have not answered, for nothing will be stored any more. Never rejects. */
+  /** Cancels all whose handlers have not answered, and will come yet: nothing will be stored any more. Never rejects. */
   async cancel (): Promise<void> {
+    this.#areCancelled = true
     await Promise.allSettled([...this.#open.values()].map(async (flight) => await flight.cancel()))
   }
 

@@ -44,6 +44,35 @@ t.test('a handler that has not answered: its lease goes back, who waits for it r
   t.match(app.cache.stats().total, { misses: 2, stores: 0, errors: 0, refusals: { disabled: 1, lease: 1 } })
 })
 
+t.test('a lease that Redis gives while the app closes goes back', async (t) => {
+  const { app, redis, running } = await parts(t)
+  app.get('/other', { cache: { key: 'other' } }, async () => 'other')
+  await app.inject('/other')
+  await settled(app)
+  const taken = gate()
+  const { evalsha } = redis
+  redis.evalsha = async (...args: unknown[]) => {
+    const answer = await evalsha.apply(redis, args as Parameters<typeof evalsha>)
+    await taken.wait()
+    return answer
+  }
+  const first = app.inject('/')
+  await taken.reached
+  const second = app.inject('/')
+  await beyondLookup(app)
+  const closing = app.close()
+  await running.reached
+  taken.open()
+  t.equal((await first).body, 'run 2')
+  await closing
+  for (let i = 0; i < 20; i++) await redis.ping()
+  t.strictSame(await names(redis), ['cache:other'])
+  running.open()
+  t.equal((await second).body, 'run 1', 'it waited no more')
+  await settled(app)
+  t.match(app.cache.stats().total, { misses: 3, stores: 1, errors: 0 })
+})
+
 t.test('who waits for another process', async (t) => {
   const { app, redis, running } = await parts(t)
   const other = await cachedApp(t, { redis })
