@@ -93,6 +93,8 @@ export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
   readonly #open = new Map<string, Ticket>()
+  /** Of those under way: each has one given up. */
+  readonly #giveUps = new Set<() => void>()
   /** A request that takes longer is given up: its lease keeps others from filling. */
   longest: Milliseconds = 60_000
 
@@ -150,6 +152,11 @@ export class OwnRequests {
     return ticket
   }
 
+  /** Gives up those that have not ended: their limits would keep a process alive whose app is closed. */
+  close (): void {
+    for (const giveUp of this.#giveUps) giveUp()
+  }
+
   /** Makes the request, and waits for its end. Never rejects. */
   async #send (ticket: Ticket, { caller, headers, ...order }: Order): Promise<Sent> {
     const id = randomUUID()
@@ -157,17 +164,21 @@ export class OwnRequests {
     this.#open.set(id, ticket)
     const limit = new AbortController()
     let timer: NodeJS.Timeout | undefined
+    let giveUp!: () => void
     const limited = new Promise<{ error: unknown }>((resolve) => {
-      timer = setTimeout(() => {
+      giveUp = () => {
         limit.abort()
         ticket.giveUp()
         resolve({ error: limit.signal.reason })
-      }, this.longest)
+      }
+      timer = setTimeout(giveUp, this.longest)
     })
+    this.#giveUps.add(giveUp)
     const result = await Promise.race([limited, this.#inject({
       method: 'GET', headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
     }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error }))])
     clearTimeout(timer)
+    this.#giveUps.delete(giveUp)
     this.#open.delete(id)
     const { right, why } = ticket
     ticket.right = null

@@ -70,7 +70,10 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
     await cache.connect()
   })
-  app.addHook('onClose', async () => { await cache.close() })
+  app.addHook('onClose', async () => {
+    await cache.close()
+    own.close()
+  })
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */

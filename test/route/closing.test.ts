@@ -73,6 +73,28 @@ t.test('a lease that Redis gives while the app closes goes back', async (t) => {
   t.match(app.cache.stats().total, { misses: 3, stores: 1, errors: 0 })
 })
 
+t.test('a refresh that hangs is given up, so that the process can end', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  const app = await cachedApp(t)
+  const running = gate()
+  let runs = 0
+  app.get('/', { cache: { key: 'k', staleWhileRevalidate: 60 } }, async () => {
+    if (++runs > 1) await running.wait()
+    return 'x'
+  })
+  await app.inject('/')
+  await settled(app)
+  await app.cache.invalidate('k', { soft: true })
+  const before = timers()
+  await app.inject('/')
+  await running.reached
+  await app.close()
+  t.equal(timers(), before)
+  running.open()
+  await settled(app)
+  t.match(app.cache.stats().total, { refreshes: 1, stores: 1 })
+})
+
 t.test('who waits for another process', async (t) => {
   const { app, redis, running } = await parts(t)
   const other = await cachedApp(t, { redis })
