@@ -9,7 +9,7 @@ import { abandon, keyToFill, refuseAnswer, type Captured, type Exchange, type Re
 import { weakEtag } from './http/conditional.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
-import { refusalOf } from './http/storable.js'
+import { isError, refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
 import type { AnswerLimits } from './limits.js'
 import { policyFailed } from './policy.js'
@@ -145,7 +145,9 @@ function askPolicy (
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
     const life = exchange.life ?? policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
-    return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0, rescue: policy.rescue?.(response) ?? 0 }
+    // An error is no better than the one that it would stand in for.
+    const rescue = isError(response.reply.statusCode) ? 0 : policy.rescue?.(response) ?? 0
+    return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0, rescue }
   } catch (error) {
     policyFailed(policy, caller, error)
     return 'policy'

@@ -465,6 +465,27 @@ await onEachStore(t, async (t, open) => {
     t.match(await app.inject('/'), { statusCode: 503, headers: { 'cache-status': 'fastify-route-cache; hit; ttl=30' } })
   })
 
+  await t.test('an error that is stored stands in for nothing', async (t) => {
+    const app = await opened()
+    let status = 503
+    app.get('/', { cache: { key: 'k', ttl: 10, staleIfError: 60, statuses: { 503: 5, 404: 5 } } }, async (_, reply) =>
+      reply.code(status).send(`${status}`))
+    await app.inject('/')
+    await settled(app)
+    t.match(await app.inject('/'), { statusCode: 503, headers: { 'cache-status': /hit; ttl=5/ } })
+    app.pass(6)
+    status = 500
+    t.match(await app.inject('/'), { statusCode: 500, body: '500' })
+    await settled(app)
+    status = 404
+    await app.cache.invalidate('k')
+    await app.inject('/')
+    await settled(app)
+    app.pass(6)
+    status = 500
+    t.match(await app.inject('/'), { statusCode: 404, headers: { 'cache-status': /fwd-status=500/ } }, 'that there is none is an answer')
+  })
+
   await t.test('each variant by itself', async (t) => {
     const app = await opened()
     let isAway = false
