@@ -44,6 +44,7 @@ export interface CacheParts extends CacheLimits {
 export class ResponseCache {
   enabled: boolean
   readonly invalidation: Invalidation
+  readonly failures: Failures
   readonly #store: Store
   readonly #memory = new TagMemory()
   readonly #lookup: Lookup
@@ -57,7 +58,6 @@ export class ResponseCache {
   readonly #now: () => Milliseconds
   readonly #random: () => number
   readonly #flights = new Flights()
-  readonly #failures: Failures
   readonly #background = new Background()
   #isClosed = false
 
@@ -72,12 +72,12 @@ export class ResponseCache {
     this.#random = random
     this.enabled = enabled
     this.invalidation = new Invalidation({ store, stats, log, flights: this.#flights, ...limits })
-    this.#failures = new Failures(now)
+    this.failures = new Failures(now)
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     const complaints = this.#complaints = new Complaints(now)
     const calls = { probe: async () => { await store.probe() }, onClose: () => { this.invalidation.hurry() } }
     const breaker = this.#breaker = new Breaker({ threshold, deadline, ...calls, log })
-    const parts = { shelf: { store, memory: this.#memory }, flights: this.#flights, failures: this.#failures }
+    const parts = { shelf: { store, memory: this.#memory }, flights: this.#flights, failures: this.failures }
     const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
     this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
   }
@@ -165,7 +165,7 @@ export class ResponseCache {
 
   /** The handler has failed: who waits for it, and who comes soon, is served an entry that may stand in. */
   fail (name: string, right: Right | null): void {
-    this.#failures.note(name)
+    this.failures.note(name)
     if (right !== null) this.#land(right, { type: 'failed' })
   }
 

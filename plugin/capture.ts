@@ -14,7 +14,7 @@ import { varyMembers } from './http/vary.js'
 import type { AnswerLimits } from './limits.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
-import { mayBeRescued } from './rescue.js'
+import { mayBeRescued, recover } from './rescue.js'
 import { Recording, tee } from './tee.js'
 
 /** As much of a reply as is looked at, and set, here. */
@@ -45,6 +45,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
   const times = admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
+    recover(cache, exchange, reply.statusCode)
     refuseAnswer(cache, exchange, times)
     return payload
   }

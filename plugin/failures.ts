@@ -40,6 +40,11 @@ export class Failures {
     }
   }
 
+  /** It works again, though what it answers is not stored. */
+  forget (name: string): void {
+    this.#failed.delete(name)
+  }
+
   /** Whether it failed just now, and nobody has filled it since. */
   has (name: string, { storedAt }: Entry): boolean {
     const at = this.#failed.get(name)

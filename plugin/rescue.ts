@@ -31,7 +31,7 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
   const key = keyToFill(exchange)
   if (key === null || !mayBeRescued(exchange, status)) return null
   const { spare, claim, captured, caller: { counters, log } } = exchange
-  cache.fail(flightName(key, (claim === null ? spare?.selected : claim.lease)?.variant ?? null), claim)
+  cache.fail(nameOf(key, exchange), claim)
   const now = cache.now()
   if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
   // What was captured before it failed is not stored either; what was refused already is counted.
@@ -42,6 +42,20 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
   counters.rescued++
   log.debug({ key, status }, 'cache rescue')
   return entry
+}
+
+/**
+ * The handler has answered, with what is not stored: that it has no such row any more, for example. From here on that is
+ * what requests get, and not what they were served while it failed.
+ */
+export function recover (cache: ResponseCache, exchange: Exchange, status: number): void {
+  const key = keyToFill(exchange)
+  if (key !== null && exchange.site.policy.rescue !== null && !isError(status)) cache.failures.forget(nameOf(key, exchange))
+}
+
+/** What a handler is remembered by that failed: the flight that it was to fill. */
+function nameOf (key: string, { claim, spare }: Exchange): string {
+  return flightName(key, (claim === null ? spare?.selected : claim.lease)?.variant ?? null)
 }
 
 /** By now the cache may be off, or have something to tell the store; and time has passed. */
