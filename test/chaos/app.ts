@@ -8,6 +8,14 @@ import { BROKEN_APPS, type AppConfig, type BrokenAppName, type ProcessStats } fr
 
 export type Broken = BrokenAppName | BrokenBuildName
 
+/** Which app it is. Default: ours, whole. */
+export interface AppOptions {
+  /** One that does what none may, or one whose plugin lacks a check. */
+  broken?: Broken | undefined
+  /** Another cache: the URL of its module, which Node must be able to load as it is. */
+  subject?: string | undefined
+}
+
 export class ChaosApp {
   readonly url: string
   readonly #child: ChildProcess
@@ -34,8 +42,8 @@ export class ChaosApp {
     let stats = await this.stats()
     await until(async () => {
       stats = await this.stats()
-      return stats.cache.journal === 0 && stats.cache.breaker === 'closed'
-    }, async () => `the cache is at peace: ${stats.cache.journal} in the journal, breaker ${stats.cache.breaker}`, 30_000)
+      return stats.cache === null || (stats.cache.journal === 0 && stats.cache.breaker === 'closed')
+    }, async () => `the cache is at peace: ${stats.cache?.journal} in the journal, breaker ${stats.cache?.breaker}`, 30_000)
     return stats
   }
 
@@ -45,11 +53,10 @@ export class ChaosApp {
   }
 }
 
-/** `broken`: an app that does what none may, or one whose plugin lacks a check. */
-export async function startApp (redis: AppConfig['redis'], broken?: Broken): Promise<ChaosApp> {
+export async function startApp (redis: AppConfig['redis'], { broken, subject }: AppOptions = {}): Promise<ChaosApp> {
   const isApp = broken !== undefined && broken in BROKEN_APPS
   const compiled = await compileApp(undefined, isApp ? undefined : broken as BrokenBuildName | undefined)
-  const config: AppConfig = { redis, broken: isApp ? broken as BrokenAppName : undefined }
+  const config: AppConfig = { redis, broken: isApp ? broken as BrokenAppName : undefined, subject }
   const child = launch(compiled.pathOf('chaos/app-process'), config, ['--expose-gc'])
   try {
     return new ChaosApp(await address(child), child, compiled)

@@ -49,7 +49,7 @@ async function rows (settings: Settings): Promise<number> {
 }
 
 async function onStage (fault: Settings['faults'][number], { seconds, rate, seed, broken }: Settings): Promise<Row> {
-  const stage = await startStage(stageOf(fault), broken)
+  const stage = await startStage(stageOf(fault), { broken })
   try {
     return await runRow(stage, fault, { seconds, rate, seed })
   } finally {
@@ -59,7 +59,7 @@ async function onStage (fault: Settings['faults'][number], { seconds, rate, seed
 
 async function soaked ({ seconds, rate, seed, faults, broken }: Settings): Promise<number> {
   const interrupt = interruption()
-  const stage = await startStage('single', broken)
+  const stage = await startStage('single', { broken })
   try {
     console.log(`seed ${seed}, ${seconds} s, ${faults.length} of ${FAULT_NAMES.length} faults`)
     const result = await soak(stage, { seconds, rate, seed, faults, signal: interrupt })

@@ -1,9 +1,13 @@
 // What the chaos suite makes of what it has seen: percentiles, when hits were back, and the command line.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { FAULT_NAMES } from './faults.js'
+import { Load } from './load.js'
 import { Samples } from './samples.js'
 import { readSettings } from './settings.js'
 
@@ -43,6 +47,31 @@ t.test('hits are back with the first of many', async (t) => {
   // The window from 570 on has 8 misses, then 42 hits: but it begins with a miss.
   t.equal(samples.recovery(300, 1), 350)
   t.equal(samples.recovery(300, 0.5), 0, 'as many as before')
+})
+
+t.test('a cache that says nothing of itself: who has the run of another answer was given a copy', async (t) => {
+  let runs = 0
+  const server = createServer(({ method, url }, response) => {
+    const row = Number(url?.split('/')[2])
+    if (method === 'POST') return response.writeHead(503).end('{ "code": "REFUSED" }')
+    // A copy for all of an even row, another's for row 1, an error for row 3, a run for each of the others.
+    if (row === 3) return response.writeHead(500).end()
+    response.end(JSON.stringify({ row: row === 1 ? 2 : row, version: 0, run: row % 2 === 0 ? -row : ++runs }))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => { server.close() })
+  const load = new Load({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, rate: 1000 })
+  const began = performance.now()
+  load.start()
+  await delay(1_000)
+  await load.stop()
+  t.same(Object.keys(load.samples.outcomes(0, Infinity)).sort(), ['failed', 'hit', 'miss'])
+  t.ok(load.samples.hitRate(began, Infinity) > 0.4, 'about half')
+  t.equal(load.hung, 0)
+  t.ok(load.failed > 0)
+  t.ok(load.causes.every((cause) => /: 500 |which is another's/.test(cause)), load.causes.join('; '))
+  t.equal(load.refusals.REFUSED, load.samples.writes)
+  t.equal(load.history.staleReads, 0)
 })
 
 t.test('what a run is asked for', async (t) => {

@@ -4,7 +4,7 @@ import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { History } from '../race/checker/history.js'
 import { Random } from '../race/checker/random.js'
-import type { Body } from './app-config.js'
+import type { Body, Written } from './app-config.js'
 import { Samples, type Kind } from './samples.js'
 
 export interface LoadOptions {
@@ -34,6 +34,8 @@ export class Load {
   readonly samples = new Samples()
   readonly history = new History()
   failed = 0
+  /** Of those that failed, and nobody answered them. */
+  hung = 0
   /** Why the first of them failed. */
   readonly causes: string[] = []
   /** Writes whose invalidation rejected, by its code. */
@@ -43,6 +45,8 @@ export class Load {
   readonly #random: Random
   readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity })
   readonly #underWay = new Set<Promise<void>>()
+  /** Of the database, which were answered. */
+  readonly #runs = new Set<number>()
   #isOver = false
   #running: Promise<void> | null = null
 
@@ -88,13 +92,19 @@ export class Load {
     const path = `/${kind === 'uncached' ? kind : this.#random.chance(0.5) ? 'row' : 'tagged'}/${row}`
     const begun = this.history.begin()
     const sample = this.samples.begin(kind, due)
-    const { status, body, cacheStatus } = await this.#ask('GET', path)
-    const outcome = outcomeOf(cacheStatus)
-    this.samples.end(sample, performance.now(), outcome)
-    if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
-    const seen = JSON.parse(body) as Body
-    if (seen.row !== row) throw new Error(`GET ${path} (${outcome}): row ${seen.row}, which is another's`)
-    this.history.read(begun, { process: 0, outcome: `${outcome} ${path}`, versions: { [row]: seen.version } })
+    let outcome = 'failed'
+    try {
+      const { status, body, cacheStatus } = await this.#ask('GET', path)
+      if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
+      const seen = JSON.parse(body) as Body
+      outcome = outcomeOf(cacheStatus, kind, this.#runs.has(seen.run))
+      this.#runs.add(seen.run)
+      if (seen.row !== row) throw new Error(`GET ${path} (${outcome}): row ${seen.row}, which is another's`)
+      this.history.read(begun, { process: 0, outcome: `${outcome} ${path}`, versions: { [row]: seen.version } })
+    } finally {
+      // Also what failed: who waits in vain waits.
+      this.samples.end(sample, performance.now(), outcome)
+    }
   }
 
   async #write (row: number): Promise<void> {
@@ -102,8 +112,8 @@ export class Load {
     this.samples.writes++
     const begun = this.history.begin()
     const { status, body } = await this.#ask('POST', path)
-    const { version, code } = JSON.parse(body) as Body & { code?: string }
-    if (status === 503 && code?.startsWith('FRC_') === true) {
+    const { version, code } = JSON.parse(body) as Written & { code?: string }
+    if (status === 503 && code !== undefined && code !== '') {
       this.refusals[code] = (this.refusals[code] ?? 0) + 1
       return
     }
@@ -122,7 +132,10 @@ export class Load {
           resolve({ status: response.statusCode ?? 0, body, cacheStatus: String(response.headers['cache-status'] ?? '') })
         })
       })
-      const timer = setTimeout(() => { outgoing.destroy(new Error(`no answer within ${PATIENCE} ms`)) }, PATIENCE)
+      const timer = setTimeout(() => {
+        this.hung++
+        outgoing.destroy(new Error(`no answer within ${PATIENCE} ms`))
+      }, PATIENCE)
       outgoing.on('error', (error) => {
         clearTimeout(timer)
         fail(error)
@@ -132,8 +145,12 @@ export class Load {
   }
 }
 
-/** From our member of Cache-Status: hit, collapsed, miss, or why the cache was passed. */
-function outcomeOf (cacheStatus: string): string {
+/**
+ * From our member of Cache-Status: hit, collapsed, miss, or why the cache was passed. Of a cache that says nothing: a hit,
+ * where another answer had the same run of the handler.
+ */
+function outcomeOf (cacheStatus: string, kind: Kind, isCopy: boolean): string {
+  if (cacheStatus === '' && kind === 'cached') return isCopy ? 'hit' : 'miss'
   return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*detail=([\w-]+)/.exec(cacheStatus)?.[1] ??
     /;\s*fwd=([\w-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
 }

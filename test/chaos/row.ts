@@ -30,6 +30,8 @@ export interface Row {
   requests: number
   /** Of all GETs, and of writes whatever failed but the cache; must be 0. */
   failed: number
+  /** Of those: the ones that nobody answered. */
+  hung: number
   causes: string[]
   /** Writes whose invalidation rejected, as it must where Redis can't be told, by code. */
   refusedWrites: Record<string, number>
@@ -42,6 +44,8 @@ export interface Row {
   meanwhile: Record<string, number>
   /** Against invalidations that had returned; must be 0. */
   stale: number
+  /** Of those: the ones before the fault. */
+  staleBefore: number
   incidents: Incident[]
   breakerOpenings: number
   /** What the app has logged. */
@@ -68,6 +72,7 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
     await delay(calm * 1000)
     const begun = performance.now()
     const rateBefore = load.samples.hitRate(from, begun)
+    const staleBefore = load.history.staleReads
     const underWay = await faultOf(fault).begin(stage, time)
     await delay(Math.max(0, begun + time - performance.now()))
     await underWay.end()
@@ -77,11 +82,12 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
     await underWay.tidy?.()
     await load.stop()
     const stats = await stage.app.settled()
-    const { failed, causes, refusals, history, samples } = load
+    const { failed, hung, causes, refusals, history, samples } = load
     return {
       fault,
       requests: samples.reads + samples.writes,
       failed,
+      hung,
       causes,
       refusedWrites: refusals,
       before: timesOf(samples, from, begun),
@@ -90,6 +96,7 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
       recovery,
       meanwhile: samples.outcomes(ended, recovery === null ? over : ended + recovery),
       stale: history.staleReads,
+      staleBefore,
       incidents: history.incidents,
       breakerOpenings: stats.breakerOpenings - statsBefore.breakerOpenings,
       logLines: stats.logLines - statsBefore.logLines,

@@ -25,7 +25,7 @@ export function faultsOn (kind: StageKind): FaultName[] {
 
 /** A row of an app that is broken. */
 export async function brokenRow (t: Test, fault: FaultName, broken: Broken): Promise<Row> {
-  const stage: Stage = await startStage(stageOf(fault), broken)
+  const stage: Stage = await startStage(stageOf(fault), { broken })
   t.teardown(async () => { await stage.stop() })
   return await runRow(stage, fault, SHORT)
 }

@@ -5,9 +5,9 @@ export interface Sample {
   kind: Kind
   /** The instant at which it was to be sent. */
   due: number
-  /** From then to its answer, in milliseconds; null: there is none yet, or it failed. */
+  /** From then to its answer or its failure, in milliseconds; null: there is none yet. */
   took: number | null
-  /** What the cache did; '': there is no answer. */
+  /** What the cache did, or 'failed'; '': there is no answer yet. */
   outcome: string
 }
 

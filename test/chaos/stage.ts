@@ -1,6 +1,6 @@
 // What a fault happens to: Redis, the proxy in front of it, and the app, all of this process' own and on 127.0.0.1.
 import { RedisCluster, RedisServer, startCluster, startRedis } from '../helpers/redis.js'
-import { startApp, type Broken, type ChaosApp } from './app.js'
+import { startApp, type AppOptions, type ChaosApp } from './app.js'
 import { startProxy, type FaultProxy } from './proxy.js'
 
 /** `cluster`: three primaries with a replica each; `bare-cluster`: without; both are reached without the proxy. */
@@ -48,7 +48,7 @@ export class Stage {
   }
 }
 
-export async function startStage (kind: StageKind, broken?: Broken): Promise<Stage> {
+export async function startStage (kind: StageKind, options?: AppOptions): Promise<Stage> {
   const redis = kind === 'single'
     ? await startRedis({ args: ['--enable-debug-command', 'yes'] })
     : await startCluster({ primaries: 3, replicas: kind === 'cluster' ? 1 : 0, nodeTimeout: NODE_TIMEOUT })
@@ -56,7 +56,7 @@ export async function startStage (kind: StageKind, broken?: Broken): Promise<Sta
   try {
     if (redis instanceof RedisServer) proxy = await startProxy(redis.port)
     const address = redis instanceof RedisServer ? { host: proxy!.host, port: proxy!.port } : { nodes: redis.nodes }
-    return new Stage({ redis, proxy, app: await startApp(address, broken) })
+    return new Stage({ redis, proxy, app: await startApp(address, options) })
   } catch (error) {
     await proxy?.close()
     await redis.stop()

@@ -43,19 +43,19 @@ function incidentText (incident: Row['incidents'][number] | undefined): string {
     `after its write had answered\n${history.join('\n')}`
 }
 
-function line (cells: Array<string | number>): string {
+export function line (cells: Array<string | number>): string {
   return `| ${cells.join(' | ')} |`
 }
 
-function percentilesText (times: Times, kind: 'cached' | 'uncached'): string {
+export function percentilesText (times: Times, kind: 'cached' | 'uncached'): string {
   const { p50, p99, count } = times[kind]
   return count === 0 ? '-' : `${p50.toFixed(1)}/${p99.toFixed(1)}`
 }
 
-function share ({ hitRate }: Times): string {
+export function share ({ hitRate }: Times): string {
   return `${Math.round(hitRate * 100)} %`
 }
 
-function sum (counts: Record<string, number>): number {
+export function sum (counts: Record<string, number>): number {
   return Object.values(counts).reduce((so, count) => so + count, 0)
 }
