@@ -69,6 +69,19 @@ export class Load {
     this.#agent.destroy()
   }
 
+  /** How many of the cached answers are older than the database, where nobody writes any more: so they would stay. */
+  async outdated (): Promise<number> {
+    const rows = Array.from({ length: ROWS }, (_, row) => row)
+    const version = async (path: string): Promise<number> => (JSON.parse((await this.#ask('GET', path)).body) as Body).version
+    const counts = await Promise.all(rows.map(async (row) => {
+      const due = await version(`/uncached/${row}`)
+      const seen = await Promise.all([version(`/row/${row}`), version(`/tagged/${row}`)])
+      return seen.filter((one) => one < due).length
+    }))
+    this.#agent.destroy()
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
   async #run (): Promise<void> {
     for (let due = performance.now(); !this.#isOver;) {
       for (const now = performance.now(); due <= now; due += this.#interval) this.#send(due)

@@ -46,6 +46,8 @@ export interface Row {
   stale: number
   /** Of those: the ones before the fault. */
   staleBefore: number
+  /** Cached answers that were older than the database when all was over, also of writes that were refused; must be 0. */
+  outdated: number
   incidents: Incident[]
   breakerOpenings: number
   /** What the app has logged. */
@@ -82,6 +84,7 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
     await underWay.tidy?.()
     await load.stop()
     const stats = await stage.app.settled()
+    const outdated = await load.outdated()
     const { failed, hung, causes, refusals, history, samples } = load
     return {
       fault,
@@ -97,6 +100,7 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
       meanwhile: samples.outcomes(ended, recovery === null ? over : ended + recovery),
       stale: history.staleReads,
       staleBefore,
+      outdated,
       incidents: history.incidents,
       breakerOpenings: stats.breakerOpenings - statsBefore.breakerOpenings,
       logLines: stats.logLines - statsBefore.logLines,

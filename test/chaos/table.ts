@@ -25,10 +25,11 @@ export function recoveryText ({ fault, recovery, meanwhile }: Row): string {
 
 /** What is wrong with a row, a line each. */
 export function complaintsOf (row: Row): string[] {
-  const { fault, failed, causes, stale, incidents, recovery, unhandledRejections } = row
+  const { fault, failed, causes, stale, outdated, incidents, recovery, unhandledRejections } = row
   const complaints: string[] = []
   if (failed > 0) complaints.push(`${fault}: ${failed} requests failed, the first of them: ${causes.join('; ')}`)
   if (stale > 0) complaints.push(`${fault}: ${stale} stale reads${incidentText(incidents[0])}`)
+  if (outdated > 0) complaints.push(`${fault}: ${outdated} cached answers stayed older than the database`)
   if (recovery === null) complaints.push(`${fault}: hits did not come back`)
   if (unhandledRejections > 0) complaints.push(`${fault}: ${unhandledRejections} unhandled rejections`)
   return complaints
