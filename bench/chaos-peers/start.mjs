@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url'
 const folder = fileURLToPath(new URL('.', import.meta.url))
 // npm writes it last.
 if (!existsSync(`${folder}/node_modules/.package-lock.json`)) {
-  // Nothing of theirs has a script to run.
+  // Nothing of theirs has a script to run; standard output is the table's.
   const { status } = spawnSync('npm', ['ci', '--ignore-scripts'], {
-    cwd: folder, stdio: ['ignore', 'inherit', 'inherit'], shell: process.platform === 'win32'
+    cwd: folder, stdio: ['ignore', 2, 2], shell: process.platform === 'win32'
   })
   if (status !== 0) process.exit(status ?? 1)
 }
