@@ -41,11 +41,13 @@ async function command (args: string[]): Promise<number> {
 }
 
 async function rows (settings: Settings): Promise<number> {
+  const faults = settings.faults.filter((name) => stageOf(name) === 'single')
+  if (faults.length === 0) throw new Error('only faults of a single server are for all of them')
   const notes: string[] = []
   let unmeasured = 0
   console.log(`${settings.seconds} s each before, during and after, ${settings.rate} requests a second; p50/p99 in ms, what ` +
     `failed included\n\n${line(COLUMNS)}\n${line(COLUMNS.map((_, i) => i < 2 ? '---' : '---:'))}`)
-  for (const fault of settings.faults.filter((name) => stageOf(name) === 'single')) {
+  for (const fault of faults) {
     for (const name of Object.keys(CACHES)) {
       if (interrupt.signal.aborted) return 130
       try {
