@@ -26,6 +26,16 @@ export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus
   reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
 }
 
+/** The same of a hit without a reply, as name and value in turns. */
+export function statusFieldOf (outcome: Extract<CacheOutcome, { type: 'hit' }>, { cacheStatus: status, xCache }: Signals): string[] {
+  const lines: string[] = xCache ? ['x-cache', 'HIT'] : []
+  if (status !== null) {
+    const key = status.key ? { key: outcome.key } : {}
+    lines.push('cache-status', cacheStatus(status.name, { ...handlingOf(outcome), ...key }))
+  }
+  return lines
+}
+
 function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling {
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
   if (outcome.type === 'stale') return staleHandling(outcome)

@@ -13,7 +13,7 @@ import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
 import { Failures } from './failures.js'
-import { Flights, flightName, type Landing } from './flight.js'
+import { Flights, flightName, leading, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
@@ -23,7 +23,7 @@ import { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
 import type { Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
-import { placeFill, selectEntry, without, type Selection } from './variant.js'
+import { placeFill, selectEntry, without, type First, type Selection, type Shelf } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
@@ -45,10 +45,10 @@ export class ResponseCache {
   enabled: boolean
   readonly invalidation: Invalidation
   readonly failures: Failures
+  readonly breaker: Breaker
+  readonly shelf: Shelf
   readonly #store: Store
-  readonly #memory = new TagMemory()
   readonly #lookup: Lookup
-  readonly #breaker: Breaker
   readonly #complaints: Complaints
   readonly #refreshes: Refreshes
   readonly #stats: Stats
@@ -64,6 +64,7 @@ export class ResponseCache {
   constructor ({ store, stats, log, jitter, now, random, enabled, ...limits }: CacheParts) {
     const { deadline, breakerThreshold: threshold } = limits
     this.#store = store
+    this.shelf = { store, memory: new TagMemory() }
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
@@ -76,23 +77,28 @@ export class ResponseCache {
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     const complaints = this.#complaints = new Complaints(now)
     const calls = { probe: async () => { await store.probe() }, onClose: () => { this.invalidation.hurry() } }
-    const breaker = this.#breaker = new Breaker({ threshold, deadline, ...calls, log })
-    const parts = { shelf: { store, memory: this.#memory }, flights: this.#flights, failures: this.failures }
+    const breaker = this.breaker = new Breaker({ threshold, deadline, ...calls, log })
+    const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures }
     const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
     this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
   }
 
   get stats (): CacheStats {
-    return { ...this.#stats.read(), journal: this.invalidation.kept, breaker: this.#breaker.isOpen ? 'open' : 'closed' }
+    return { ...this.#stats.read(), journal: this.invalidation.kept, breaker: this.breaker.isOpen ? 'open' : 'closed' }
   }
 
   now (): Milliseconds {
     return this.#now()
   }
 
+  /** Lookups are answered by the store, as far as is known. */
+  get isReady (): boolean {
+    return this.enabled && this.invalidation.isTold && !this.breaker.isOpen
+  }
+
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
-  async lookup (question: Question, caller: Caller): Promise<Found> {
-    return this.invalidation.isTold ? await this.#lookup.run(question, caller) : { type: 'unknown', reason: 'journal' }
+  async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
+    return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
@@ -107,7 +113,7 @@ export class ResponseCache {
     const storedAt = this.#now()
     const life = longest - Math.floor(longest * this.#jitter * this.#random())
     const tags = [...new Set([...selection.tags, ...named])]
-    this.#memory.remember(key, tags.slice(selection.tags.length))
+    this.shelf.memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
     const { epoch, varied } = place
@@ -176,13 +182,7 @@ export class ResponseCache {
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
     const right = { key, lease, marker: null, ground: { history, tags: [], generations: [], softened: [] }, flight }
-    flight.lead({
-      renew: async (pass) => await this.#store.renew(key, lease, pass),
-      giveBack: async () => await this.#store.release(key, lease),
-      isPass: false,
-      waitTimeout,
-      onLost: () => { this.#land(right, { type: 'again' }) }
-    })
+    flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
     return right
   }
 
@@ -208,9 +208,8 @@ export class ResponseCache {
 
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
   async get (key: string, selection: Selection): Promise<Entry | null> {
-    const shelf = { store: this.#store, memory: this.#memory }
     const isTold = this.invalidation.isTold
-    const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(shelf, key, selection)))
+    const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(this.shelf, key, selection)))
     return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
   }
 
@@ -229,7 +228,7 @@ export class ResponseCache {
    */
   async close (): Promise<void> {
     this.enabled = false
-    this.#breaker.end()
+    this.breaker.end()
     await Promise.all([
       within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
       this.invalidation.close(CLOSE_WAIT)

@@ -8,6 +8,8 @@ import type { CacheOutcome } from './outcome.js'
 
 /** What the cache knows about the request. */
 export const EXCHANGE = Symbol('fastify-route-cache.exchange')
+/** What became of a lookup that ended in a hit, without any more being known about the request. */
+export const OUTCOME = Symbol('fastify-route-cache.outcome')
 /** What its hooks and its handler say of the response. */
 export const MARKS = Symbol('fastify-route-cache.marks')
 /** How it came, where that may be needed for a request of our own. */
@@ -35,6 +37,7 @@ export interface Carrier {
   [HEADERS]?: RequestView['headers'] | null
   [SOURCE]?: KeySource | null
   [EXCHANGE]?: Exchange | null
+  [OUTCOME]?: CacheOutcome | null
   [MARKS]?: Marks | null
   [TICKET]?: Ticket | null
   [CHANGE]?: Change | null
@@ -42,10 +45,10 @@ export interface Carrier {
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
 export function outcomeOf (request: object): CacheOutcome | null {
-  const { [EXCHANGE]: exchange, [TICKET]: ticket } = request as Carrier
+  const { [EXCHANGE]: exchange, [OUTCOME]: outcome, [TICKET]: ticket } = request as Carrier
   // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
   if (ticket != null) return { type: 'own', key: ticket.filling, why: ticket.why }
-  return exchange?.outcome ?? null
+  return exchange?.outcome ?? outcome ?? null
 }
 
 /** Keeps this request's response out of the store. */

@@ -85,6 +85,16 @@ export function encode (entry: Entry, name: string): Buffer {
   return bytes
 }
 
+/** What bytes that stay where they are were found to be. */
+const kept = new WeakMap<Buffer, { name: string, entry: Entry | null }>()
+
+/** The same as `decode`, of bytes that are never changed: they are looked at once. */
+export function decodeKept (bytes: Buffer, name: string): Entry | null {
+  let known = kept.get(bytes)
+  if (known?.name !== name) kept.set(bytes, known = { name, entry: decode(bytes, name) })
+  return known.entry
+}
+
 /** The entry of these bytes, its body a view on them; null where they are not an entry of this name. Never throws. */
 export function decode (bytes: Buffer, name: string): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
@@ -92,7 +102,7 @@ export function decode (bytes: Buffer, name: string): Entry | null {
   const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(84)
   const bodyFrom = tagsFrom + bytes.readUInt32BE(88)
   if (bodyFrom > bytes.length) return null
-  const headers = decodeHeaders(bytes, tagsFrom)
+  const headers = headersOf(bytes, tagsFrom)
   const status = bytes.readUInt16BE(5)
   const kind = KINDS[bytes[55]!]
   const softenedAt = bytes.readDoubleBE(SOFTENED_AT)
@@ -134,6 +144,11 @@ export function encodeMarker ({ members, epoch }: Marker): Buffer {
   return bytes
 }
 
+/** Whether these bytes, if they are any of ours, are a marker's. */
+export function isMarker (bytes: Buffer): boolean {
+  return bytes[0] === MARKER_VERSION
+}
+
 /** The marker of these bytes; null where they are none. Never throws. */
 export function decodeMarker (bytes: Buffer): Marker | null {
   if (bytes.length <= MEMBERS_FROM || bytes[0] !== MARKER_VERSION) return null
@@ -161,6 +176,23 @@ function encodeHeaders (headers: readonly HeaderField[]): Buffer {
     }
   }
   return block
+}
+
+/** Header blocks that were decoded lately, by their bytes: those of a hot entry are the same with each hit. */
+const blocks = new Map<string, readonly HeaderField[]>()
+const MOST_BLOCKS = 1_000
+const LONGEST_BLOCK = 2_048
+
+function headersOf (bytes: Buffer, end: number): readonly HeaderField[] | null {
+  if (end - HEADERS_FROM > LONGEST_BLOCK) return decodeHeaders(bytes, end)
+  const block = bytes.toString('latin1', HEADERS_FROM, end)
+  const known = blocks.get(block)
+  if (known !== undefined) return known
+  const headers = decodeHeaders(bytes, end)
+  if (headers === null) return null
+  if (blocks.size >= MOST_BLOCKS) blocks.delete(blocks.keys().next().value!)
+  blocks.set(block, headers)
+  return headers
 }
 
 function decodeHeaders (bytes: Buffer, end: number): HeaderField[] | null {

@@ -50,8 +50,13 @@ const FARTHEST = 37
  * handler takes, so that of many readers one begins in time. Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
  * Stampede Prevention, VLDB 2015, with β = 1.
  */
-export function isDue ({ staleAt, cost }: Entry, now: Milliseconds, random: () => number): boolean {
-  return staleAt - now < cost * FARTHEST && now - cost * Math.log(random()) >= staleAt
+export function isDue (entry: Entry, now: Milliseconds, random: () => number): boolean {
+  return mayBeDue(entry, now) && now - entry.cost * Math.log(random()) >= entry.staleAt
+}
+
+/** Whether there is any chance of that. */
+export function mayBeDue ({ staleAt, cost }: Entry, now: Milliseconds): boolean {
+  return staleAt - now < cost * FARTHEST
 }
 
 /** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */

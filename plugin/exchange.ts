@@ -24,6 +24,10 @@ export interface Site {
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes behind ours. */
   isLastOnSend: boolean
+  /** Nobody but us sees what is sent, or that it was. */
+  isUnseen: boolean
+  /** A function of the policy makes its key or its tags of the request. */
+  looksAtRequest: boolean
   /** What its responses last varied by. */
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */

@@ -20,7 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { within } from './store/deadline.js'
-import { LEASE_TIME } from './store/store.js'
+import { LEASE_TIME, type Lease, type Store } from './store/store.js'
 import type { Place } from './variant.js'
 
 export type Landing =
@@ -47,6 +47,19 @@ export interface Leading {
   isPass: boolean
   waitTimeout: Milliseconds
   onLost: () => void
+}
+
+/** How a flight leads under this lease. */
+export function leading (
+  store: Store, { key, lease, waitTimeout, onLost }: { key: string, lease: Lease } & Pick<Leading, 'waitTimeout' | 'onLost'>
+): Leading {
+  return {
+    renew: async (pass) => await store.renew(key, lease, pass),
+    giveBack: async () => await store.release(key, lease),
+    isPass: lease.isPass,
+    waitTimeout,
+    onLost
+  }
 }
 
 export class Flight {

@@ -19,23 +19,18 @@ import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS } from './claim.js'
-import type { Entry } from './entry.js'
-import { abandon, bypass, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
+import { bypass, openExchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
-import type { OwnRequests, Ticket } from './own-request.js'
 import { OUR_HOOKS } from './placement.js'
-import { restoreType, sendEntry, standIn, statusOf } from './reply.js'
+import { restoreType, standIn, statusOf } from './reply.js'
 import { rescue } from './rescue.js'
-import { adopt, search } from './search.js'
+import { fulfil, lookup, type Engine } from './serving.js'
 
 /** Where a route's config has it that the route is cached. */
 export const SITE = Symbol('fastify-route-cache.site')
-
-/** What the hooks set in motion. */
-export interface Engine { cache: ResponseCache, own: OwnRequests }
 
 /**
  * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given.
@@ -64,29 +59,13 @@ function siteOf (request: FastifyRequest): Site | undefined {
   return (request.routeOptions.config as { [SITE]?: Site } | undefined)?.[SITE]
 }
 
-interface Own extends Pair { ticket: Ticket, proceed: () => void }
-
-/** Goes on under the ticket's right to fill; or answers, to nobody, where the request can't use it. */
-function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, proceed }: Own): void {
-  const exchange = begin(site, { request, reply })
-  adopt(cache, exchange, { request: request as RequestView, ticket }).then((isOurs) => {
-    if (isOurs) {
-      ticket.giveUp = () => { abandon(cache, exchange, true) }
-      watchEnd(cache, exchange, reply)
-    }
-    if (reply.sent) return
-    if (isOurs) proceed()
-    else reply.code(409).send()
-  }).catch((error: unknown) => { reply.send(error) })
-}
-
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (engine: Engine, site: Site, name: string): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
+    if (site.place === 'onRequest') return lookup(engine, site, { request, reply, proceed: done })
     // Validation may take headers away before a lookup in front of the handler.
     ;(request as Carrier)[HEADERS] = { ...request.headers }
-    if (site.place !== 'onRequest') return done()
-    lookup(engine, site, { request, reply, proceed: done })
+    done()
   }
   return Object.defineProperty(hook, 'name', { value: name })
 }
@@ -109,55 +88,6 @@ export function guardedHandler (engine: Engine, site: Site, handler: RouteHandle
       lookup(engine, site, { request, reply, proceed })
     })
   }
-}
-
-interface Pair { request: FastifyRequest, reply: FastifyReply }
-
-/** Sends the entry; or calls `proceed`, once, for the request to go on; or neither, where it is answered already. */
-function lookup (engine: Engine, site: Site, { request, reply, proceed }: Pair & { proceed: () => void }): void {
-  const { cache, own } = engine
-  const { [TICKET]: ticket, [ARRIVAL]: arrival } = request as Carrier
-  if (ticket != null) return fulfil(engine, site, { request, reply, ticket, proceed })
-  const exchange = begin(site, { request, reply })
-  const { headers, caller } = exchange
-  const answer = (entry: Entry | null): void => {
-    if (exchange.captured || reply.sent) return
-    if (entry === null) {
-      if (exchange.claim !== null) watchEnd(cache, exchange, reply)
-      return proceed()
-    }
-    sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
-    if (exchange.refreshable !== null && arrival != null) own.refresh(exchange.refreshable, arrival, caller)
-  }
-  // What throws is an entry that can't be sent.
-  search(cache, exchange, request as RequestView).then(answer).catch((error: unknown) => {
-    request.log.warn({ err: error }, 'cache entry could not be sent')
-    reply.send(error)
-  })
-}
-
-function begin (site: Site, { request, reply }: Pair): Exchange {
-  const carrier = request as Carrier
-  const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
-  const opening = { before: reply.getHeaders(), headers: kept ?? request.headers, marks: marksOf(request), ticket }
-  carrier[EXCHANGE] = openExchange(site, request as RequestView, opening)
-  return carrier[EXCHANGE]
-}
-
-/** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
-function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
-  // The client has left during the lookup: `close` has been.
-  if (reply.raw.closed) return abandon(cache, exchange)
-  let isSent = false
-  // Not `writableFinished`, which stays false under `inject`.
-  reply.raw.once('finish', () => { isSent = true })
-  reply.raw.once('close', () => {
-    // Where a client has left, the handler is still running, and its onSend is still to come.
-    if (exchange.captured || reply.sent) conclude(cache, exchange, { reply, isSent })
-    // Of a request of our own: nobody waits for that.
-    else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
-    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
-  })
 }
 
 /** The instance's onSend hook: keeps what the handler sent; or has a stale entry stand in for its error. */

@@ -10,14 +10,23 @@ export interface Validated extends KeySource {
   getValidationFunction: (part: 'params' | 'querystring' | 'headers') => Validate | undefined
 }
 
-/** For a lookup ahead of the validation: on copies. Null where the request is not valid. */
-export async function validatedSource (request: Validated): Promise<KeySource | null> {
-  const params = await validated(request.params, request.getValidationFunction('params'))
-  if (params === INVALID) return null
-  const query = await validated(request.query, request.getValidationFunction('querystring'))
-  if (query === INVALID) return null
-  const headers = await validated(request.headers, request.getValidationFunction('headers'))
-  return headers === INVALID ? null : { params, query }
+/** For a lookup ahead of the validation: on copies. Null where the request is not valid; a promise as validators give. */
+export function validatedSource (request: Validated): KeySource | null | Promise<KeySource | null> {
+  const ofParams = request.getValidationFunction('params')
+  const ofQuery = request.getValidationFunction('querystring')
+  const ofHeaders = request.getValidationFunction('headers')
+  if (ofParams === undefined && ofQuery === undefined && ofHeaders === undefined) return request
+  const params = validated(request.params, ofParams)
+  const query = validated(request.query, ofQuery)
+  const headers = validated(request.headers, ofHeaders)
+  if (params instanceof Promise || query instanceof Promise || headers instanceof Promise) {
+    return Promise.all([params, query, headers]).then(sourceOf)
+  }
+  return sourceOf([params, query, headers])
+}
+
+function sourceOf ([params, query, headers]: readonly unknown[]): KeySource | null {
+  return params === INVALID || query === INVALID || headers === INVALID ? null : { params, query }
 }
 
 const INVALID = Symbol('invalid')
@@ -36,24 +45,19 @@ function copyOf (input: unknown): unknown {
 }
 
 /** As Fastify does it: false, or a result with an error, refuses; a result with a value replaces the input. */
-async function validated (input: unknown, validate: Validate | undefined): Promise<unknown> {
+function validated (input: unknown, validate: Validate | undefined): unknown {
   if (validate === undefined) return input
   const copy = copyOf(input)
   const result = validate(copy)
-  if (isThenable(result)) {
-    // Fastify takes what an async validator gives for passed or failed, and no more.
-    try {
-      return await result === false ? INVALID : copy
-    } catch {
-      return INVALID
-    }
-  }
+  // Fastify takes what an async validator gives for passed or failed, and no more.
+  if (isThenable(result)) return Promise.resolve(result).then((passed) => passed === false ? INVALID : copy, () => INVALID)
   if (result === false) return INVALID
   if (typeof result !== 'object' || result === null) return copy
   if ('error' in result && result.error) return INVALID
   return 'value' in result ? result.value : copy
 }
 
-function isThenable (value: unknown): value is PromiseLike<unknown> {
+/** Whether it has to be waited for. */
+export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

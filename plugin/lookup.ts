@@ -7,12 +7,12 @@ import type { Milliseconds } from './duration.js'
 import { encodeMarker } from './codec.js'
 import { isAlive, isDue, isFresh, isRescuable, type Entry } from './entry.js'
 import type { Failures } from './failures.js'
-import { flightName, type Flight, type Flights, type Stored } from './flight.js'
+import { flightName, leading, type Flight, type Flights, type Stored } from './flight.js'
 import type { CacheLimits } from './limits.js'
 import type { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
 import type { Taken } from './store/store.js'
-import { firstMarker, isSelected, selectEntry, without, type Selected, type Selection, type Shelf } from './variant.js'
+import { firstMarker, isSelected, selectEntry, without, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** What was found, or that somebody is about to fill it. */
 type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
@@ -75,14 +75,15 @@ export class Lookup {
 
   /**
    * The entry, or on a miss the lease: read and taken within one deadline. Where somebody else is about to fill it, waits
-   * for that, `waitTimeout` in all. Never rejects.
+   * for that, `waitTimeout` in all. `first`: was read for it before. Never rejects.
    */
-  async run (question: Question, caller: Caller): Promise<Found> {
+  async run (question: Question, caller: Caller, first?: First): Promise<Found> {
     let left = question.waitTimeout
     let collapsed = false
     for (let waits = 0; ; waits++) {
       const canWait = left > 0 && waits < MOST_WAITS
-      const finding = await this.#findInTime({ ...question, late: false, isRead: false, canWait }, caller)
+      const finding = await this.#findInTime({ ...question, late: false, isRead: false, canWait }, caller, first)
+      first = undefined
       if (finding.type === 'hit') return { ...finding, collapsed }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
@@ -107,34 +108,45 @@ export class Lookup {
   #fitting (stored: Stored, { selection }: Question): Entry | null {
     const { entry, tags } = stored
     const isOurs = isSelected(selection, stored) && without(selection.tags, tags).length === 0
-    return isOurs && isFresh(entry, this.#now()) ? unshared(entry) : null
+    return isOurs && isFresh(entry, this.#now()) ? entry : null
   }
 
-  async #findInTime (ticket: Ticket, caller: Caller): Promise<Finding> {
+  async #findInTime (ticket: Ticket, caller: Caller, first?: First): Promise<Finding> {
+    if (first?.reading === null) return this.#failed(ticket, caller, first.error)
     if (this.#breaker.isOpen) return { type: 'unknown', reason: 'breaker' }
     // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
     if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown', reason: 'store' }
-    const finding = this.#find(ticket, caller)
+    const finding = this.#find(ticket, caller, first)
     try {
       if (this.#shelf.store.kind === 'memory') return await finding
-      const found = await within(this.#deadline, finding, (late) => {
+      const found = await within(this.#left(first), finding, (late) => {
         if (late.type === 'miss' && late.claim !== null) this.#abandon(late.claim, caller)
       })
       this.#breaker.succeeded()
       return found
     } catch (error) {
       if (isLate(error)) this.#giveUp(ticket, finding)
-      // What the store refuses to write it may still have to read.
-      if (!ticket.isRead || isLate(error)) this.#breaker.failed()
-      caller.counters.errors++
-      this.#complaints.warn(caller.log, 'cache lookup failed', { err: error, key: ticket.key })
-      return { type: 'unknown', reason: 'store' }
+      return this.#failed(ticket, caller, error)
     }
   }
 
-  async #find (ticket: Ticket, { counters }: Caller): Promise<Finding> {
+  #failed ({ isRead, key }: Ticket, { counters, log }: Caller, error: unknown): Finding {
+    // What the store refuses to write it may still have to read.
+    if (!isRead || isLate(error)) this.#breaker.failed()
+    counters.errors++
+    this.#complaints.warn(log, 'cache lookup failed', { err: error, key })
+    return { type: 'unknown', reason: 'store' }
+  }
+
+  /** Of the deadline. */
+  #left (first: First | undefined): Milliseconds {
+    if (first === undefined || this.#deadline === 0) return this.#deadline
+    return Math.max(1, this.#deadline - (performance.now() - first.began))
+  }
+
+  async #find (ticket: Ticket, { counters }: Caller, first?: First): Promise<Finding> {
     const { key, selection, toFill, toRefresh } = ticket
-    const selected = await selectEntry(this.#shelf, key, selection)
+    const selected = await selectEntry(this.#shelf, key, selection, first)
     ticket.isRead = true
     const { entry, variant } = selected
     let spare: Spare | null = null
@@ -182,13 +194,8 @@ export class Lookup {
       if (taken === 'changed' || (taken === 'held' && !ticket.canWait)) this.#flights.land(name, flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
-      flight.lead({
-        renew: async (pass) => await this.#shelf.store.renew(key, taken, pass),
-        giveBack: async () => await this.#shelf.store.release(key, taken),
-        isPass: taken.isPass,
-        waitTimeout: ticket.waitTimeout,
-        onLost: () => { this.#flights.land(name, flight, { type: 'again' }) }
-      })
+      const onLost = (): void => { this.#flights.land(name, flight, { type: 'again' }) }
+      flight.lead(leading(this.#shelf.store, { key, lease: taken, waitTimeout: ticket.waitTimeout, onLost }))
       return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight }, spare }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
@@ -225,9 +232,4 @@ export class Lookup {
     const settled = (): void => { this.#overdue-- }
     finding.then(settled, settled)
   }
-}
-
-/** A copy, as far as somebody may change it: Fastify adds to the arrays that it has. */
-function unshared (entry: Entry): Entry {
-  return { ...entry, headers: entry.headers.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]]) }
 }

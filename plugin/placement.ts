@@ -12,10 +12,12 @@ export interface Surroundings {
   hasOthersOnSend: boolean
   /** None of them comes behind ours. */
   isLastOnSend: boolean
+  /** Nor are there any onResponse hooks of others, which may look at the reply. */
+  isUnseen: boolean
 }
 
 /** Where it can't be read. */
-export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isLastOnSend: false }
+export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isLastOnSend: false, isUnseen: false }
 
 /** Stands for a hook whose line can't be read. */
 const UNREADABLE = 'unreadable'
@@ -50,16 +52,19 @@ function both (one: Surroundings | undefined, other: Surroundings): Surroundings
   return {
     isLast: one.isLast && other.isLast,
     hasOthersOnSend: one.hasOthersOnSend || other.hasOthersOnSend,
-    isLastOnSend: one.isLastOnSend && other.isLastOnSend
+    isLastOnSend: one.isLastOnSend && other.isLastOnSend,
+    isUnseen: one.isUnseen && other.isUnseen
   }
 }
 
 function describe (lookup: string, hooks: ReadonlyMap<string, string[]>): Surroundings {
   const ours: readonly string[] = Object.values(OUR_HOOKS)
   const onSend = hooks.get('onSend') ?? []
+  const hasOthersOnSend = onSend.some((name) => !ours.includes(name))
   return {
     isLast: hooks.get('onRequest')?.at(-1) === lookup && !LATER_HOOKS.some((hook) => hooks.has(hook)),
-    hasOthersOnSend: onSend.some((name) => !ours.includes(name)),
-    isLastOnSend: onSend.at(-1) === OUR_HOOKS.announce
+    hasOthersOnSend,
+    isLastOnSend: onSend.at(-1) === OUR_HOOKS.announce,
+    isUnseen: !hasOthersOnSend && !hooks.has('onResponse') && !hooks.has(UNREADABLE)
   }
 }

@@ -2,12 +2,12 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, MARKS, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
 import type { Site } from './exchange.js'
-import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook, type Engine } from './hooks.js'
+import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
@@ -16,6 +16,7 @@ import { UNKNOWN, readSurroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { standBack } from './reply.js'
 import { RouteCache } from './route-cache.js'
+import type { Engine } from './serving.js'
 import { readSettings, type Settings } from './settings.js'
 import { Stats } from './stats.js'
 import { Keys } from './store/keys.js'
@@ -41,6 +42,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const values = { ...settings, cache, caller: { counters: stats.values, log: app.log } }
   app.decorate(settings.decorator, new RouteCache(cache, values, own))
   app.decorateRequest(EXCHANGE, null)
+  app.decorateRequest(OUTCOME, null)
   app.decorateRequest(MARKS, null)
   app.decorateRequest(ARRIVAL, null)
   app.decorateRequest(HEADERS, null)
@@ -56,9 +58,10 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     markTags(this.request, tags)
     return this
   })
-  const caching = cachingOf({ cache, own }, stats, settings)
+  const engine = { cache, own, signals: settings }
+  const caching = cachingOf(engine, stats, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', arrivalHook({ cache, own }, caching.mayRefresh))
+  app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
   app.addHook('onError', async (request, reply) => {
     markFailed(request)
     standBack(reply, outcomeOf(request))
@@ -111,6 +114,8 @@ function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
         place: 'handler',
         hasOthersOnSend: true,
         isLastOnSend: false,
+        isUnseen: false,
+        looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
         hint: { members: policy.needs },
         isExplained: false
       }
@@ -153,11 +158,10 @@ function claim (owners: Map<string, string>, { shape, route }: Policy): void {
 function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
   const surroundings = readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false }))
   for (const [name, site] of sites) {
-    const { isLast, hasOthersOnSend, isLastOnSend } = surroundings.get(name) ?? UNKNOWN
+    const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
     const isEarly = site.policy.hook === null ? isLast : site.policy.hook === 'onRequest'
     site.place = isEarly ? 'onRequest' : 'handler'
-    site.hasOthersOnSend = hasOthersOnSend
-    site.isLastOnSend = isLastOnSend
+    Object.assign(site, seen)
   }
 }
 

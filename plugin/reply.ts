@@ -1,10 +1,12 @@
 // From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
 import type { FastifyReply } from 'fastify'
+import { ServerResponse } from 'node:http'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { deltaSeconds } from './http/freshness.js'
-import { areSendable, isSame, mergedVary, type HeaderFields } from './http/headers.js'
+import { headOf, isOf304 } from './head.js'
+import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
 
@@ -16,9 +18,6 @@ export interface Hit {
   /** Others look at the payload in onSend: they get the like of what the handler sent. */
   asSent: boolean
 }
-
-/** What a 304 has of a 200's fields: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
-const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
 
 /** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
 export function sendEntry (reply: FastifyReply, hit: Hit): void {
@@ -82,32 +81,72 @@ type Discardable = {
 /** Puts the entry's head on the reply; gives its payload. */
 function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Buffer | string | undefined {
   const { headers, status } = entry
+  const head = headOf(headers)
   // Somebody else wrote it: with our checksum, but with fields that Node would throw at.
-  if (!areSendable(headers)) throw new Error('the entry has header fields that can not be sent')
-  const fieldOf = (name: string): string | undefined => {
-    const value = headers.find(([field]) => field === name)?.[1]
-    return value === undefined ? undefined : String(value)
-  }
-  const notModified = status === 200 && isNotModified(conditions, fieldOf('etag'), fieldOf('last-modified'))
+  if (!head.isSendable) throw new Error('the entry has header fields that can not be sent')
+  const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
-    if (notModified && !OF_A_304.has(name)) continue
-    // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum.
-    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : value)
+    if (notModified && !isOf304(name)) continue
+    // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
+    // adds to the arrays that it is given.
+    const own = typeof value === 'string' ? value : [...value]
+    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
   }
-  reply.header('age', String(ageOf(entry, fieldOf('age'), now)))
-  if (fieldOf('date') === undefined) reply.header('date', new Date(entry.storedAt).toUTCString())
-  return notModified ? undefined : payloadOf(entry, asSent || hasNonAscii(entry))
+  reply.header('age', String(ageOf(entry, head.age, now)))
+  if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
+  return notModified ? undefined : payloadOf(entry, asSent || head.hasNonAscii)
+}
+
+/** Instants of the same second have the same text: an entry's is made once. */
+const dates = new Map<number, string>()
+const MOST_DATES = 1_000
+
+/** IMF-fixdate: RFC 9110 §5.6.7. */
+function dateOf (time: Milliseconds): string {
+  const second = Math.floor(time / 1000)
+  let text = dates.get(second)
+  if (text === undefined) {
+    if (dates.size >= MOST_DATES) dates.clear()
+    dates.set(second, text = new Date(time).toUTCString())
+  }
+  return text
+}
+
+/** Node sends a body that is a string in one piece with the head. */
+const LONGEST_STRING = 16 * 1024
+
+/**
+ * Sends the entry past the reply, with `more` in its head: only what the entry has and what we say of it, so only where
+ * nobody has put anything on the reply, and nobody looks at what is sent. False: it can't be sent so.
+ */
+export function writeEntry (
+  reply: FastifyReply, { entry, headers: conditions, now }: Hit, more: readonly string[]
+): boolean {
+  const { status, body, headers } = entry
+  const { raw, request: { method } } = reply
+  const head = headOf(headers)
+  // Also inject's and HTTP/2's are other classes: they read what was set on the response.
+  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype) return false
+  if (!head.isSendable || !head.isFixed || status === 204) return false
+  const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
+  const lines = [
+    ...notModified ? head.linesOf304 : head.lines,
+    'age', String(ageOf(entry, undefined, now)), 'date', dateOf(entry.storedAt), ...more
+  ]
+  if (!notModified) lines.push('content-length', String(body.length))
+  reply.hijack()
+  raw.writeHead(notModified ? 304 : status, lines)
+  if (notModified || method === 'HEAD' || body.length === 0) raw.end()
+  // Latin-1 has a character for each byte.
+  else if (body.length <= LONGEST_STRING) raw.end(body.toString('latin1'), 'latin1')
+  else raw.end(body)
+  return true
 }
 
 /** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */
 function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
-}
-
-/** Node encodes the head as it does the body, so a string's with other bytes than a Buffer's where they are not ASCII. */
-function hasNonAscii ({ headers }: Entry): boolean {
-  return headers.some(([, value]) => /[\x80-\xff]/.test(String(value)))
 }
 
 function payloadOf ({ kind, body }: Entry, asSent: boolean): Buffer | string | undefined {

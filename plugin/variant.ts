@@ -1,9 +1,10 @@
 // Which of a key's responses a request gets where they vary, and where a new one is put: design.md's marker and variants.
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
-import { EPOCH_LENGTH, decode, decodeMarker, encodeMarker, ownName } from './codec.js'
+import { EPOCH_LENGTH, decode, decodeKept, decodeMarker, encodeMarker, isMarker, ownName } from './codec.js'
+import type { Milliseconds } from './duration.js'
 import { asSoftened, isValid, type Entry, type Ground, type Marker } from './entry.js'
-import type { Lease, Store, Varied } from './store/store.js'
+import type { Ask, Lease, Reading, Store, Varied } from './store/store.js'
 import type { TagMemory } from './tag-memory.js'
 
 /** The member of a marker that stands for the policy's `identity`: no header field has such a name. */
@@ -40,27 +41,74 @@ export interface Selected {
 /** Where entries lie, and what is remembered of their tags. */
 export interface Shelf { store: Store, memory: TagMemory }
 
+/** What is read first for a request: its key, the variant that is most likely its, the generations that likely decide. */
+export interface Asked extends Ask {
+  /** By which the variant was guessed. */
+  members: readonly string[]
+}
+
+/** What was read first, or why that failed; and when that began, by the process' clock. */
+export interface First { asked: Asked, reading: Reading | null, error: unknown, began: Milliseconds }
+
+export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): Asked {
+  const members = contains(hint.members, needs) ? hint.members : needs
+  return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, memory.of(key)), members }
+}
+
+/** The entry that the selection leads to, where what was read tells that it is valid; else null: perhaps there is one. */
+export function readyEntry ({ key, variant, tags, members }: Asked, selection: Selection, reading: Reading): Entry | null {
+  const { main, varied, isKept } = reading
+  if (main === null) return null
+  let entry: Entry | null
+  if (isMarker(main)) {
+    const marker = variant === null || varied === null ? null : decodeMarker(main)
+    if (marker === null || !isSame(marker.members, members) || !contains(members, selection.needs)) return null
+    entry = decoded(varied!, ownName(key, { variant: variant! }), isKept)
+    if (entry?.epoch !== marker.epoch) return null
+  } else {
+    entry = selection.needs.length > 0 ? null : decoded(main, key, isKept)
+    if (entry?.epoch !== '') return null
+  }
+  if (tags === selection.tags) {
+    if (!isSame(entry.tags, tags) && without(entry.tags, tags).length > 0) return null
+    const ground = { history: reading.history, tags, generations: reading.generations, softened: reading.softened }
+    return isValid(entry, ground) ? asSoftened(entry, ground) : null
+  }
+  if (without(entry.tags, tags).length > 0) return null
+  const telling = only(union(selection.tags, entry.tags), { ...reading, tags })
+  return isValid(entry, telling) ? asSoftened(entry, telling) : null
+}
+
+/** Of bytes that are kept what they say is, too. */
+function decoded (bytes: Buffer, name: string, isKept: boolean): Entry | null {
+  return isKept ? decodeKept(bytes, name) : decode(bytes, name)
+}
+
+function isSame (list: readonly string[], other: readonly string[]): boolean {
+  return list.length === other.length && list.every((text, i) => text === other[i])
+}
+
 /**
  * Reads the entry that the selection leads to, with what decides about it; in a second trip only where the marker has other
- * members than the hint, or the entry has tags that nobody remembers.
+ * members than the hint, or the entry has tags that nobody remembers. `first`: was read before.
  */
-export async function selectEntry (shelf: Shelf, key: string, selection: Selection): Promise<Selected> {
+export async function selectEntry (shelf: Shelf, key: string, selection: Selection, first?: First): Promise<Selected> {
   const { needs, hint, fingerprint } = selection
-  const tags = union(selection.tags, shelf.memory.of(key))
-  const members = contains(hint.members, needs) ? hint.members : needs
-  const guess = members.length === 0 ? null : fingerprint(members)
-  const { main, varied: guessed, ...first } = await shelf.store.read({ key, variant: guess, tags })
-  const ground = { ...first, tags }
+  const asked = first?.asked ?? askFor(shelf, key, selection)
+  const { variant: guess, tags, members } = asked
+  const { main, varied: guessed, history, generations, softened } = first?.reading ?? await shelf.store.read(asked)
+  const ground = { history, generations, softened, tags }
   const marker = main === null ? null : decodeMarker(main)
   if (marker === null) {
-    const entry = main === null || needs.length > 0 ? null : decode(main, key)
+    const present = main === null ? null : decode(main, key)
+    const entry = needs.length > 0 ? null : present
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
-    const isUnreadable = main !== null && entry === null && decode(main, key) === null
+    const isUnreadable = main !== null && present === null
     const found = await judged(shelf, { key, entry, epoch: '', selection }, ground)
     return { ...found, isUnreadable, marker: null, variant, bytes: main }
   }
   hint.members = marker.members
-  const variant = String(marker.members) === String(members) && guess !== null ? guess : fingerprint(marker.members)
+  const variant = guess !== null && isSame(marker.members, members) ? guess : fingerprint(marker.members)
   if (!contains(marker.members, needs)) {
     return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground }
   }

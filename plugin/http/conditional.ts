@@ -13,6 +13,7 @@ export function isNotModified (request: RequestFields, etag: string | undefined,
   const noneMatch = request['if-none-match']
   // §13.1.3: If-Modified-Since is ignored where If-None-Match is there, whatever came of that.
   if (noneMatch !== undefined) return matches(String(noneMatch), etag)
+  if (request['if-modified-since'] === undefined) return false
   const since = httpDate(request['if-modified-since'])
   const modified = httpDate(lastModified)
   return since !== null && modified !== null && modified <= since

@@ -109,12 +109,13 @@ export class Floor {
 
   /** The servers that have these names; null where one of them is not known since then. */
   #knownOf (names: readonly string[], since: number): RedisClient[] | null {
-    const servers = this.#client.isCluster === true ? names.map((name) => this.#serverOf(name)) : [this.#client]
+    const servers = this.#client.isCluster === true ? names.map((name) => this.serverOf(name)) : [this.#client]
     const areKnown = servers.every((server) => server !== undefined && (this.#known.get(server)?.since ?? Infinity) <= since)
     return areKnown ? servers as RedisClient[] : null
   }
 
-  #serverOf (name: string): RedisClient | undefined {
+  /** On a Cluster: the connection to the primary that has this name, as far as it is known. */
+  serverOf (name: string): RedisClient | undefined {
     return this.#byAddress.get(this.#client.slots?.[slotOf(name)]?.[0] ?? '')
   }
 

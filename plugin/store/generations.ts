@@ -29,6 +29,7 @@ import type { Milliseconds } from '../duration.js'
 import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'
 import type { Keys } from './keys.js'
+import { readAll } from './read-all.js'
 import type { RedisClient } from './redis-client.js'
 import {
   CREATE, EXTEND, INVALIDATE_TAGS, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN, SOFTEN_TAGS
@@ -200,19 +201,4 @@ export function readGeneration (text: string): Generation | null {
 function isAbove (text: string, asOf: number): boolean {
   const generation = readGeneration(text)
   return generation !== null && Math.max(generation.dropped, generation.stale) > asOf
-}
-
-/**
- * The values of these names, in one trip: on a Cluster each from its own server. What is no string, a hash of somebody else
- * for example, is as if it were not there.
- */
-export async function readAll (client: RedisClient, names: readonly string[]): Promise<(Buffer | null)[]> {
-  if (client.isCluster !== true) return await client.mgetBuffer(...names)
-  return await Promise.all(names.map(async (name) => await client.getBuffer(name).catch(asMissing)))
-}
-
-/** MGET does so by itself. */
-function asMissing (error: unknown): null {
-  if (String((error as { message?: unknown } | null)?.message).startsWith('WRONGTYPE')) return null
-  throw error
 }

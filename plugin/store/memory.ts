@@ -8,8 +8,8 @@ import { Quarantines } from './memory-quarantines.js'
 import { cost, epochOf, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import {
-  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
-  type Seen, type Seized, type Store, type Taken, type Writing
+  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader,
+  type Reading, type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
 
 export class MemoryStore implements Store {
@@ -21,6 +21,7 @@ export class MemoryStore implements Store {
   readonly #quarantines: Quarantines
   readonly #tags: MemoryTags
   #bytes: Bytes = 0
+  #history = historyOf(0)
   #histories = 0
 
   constructor ({ maxBytes, now }: { maxBytes: Bytes, now: () => Milliseconds }) {
@@ -35,21 +36,28 @@ export class MemoryStore implements Store {
 
   async probe (): Promise<void> {}
 
-  async read ({ key, variant, tags }: Ask): Promise<Reading> {
+  async read (ask: Ask): Promise<Reading> {
+    return this.glance(ask)
+  }
+
+  glance ({ key, variant, tags }: Ask): Reading {
+    const { generations, softened } = this.#tags.read(tags)
     return {
       main: this.#get(key),
       varied: variant === null ? null : this.#get(nameOf(key, variant)),
-      ...await this.generations(tags)
+      history: this.#history,
+      generations,
+      softened,
+      isKept: true
     }
   }
 
-  async generations (tags: readonly string[]): Promise<Ground> {
-    return { history: this.#history(), ...this.#tags.read(tags) }
+  ask (ask: Ask, reader: Reader): void {
+    reader.read(this.glance(ask))
   }
 
-  /** As long as those in Redis. */
-  #history (): string {
-    return String(this.#histories).padStart(12, '0')
+  async generations (tags: readonly string[]): Promise<Ground> {
+    return { history: this.#history, ...this.#tags.read(tags) }
   }
 
   #get (name: string): Buffer | null {
@@ -87,7 +95,7 @@ export class MemoryStore implements Store {
     if (this.#quarantines.look(key) === 'on') return null
     const token = randomUUID()
     this.#leases.hold(key, { key, token, isPass: false, until: this.#now() + LEASE_TIME })
-    return { lease: { token, asOf: this.#tags.clock, variant: null, isPass: false }, history: this.#history() }
+    return { lease: { token, asOf: this.#tags.clock, variant: null, isPass: false }, history: this.#history }
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
@@ -188,7 +196,7 @@ export class MemoryStore implements Store {
   }
 
   async invalidateAll (): Promise<void> {
-    this.#histories++
+    this.#history = historyOf(++this.#histories)
     this.#slots.clear()
     this.#bytes = 0
   }
@@ -207,4 +215,9 @@ export class MemoryStore implements Store {
     this.#bytes -= cost(key, slot.bytes)
     return slot.until > this.#now()
   }
+}
+
+/** As long as those in Redis. */
+function historyOf (count: number): string {
+  return String(count).padStart(12, '0')
 }

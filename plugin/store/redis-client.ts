@@ -19,10 +19,17 @@ export interface RedisClient {
   evalsha (sha: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
   scan?(cursor: string, match: 'MATCH', pattern: string, count: 'COUNT', size: number): Promise<[string, string[]]>
   nodes?(role: 'master'): RedisClient[]
+  pipeline?(): Pipeline
   /** On a Cluster: by slot, the primary's `host:port` first. */
   slots?: string[][]
   cluster?(command: 'NODES'): Promise<unknown>
   refreshSlotsCache?(callback: (error?: Error | null) => void): void
+}
+
+/** Commands that are sent together. */
+export interface Pipeline {
+  getBuffer (key: string): unknown
+  exec (): Promise<Array<[error: Error | null, reply: unknown]> | null>
 }
 
 /** Whether this is such a client. */

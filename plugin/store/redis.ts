@@ -1,19 +1,21 @@
 // Entries in Redis, one server or a Cluster. Single commands and scripts of one slot, so nothing is ever cross-slot.
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
+import { Batches, promised, type Answer } from './batch.js'
 import { within } from './deadline.js'
 import { Floor, historyOf, newHistory } from './floor.js'
-import { Generations, readAll, readGeneration } from './generations.js'
+import { Generations } from './generations.js'
 import { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
 import { Leases } from './leases.js'
 import { PrefixRemoval } from './prefix.js'
+import { readAll } from './read-all.js'
 import { mustFit, type RedisClient } from './redis-client.js'
 import { confirmed } from './replicas.js'
 import { INVALIDATE_ALL } from './clock-scripts.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
-  type Ask, type Fill, type FillResult, type Ground, type Lease, type Reading,
+  type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
 import { allAnswer, type Write } from './topology.js'
@@ -24,6 +26,8 @@ const BATCH = 500
 export interface RedisStoreOptions {
   client: RedisClient
   keys: Keys
+  /** How long a lookup waits; 0: without limit. */
+  deadline?: Milliseconds
   writeDeadline: Milliseconds
   now: () => Milliseconds
   /** A server that comes back is taken to have the memory that it had: no new history. */
@@ -39,18 +43,23 @@ export class RedisStore implements Store {
   readonly #writeDeadline: Milliseconds
   readonly #waitForReplicas: number
   readonly #floor: Floor
+  readonly #batches: Batches
+  readonly #serverOf = (name: string): RedisClient | undefined => this.#floor.serverOf(name)
   readonly #generations: Generations
   readonly #leases: Leases
   readonly #removal: KeyRemoval
   readonly #prefixes: PrefixRemoval
 
-  constructor ({ client, keys, writeDeadline, now, trustFailover = false, waitForReplicas = 0 }: RedisStoreOptions) {
+  constructor ({
+    client, keys, deadline = 0, writeDeadline, now, trustFailover = false, waitForReplicas = 0
+  }: RedisStoreOptions) {
     const write: Write = async (command) => await this.#write(command)
     this.#client = client
     this.#keys = keys
     this.#writeDeadline = writeDeadline
     this.#waitForReplicas = waitForReplicas
     this.#floor = new Floor({ client, keys, write, now, trusting: trustFailover })
+    this.#batches = new Batches({ keys, deadline, ask: async (names) => await this.#ask(names) })
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write, now })
@@ -68,45 +77,36 @@ export class RedisStore implements Store {
     await this.generations([])
   }
 
-  async read ({ key, variant, tags }: Ask): Promise<Reading> {
+  async read (ask: Ask): Promise<Reading> {
     this.#mustBeUp()
-    const names = [this.#keys.entry(key), this.#keys.floor]
-    if (variant !== null) names.push(this.#keys.variant(key, variant))
-    for (const tag of tags) names.push(this.#keys.tag(tag))
-    const [main = null, floor = null, ...others] = await this.#ask(names)
-    return {
-      main,
-      varied: variant === null ? null : others.shift() ?? null,
-      ...await this.#ground(floor, others)
-    }
+    return await promised((reader) => { this.#batches.add(ask, reader, true) })
+  }
+
+  glance (): null {
+    return null
+  }
+
+  ask (ask: Ask, reader: Reader): void {
+    if (this.#isUp) this.#batches.add(ask, reader, false)
+    else reader.failed(this.#down())
   }
 
   async generations (tags: readonly string[]): Promise<Ground> {
-    const [floor = null, ...values] = await this.#ask([this.#keys.floor, ...tags.map((tag) => this.#keys.tag(tag))])
-    return await this.#ground(floor, values)
+    return await promised((reader) => { this.#batches.add({ key: null, variant: null, tags }, reader, true) })
   }
 
-  async #ground (floor: Buffer | null, values: readonly (Buffer | null)[]): Promise<Ground> {
-    const generations = values.map((value) => readGeneration(value?.toString('latin1') ?? ''))
-    return {
-      history: await this.#history(floor),
-      generations: generations.map((generation) => generation?.dropped ?? null),
-      softened: generations.map((generation) => generation?.stale ?? 0)
-    }
+  /** What these names hold, the floor first, if those who answer are known. */
+  async #ask (names: readonly string[]): Promise<Answer> {
+    const begun = this.#floor.begin(names)
+    const since = typeof begun === 'number' ? begun : await begun
+    const values = await readAll(this.#client, names, this.#serverOf)
+    const looking = this.#floor.end(names, since)
+    if (looking !== undefined) await looking
+    return { values, history: await this.#history(values[0] ?? null) }
   }
 
   async #history (floor: Buffer | null): Promise<string> {
     return floor === null ? await this.#floor.renew() : historyOf(floor)
-  }
-
-  /** What these names hold, if those who answer are known. */
-  async #ask (names: readonly string[]): Promise<(Buffer | null)[]> {
-    const begun = this.#floor.begin(names)
-    const since = typeof begun === 'number' ? begun : await begun
-    const values = await readAll(this.#client, names)
-    const looking = this.#floor.end(names, since)
-    if (looking !== undefined) await looking
-    return values
   }
 
   async take (key: string, variant: string | null, seen: Seen): Promise<Taken> {
@@ -199,12 +199,18 @@ export class RedisStore implements Store {
     return await within(this.#writeDeadline, command)
   }
 
-  /** A client that isn't connected would keep the command until it is: a lookup can't wait for that. */
   #mustBeUp (): void {
+    if (!this.#isUp) throw this.#down()
+  }
+
+  /** A client that isn't connected would keep the command until it is: a lookup can't wait for that. */
+  get #isUp (): boolean {
     const { status } = this.#client
     // 'wait' is a lazy client, which connects with its first command.
-    if (status !== 'ready' && status !== 'wait') {
-      throw new RouteCacheError('FRC_STORE', `Redis is not connected (the client's status is "${status}")`)
-    }
+    return status === 'ready' || status === 'wait'
+  }
+
+  #down (): RouteCacheError {
+    return new RouteCacheError('FRC_STORE', `Redis is not connected (the client's status is "${this.#client.status}")`)
   }
 }

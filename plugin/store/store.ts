@@ -74,6 +74,14 @@ export interface Ask {
 export interface Reading extends Ground {
   main: Buffer | null
   varied: Buffer | null
+  /** The bytes are kept in this process: the same ones are given again. */
+  isKept: boolean
+}
+
+/** Hears once what was read, or why that failed. Neither throws. */
+export interface Reader {
+  read: (reading: Reading) => void
+  failed: (error: unknown) => void
 }
 
 /** What decides about entries. */
@@ -151,6 +159,10 @@ export interface Store {
   /** Resolves when the store has answered as little as tells that it works. */
   probe (): Promise<void>
   read (ask: Ask): Promise<Reading>
+  /** What is at hand in this process; null: it has to be asked for. */
+  glance (ask: Ask): Reading | null
+  /** Reads, together with what else is read in this turn of the event loop; within the lookup's deadline. */
+  ask (ask: Ask, reader: Reader): void
   /** Of tags that only the entry told of; in their order, and the history that they belong to. */
   generations (tags: readonly string[]): Promise<Ground>
   /**

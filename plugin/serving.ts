@@ -1,0 +1,199 @@
+// A request of a cached route, where its lookup stands: the hit path, and the way of all others.
+//
+// A fresh hit is what this package is for, so it takes a way of its own: what is at hand in this process (`glance`), or one
+// read together with all others of this turn; then the entry is sent, past the reply where nobody looks at what is sent.
+// What that read shows to be anything else goes the long way, with what was read: through search.ts.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { statusFieldOf, type Signals } from './announcement.js'
+import type { ResponseCache } from './cache.js'
+import type { Caller } from './caller.js'
+import { conclude } from './capture.js'
+import { ARRIVAL, EXCHANGE, HEADERS, OUTCOME, TICKET, marksOf, type Carrier } from './carrier.js'
+import { isFresh, mayBeDue, type Entry } from './entry.js'
+import { abandon, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
+import type { OwnRequests, Ticket } from './own-request.js'
+import type { CacheOutcome } from './outcome.js'
+import { sendEntry, writeEntry } from './reply.js'
+import { adopt, search, type Searching } from './search.js'
+import { select, type Wanted } from './selecting.js'
+import type { Reader, Reading } from './store/store.js'
+import { askFor, readyEntry, type Asked } from './variant.js'
+
+/** What the hooks set in motion. */
+export interface Engine { cache: ResponseCache, own: OwnRequests, signals: Signals }
+
+export interface Pair { request: FastifyRequest, reply: FastifyReply }
+
+interface Own extends Pair { ticket: Ticket, proceed: () => void }
+
+/** Goes on under the ticket's right to fill; or answers, to nobody, where the request can't use it. */
+export function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, proceed }: Own): void {
+  const exchange = begin(site, { request, reply })
+  adopt(cache, exchange, { request: request as RequestView, ticket }).then((isOurs) => {
+    if (isOurs) {
+      ticket.giveUp = () => { abandon(cache, exchange, true) }
+      watchEnd(cache, exchange, reply)
+    }
+    if (reply.sent) return
+    if (isOurs) proceed()
+    else reply.code(409).send()
+  }).catch((error: unknown) => { reply.send(error) })
+}
+
+/** Sends the entry; or calls `proceed`, once, for the request to go on; or neither, where it is answered already. */
+export function lookup (engine: Engine, site: Site, { request, reply, proceed }: Pair & { proceed: () => void }): void {
+  const { [TICKET]: ticket, [HEADERS]: kept } = request as Carrier
+  if (ticket != null) return fulfil(engine, site, { request, reply, ticket, proceed })
+  const { cache } = engine
+  if (!cache.isReady) return goOn(engine, site, { request, reply, proceed })
+  const caller = { counters: site.counters, log: request.log }
+  const headers = kept ?? request.headers
+  const selecting = select(cache, { site, caller, request: request as RequestView, headers })
+  if (selecting instanceof Promise || 'bypass' in selecting || selecting.toRefresh) {
+    return goOn(engine, site, { request, reply, proceed, selecting })
+  }
+  const attempt = new Attempt(engine, { site, caller, request, reply, proceed, headers, wanted: selecting })
+  attempt.run()
+}
+
+interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> { proceed: () => void }
+
+/** The long way. */
+function goOn (engine: Engine, site: Site, { request, reply, proceed, selecting, first }: Going): void {
+  const { cache, own } = engine
+  const { [ARRIVAL]: arrival } = request as Carrier
+  const exchange = begin(site, { request, reply })
+  const { headers, caller } = exchange
+  const answer = (entry: Entry | null): void => {
+    if (exchange.captured || reply.sent) return
+    if (entry === null) {
+      if (exchange.claim !== null) watchEnd(cache, exchange, reply)
+      return proceed()
+    }
+    sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
+    if (exchange.refreshable !== null && arrival != null) own.refresh(exchange.refreshable, arrival, caller)
+  }
+  search(cache, exchange, { request: request as RequestView, selecting, first }).then(answer)
+    .catch((error: unknown) => { failedToSend({ request, reply }, error) })
+}
+
+/** What throws is an entry that can't be sent. */
+function failedToSend ({ request, reply }: Pair, error: unknown): void {
+  request.log.warn({ err: error }, 'cache entry could not be sent')
+  reply.send(error)
+}
+
+interface Attempting extends Pair {
+  site: Site
+  caller: Caller
+  proceed: () => void
+  headers: RequestView['headers']
+  wanted: Wanted
+}
+
+/** One request on the hit path. */
+class Attempt implements Reader {
+  readonly #engine: Engine
+  readonly #of: Attempting
+  readonly #asked: Asked
+  #began = 0
+
+  constructor (engine: Engine, of: Attempting) {
+    this.#engine = engine
+    this.#of = of
+    this.#asked = askFor(engine.cache.shelf, of.wanted.key, of.wanted.selection)
+  }
+
+  run (): void {
+    const { store } = this.#engine.cache.shelf
+    const near = store.glance(this.#asked)
+    if (near !== null && this.#serve(near)) return
+    if (near !== null && store.kind === 'memory') return this.#goOn(near, null)
+    this.#began = performance.now()
+    store.ask(this.#asked, this)
+  }
+
+  read (reading: Reading): void {
+    if (!this.#isOver && !this.#serve(reading)) this.#goOn(reading, null)
+  }
+
+  failed (error: unknown): void {
+    if (!this.#isOver) this.#goOn(null, error)
+  }
+
+  /** A time-out, for example, has answered. */
+  get #isOver (): boolean {
+    const { request, reply } = this.#of
+    return reply.sent || (request as Carrier)[EXCHANGE] != null
+  }
+
+  #goOn (reading: Reading | null, error: unknown): void {
+    const { site, request, reply, proceed, wanted } = this.#of
+    const began = this.#began === 0 ? performance.now() : this.#began
+    const first = { asked: this.#asked, reading, error, began }
+    goOn(this.#engine, site, { request, reply, proceed, selecting: wanted, first })
+  }
+
+  /** False where it is no fresh hit. */
+  #serve (reading: Reading): boolean {
+    const { cache } = this.#engine
+    const { site, caller, wanted } = this.#of
+    const now = cache.now()
+    const entry = readyEntry(this.#asked, wanted.selection, reading)
+    if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
+    cache.breaker.succeeded()
+    caller.counters.hits++
+    caller.log.debug({ key: wanted.key }, 'cache hit')
+    try {
+      this.#send(entry, now)
+    } catch (error) {
+      failedToSend(this.#of, error)
+    }
+    return true
+  }
+
+  #send (entry: Entry, now: number): void {
+    const { site, request, reply, headers, wanted: { key } } = this.#of
+    const outcome: CacheOutcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
+    const hit = { entry, headers, now, asSent: site.hasOthersOnSend }
+    if (site.isUnseen && isEmpty(reply.getHeaders())) {
+      const said = statusFieldOf(outcome, this.#engine.signals)
+      ;(request as Carrier)[OUTCOME] = outcome
+      if (writeEntry(reply, hit, said)) return
+    }
+    const exchange = begin(site, this.#of)
+    exchange.outcome = outcome
+    exchange.entry = entry
+    sendEntry(reply, hit)
+  }
+}
+
+function isEmpty (fields: object): boolean {
+  return Object.keys(fields).length === 0
+}
+
+function begin (site: Site, { request, reply }: Pair): Exchange {
+  const carrier = request as Carrier
+  const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
+  // Validation may take headers away.
+  const headers = kept ?? { ...request.headers }
+  const opening = { before: reply.getHeaders(), headers, marks: marksOf(request), ticket }
+  carrier[EXCHANGE] = openExchange(site, request as RequestView, opening)
+  return carrier[EXCHANGE]
+}
+
+/** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
+function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
+  // The client has left during the lookup: `close` has been.
+  if (reply.raw.closed) return abandon(cache, exchange)
+  let isSent = false
+  // Not `writableFinished`, which stays false under `inject`.
+  reply.raw.once('finish', () => { isSent = true })
+  reply.raw.once('close', () => {
+    // Where a client has left, the handler is still running, and its onSend is still to come.
+    if (exchange.captured || reply.sent) conclude(cache, exchange, { reply, isSent })
+    // Of a request of our own: nobody waits for that.
+    else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
+    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
+  })
+}
