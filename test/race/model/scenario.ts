@@ -343,6 +343,8 @@ class Run {
       // A server that starts again may hold leases of fills that have ended.
       if (steps === MOST_STEPS / 2 && this.#mode.restarts === true) this.#evict(EVICTED.lease!)
       await this.#s.waitOne()
+      // Twice: in the first one reads may be sent that were waiting for others.
+      await turn()
       await turn()
       await this.#letGo()
     }
