@@ -113,6 +113,14 @@ function dateOf (time: Milliseconds): string {
   return text
 }
 
+let trailers: symbol | undefined
+
+/** Fastify sends them behind a body. It tells of one by its name only, but keeps them in a place of this name. */
+function hasTrailers (reply: FastifyReply): boolean {
+  trailers ??= Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.trailers')
+  return trailers === undefined || (reply as unknown as Record<symbol, unknown>)[trailers] !== null
+}
+
 /** Node sends a body that is a string in one piece with the head. */
 const LONGEST_STRING = 16 * 1024
 
@@ -127,8 +135,8 @@ export function writeEntry (
   const { raw, request: { method } } = reply
   const head = headOf(headers)
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
-  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype) return false
-  if (!head.isSendable || !head.isFixed || status === 204) return false
+  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || hasTrailers(reply)) return false
+  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   const lines = [
     ...notModified ? head.linesOf304 : head.lines,

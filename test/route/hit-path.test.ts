@@ -1,0 +1,166 @@
+// A hit over a socket is the same whether it is written past the reply or goes through it: the second app has an onSend hook
+// that does nothing, so nothing is written past that.
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { once } from 'node:events'
+import { ServerResponse } from 'node:http'
+import { connect, type AddressInfo } from 'node:net'
+import { mock } from 'node:test'
+import t from 'tap'
+import type { RouteCacheOptions } from '../../plugin/index.js'
+import { onEachStore, settled, type CachedApp } from '../helpers/app.js'
+
+/** What came over a connection of its own, as it came. */
+async function raw (app: FastifyInstance, path: string, { method = 'GET', fields = [] }: Asked = {}): Promise<string> {
+  const { port } = app.server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1')
+  let answer = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => { answer += chunk })
+  socket.write([`${method} ${path} HTTP/1.1`, 'Host: h', 'Connection: close', ...fields, '', ''].join('\r\n'))
+  await once(socket, 'close')
+  return answer
+}
+
+interface Asked { method?: string, fields?: string[] }
+interface Answer { status: string, fields: string[], body: string }
+
+/** Fields in the order of their names. */
+function parse (answer: string): Answer {
+  const end = answer.indexOf('\r\n\r\n')
+  const [status = '', ...fields] = answer.slice(0, end).split('\r\n')
+  const named = fields.map((field) => field.replace(/^[^:]*/, (name) => name.toLowerCase()))
+  return { status, fields: named.sort(), body: answer.slice(end + 4) }
+}
+
+/** How often something was written past the reply. */
+function countPast (): { past: () => number, restore: () => void } {
+  let past = 0
+  const { writeHead } = ServerResponse.prototype
+  type Args = Parameters<typeof writeHead>
+  const spy = mock.method(ServerResponse.prototype, 'writeHead', function (this: ServerResponse, ...args: Args) {
+    // Fastify gives an object.
+    if (Array.isArray(args[1])) past++
+    return writeHead.apply(this, args)
+  })
+  return { past: () => past, restore: () => { spy.mock.restore() } }
+}
+
+const BIG = 'ä'.repeat(20_000)
+const PAYLOADS: Record<string, (reply: FastifyReply) => unknown> = {
+  json: () => ({ id: 1, name: 'Zoë' }),
+  text: (reply) => reply.type('text/plain; charset=utf-8').send('größer'),
+  bytes: (reply) => reply.type('application/octet-stream').send(Buffer.from([0, 128, 255, 10, 13])),
+  untyped: (reply) => reply.send(Buffer.from([1, 2, 3])),
+  big: (reply) => reply.type('text/plain; charset=utf-8').send(BIG),
+  empty: (reply) => reply.send(),
+  'no-text': (reply) => reply.type('text/plain').send(''),
+  'not-found': (reply) => reply.code(404).send({ error: 'none' }),
+  moved: (reply) => reply.code(301).header('location', '/json').send(),
+  'no-content': (reply) => reply.code(204).send(),
+  links: (reply) => reply.header('link', ['</a>; rel=a', '</b>; rel=b']).send('x'),
+  latin: (reply) => reply.header('x-name', 'caf\u00e9').send('café'),
+  dated: (reply) => reply.header('date', 'Sun, 22 Nov 2026 08:00:00 GMT').header('age', '5').send('x'),
+  relayed: (reply) => reply.header('cache-status', 'origin; hit').send('x'),
+  varying: (reply) => reply.header('vary', 'accept-language').send('x'),
+  modified: (reply) => reply.header('last-modified', 'Sun, 22 Nov 2026 08:00:00 GMT').header('etag', '"one"').send('x')
+}
+/** What depends on the reply, or on how Node encodes it, goes through. */
+const BEYOND_FIXED = ['no-content', 'dated', 'relayed', 'latin']
+
+let opened = 0
+
+type Make = (options?: RouteCacheOptions) => Promise<CachedApp>
+
+async function open (make: Make, options: RouteCacheOptions): Promise<CachedApp[]> {
+  return await Promise.all(['past', 'through'].map(async (way) => {
+    const app = await make({ prefix: `${way}-${++opened}`, now: () => Date.UTC(2026, 10, 23), ...options })
+    if (way === 'through') app.addHook('onSend', async (_request, _reply, payload) => payload)
+    const cache = { key: '{name}', ttl: 60, statuses: { 404: 60, 301: 60, 204: 60 }, tags: ['all'] }
+    app.get('/:name', { cache }, async (request, reply) => await PAYLOADS[(request.params as { name: string }).name]!(reply))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    for (const name of Object.keys(PAYLOADS)) await raw(app, `/${name}`)
+    await settled(app)
+    // By what it varies a route knows when it has read it.
+    await raw(app, '/varying')
+    return app
+  }))
+}
+
+t.test('past the reply goes what would go through it', async (t) => {
+  await onEachStore(t, async (t, make) => {
+    for (const options of [{}, { xCache: true, cacheStatus: { name: 'ours', key: true } }, { cacheStatus: false as const }]) {
+      const [direct, through] = await open(make, options) as [CachedApp, CachedApp]
+      for (const name of Object.keys(PAYLOADS)) {
+        const asked: Asked[] = [
+          {}, { method: 'HEAD' }, { fields: ['If-None-Match: *'] }, { fields: ['If-None-Match: "other"'] },
+          { method: 'HEAD', fields: ['If-None-Match: W/"one"'] }, { fields: ['If-Modified-Since: Sun, 22 Nov 2026 09:00:00 GMT'] }
+        ]
+        for (const one of asked) {
+          const counted = countPast()
+          const answer = parse(await raw(direct, `/${name}`, one))
+          // Fastify has an onSend hook of its own on HEAD routes.
+          const past = one.method === 'HEAD' || BEYOND_FIXED.includes(name) ? 0 : 1
+          t.equal(counted.past(), past, `${name}: which way it went`)
+          const other = parse(await raw(through, `/${name}`, one))
+          t.equal(counted.past(), past, `${name}: the other one goes through`)
+          counted.restore()
+          t.strictSame(answer, other, `${name}, ${JSON.stringify(one)}`)
+        }
+      }
+      const hits = 6 * Object.keys(PAYLOADS).length + 1
+      for (const app of [direct, through]) t.match(app.cache.stats().total, { hits, errors: 0 })
+    }
+  })
+})
+
+t.test('what others put on the reply, or look at, is not passed by', async (t) => {
+  await onEachStore(t, async (t, make) => {
+    const outcomes: unknown[] = []
+    const cases: Record<string, (app: CachedApp) => void> = {
+      header: (app) => { app.addHook('onRequest', async (_request, reply) => { reply.header('x-mine', 'yes') }) },
+      'raw header': (app) => { app.addHook('onRequest', async (_request, reply) => { reply.raw.setHeader('x-mine', 'yes') }) },
+      trailer: (app) => {
+        app.addHook('onRequest', async (_request, reply) => { reply.trailer('x-mine', async () => 'yes') })
+      },
+      response: (app) => {
+        app.addHook('onResponse', async (request, reply) => {
+          outcomes.push([request.cacheOutcome?.type, reply.getHeader('x-own')])
+        })
+      }
+    }
+    for (const [name, hook] of Object.entries(cases)) {
+      const app = await make({ prefix: name.replace(' ', '-') })
+      hook(app)
+      app.get('/', { cache: { key: 'x' } }, async (_request, reply) => reply.header('x-own', 'own').send('x'))
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      await raw(app, '/')
+      await settled(app)
+      const counted = countPast()
+      const answer = await raw(app, '/')
+      t.match(answer, /cache-status: fastify-route-cache; hit/)
+      if (name !== 'response') t.match(answer, /x-mine: yes/, name)
+      t.equal(counted.past(), 0, name)
+      counted.restore()
+    }
+    t.strictSame(outcomes, [['miss', 'own'], ['hit', 'own']])
+  })
+})
+
+t.test('what became of a hit is known behind it, and its connection is kept', async (t) => {
+  await onEachStore(t, async (t, make) => {
+    const app = await make()
+    const seen: unknown[] = []
+    app.get('/', { cache: { key: 'x' } }, async () => 'x')
+    app.addHook('onRequest', async (request, reply) => {
+      reply.raw.once('finish', () => { seen.push(request.cacheOutcome?.type, reply.sent) })
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}/`
+    await (await fetch(url)).text()
+    await settled(app)
+    const counted = countPast()
+    for (let i = 0; i < 3; i++) t.equal(await (await fetch(url)).text(), 'x')
+    t.equal(counted.past(), 3)
+    counted.restore()
+    t.strictSame(seen, ['miss', true, 'hit', true, 'hit', true, 'hit', true])
+  })
+})
