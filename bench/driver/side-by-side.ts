@@ -1,0 +1,87 @@
+// Runs every subject side by side, in turns: round 1 all of them, round 2 all of them again. Each is started once for all
+// rounds and workloads, with a Redis of its own; idle ones cost nothing. What serves with several processes is started for
+// that workload alone.
+import type { Load } from './load.js'
+import type { Options, Size, Workload } from './options.js'
+import { warmUp, type Phase } from './plan.js'
+import { Server } from './server.js'
+import { runSlice, type Figures } from './slice.js'
+import type { Subject } from './subjects.js'
+import { bytesOfEntry, traitsOf, type Traits } from './traits.js'
+
+export interface Sample { workload: Workload, size: Size, subject: string, round: number, figures: Figures }
+
+export interface Results {
+  samples: Sample[]
+  traits: Map<string, Traits>
+  /** By `subject size`. */
+  bytes: Map<string, number | null>
+  notes: string[]
+}
+
+interface Run extends Results {
+  options: Options
+  load: Load
+  signal: AbortSignal
+  say: (text: string) => void
+  servers: Map<string, Server>
+}
+
+export async function sideBySide (plan: readonly Phase[], run: Omit<Run, keyof Results | 'servers'>): Promise<Results> {
+  const all: Run = { ...run, samples: [], traits: new Map(), bytes: new Map(), notes: [], servers: new Map() }
+  try {
+    for (const subject of new Set(plan.flatMap(({ subjects }) => subjects))) await start(subject, all)
+    for (const [i, phase] of plan.entries()) await runPhase(phase, i, all)
+  } finally {
+    await Promise.all([...all.servers.values()].map(async (server) => await server.stop()))
+  }
+  const { samples, traits, bytes, notes } = all
+  return { samples, traits, bytes, notes }
+}
+
+async function start (subject: Subject, run: Run): Promise<void> {
+  run.signal.throwIfAborted()
+  let server: Server | undefined
+  try {
+    server = await Server.start(subject)
+    run.traits.set(subject.id, await traitsOf(server))
+    run.servers.set(subject.id, server)
+  } catch (error) {
+    await server?.stop()
+    run.notes.push(`${subject.name} is left out: ${(error as Error).message.split('\n')[0]}`)
+  }
+}
+
+async function runPhase ({ workload, size, subjects }: Phase, serial: number, run: Run): Promise<void> {
+  const { options, signal } = run
+  const taking = subjects.filter(({ id }) => run.servers.has(id) && (workload !== '304' || run.traits.get(id)!.etag))
+  run.say(`${workload}, ${size} kB: ${taking.length} subjects`)
+  const group = new Map<string, Server>()
+  try {
+    for (const subject of taking) {
+      signal.throwIfAborted()
+      const server = workload === 'processes'
+        ? await Server.start(subject, { processes: options.processes })
+        : run.servers.get(subject.id)!
+      group.set(subject.id, server)
+      if (workload === 'hit') run.bytes.set(`${subject.id} ${size}`, await bytesOfEntry(server, size))
+      await slice(workload, size, server, { seconds: warmUp(options.seconds), serial: `${serial}w`, run })
+    }
+    for (let round = 1; round <= options.rounds; round++) {
+      for (const [subject, server] of group) {
+        signal.throwIfAborted()
+        const figures = await slice(workload, size, server, { seconds: options.seconds, serial: `${serial}r${round}`, run })
+        run.samples.push({ workload, size, subject, round, figures })
+      }
+    }
+  } finally {
+    if (workload === 'processes') await Promise.all([...group.values()].map(async (server) => await server.stop()))
+  }
+}
+
+async function slice (
+  workload: Workload, size: Size, server: Server, { seconds, serial, run }: { seconds: number, serial: string, run: Run }
+): Promise<Figures> {
+  const { load, options: { connections } } = run
+  return await runSlice(workload, server, load, { size, connections, seconds, serial })
+}

@@ -1,0 +1,126 @@
+// One subject in one round of one workload: the load, and what it cost.
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Load, LoadResult } from './load.js'
+import type { Size, Workload } from './options.js'
+import type { Invalidation, Server, Usage } from './server.js'
+import { staleAnswers } from './statistics.js'
+import { etagOf } from './traits.js'
+
+export interface Figures {
+  /** A second. */
+  requests: number
+  p50: number
+  p99: number
+  /** Microseconds of CPU time of the server a request. */
+  cpu: number
+  redisCpu: number | null
+  redisCommands: number | null
+  /** Runs of the handler. */
+  runs: number
+  wrong: number
+  example: string | undefined
+  stale: number | null
+  invalidations: number | null
+}
+
+interface Work {
+  size: Size
+  connections: number
+  seconds: number
+  /** Unlike any other slice's: what is missed must not have been asked for. */
+  serial: string
+}
+
+const HOT = 16
+const CROWD = 500
+const INTERVAL = 50
+const MOST_RUNS = 0.01
+
+/** `seconds` of load; of a stampede, one crowd. */
+export async function runSlice (workload: Workload, server: Server, load: Load, work: Work): Promise<Figures> {
+  if (workload === 'stampede') await fresh(server, load)
+  const before = await server.usage()
+  const { result, invalidations } = await underLoad(workload, server, load, work)
+  const after = await server.usage()
+  const figures = figuresOf(result, before, after)
+  if (workload === 'hit' || workload === '304' || workload === 'processes') checkHits(server, figures, result.requests)
+  if (invalidations === null) return figures
+  return { ...figures, invalidations: invalidations.length, stale: staleAnswers(result.answers!, invalidations) }
+}
+
+interface Outcome { result: LoadResult, invalidations: Invalidation[] | null }
+
+async function underLoad (workload: Workload, server: Server, load: Load, work: Work): Promise<Outcome> {
+  const { size, serial, ...amount } = work
+  const common = { urls: server.urls, ...amount }
+  switch (workload) {
+    case 'hit': case 'processes':
+      return { result: await load.steady({ ...common, ids: hotIds(size) }), invalidations: null }
+    case '304': {
+      const id = `h${size}-0`
+      const headers = { 'if-none-match': await etagOf(server, id) }
+      return { result: await load.steady({ ...common, ids: [id], headers, status: 304 }), invalidations: null }
+    }
+    case 'miss':
+      return { result: await load.steady({ ...common, fresh: `m${size}-${serial}-` }), invalidations: null }
+    case 'stampede':
+      return { result: await load.burst(server.urls, `s${size}-${serial}`, CROWD), invalidations: null }
+    case 'invalidation': {
+      const id = `v${size}-0`
+      const stop = new AbortController()
+      const writer = invalidate(server, id, stop.signal)
+      try {
+        const result = await load.steady({ ...common, ids: [id] })
+        stop.abort()
+        return { result, invalidations: await writer }
+      } finally {
+        stop.abort()
+      }
+    }
+  }
+}
+
+/** Opens the connections of the crowd, in a wave of hits. */
+async function fresh (server: Server, load: Load): Promise<void> {
+  await load.burst(server.urls, 'h1-0', CROWD)
+}
+
+async function invalidate (server: Server, id: string, signal: AbortSignal): Promise<Invalidation[]> {
+  const done: Invalidation[] = []
+  while (!signal.aborted) {
+    const next = delay(INTERVAL, undefined, { signal }).catch(() => {})
+    done.push(await server.invalidate(id))
+    await next
+  }
+  return done
+}
+
+function hotIds (size: Size): string[] {
+  return Array.from({ length: HOT }, (_, i) => `h${size}-${i}`)
+}
+
+function figuresOf (result: LoadResult, before: Usage, after: Usage): Figures {
+  const { requests, took } = result
+  const failed = (result.errors ?? 0) + (result.timeouts ?? 0)
+  const redis = before.redis === null || after.redis === null ? null : { before: before.redis, after: after.redis }
+  return {
+    requests: requests / took,
+    p50: result.p50,
+    p99: result.p99,
+    cpu: (after.cpu - before.cpu) * 1e6 / requests,
+    redisCpu: redis && (redis.after.cpu - redis.before.cpu) * 1e6 / requests,
+    redisCommands: redis && (redis.after.commands - redis.before.commands) / requests,
+    runs: after.runs - before.runs,
+    wrong: result.wrong + failed,
+    example: result.example ?? (failed > 0 ? `${failed} requests got no answer` : undefined),
+    stale: null,
+    invalidations: null
+  }
+}
+
+/** A few runs are those of lookups that gave up waiting for Redis; more, and these were no hits. */
+function checkHits ({ subject }: Server, figures: Figures, requests: number): void {
+  if (subject.keeps === 'nothing' || figures.runs <= requests * MOST_RUNS) return
+  figures.wrong += figures.runs
+  figures.example ??= `the handler ran ${figures.runs} times for ${requests} hits`
+}

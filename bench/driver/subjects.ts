@@ -1,0 +1,54 @@
+// Who runs side by side: each a file of ../subjects, a process each, with a Redis of its own.
+import type { Size, Workload } from './options.js'
+
+export interface Subject {
+  id: string
+  name: string
+  /** In ../subjects; and what it is started with. */
+  file: string
+  variant?: string
+  redis: boolean
+  /** What it keeps: whole responses; only what the handler gives, which then makes the response anew; nothing. */
+  keeps: 'response' | 'value' | 'nothing'
+  /** Whose versions the report states. */
+  packages?: readonly string[]
+  /** Where it may take part. Default: everywhere. */
+  workloads?: readonly Workload[]
+  sizes?: readonly Size[]
+  quick?: boolean
+  note?: string
+}
+
+const OURS = { file: 'ours.js', keeps: 'response', quick: true } as const
+const BARE = { file: 'bare.js', keeps: 'nothing', redis: false } as const
+
+export const BARE_STRING = 'bare-string'
+export const UNCACHED = 'bare-object'
+export const BARE_REDIS = 'bare-redis'
+export const HAND_WRITTEN = 'hand-written'
+export const OURS_REDIS = 'ours-redis'
+export const OURS_TIER = 'ours-tier'
+export const OURS_MEMORY = 'ours-memory'
+
+export const SUBJECTS: readonly Subject[] = [
+  { ...OURS, id: OURS_REDIS, name: 'ours, Redis', variant: 'redis', redis: true },
+  { ...OURS, id: OURS_TIER, name: 'ours, Redis + tier', variant: 'tier', redis: true },
+  { ...OURS, id: OURS_MEMORY, name: 'ours, in-process store', variant: 'memory', redis: false },
+  {
+    ...BARE, id: BARE_STRING, name: 'bare Fastify, prepared string', variant: 'string', workloads: ['hit', 'processes'], quick: true
+  },
+  { ...BARE, id: 'bare-schema', name: 'bare Fastify, response schema', variant: 'schema', workloads: ['hit'] },
+  {
+    ...BARE,
+    id: UNCACHED,
+    name: 'bare Fastify, the uncached route',
+    variant: 'object',
+    workloads: ['hit', 'miss', 'stampede', 'processes'],
+    quick: true
+  },
+  { ...BARE, id: 'bare-buffer', name: 'bare Fastify, prepared Buffer', variant: 'buffer', workloads: ['hit'], sizes: [256] },
+  {
+    ...BARE, id: BARE_REDIS, name: 'bare Fastify, Buffer read from Redis', variant: 'redis', redis: true, workloads: ['hit']
+  },
+  { id: HAND_WRITTEN, name: 'hand-written cache-aside', file: 'hand-written.js', redis: true, keeps: 'value' }
+]

@@ -1,0 +1,13 @@
+// `npm run bench`: installs what it compares with where it is missing, builds the plugin as users get it, and runs the
+// driver as TypeScript with tap's loader, types not checked. Plain JavaScript: it runs before the loader is there.
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { installPeers } from './install.mjs'
+
+installPeers()
+const build = fileURLToPath(new URL('../build.mjs', import.meta.url))
+const { status } = spawnSync(process.execPath, [build, '--quick', 'esm'], { stdio: ['ignore', 2, 2] })
+if (status !== 0) process.exit(status ?? 1)
+process.env.TS_NODE_TRANSPILE_ONLY = '1'
+await import('@tapjs/typescript/import')
+await import('./driver/command.ts')
