@@ -2,6 +2,7 @@
 // driver/load.ts.
 import autocannon from 'autocannon'
 import { Agent, get } from 'node:http'
+import { isDeepStrictEqual } from 'node:util'
 import { textOf } from './subjects/body.js'
 import { now } from './subjects/subject.js'
 
@@ -19,9 +20,9 @@ process.on('message', async ({ call, task, ...rest }) => {
 })
 process.send({ ready: true })
 
-/** As many requests as `connections` get answered, one after another each. */
-async function steady ({ urls, ids, fresh, connections, seconds, headers = {}, status = 200 }) {
-  const check = new Check(status)
+/** As many requests as `connections` get answered in that time, one after another each; or `amount` of them. */
+async function steady ({ urls, ids, fresh, connections, seconds, amount, headers = {}, status = 200, exact = true }) {
+  const check = new Check({ status, exact })
   const times = []
   const answers = { began: [], versions: [] }
   let made = 0
@@ -35,7 +36,8 @@ async function steady ({ urls, ids, fresh, connections, seconds, headers = {}, s
         onResponse: (code, body, context) => check.answer(context.id, code, body)
       }]
   const began = performance.now()
-  const run = autocannon({ url: urls, connections, duration: seconds, sampleInt: 50, headers, requests, timeout: 10 })
+  const until = amount === undefined ? { duration: seconds } : { amount }
+  const run = autocannon({ url: urls, connections, ...until, sampleInt: 50, headers, requests, timeout: 10 })
   run.on('response', (_client, _status, _bytes, time) => {
     times.push(time)
     if (check.version !== null) {
@@ -44,14 +46,14 @@ async function steady ({ urls, ids, fresh, connections, seconds, headers = {}, s
       answers.versions.push(check.version)
     }
   })
-  const { errors, timeouts, non2xx } = await run
+  const { errors, timeouts } = await run
   const took = (performance.now() - began) / 1000
-  return { requests: times.length, took, errors, timeouts, non2xx, ...summary(times), ...check.result(), answers }
+  return { requests: times.length, took, errors, timeouts, ...summary(times), ...check.result(), answers }
 }
 
 /** All at once, over connections that are there already from an earlier call. */
-async function burst ({ urls, id, count }) {
-  const check = new Check(200)
+async function burst ({ urls, id, count, exact = true }) {
+  const check = new Check({ status: 200, exact })
   const times = []
   const began = performance.now()
   await Promise.all(Array.from({ length: count }, (_, i) => new Promise((resolve, reject) => {
@@ -71,17 +73,21 @@ class Check {
   /** Of the last answer, where its id has versions. */
   version = null
   #status
+  #exact
   #expected = new Map()
+  /** Bodies that were found to be the same but for the order of members. */
+  #alike = new Set()
   #wrong = 0
   #example
 
-  constructor (status) {
+  constructor ({ status, exact }) {
     this.#status = status
+    this.#exact = exact
   }
 
   answer (id, status, body) {
     this.version = id[0] === 'v' ? Number(/"version":(\d+)/.exec(body)?.[1] ?? -1) : null
-    if (status === this.#status && (status === 304 ? body === '' : body === this.#text(id))) return
+    if (status === this.#status && (status === 304 ? body === '' : this.#isRight(id, body))) return
     this.#wrong++
     this.#example ??= `${status} for ${id}: ${body.slice(0, 100)}`
   }
@@ -90,12 +96,30 @@ class Check {
     return { wrong: this.#wrong, example: this.#example }
   }
 
+  #isRight (id, body) {
+    const text = this.#text(id)
+    if (body === text) return true
+    if (this.#exact) return false
+    if (this.#alike.has(body)) return true
+    if (!isSame(body, text)) return false
+    this.#alike.add(body)
+    return true
+  }
+
   #text (id) {
     if (this.version !== null) return textOf(id, this.version)
     if (id[0] === 'm') return textOf(id)
     let text = this.#expected.get(id)
     if (text === undefined) this.#expected.set(id, text = textOf(id))
     return text
+  }
+}
+
+function isSame (body, text) {
+  try {
+    return isDeepStrictEqual(JSON.parse(body), JSON.parse(text))
+  } catch {
+    return false
   }
 }
 

@@ -5,6 +5,8 @@ import { Load } from './load.js'
 import { loadAverage, machine, redisVersion } from './machine.js'
 import { readOptions, type Options } from './options.js'
 import { chosen, estimate, phases } from './plan.js'
+import { showMemory } from '../memory.js'
+import { showMicro } from '../micro.js'
 import { keep, markdown } from './report.js'
 import { sideBySide } from './side-by-side.js'
 import { SUBJECTS } from './subjects.js'
@@ -23,7 +25,8 @@ try {
 async function run (options: Options): Promise<number> {
   switch (options.task) {
     case 'subjects': return await compare(options)
-    default: throw new Error(`--${options.task} is not there yet`)
+    case 'micro': return await showMicro()
+    case 'memory': return await showMemory(options, interrupt.signal)
   }
 }
 

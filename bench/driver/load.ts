@@ -8,8 +8,12 @@ export interface SteadyLoad {
   fresh?: string
   connections: number
   seconds: number
+  /** Requests, whatever time they take. Absent: `seconds` of them. */
+  amount?: number
   headers?: Record<string, string>
   status?: number
+  /** Whether bodies must be the very bytes. Default true. False: the same JSON. */
+  exact?: boolean
 }
 
 export interface LoadResult {
@@ -41,11 +45,11 @@ export class Load {
   }
 
   async steady (load: SteadyLoad): Promise<LoadResult> {
-    return await this.#process.ask({ task: 'steady', ...load }, load.seconds * 1000 + 60_000)
+    return await this.#process.ask({ task: 'steady', ...load }, load.amount === undefined ? load.seconds * 1000 + 60_000 : 600_000)
   }
 
-  async burst (urls: readonly string[], id: string, count: number): Promise<LoadResult> {
-    return await this.#process.ask({ task: 'burst', urls, id, count })
+  async burst (crowd: { urls: readonly string[], id: string, count: number, exact: boolean }): Promise<LoadResult> {
+    return await this.#process.ask({ task: 'burst', ...crowd })
   }
 
   async stop (): Promise<void> {

@@ -7,7 +7,6 @@ export interface Phase { workload: Workload, size: Size, subjects: readonly Subj
 /** Beside the load itself, seconds: what is read before and after, connections. */
 const AROUND = 0.25
 const START = 0.7
-const WARM = 0.6
 
 export function chosen ({ only, quick }: Options): readonly Subject[] {
   if (only !== undefined) return SUBJECTS.filter(({ id }) => only.includes(id))
@@ -30,14 +29,14 @@ function takesPart ({ keeps, workloads, sizes }: Subject, workload: Workload, si
 /** Seconds. */
 export function estimate (plan: readonly Phase[], { rounds, seconds, processes }: Options): number {
   const started = new Set(plan.flatMap(({ subjects }) => subjects)).size
-  return started * START + plan.reduce((sum, { workload, subjects }) => {
+  return started * (START + warmUp(seconds, true)) + plan.reduce((sum, { workload, subjects }) => {
     const load = workload === 'stampede' ? 0.8 : seconds
     const extra = workload === 'processes' ? processes * START : 0
-    return sum + subjects.length * (rounds * (load + AROUND) + warmUp(seconds) + extra)
+    return sum + subjects.length * (rounds * (load + AROUND) + warmUp(seconds, false) + extra)
   }, 0)
 }
 
-/** Seconds of load before the first round. */
-export function warmUp (seconds: number): number {
-  return Math.min(WARM, seconds)
+/** Seconds of load before the first round of a workload; longer for a process that has answered nothing yet. */
+export function warmUp (seconds: number, isNew: boolean): number {
+  return isNew ? Math.min(2, 2.5 * seconds) : Math.min(0.6, seconds)
 }

@@ -45,6 +45,7 @@ async function start (subject: Subject, run: Run): Promise<void> {
   try {
     server = await Server.start(subject)
     run.traits.set(subject.id, await traitsOf(server))
+    await warm('hit', 1, server, { run, serial: 'w', isNew: true })
     run.servers.set(subject.id, server)
   } catch (error) {
     await server?.stop()
@@ -65,7 +66,7 @@ async function runPhase ({ workload, size, subjects }: Phase, serial: number, ru
         : run.servers.get(subject.id)!
       group.set(subject.id, server)
       if (workload === 'hit') run.bytes.set(`${subject.id} ${size}`, await bytesOfEntry(server, size))
-      await slice(workload, size, server, { seconds: warmUp(options.seconds), serial: `${serial}w`, run })
+      await warm(workload, size, server, { run, serial: `${serial}w`, isNew: workload === 'processes' })
     }
     for (let round = 1; round <= options.rounds; round++) {
       for (const [subject, server] of group) {
@@ -77,6 +78,13 @@ async function runPhase ({ workload, size, subjects }: Phase, serial: number, ru
   } finally {
     if (workload === 'processes') await Promise.all([...group.values()].map(async (server) => await server.stop()))
   }
+}
+
+interface Warming { run: Run, serial: string, isNew: boolean }
+
+/** Compiled code, open connections, filled entries: not measured. */
+async function warm (workload: Workload, size: Size, server: Server, { run, serial, isNew }: Warming): Promise<void> {
+  await slice(workload, size, server, { seconds: warmUp(run.options.seconds, isNew), serial, run })
 }
 
 async function slice (

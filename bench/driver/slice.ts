@@ -52,7 +52,8 @@ interface Outcome { result: LoadResult, invalidations: Invalidation[] | null }
 
 async function underLoad (workload: Workload, server: Server, load: Load, work: Work): Promise<Outcome> {
   const { size, serial, ...amount } = work
-  const common = { urls: server.urls, ...amount }
+  const exact = isExact(server)
+  const common = { urls: server.urls, exact, ...amount }
   switch (workload) {
     case 'hit': case 'processes':
       return { result: await load.steady({ ...common, ids: hotIds(size) }), invalidations: null }
@@ -64,7 +65,7 @@ async function underLoad (workload: Workload, server: Server, load: Load, work: 
     case 'miss':
       return { result: await load.steady({ ...common, fresh: `m${size}-${serial}-` }), invalidations: null }
     case 'stampede':
-      return { result: await load.burst(server.urls, `s${size}-${serial}`, CROWD), invalidations: null }
+      return { result: await load.burst({ urls: server.urls, id: `s${size}-${serial}`, count: CROWD, exact }), invalidations: null }
     case 'invalidation': {
       const id = `v${size}-0`
       const stop = new AbortController()
@@ -82,7 +83,12 @@ async function underLoad (workload: Workload, server: Server, load: Load, work: 
 
 /** Opens the connections of the crowd, in a wave of hits. */
 async function fresh (server: Server, load: Load): Promise<void> {
-  await load.burst(server.urls, 'h1-0', CROWD)
+  await load.burst({ urls: server.urls, id: 'h1-0', count: CROWD, exact: isExact(server) })
+}
+
+/** What keeps a value may give its members in another order: told as a loss, not counted as a wrong answer. */
+function isExact ({ subject }: Server): boolean {
+  return subject.keeps !== 'value'
 }
 
 async function invalidate (server: Server, id: string, signal: AbortSignal): Promise<Invalidation[]> {

@@ -50,5 +50,35 @@ export const SUBJECTS: readonly Subject[] = [
   {
     ...BARE, id: BARE_REDIS, name: 'bare Fastify, Buffer read from Redis', variant: 'redis', redis: true, workloads: ['hit']
   },
-  { id: HAND_WRITTEN, name: 'hand-written cache-aside', file: 'hand-written.js', redis: true, keeps: 'value' }
+  { id: HAND_WRITTEN, name: 'hand-written cache-aside', file: 'hand-written.js', redis: true, keeps: 'value' },
+  {
+    id: 'nest',
+    name: 'NestJS CacheInterceptor, Keyv on Redis',
+    file: 'nest.js',
+    redis: true,
+    keeps: 'response',
+    packages: ['@nestjs/core', '@nestjs/cache-manager', '@keyv/redis', 'keyv']
+  },
+  {
+    id: 'apicache-plus',
+    name: 'apicache-plus, Redis',
+    file: 'apicache-plus.js',
+    redis: true,
+    keeps: 'response',
+    packages: ['apicache-plus', '@fastify/middie']
+  },
+  { ...peer('fastify-lcache'), name: 'fastify-lcache, in-process', redis: false, keeps: 'response' },
+  { ...peer('async-cache-dedupe'), name: 'async-cache-dedupe, Redis' },
+  { ...peer('bentocache'), id: 'bentocache-l2', name: 'bentocache, L2 Redis', variant: 'l2' },
+  { ...peer('bentocache'), id: 'bentocache-l1', name: 'bentocache, L1 + L2 + bus', variant: 'l1' },
+  { ...peer('cache-manager'), name: 'cache-manager wrap, Keyv on Redis', packages: ['cache-manager', '@keyv/redis', 'keyv'] },
+  { ...peer('cacheable'), name: 'cacheable getOrSet, memory + Redis' },
+  { ...peer('layered-loader'), name: 'layered-loader, memory + Redis' },
+  { ...peer('ocache'), name: 'ocache on h3, Redis', keeps: 'response', packages: ['ocache', 'h3'] },
+  { ...peer('koa-cash'), name: 'koa-cash on Koa, Redis', keeps: 'response', packages: ['koa-cash', 'koa'] }
 ]
+
+/** In a handler of Fastify, where nothing else is said. */
+function peer (name: string): Omit<Subject, 'name'> {
+  return { id: name, file: `${name}.js`, redis: true, keeps: 'value', packages: [name] }
+}

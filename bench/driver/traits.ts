@@ -17,12 +17,14 @@ const KEPT = ['content-type', 'x-made-by']
 
 export async function traitsOf (server: Server): Promise<Traits> {
   const url = `${server.urls[0]!}/item/h1-0`
-  await ask(url)
+  const made = await ask(url)
   const runs = await server.runs()
   const hit = await ask(url)
+  const isReordered = hit.body !== made.body
   const { keeps } = server.subject
   if (keeps !== 'nothing' && await server.runs() !== runs) throw new Error('the second request was not answered from the cache')
-  return { loses: await losses(server), etag: hit.status === 200 && await isNotModified(url, hit.headers.get('etag')) }
+  const loses = `${await losses(server)}${isReordered ? '; the order of members' : ''}`
+  return { loses, etag: hit.status === 200 && await isNotModified(url, hit.headers.get('etag')) }
 }
 
 async function losses (server: Server): Promise<string> {
