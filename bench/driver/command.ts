@@ -1,4 +1,5 @@
-// The command: options, then one of its three tasks. Exit code 1: a subject gave wrong answers; 2: it could not run.
+// The command: options, then one of its three tasks. Exit code 1: a subject gave wrong answers or did not start; 2: nothing
+// could be run.
 import { fileURLToPath } from 'node:url'
 import { startRedis } from '../../test/helpers/redis.js'
 import { Load } from './load.js'
@@ -48,7 +49,7 @@ async function compare (options: Options): Promise<number> {
     await keep(options.out, text, {
       machine: where, options, traits: Object.fromEntries(traits), bytes: Object.fromEntries(bytes), notes, samples
     })
-    return samples.some(({ figures }) => figures.wrong > 0) ? 1 : 0
+    return results.missing > 0 || samples.some(({ figures }) => figures.wrong > 0) ? 1 : 0
   } finally {
     await load.stop()
   }

@@ -17,6 +17,8 @@ export interface Results {
   /** By `subject size`. */
   bytes: Map<string, number | null>
   notes: string[]
+  /** How many subjects that must run did not. */
+  missing: number
 }
 
 interface Run extends Results {
@@ -28,15 +30,15 @@ interface Run extends Results {
 }
 
 export async function sideBySide (plan: readonly Phase[], run: Omit<Run, keyof Results | 'servers'>): Promise<Results> {
-  const all: Run = { ...run, samples: [], traits: new Map(), bytes: new Map(), notes: [], servers: new Map() }
+  const all: Run = { ...run, samples: [], traits: new Map(), bytes: new Map(), notes: [], missing: 0, servers: new Map() }
   try {
     for (const subject of new Set(plan.flatMap(({ subjects }) => subjects))) await start(subject, all)
     for (const [i, phase] of plan.entries()) await runPhase(phase, i, all)
   } finally {
     await Promise.all([...all.servers.values()].map(async (server) => await server.stop()))
   }
-  const { samples, traits, bytes, notes } = all
-  return { samples, traits, bytes, notes }
+  const { samples, traits, bytes, notes, missing } = all
+  return { samples, traits, bytes, notes, missing }
 }
 
 async function start (subject: Subject, run: Run): Promise<void> {
@@ -49,8 +51,14 @@ async function start (subject: Subject, run: Run): Promise<void> {
     run.servers.set(subject.id, server)
   } catch (error) {
     await server?.stop()
-    run.notes.push(`${subject.name} is left out: ${(error as Error).message.split('\n')[0]}`)
+    if (subject.optional !== true) run.missing++
+    run.notes.push(`${subject.name} is left out: ${reason(error as Error)}`)
   }
+}
+
+/** One line; the list of all options that an unknown one is refused with is left out. */
+function reason ({ message }: Error): string {
+  return message.split('\n')[0]!.replace(/(there is no such option); there are:.*/, '$1')
 }
 
 async function runPhase ({ workload, size, subjects }: Phase, serial: number, run: Run): Promise<void> {

@@ -21,7 +21,7 @@ export function ratio (values: readonly Round[], to: readonly Round[]): Spread |
   const base = new Map(to.map(({ round, value }) => [round, value]))
   return spread(values.map(({ round, value }) => {
     const by = base.get(round)
-    return value === null || by === null || by === undefined || by === 0 ? null : value / by
+    return value === null || by === null || by === undefined ? null : value / by
   }))
 }
 

@@ -68,7 +68,7 @@ export function line (cells: ReadonlyArray<string | number>): string {
 export function text (value: Spread | null, digits: number): string {
   if (value === null) return '-'
   const [median, min, max] = [value.median, value.min, value.max].map((one) => one.toFixed(digits))
-  return value.count === 1 || (min === max && min === median) ? median! : `${median} (${min}-${max})`
+  return min === max && min === median ? median! : `${median} (${min}-${max})`
 }
 
 interface Column { head: string, cell: (row: Row) => string | number }

@@ -23,7 +23,7 @@ export async function traitsOf (server: Server): Promise<Traits> {
   const isReordered = hit.body !== made.body
   const { keeps } = server.subject
   if (keeps !== 'nothing' && await server.runs() !== runs) throw new Error('the second request was not answered from the cache')
-  const loses = `${await losses(server)}${isReordered ? '; the order of members' : ''}`
+  const loses = `${await losses(server)}${isReordered ? '; the bytes of the body' : ''}`
   return { loses, etag: hit.status === 200 && await isNotModified(url, hit.headers.get('etag')) }
 }
 
