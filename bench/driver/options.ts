@@ -25,7 +25,7 @@ export interface Options {
   out: string
 }
 
-const FULL = { workloads: WORKLOADS, sizes: SIZES, rounds: 5, seconds: 1.5 }
+const FULL = { workloads: WORKLOADS, sizes: SIZES, rounds: 5, seconds: 1 }
 const QUICK = { workloads: ['hit', '304', 'miss'] as const, sizes: [1] as const, rounds: 5, seconds: 0.4 }
 const KNOWN = ['--quick', '--only', '--workload', '--sizes', '--rounds', '--seconds', '--connections', '--processes', '--out',
   '--micro', '--memory', '--requests']

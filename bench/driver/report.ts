@@ -19,6 +19,14 @@ const WHAT: Record<string, string> = {
   processes: 'Hits of 16 keys over several processes on one Redis: requests/s of all, CPU of all a request'
 }
 
+const HITS: readonly string[] = ['hit', '304', 'processes']
+/** Fewer are lookups that gave up waiting for Redis. */
+const MOST_RUN = 0.01
+
+function isNoHit ({ subject, ran }: Row): boolean {
+  return ran > MOST_RUN && SUBJECTS.find(({ id }) => id === subject)!.keeps !== 'nothing'
+}
+
 export function markdown (plan: readonly Phase[], results: Results, machine: Machine, options: Options): string {
   const names = new Map(SUBJECTS.map(({ id, name }) => [id, name]))
   const notes = [...results.notes]
@@ -26,6 +34,10 @@ export function markdown (plan: readonly Phase[], results: Results, machine: Mac
     const list = rows(ofPhase(results.samples, workload, size), names)
     notes.push(...list.filter(({ wrong }) => wrong > 0).map(({ name, wrong, example }) =>
       `${workload}, ${size} kB, ${name}: ${wrong} wrong answers, such as: ${example ?? '?'}`))
+    if (HITS.includes(workload)) {
+      notes.push(...list.filter(isNoHit).map(({ name, ran }) =>
+      `${workload}, ${size} kB, ${name}: the handler ran for ${(ran * 100).toFixed(1)} % of what were to be hits`))
+    }
     if (list.length === 0) return ''
     return `### ${WHAT[workload]}, ${size} kB\n\n${table(workload, list, workload === 'hit' ? [bytesColumn(results, size)] : [])}\n`
   })

@@ -1,7 +1,7 @@
 // The sentences that matter, each a ratio within rounds.
 import type { Sample } from './side-by-side.js'
 import { ratio, spread, type Spread } from './statistics.js'
-import { BARE_REDIS, BARE_STRING, HAND_WRITTEN, OURS_MEMORY, OURS_REDIS, OURS_TIER, SUBJECTS, UNCACHED } from './subjects.js'
+import { BARE_REDIS, BARE_STRING, HAND_WRITTEN, OURS_MEMORY, OURS_REDIS, OURS_TIER, SUBJECTS, UNCACHED, type Subject } from './subjects.js'
 import { cpuRatio, text } from './table.js'
 
 export function shows (samples: readonly Sample[], bytes: ReadonlyMap<string, number | null>): string[] {
@@ -12,9 +12,9 @@ export function shows (samples: readonly Sample[], bytes: ReadonlyMap<string, nu
   const said = [
     sentence('Redis hit, 1 kB: CPU a request × the hand-written handler', cpuRatio(hits, OURS_REDIS, HAND_WRITTEN)),
     sentence('Redis hit, 1 kB: CPU a request × bare Fastify with a prepared string', cpuRatio(hits, OURS_REDIS, BARE_STRING)),
-    best(hits, OURS_REDIS, (id) => isPeer(id) && usesRedis(id), 'Redis hit, 1 kB: CPU a request × the cheapest peer on Redis'),
+    best(hits, OURS_REDIS, ({ memory }) => memory !== true, 'Redis hit, 1 kB: CPU a request × the cheapest peer that asks Redis'),
     sentence('Tier hit, 1 kB: CPU a request × bare Fastify with a prepared string', cpuRatio(hits, OURS_TIER, BARE_STRING)),
-    best(hits, OURS_TIER, isResponsePeer, 'Tier hit, 1 kB: CPU a request × the cheapest peer that keeps responses'),
+    best(hits, OURS_TIER, isLikeTier, 'Tier hit, 1 kB: CPU a request × the cheapest peer that keeps responses in memory'),
     sentence('Hit of the in-process store, 1 kB: CPU a request × bare Fastify with a prepared string', cpuRatio(hits, OURS_MEMORY, BARE_STRING)),
     sentence('Redis hit, 256 kB: CPU a request × a bare route that reads a Buffer from Redis', cpuRatio(large, OURS_REDIS, BARE_REDIS)),
     sentence('304 from Redis, 1 kB: CPU a request × the 200 hit', across(of('304', 1), hits)),
@@ -48,24 +48,14 @@ function miss (samples: readonly Sample[]): string | null {
     'those that scripts call included'
 }
 
-function best (samples: readonly Sample[], ours: string, among: (id: string) => boolean, what: string): string | null {
-  const found = [...new Set(samples.map(({ subject }) => subject))].filter(among)
-    .map((id) => ({ id, value: cpuRatio(samples, ours, id) }))
-    .filter((one): one is { id: string, value: Spread } => one.value !== null)
+function best (samples: readonly Sample[], ours: string, among: (peer: Subject) => boolean, what: string): string | null {
+  const found = SUBJECTS.filter((subject) => subject.packages !== undefined && among(subject))
+    .map(({ id, name }) => ({ name, value: cpuRatio(samples, ours, id) }))
+    .filter((one): one is { name: string, value: Spread } => one.value !== null)
     .sort((a, b) => b.value.median - a.value.median)[0]
-  if (found === undefined) return null
-  return `${what} (${SUBJECTS.find(({ id }) => id === found.id)!.name}): ${text(found.value, 2)}`
+  return found === undefined ? null : `${what} (${found.name}): ${text(found.value, 2)}`
 }
 
-function isPeer (id: string): boolean {
-  const subject = SUBJECTS.find((one) => one.id === id)!
-  return subject.packages !== undefined
-}
-
-function usesRedis (id: string): boolean {
-  return SUBJECTS.find((one) => one.id === id)!.redis
-}
-
-function isResponsePeer (id: string): boolean {
-  return isPeer(id) && SUBJECTS.find((one) => one.id === id)!.keeps === 'response'
+function isLikeTier ({ memory, keeps }: Subject): boolean {
+  return memory === true && keeps === 'response'
 }

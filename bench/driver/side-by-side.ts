@@ -5,9 +5,9 @@ import type { Load } from './load.js'
 import type { Options, Size, Workload } from './options.js'
 import { warmUp, type Phase } from './plan.js'
 import { Server } from './server.js'
-import { runSlice, type Figures } from './slice.js'
+import { hotIds, runSlice, type Figures } from './slice.js'
 import type { Subject } from './subjects.js'
-import { bytesOfEntry, traitsOf, type Traits } from './traits.js'
+import { bytesOfEntry, fill, traitsOf, type Traits } from './traits.js'
 
 export interface Sample { workload: Workload, size: Size, subject: string, round: number, figures: Figures }
 
@@ -65,26 +65,44 @@ async function runPhase ({ workload, size, subjects }: Phase, serial: number, ru
   const { options, signal } = run
   const taking = subjects.filter(({ id }) => run.servers.has(id) && (workload !== '304' || run.traits.get(id)!.etag))
   run.say(`${workload}, ${size} kB: ${taking.length} subjects`)
-  const group = new Map<string, Server>()
+  const group = new Map<Subject, Server>()
+  // One that can't go on leaves; the others stay.
+  const attempt = async (subject: Subject, work: () => Promise<void>): Promise<void> => {
+    signal.throwIfAborted()
+    try {
+      await work()
+    } catch (error) {
+      signal.throwIfAborted()
+      run.notes.push(`${workload}, ${size} kB: ${subject.name} is left out: ${reason(error as Error)}`)
+      await leave(subject)
+    }
+  }
+  const leave = async (subject: Subject): Promise<void> => {
+    const server = group.get(subject)
+    group.delete(subject)
+    if (workload === 'processes') await server?.stop()
+  }
   try {
     for (const subject of taking) {
-      signal.throwIfAborted()
-      const server = workload === 'processes'
-        ? await Server.start(subject, { processes: options.processes })
-        : run.servers.get(subject.id)!
-      group.set(subject.id, server)
-      if (workload === 'hit') run.bytes.set(`${subject.id} ${size}`, await bytesOfEntry(server, size))
-      await warm(workload, size, server, { run, serial: `${serial}w`, isNew: workload === 'processes' })
+      await attempt(subject, async () => {
+        const server = workload === 'processes'
+          ? await Server.start(subject, { processes: options.processes })
+          : run.servers.get(subject.id)!
+        group.set(subject, server)
+        if (workload === 'hit') run.bytes.set(`${subject.id} ${size}`, await bytesOfEntry(server, size))
+        await warm(workload, size, server, { run, serial: `${serial}w`, isNew: workload === 'processes' })
+      })
     }
     for (let round = 1; round <= options.rounds; round++) {
       for (const [subject, server] of group) {
-        signal.throwIfAborted()
-        const figures = await slice(workload, size, server, { seconds: options.seconds, serial: `${serial}r${round}`, run })
-        run.samples.push({ workload, size, subject, round, figures })
+        await attempt(subject, async () => {
+          const figures = await slice(workload, size, server, { seconds: options.seconds, serial: `${serial}r${round}`, run })
+          run.samples.push({ workload, size, subject: subject.id, round, figures })
+        })
       }
     }
   } finally {
-    if (workload === 'processes') await Promise.all([...group.values()].map(async (server) => await server.stop()))
+    await Promise.all([...group.keys()].map(leave))
   }
 }
 
@@ -92,6 +110,7 @@ interface Warming { run: Run, serial: string, isNew: boolean }
 
 /** Compiled code, open connections, filled entries: not measured. */
 async function warm (workload: Workload, size: Size, server: Server, { run, serial, isNew }: Warming): Promise<void> {
+  if (workload === 'hit' || workload === 'processes') await fill(server, hotIds(size))
   await slice(workload, size, server, { seconds: warmUp(run.options.seconds, isNew), serial, run })
 }
 

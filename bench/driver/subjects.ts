@@ -8,6 +8,8 @@ export interface Subject {
   file: string
   variant?: string
   redis: boolean
+  /** Whether hits come from this process' memory, be there a Redis behind it or not. */
+  memory?: boolean
   /** What it keeps: whole responses; only what the handler gives, which then makes the response anew; nothing. */
   keeps: 'response' | 'value' | 'nothing'
   /** Whose versions the report states. */
@@ -33,8 +35,8 @@ export const OURS_MEMORY = 'ours-memory'
 
 export const SUBJECTS: readonly Subject[] = [
   { ...OURS, id: OURS_REDIS, name: 'ours, Redis', variant: 'redis', redis: true },
-  { ...OURS, id: OURS_TIER, name: 'ours, Redis + tier', variant: 'tier', redis: true, optional: true },
-  { ...OURS, id: OURS_MEMORY, name: 'ours, in-process store', variant: 'memory', redis: false },
+  { ...OURS, id: OURS_TIER, name: 'ours, Redis + tier', variant: 'tier', redis: true, memory: true, optional: true },
+  { ...OURS, id: OURS_MEMORY, name: 'ours, in-process store', variant: 'memory', redis: false, memory: true },
   {
     ...BARE, id: BARE_STRING, name: 'bare Fastify, prepared string', variant: 'string', workloads: ['hit', 'processes'], quick: true
   },
@@ -68,13 +70,13 @@ export const SUBJECTS: readonly Subject[] = [
     keeps: 'response',
     packages: ['apicache-plus', '@fastify/middie']
   },
-  { ...peer('fastify-lcache'), name: 'fastify-lcache, in-process', redis: false, keeps: 'response' },
+  { ...peer('fastify-lcache'), name: 'fastify-lcache, in-process', redis: false, memory: true, keeps: 'response' },
   { ...peer('async-cache-dedupe'), name: 'async-cache-dedupe, Redis' },
   { ...peer('bentocache'), id: 'bentocache-l2', name: 'bentocache, L2 Redis', variant: 'l2' },
-  { ...peer('bentocache'), id: 'bentocache-l1', name: 'bentocache, L1 + L2 + bus', variant: 'l1' },
+  { ...peer('bentocache'), id: 'bentocache-l1', name: 'bentocache, L1 + L2 + bus', variant: 'l1', memory: true },
   { ...peer('cache-manager'), name: 'cache-manager wrap, Keyv on Redis', packages: ['cache-manager', '@keyv/redis', 'keyv'] },
-  { ...peer('cacheable'), name: 'cacheable getOrSet, memory + Redis' },
-  { ...peer('layered-loader'), name: 'layered-loader, memory + Redis' },
+  { ...peer('cacheable'), name: 'cacheable getOrSet, memory + Redis', memory: true },
+  { ...peer('layered-loader'), name: 'layered-loader, memory + Redis', memory: true },
   { ...peer('ocache'), name: 'ocache on h3, Redis', keeps: 'response', packages: ['ocache', 'h3'] },
   { ...peer('koa-cash'), name: 'koa-cash on Koa, Redis', keeps: 'response', packages: ['koa-cash', 'koa'] }
 ]

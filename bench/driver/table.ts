@@ -17,6 +17,8 @@ export interface Row {
   redisCpu: Spread | null
   redisCommands: Spread | null
   runs: Spread | null
+  /** The part of all answers that a run of the handler was for. */
+  ran: number
   invalidations: number
   stale: number
   wrong: number
@@ -45,6 +47,7 @@ export function rows (samples: readonly Sample[], names: ReadonlyMap<string, str
       redisCpu: all(({ redisCpu }) => redisCpu),
       redisCommands: all(({ redisCommands }) => redisCommands),
       runs: all(({ runs }) => runs),
+      ran: sum(({ runs }) => runs) / sum(({ answered }) => answered),
       invalidations: sum(({ invalidations }) => invalidations),
       stale: sum(({ stale }) => stale),
       wrong: sum(({ wrong }) => wrong),
@@ -95,9 +98,10 @@ const OF_WORKLOAD: Record<string, readonly string[]> = {
   invalidation: [...COMMON, 'invalidations', 'stale', 'wrong']
 }
 
-/** `more`: columns that are not of the samples. */
+/** `more`: columns that are not of the samples. Those that say nothing of any row are left out. */
 export function table (workload: string, list: readonly Row[], more: readonly Column[] = []): string {
   const columns = [...(OF_WORKLOAD[workload] ?? [...COMMON, 'wrong']).map((name) => COLUMNS[name]!), ...more]
+    .filter(({ cell }) => list.some((row) => cell(row) !== '-'))
   return [
     line(columns.map(({ head }) => head)),
     line(columns.map((_, i) => i === 0 ? '---' : '---:')),

@@ -10,7 +10,7 @@ const read = (...args: string[]): Options => readOptions(args, ['a', 'b', 'c'], 
 t.test('defaults', async (t) => {
   const { workloads, ...rest } = read()
   t.same(rest, {
-    task: 'subjects', quick: false, only: undefined, sizes: [1, 16, 256], rounds: 5, seconds: 1.5, connections: 64, processes: 4, requests: 1_000_000, out: 'there'
+    task: 'subjects', quick: false, only: undefined, sizes: [1, 16, 256], rounds: 5, seconds: 1, connections: 64, processes: 4, requests: 1_000_000, out: 'there'
   })
   t.equal(workloads.length, 6)
   t.match(read('--quick'), { quick: true, sizes: [1], rounds: 5 })

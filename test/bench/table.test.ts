@@ -6,6 +6,7 @@ import type { Figures } from '../../bench/driver/slice.js'
 import { rows, table, text } from '../../bench/driver/table.js'
 
 const FIGURES: Figures = {
+  answered: 500,
   requests: 1000,
   p50: 1,
   p99: 2,
@@ -25,7 +26,7 @@ function sample (subject: string, round: number, figures: Partial<Figures>, more
 
 t.test('a row a subject, in the order in which they ran', async (t) => {
   const samples = [
-    sample('ours-redis', 1, { cpu: 60, wrong: 1, example: 'this' }), sample('bare-string', 1, { cpu: 50 }), sample('hand-written', 1, { cpu: 120 }),
+    sample('ours-redis', 1, { cpu: 60, wrong: 1, example: 'this' }), sample('bare-string', 1, { cpu: 50 }), sample('hand-written', 1, { cpu: 120, runs: 250 }),
     sample('ours-redis', 2, { cpu: 100, wrong: 2 }), sample('bare-string', 2, { cpu: 50 }), sample('hand-written', 2, { cpu: 100 })
   ]
   const [ours, bare, byHand] = rows(samples, new Map([['ours-redis', 'ours']]))
@@ -33,7 +34,7 @@ t.test('a row a subject, in the order in which they ran', async (t) => {
   t.match(ours!.toBare, { median: 1.6, min: 1.2, max: 2 })
   t.match(ours!.toHandWritten, { median: 0.75, min: 0.5, max: 1 })
   t.match(bare, { subject: 'bare-string', toBare: { median: 1 }, wrong: 0, example: undefined })
-  t.match(byHand, { name: 'hand-written', toHandWritten: { median: 1 } })
+  t.match(byHand, { name: 'hand-written', ran: 0.25, toHandWritten: { median: 1 } })
 })
 
 t.test('where nothing is prepared, bare is the uncached route', async (t) => {
@@ -59,17 +60,25 @@ t.test('every line of a table has as many cells', async (t) => {
   }
 })
 
+t.test('a column that says nothing of any row is left out', async (t) => {
+  const head = (samples: Sample[]): string => table('304', rows(samples, new Map())).split('\n')[0]!
+  t.notMatch(head([sample('ours-memory', 1, { redisCpu: null, redisCommands: null })]), /Redis|×/)
+  t.match(head([sample('ours-memory', 1, { redisCpu: null }), sample('ours-redis', 1, {})]), /Redis CPU/)
+})
+
 t.test('what is shown: ratios within rounds, and only of what took part', async (t) => {
   const samples = [
     sample('ours-redis', 1, { cpu: 60 }), sample('hand-written', 1, { cpu: 120 }), sample('nest', 1, { cpu: 200 }),
-    sample('koa-cash', 1, { cpu: 80 }), sample('fastify-lcache', 1, { cpu: 40 }),
+    sample('koa-cash', 1, { cpu: 80 }), sample('fastify-lcache', 1, { cpu: 40 }), sample('layered-loader', 1, { cpu: 30 }),
+    sample('ours-tier', 1, { cpu: 20 }),
     sample('ours-redis', 1, { cpu: 30 }, { workload: '304' }),
     sample('ours-redis', 1, { cpu: 170, redisCommands: 6 }, { workload: 'miss' }),
     sample('bare-object', 1, { cpu: 50 }, { workload: 'miss' })
   ]
   t.same(shows(samples, new Map([['ours-redis 1', 1352]])), [
     'Redis hit, 1 kB: CPU a request × the hand-written handler: 0.50',
-    'Redis hit, 1 kB: CPU a request × the cheapest peer on Redis (koa-cash on Koa, Redis): 0.75',
+    'Redis hit, 1 kB: CPU a request × the cheapest peer that asks Redis (koa-cash on Koa, Redis): 0.75',
+    'Tier hit, 1 kB: CPU a request × the cheapest peer that keeps responses in memory (fastify-lcache, in-process): 0.50',
     '304 from Redis, 1 kB: CPU a request × the 200 hit: 0.50',
     'A miss with its fill, 1 kB: 120 µs of CPU on top of the uncached route, 6.00 Redis commands, those that scripts call included',
     'An entry of 1 kB takes 1352 bytes in Redis'
