@@ -14,7 +14,10 @@ export class Server {
   readonly subject: Subject
   readonly urls: readonly string[]
   readonly redis: Redis | null
+  /** Where it is no package. */
+  readonly version: string | undefined
   readonly #processes: readonly AskedProcess[]
+  readonly #pids: readonly number[]
   readonly #redisServer: RedisServer | null
 
   private constructor (subject: Subject, redis: RedisServer | null, started: readonly Started[]) {
@@ -22,6 +25,8 @@ export class Server {
     this.#redisServer = redis
     this.redis = redis === null ? null : redis.client()
     this.#processes = started.map(({ process }) => process)
+    this.#pids = started.flatMap(({ process, first }) => [process.pid, ...first.pids])
+    this.version = started[0]?.first.version
     this.urls = started.map(({ first }) => first.url)
   }
 
@@ -47,7 +52,7 @@ export class Server {
   /** Of all its processes together. */
   async usage (): Promise<Usage> {
     const [redis, runs] = await Promise.all([this.redis === null ? null : redisUsage(this.redis), this.runs()])
-    return { cpu: this.#processes.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0), runs, redis }
+    return { cpu: this.#pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0), runs, redis }
   }
 
   async runs (): Promise<number> {
@@ -66,12 +71,16 @@ export class Server {
   }
 
   async stop (): Promise<void> {
+    // What it has started itself.
+    if (this.#pids.length > this.#processes.length) {
+      await Promise.all(this.#processes.map(async (process) => await process.ask({ ask: 'stop' }, 5000).catch(() => {})))
+    }
     await Promise.all(this.#processes.map(async (process) => await process.stop()))
     await this.#redisServer?.stop()
   }
 }
 
 export interface Invalidation { version: number, at: number, took: number }
-interface First { url: string }
+interface First { url: string, pids: readonly number[], version?: string }
 interface Started { process: AskedProcess, first: First }
 interface StartOptions { processes?: number, execArgv?: readonly string[], redisArgs?: readonly string[] }

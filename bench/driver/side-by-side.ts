@@ -49,6 +49,7 @@ async function start (subject: Subject, run: Run): Promise<void> {
     run.traits.set(subject.id, await traitsOf(server))
     await warm('hit', 1, server, { run, serial: 'w', isNew: true })
     run.servers.set(subject.id, server)
+    if (server.version !== undefined) run.notes.push(`${subject.name}: ${server.version}`)
   } catch (error) {
     await server?.stop()
     if (subject.optional !== true) run.missing++

@@ -24,6 +24,10 @@ export interface Subject {
 
 const OURS = { file: 'ours.js', keeps: 'response', quick: true } as const
 const BARE = { file: 'bare.js', keeps: 'nothing', redis: false } as const
+/** Its CPU time includes the route's behind it. What it has can't be invalidated from a handler. */
+const PROXY = {
+  file: 'proxy.js', keeps: 'response', redis: false, memory: true, optional: true, workloads: ['hit', '304', 'miss', 'stampede']
+} as const
 
 export const BARE_STRING = 'bare-string'
 export const UNCACHED = 'bare-object'
@@ -78,7 +82,9 @@ export const SUBJECTS: readonly Subject[] = [
   { ...peer('cacheable'), name: 'cacheable getOrSet, memory + Redis', memory: true },
   { ...peer('layered-loader'), name: 'layered-loader, memory + Redis', memory: true },
   { ...peer('ocache'), name: 'ocache on h3, Redis', keeps: 'response', packages: ['ocache', 'h3'] },
-  { ...peer('koa-cash'), name: 'koa-cash on Koa, Redis', keeps: 'response', packages: ['koa-cash', 'koa'] }
+  { ...peer('koa-cash'), name: 'koa-cash on Koa, Redis', keeps: 'response', packages: ['koa-cash', 'koa'] },
+  { ...PROXY, id: 'nginx', name: 'nginx proxy_cache, in front of the uncached route', variant: 'nginx' },
+  { ...PROXY, id: 'varnish', name: 'Varnish, in front of the uncached route', variant: 'varnish' }
 ]
 
 /** In a handler of Fastify, where nothing else is said. */

@@ -26,17 +26,24 @@ export function probe () {
 }
 
 /**
- * Serves until the driver goes. `start` gets `{ redisUrl, variant }` and gives `{ url, invalidate?, close? }`; the `id` that
- * `invalidate` is called with was written just before, and its second argument counts the calls.
+ * Serves until the driver goes. `start` gets `{ redisUrl, variant }` and gives `{ url, invalidate?, pids?, close?, version? }`;
+ * the `id` that `invalidate` is called with was written just before, and its second argument counts the calls. `pids`:
+ * processes that it has started, whose CPU time counts too, and which `close` ends.
  */
 export async function serve (start) {
   // Ctrl-C reaches all processes of a terminal: the driver ends this one.
   process.on('SIGINT', () => {})
-  process.on('disconnect', () => process.exit())
-  const { url, invalidate } = await start({ redisUrl: process.env.REDIS_URL, variant: process.argv[2] })
+  let stop = async () => {}
+  process.on('disconnect', async () => {
+    await stop()
+    process.exit()
+  })
+  const { url, invalidate, pids = [], close, version: software } = await start({ redisUrl: process.env.REDIS_URL, variant: process.argv[2] })
+  if (close !== undefined) stop = close
   let calls = 0
   const answers = {
     runs: () => runs,
+    stop: async () => await stop(),
     invalidate: async ({ id }) => {
       const written = ++version
       const began = performance.now()
@@ -57,7 +64,7 @@ export async function serve (start) {
       process.send({ call, error: String(error?.stack ?? error) })
     }
   })
-  process.send({ url })
+  process.send({ url, pids, version: software })
 }
 
 /** Milliseconds of a clock that all processes of a machine share. */
