@@ -6,24 +6,24 @@
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background } from './background.js'
-import { REFUSALS, refuse, type Caller, type Log } from './caller.js'
+import type { Caller, Log } from './caller.js'
 import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
-import { encode, ownName } from './codec.js'
 import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
 import { Failures } from './failures.js'
+import { Fills } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
-import { count, type CacheStats, type Stats } from './stats.js'
+import type { CacheStats, Stats } from './stats.js'
 import { Breaker } from './store/breaker.js'
-import { isLate, within } from './store/deadline.js'
+import { within } from './store/deadline.js'
 import type { Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
-import { placeFill, selectEntry, without, type First, type Selection, type Shelf } from './variant.js'
+import { selectEntry, type First, type Selection, type Shelf } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
@@ -49,14 +49,13 @@ export class ResponseCache {
   readonly shelf: Shelf
   readonly #store: Store
   readonly #lookup: Lookup
+  readonly #fills: Fills
   readonly #complaints: Complaints
   readonly #refreshes: Refreshes
   readonly #stats: Stats
   readonly #log: Log
   readonly #deadline: Milliseconds
-  readonly #jitter: number
   readonly #now: () => Milliseconds
-  readonly #random: () => number
   readonly #flights = new Flights()
   readonly #background = new Background()
   #isClosed = false
@@ -68,9 +67,7 @@ export class ResponseCache {
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
-    this.#jitter = jitter
     this.#now = now
-    this.#random = random
     this.enabled = enabled
     this.invalidation = new Invalidation({ store, stats, log, flights: this.#flights, ...limits })
     this.failures = new Failures(now)
@@ -80,7 +77,11 @@ export class ResponseCache {
     const breaker = this.breaker = new Breaker({ threshold, deadline, ...calls, log })
     const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures }
     const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
-    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
+    const lookup = this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
+    const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
+    const handOut = async (name: string, claim: Claim): Promise<void> => { await lookup.handOut(name, claim) }
+    const shared = { shelf: this.shelf, flights: this.#flights, background: this.#background, complaints }
+    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, handOut })
   }
 
   get stats (): CacheStats {
@@ -102,51 +103,8 @@ export class ResponseCache {
   }
 
   /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (claim: Claim, { life: longest, stale, rescue, members, tags: named, ...answer }: Answer, caller: Caller): void {
-    const { key, selection, lease, marker, ground, flight } = claim
-    const place = placeFill(selection, { members, marker, lease })
-    if (place === 'unfit') {
-      refuse(key, 'vary', caller)
-      return this.abandon(claim, caller, true)
-    }
-    flight.isAnswered = true
-    const storedAt = this.#now()
-    const life = longest - Math.floor(longest * this.#jitter * this.#random())
-    const tags = [...new Set([...selection.tags, ...named])]
-    this.shelf.memory.remember(key, tags.slice(selection.tags.length))
-    const staleAt = storedAt + life
-    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
-    const { epoch, varied } = place
-    const bytes = encode({ ...answer, ...times, epoch, history: ground.history, tags }, ownName(key, varied))
-    const whole = life + Math.max(stale, rescue)
-    this.#background.run(async () => {
-      const filling = this.#store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
-      this.#letGoLate(claim, filling)
-      const result = await filling
-      const refused = REFUSALS[result]
-      if (refused !== null) {
-        refuse(key, refused, caller)
-        return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
-      }
-      caller.told?.('stored')
-      caller.counters.stores++
-      caller.counters.bytes += bytes.length
-      caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      await this.#lookup.handOut(flightName(key, lease.variant), claim)
-    }, (error) => {
-      this.#land(claim, { type: 'again' })
-      caller.counters.errors++
-      count(caller.counters.refusals, 'store')
-      caller.told?.('store')
-      this.#complaints.warn(caller.log, 'cache fill failed', { err: error, key })
-    })
-  }
-
-  /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
-  #letGoLate (claim: Claim, filling: Promise<unknown>): void {
-    within(this.#deadline, filling).catch((error: unknown) => {
-      if (isLate(error)) this.#land(claim, { type: 'pass' })
-    })
+  fill (claim: Claim, answer: Answer, caller: Caller): void {
+    this.#fills.run(claim, answer, caller)
   }
 
   #land ({ key, lease, flight }: Right, landing: Landing): void {
@@ -229,6 +187,7 @@ export class ResponseCache {
   async close (): Promise<void> {
     this.enabled = false
     this.breaker.end()
+    this.#fills.close()
     await Promise.all([
       within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
       this.invalidation.close(CLOSE_WAIT)

@@ -3,15 +3,17 @@
 import type { ResponseCache } from './cache.js'
 import { hasChangedHands } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
-import type { HeaderField, PayloadKind } from './entry.js'
+import type { HeaderField } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { abandon, keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
+import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
 import { isError, refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
 import type { AnswerLimits } from './limits.js'
+import { headerBytes, kindOf, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { mayBeRescued, recover } from './rescue.js'
@@ -43,6 +45,10 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
+  const selects = selecting(exchange.before, reply.getHeaders())
+  const isEncoded = isCompressed(exchange, reply, payload)
+  // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
+  if (isEncoded) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
   const times = admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
     recover(cache, exchange, reply.statusCode)
@@ -63,8 +69,9 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   exchange.answer = {
     status: reply.statusCode,
     headers,
-    members: selecting(exchange.before, after),
+    members: selects,
     kind: kindOf(payload),
+    isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),
     length: after['content-length'] === undefined ? null : Number(after['content-length']),
@@ -78,16 +85,6 @@ function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds 
   return outcome.type === 'own' && outcome.why === 'set' ? 0 : Math.max(0, Math.round(now - began))
 }
 
-/** A Response's status and headers are the reply's before its body is: as Fastify does it, only earlier. */
-function unwrapped (reply: ReplyView, payload: unknown): unknown {
-  if (Object.prototype.toString.call(payload) !== '[object Response]') return payload
-  const response = payload as Response
-  if (response.bodyUsed) return payload
-  reply.code(response.status)
-  for (const [name, value] of response.headers) reply.header(name, value)
-  return response.body
-}
-
 /**
  * The members that select the response. `Origin` of a hook does not: it is of CORS, whose headers are this request's own and
  * not stored. What else hooks put there selects as if the handler had.
@@ -95,6 +92,17 @@ function unwrapped (reply: ReplyView, payload: unknown): unknown {
 function selecting (before: HeaderFields, after: HeaderFields): string[] {
   const own = varyMembers(addedMembers(before.vary, after.vary))
   return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
+}
+
+/** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */
+function isCompressed ({ site: { policy } }: Exchange, reply: ReplyView, payload: unknown): boolean {
+  const { compressFrom, cacheControl, statuses } = policy
+  if (compressFrom === null || !statuses.has(reply.statusCode)) return false
+  const fields = reply.getHeaders()
+  if (fields['cache-control'] === undefined && forbidsEncoding(cacheControl ?? undefined)) return false
+  // Node writes a head before bytes in other bytes than before a text, where it is not ASCII.
+  if (typeof payload === 'string' && Object.values(fields).some((value) => /[\x80-\xff]/.test(String(value)))) return false
+  return mayBeEncoded(reply.statusCode, fields) && sizeOf(payload, fields, Infinity) >= compressFrom
 }
 
 type Times = Pick<Captured, 'life' | 'stale' | 'rescue'>
@@ -117,23 +125,10 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, target }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
-  if (sizeOf(payload, all) > sent.limits.maxBodyBytes) return 'size'
+  if (sizeOf(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
   if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
   return askPolicy(exchange, { request, reply, headers: all, now: cache.now() })
-}
-
-/** What is known of the size by now. */
-function sizeOf (payload: unknown, all: HeaderFields): Bytes {
-  if (payload == null) return 0
-  return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? 0)
-}
-
-/** As in a message: `name: value`, and the end of the line. */
-function headerBytes (fields: readonly HeaderField[]): Bytes {
-  let bytes = 0
-  for (const [name, value] of fields) for (const one of [value].flat()) bytes += name.length + String(one).length + 4
-  return bytes
 }
 
 function askPolicy (
@@ -175,11 +170,6 @@ function bodyOf (
   })
   const passed = tee(payload, recording)
   return passed === null ? { body: null, passed: payload } : { body: recording, passed }
-}
-
-function kindOf (payload: unknown): PayloadKind {
-  if (payload == null) return 'none'
-  return typeof payload === 'string' ? 'text' : 'bytes'
 }
 
 /** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
@@ -231,5 +221,9 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const headers: HeaderField[] = [...answer.headers]
   const isTagged = headers.some(([name]) => name === 'etag')
   if (answer.status === 200 && body.length > 0 && !isTagged) headers.push(['etag', weakEtag(body)])
-  cache.fill(claim, { ...answer, headers, body, tags: exchange.marks.tags }, caller)
+  const { compressFrom } = exchange.site.policy
+  const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
+  // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
+  const kept = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
+  cache.fill(claim, { ...answer, headers, body: kept, isEncoded, tags: exchange.marks.tags }, caller)
 }

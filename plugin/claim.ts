@@ -77,6 +77,8 @@ export interface Answer {
   rescue: Milliseconds
   /** What the handler took. */
   cost: Milliseconds
+  /** Whether its body is stored in codings, too. Then it must not change any more. */
+  isEncoded: boolean
 }
 
 /** What is invalidated. */

@@ -16,10 +16,11 @@
 //       72    12   history (latin1)
 //       84     4   size of the header block in bytes
 //       88     4   size of the tag block in bytes
-//       92     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
+//       92     1   number of encoded bodies
+//       93     …   header block: per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1,
 //                  as Node writes headers); a field with several values is one record a value
 //        …     …   tag block: the tags, UTF-8, each with a byte 0 behind it
-//        …     …   body, to the end
+//        …     …   the bodies, to the end: see bodies.ts
 //
 // The name is in the CRC so that what was stored under one is no entry under another: where replies are taken for those of
 // other commands, as behind a proxy that adds or drops one, nobody is served what is another key's.
@@ -38,16 +39,17 @@
 // Bytes that are not a whole, undamaged entry of this version decode to null, which is a miss: a value of an older or newer
 // build, of somebody else, or a damaged one is overwritten by the next fill and never served.
 import { crc32 } from 'node:zlib'
-import { staleSince, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
+import { bodiesSize, readEncoded, writeBodies } from './bodies.js'
+import { NOT_ENCODED, staleSince, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
 
-const VERSION = 4
+const VERSION = 5
 const MARKER_VERSION = 128 + VERSION
 const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none']
 const CHECKED_FROM = 5
 const MEMBERS_FROM = 17
 const SOFTENED_AT = 15
 const SOFTENED_AT_END = 23
-const HEADERS_FROM = 92
+const HEADERS_FROM = 93
 const RECORD_HEAD = 6
 const LONGEST_COST = 2 ** 32 - 1
 const NO_TAGS: readonly string[] = []
@@ -62,7 +64,7 @@ export function encode (entry: Entry, name: string): Buffer {
   const block = encodeHeaders(entry.headers)
   const tags = Buffer.from(entry.tags.map((tag) => `${tag}\0`).join(''))
   const tagsFrom = HEADERS_FROM + block.length
-  const bytes = Buffer.allocUnsafe(tagsFrom + tags.length + entry.body.length)
+  const bytes = Buffer.allocUnsafe(tagsFrom + tags.length + bodiesSize(entry))
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)
@@ -78,9 +80,10 @@ export function encode (entry: Entry, name: string): Buffer {
   bytes.write(entry.history, 72, EPOCH_LENGTH, 'latin1')
   bytes.writeUInt32BE(block.length, 84)
   bytes.writeUInt32BE(tags.length, 88)
+  bytes[92] = entry.encoded.length
   block.copy(bytes, HEADERS_FROM)
   tags.copy(bytes, tagsFrom)
-  entry.body.copy(bytes, tagsFrom + tags.length)
+  writeBodies(bytes, tagsFrom + tags.length, entry)
   bytes.writeUInt32BE(checksum(bytes, name), 1)
   return bytes
 }
@@ -95,13 +98,15 @@ export function decodeKept (bytes: Buffer, name: string): Entry | null {
   return known.entry
 }
 
-/** The entry of these bytes, its body a view on them; null where they are not an entry of this name. Never throws. */
+/** The entry of these bytes, its bodies views on them; null where they are not an entry of this name. Never throws. */
 export function decode (bytes: Buffer, name: string): Entry | null {
   if (bytes.length < HEADERS_FROM || bytes[0] !== VERSION) return null
   if (bytes.readUInt32BE(1) !== checksum(bytes, name)) return null
   const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(84)
   const bodyFrom = tagsFrom + bytes.readUInt32BE(88)
   if (bodyFrom > bytes.length) return null
+  const bodies = bytes[92] === 0 ? null : readEncoded(bytes, bodyFrom, bytes[92]!)
+  if (bodies === null && bytes[92] !== 0) return null
   const headers = headersOf(bytes, tagsFrom)
   const status = bytes.readUInt16BE(5)
   const kind = KINDS[bytes[55]!]
@@ -112,7 +117,8 @@ export function decode (bytes: Buffer, name: string): Entry | null {
   const entry: Entry = {
     status,
     headers,
-    body: bytes.subarray(bodyFrom),
+    body: bodies === null ? bytes.subarray(bodyFrom) : bodies.body,
+    encoded: bodies === null ? NOT_ENCODED : bodies.encoded,
     kind,
     epoch: bytes[60] === 0 ? '' : bytes.toString('latin1', 60, 72),
     history: bytes.toString('latin1', 72, 84),

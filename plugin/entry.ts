@@ -1,12 +1,18 @@
 // A stored response and its instants. Instants are wall-clock milliseconds of the process that stored the entry: between
 // hosts they may be skewed, which shifts a ttl and nothing else. What decides about invalidation is `asOf`, not time.
 import type { Milliseconds } from './duration.js'
+import type { Coding } from './http/encoding.js'
 
 /** One header field, as it was set: an array is a field that is sent more than once. */
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
 
 /** Bytes, a string, or nothing at all. */
 export type PayloadKind = 'bytes' | 'text' | 'none'
+
+/** A body as it is sent with this Content-Encoding. */
+export interface EncodedBody { coding: Coding, body: Buffer }
+
+export const NOT_ENCODED: readonly EncodedBody[] = []
 
 /** What a key holds when its response varies: the fields that select a variant, and an id that all its variants carry. */
 export interface Marker {
@@ -21,6 +27,8 @@ export interface Entry {
   /** In the order in which they were set, names in lower case. */
   headers: readonly HeaderField[]
   body: Buffer
+  /** The same body once more, for clients that take it so; where there is one, no header says that it is encoded. */
+  encoded: readonly EncodedBody[]
   /** What the handler sent: onSend hooks get the like again. */
   kind: PayloadKind
   /** The epoch of the marker that it lies under; '' where its key has no variants. */

@@ -88,6 +88,8 @@ export interface Captured {
   rescue: Milliseconds
   /** What the handler took. */
   cost: Milliseconds
+  /** It is compressed before it is stored, if it is long enough. */
+  isEncoded: boolean
   /** What the response says of its length; null where it doesn't. */
   length: number | null
   /** The whole body, or what is being recorded of it. */

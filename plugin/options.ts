@@ -188,6 +188,14 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    * invalidated.
    */
   cacheControl?: string
+  /**
+   * Whether the entry has its body compressed as well, in brotli and gzip, each where that makes it smaller: once, in the
+   * background, before it is stored. Hits are then sent in the coding that the client likes best (RFC 9110 §12.5.3), with an
+   * ETag of its own. `threshold`: from which size on, in bytes; default 1,024; 0: of any size. Default false. Answers that
+   * have a Content-Encoding already, or say `no-transform` (RFC 9111 §5.2.2.6), or are of a kind that does not get smaller,
+   * such as images, are stored as they are.
+   */
+  compress?: boolean | { threshold?: Bytes }
 }
 
 /**

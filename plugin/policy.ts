@@ -1,12 +1,12 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
 import type { Caller } from './caller.js'
-import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Milliseconds } from './duration.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { originFreshness, staleAllowance, type StaleDirective } from './http/freshness.js'
-import { areSendable, type HeaderFields } from './http/headers.js'
+import { areSendable } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
 import { boundKey, escapeKey, own, type KeySource } from './key.js'
+import { compileStale, compileStatuses, compileTtl, type PolicyStale, type PolicyStatuses, type PolicyTtl } from './policy-life.js'
 import { canonicalName, compileKey, compileTags, type TemplateRoute } from './route-template.js'
 import { IDENTITY, VERSION } from './variant.js'
 
@@ -32,17 +32,17 @@ export interface Policy {
   /** For this request; throws where its function gives no tags. */
   tags: (source: KeySource, request: unknown) => readonly string[]
   /** Undefined where a ttl function gave no duration. */
-  ttl: (response: PolicyResponse) => Milliseconds | undefined
+  ttl: PolicyTtl
   /** How long beyond its ttl a response may be served while it is refreshed; null: none of them ever. */
-  stale: ((response: PolicyResponse) => Milliseconds) | null
+  stale: PolicyStale
   /** How long beyond its ttl a response may stand in for a failing handler's; null: none of them ever. */
-  rescue: Policy['stale']
+  rescue: PolicyStale
   /** Whether its entries are filled again before they are stale. */
   earlyRefresh: boolean
   /** Whether requests of our own may fill its entries again. */
   isRefreshed: boolean
   /** The statuses that are stored, with their own ttl where they have one. */
-  statuses: ReadonlyMap<number, Milliseconds | null>
+  statuses: PolicyStatuses
   when: ((request: unknown) => unknown) | null
   storeIf: ((reply: unknown) => unknown) | null
   /** Who asks, as far as it selects the response. */
@@ -63,20 +63,17 @@ export interface Policy {
   isTargeted: boolean
   /** Downstream Cache-Control where the handler sets none. */
   cacheControl: string | null
-}
-
-/** What a ttl may depend on. */
-export interface PolicyResponse {
-  request: unknown
-  reply: unknown
-  headers: HeaderFields
-  now: Milliseconds
+  /** From which size on a body is stored encoded, too; null: none is. */
+  compressFrom: Bytes | null
 }
 
 const OPTIONS = [
   'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'version',
-  'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl'
+  'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress'
 ]
+
+/** Smaller ones fit into one packet anyway. */
+const COMPRESSED_FROM: Bytes = 1024
 
 /** Compiles a route's option; `true` takes all defaults. Throws FRC_OPTION. */
 export function compilePolicy (route: PolicyRoute, option: unknown, defaults: PolicyDefaults): Policy {
@@ -122,59 +119,9 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     honourNoCache: compileHonour(where, get('honourNoCache')),
     isTargeted: isTargeted && isOrigin,
     hook: compileHook(where, get('hook')),
-    cacheControl: compileCacheControl(where, get('cacheControl'))
+    cacheControl: compileCacheControl(where, get('cacheControl')),
+    compressFrom: compileCompress(where, get('compress'))
   }
-}
-
-function compileTtl (
-  where: string, ttl: unknown, { defaultTtl, isTargeted }: { defaultTtl: Milliseconds, isTargeted: boolean }
-): Policy['ttl'] {
-  if (ttl === undefined) return () => defaultTtl
-  if (ttl === 'origin') return ({ headers, now }) => originFreshness(headers, now, isTargeted) * 1000
-  if (typeof ttl === 'function') {
-    return ({ request, reply }) => {
-      const duration: unknown = (ttl as (...args: unknown[]) => unknown)(request, reply)
-      // No duration, so it is refused; unwatched, its rejection would end the process.
-      if (duration instanceof Promise) duration.catch(() => {})
-      return toMilliseconds(duration)
-    }
-  }
-  const time = toMilliseconds(ttl)
-  if (time === undefined) throw optionError(where, 'cache.ttl', ttl, `${DURATION_FORMS}; 0 stores nothing; "origin" asks the handler`)
-  return () => time
-}
-
-interface Origin { directive: StaleDirective, isOrigin: boolean, isTargeted: boolean }
-
-/** What the handler's headers say counts where they say how long it is fresh. */
-function compileStale (where: string, stale: unknown, { directive, isOrigin, isTargeted }: Origin): Policy['stale'] {
-  const time = stale === undefined ? 0 : toMilliseconds(stale)
-  const name = directive === 'stale-if-error' ? 'staleIfError' : 'staleWhileRevalidate'
-  if (time === undefined) throw optionError(where, `cache.${name}`, stale, `${DURATION_FORMS}; 0 serves nothing stale`)
-  if (time === 0 && (stale !== undefined || !isOrigin)) return null
-  if (!isOrigin) return () => time
-  return ({ headers }) => {
-    const seconds = staleAllowance(headers, directive, isTargeted)
-    return seconds === undefined ? time : seconds * 1000
-  }
-}
-
-/** 1xx are no responses, 206 is a part, 304 has no body of its own: RFC 9111 §3, §3.3. */
-function compileStatuses (where: string, statuses: unknown): Policy['statuses'] {
-  const compiled = new Map<number, Milliseconds | null>([[200, null]])
-  if (statuses === undefined) return compiled
-  if (typeof statuses !== 'object' || statuses === null || Array.isArray(statuses)) {
-    throw optionError(where, 'cache.statuses', statuses, 'write the ttl of each status, such as { 404: 30, 301: \'1h\' }')
-  }
-  for (const [status, ttl] of Object.entries(statuses)) {
-    const time = toMilliseconds(ttl)
-    if (!/^[2-5]\d\d$/.test(status) || status === '206' || status === '304') {
-      throw optionError(where, `cache.statuses.${status}`, ttl, 'a status is from 200 to 599, and neither 206 nor 304')
-    }
-    if (time === undefined) throw optionError(where, `cache.statuses.${status}`, ttl, `${DURATION_FORMS}; 0 stores nothing`)
-    compiled.set(Number(status), time)
-  }
-  return compiled
 }
 
 function compileVary (where: string, vary: unknown): string[] {
@@ -213,6 +160,18 @@ function compileCacheControl (where: string, field: unknown): string | null {
   if (field === undefined) return null
   if (typeof field === 'string' && field !== '' && areSendable([['cache-control', field]])) return field
   throw optionError(where, 'cache.cacheControl', field, 'it is the value of a Cache-Control header')
+}
+
+function compileCompress (where: string, compress: unknown): Bytes | null {
+  if (compress === undefined || compress === false) return null
+  if (compress === true) return COMPRESSED_FROM
+  const right = 'it is true or false, or { threshold }: the size in bytes from which bodies are compressed'
+  const isObject = typeof compress === 'object' && compress !== null && !Array.isArray(compress)
+  if (!isObject || Object.keys(compress).some((name) => name !== 'threshold')) throw optionError(where, 'cache.compress', compress, right)
+  const threshold = own(compress, 'threshold')
+  if (threshold === undefined) return COMPRESSED_FROM
+  if (Number.isSafeInteger(threshold) && (threshold as number) >= 0) return threshold as number
+  throw optionError(where, 'cache.compress.threshold', threshold, 'it is a number of bytes')
 }
 
 function compileSwitch (where: string, name: string, value: unknown): boolean {

@@ -4,11 +4,13 @@ import { ServerResponse } from 'node:http'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
+import { ACCEPT_ENCODING } from './http/encoding.js'
 import { deltaSeconds } from './http/freshness.js'
-import { headOf, isOf304 } from './head.js'
+import { isOf304 } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
+import { representationOf } from './representation.js'
 
 export interface Hit {
   entry: Entry
@@ -34,10 +36,12 @@ function isResponse (payload: unknown): payload is Response {
 }
 
 /**
- * An error was raised behind an entry that stands in for another error's answer. Fastify may have no error handler left by
- * then: it sends the error with the status and type that are there.
+ * An error was raised behind an entry: its answer is not in the entry's coding. And where that entry stands in for another
+ * error's answer, Fastify may have no error handler left by then: it sends the error with the status and type that are
+ * there.
  */
 export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): void {
+  if (outcome?.type === 'hit' || outcome?.type === 'stale') reply.removeHeader('content-encoding')
   if (outcome?.type === 'stale' && outcome.status !== null) reply.code(outcome.status).removeHeader('content-type')
 }
 
@@ -80,8 +84,8 @@ type Discardable = {
 
 /** Puts the entry's head on the reply; gives its payload. */
 function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Buffer | string | undefined {
-  const { headers, status } = entry
-  const head = headOf(headers)
+  const { status } = entry
+  const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   // Somebody else wrote it: with our checksum, but with fields that Node would throw at.
   if (!head.isSendable) throw new Error('the entry has header fields that can not be sent')
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
@@ -95,7 +99,8 @@ function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent
   }
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
-  return notModified ? undefined : payloadOf(entry, asSent || head.hasNonAscii)
+  if (notModified) return undefined
+  return coding === null ? payloadOf(entry, asSent || head.hasNonAscii) : body
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */
@@ -131,9 +136,9 @@ const LONGEST_STRING = 16 * 1024
 export function writeEntry (
   reply: FastifyReply, { entry, headers: conditions, now }: Hit, more: readonly string[]
 ): boolean {
-  const { status, body, headers } = entry
+  const { status } = entry
   const { raw, request: { method } } = reply
-  const head = headOf(headers)
+  const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
   if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || hasTrailers(reply)) return false
   if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false

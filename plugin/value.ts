@@ -37,7 +37,7 @@ export interface ValueRequest<T> {
 }
 
 const OPTIONS = ['ttl', 'tags', 'waitTimeout']
-const ONLY_FRESH = { stale: 0, rescue: 0, cost: 0 }
+const ONLY_FRESH = { stale: 0, rescue: 0, cost: 0, isEncoded: false }
 const WHERE = 'cache.getOrSet'
 
 /** The value that is there; or what `load` gives, stored. Rejects with what `load` rejects with, and for wrong options. */

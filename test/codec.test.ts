@@ -13,13 +13,15 @@ const decode = (bytes: Buffer): Entry | null => codec.decode(bytes, 'user:1')
 const character = fc.integer({ min: 0x20, max: 0xff }).map((code) => String.fromCharCode(code))
 const latin1 = fc.string({ unit: character, maxLength: 40 })
 const instant = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
+const bodies = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes))
 const entries: fc.Arbitrary<Entry> = fc.record({
   status: fc.integer({ min: 100, max: 599 }),
   headers: fc.uniqueArray(
     fc.tuple(fc.stringMatching(/^[a-z-]{1,20}$/), fc.oneof(latin1, fc.array(latin1, { minLength: 2, maxLength: 4 }))),
     { selector: ([name]) => name, maxLength: 8 }
   ),
-  body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+  body: bodies,
+  encoded: fc.uniqueArray(fc.record({ coding: fc.constantFrom('br', 'gzip'), body: bodies }), { selector: ({ coding }) => coding }),
   kind: fc.constantFrom('bytes', 'text', 'none'),
   epoch: fc.constantFrom('', 'twelve-chars'),
   history: fc.constant('of-a-history'),
@@ -39,6 +41,7 @@ const SMALL: Entry = {
   status: 200,
   headers: [],
   body: Buffer.alloc(0),
+  encoded: [],
   kind: 'bytes',
   epoch: '',
   history: 'of-a-history',
@@ -64,9 +67,31 @@ t.test('an entry survives byte for byte', async (t) => {
   t.equal(seen, 5_000)
 })
 
-t.test('the body is a view on the bytes, not a copy', async (t) => {
-  const bytes = encode({ ...SMALL, body: Buffer.from('body') })
-  t.equal(decode(bytes)!.body.buffer, bytes.buffer)
+t.test('the bodies are views on the bytes, not copies', async (t) => {
+  const bytes = encode({ ...SMALL, body: Buffer.from('body'), encoded: [{ coding: 'gzip', body: Buffer.from('zip') }] })
+  const { body, encoded } = decode(bytes)!
+  t.equal(body.buffer, bytes.buffer)
+  t.equal(encoded[0]!.body.buffer, bytes.buffer)
+})
+
+t.test('for an entry without encoded bodies nothing is made', async (t) => {
+  t.equal(decode(encode(SMALL))!.encoded, decode(encode({ ...SMALL, status: 404 }))!.encoded)
+})
+
+t.test('a table that is none is a miss, though its checksum is right', async (t) => {
+  const bytes = encode({ ...SMALL, body: Buffer.from('body'), encoded: [{ coding: 'gzip', body: Buffer.from('zip') }] })
+  const [count, table] = [92, 93]
+  const wrong: Array<[what: string, at: number, byte: number]> = [
+    ['a coding that is not known', table, 2], ['a body that is longer than all', table + 3, 1], ['more than there are', count, 2],
+    ['many more than fit', count, 255]
+  ]
+  t.not(decode(bytes), null)
+  for (const [what, at, byte] of wrong) {
+    const other = Buffer.from(bytes)
+    other[at] = byte
+    other.writeUInt32BE(crc32(other.subarray(23), crc32(other.subarray(5, 15), crc32('user:1'))), 1)
+    t.equal(decode(other), null, what)
+  }
 })
 
 t.test('random bytes are a miss and never throw', async (t) => {
@@ -136,12 +161,10 @@ t.test('a handler that takes more than seven weeks counts as one that takes that
 })
 
 t.test('what the last layout had at these places is a miss', async (t) => {
-  // Layout 3, as it was written: staleAt at 15, deadAt at 23, asOf at 31, and the body from 72 on.
-  const old = Buffer.alloc(72 + 40)
-  old[0] = 3
-  for (const [at, value] of [[7, 1], [15, 2], [23, 4], [31, 3]] as const) old.writeDoubleBE(value, at)
-  old.writeUInt16BE(200, 5)
-  old.writeUInt32BE(crc32(old.subarray(23), crc32(old.subarray(5, 15))), 1)
+  // Layout 4, as it was written: the same head, but the headers, or here the body, from 92 on.
+  const old = encode(SMALL)
+  old[0] = 4
+  old.writeUInt32BE(crc32(old.subarray(23), crc32(old.subarray(5, 15), crc32('user:1'))), 1)
   t.equal(decode(old), null)
 })
 

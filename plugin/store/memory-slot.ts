@@ -16,7 +16,7 @@ export function nameOf (key: string, variant: string | null): string {
 
 /** For how long an entry may be served stale, by its bytes; 0: it was made so. Null: not at all. See codec.ts. */
 export function staleTime (bytes: Buffer): Milliseconds | null {
-  if (bytes.length < 47 || bytes[0] !== 4) return null
+  if (bytes.length < 47 || bytes[0] !== 5) return null
   if (bytes.readDoubleBE(15) !== 0) return 0
   const time = Math.max(bytes.readDoubleBE(31), bytes.readDoubleBE(39)) - bytes.readDoubleBE(23)
   return time > 0 ? time : null

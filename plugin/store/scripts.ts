@@ -100,7 +100,7 @@ for i = 1, #KEYS, 2 do
   if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end
   local head = redis.pcall('GETRANGE', KEYS[i], 0, 46)
   local since, stale, dead, rescue = 0, 0, 0, 0
-  if type(head) == 'string' and #head == 47 and string.byte(head) == 4 then
+  if type(head) == 'string' and #head == 47 and string.byte(head) == 5 then
     since, stale, dead, rescue = struct.unpack('>dddd', head, 16)
   end
   local time = math.max(dead, rescue) - stale

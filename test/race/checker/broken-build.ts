@@ -37,8 +37,8 @@ export const BROKEN_BUILDS = {
   /** Followers are handed what their leader has stored, without a look whether it is still true. */
   landing: {
     mode: 'tag',
-    file: 'cache.ts',
-    text: 'await this.#lookup.handOut(flightName(key, lease.variant), claim)',
+    file: 'fill.ts',
+    text: 'await handOut(flightName(key, lease.variant), claim)',
     replacement: `this.#land(claim, { type: 'stored', stored: {
       entry: (await import('./codec.js')).decode(bytes, key)!, members: [], variant: lease.variant, tags } })`
   },

@@ -277,7 +277,7 @@ export const BODIES: Record<ScriptName, Body> = {
   SOFTEN_KEY: (data, keys, [now]) => sum(pairs(keys), ([entry, lease]) => {
     if (!isQuarantine(data.get(lease))) data.unlink(lease)
     const bytes = Buffer.from(data.get(entry) ?? '', 'latin1')
-    const isEntry = bytes.length >= 47 && bytes[0] === 4
+    const isEntry = bytes.length >= 47 && bytes[0] === 5
     const [since, stale, dead, rescue] = isEntry ? [15, 23, 31, 39].map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
     if (since !== 0) return 1
     const time = Math.max(dead!, rescue!) - stale!

@@ -413,7 +413,7 @@ class Run {
     const body = Buffer.from(JSON.stringify(row))
     const { late = [], stale = false } = this.#mode
     const times = { life, stale: stale ? LIFE : 0, rescue: 0, cost: 0 }
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'text', members, tags: late, ...times }, caller)
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'text', isEncoded: false, members, tags: late, ...times }, caller)
   }
 
   #targets (part: Part): Targets {

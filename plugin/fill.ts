@@ -1,0 +1,108 @@
+// From an answer to what is stored of it: its place, its instants, its bodies, its bytes; then the fill, and the landing of
+// its flight. The lease that it is stored under is renewed until then, as the flight is on.
+import type { Background } from './background.js'
+import { REFUSALS, refuse, type Caller } from './caller.js'
+import type { Answer, Claim } from './claim.js'
+import { encode, ownName } from './codec.js'
+import type { Complaints } from './complaints.js'
+import { Compressor } from './compression.js'
+import type { Milliseconds } from './duration.js'
+import { NOT_ENCODED, type EncodedBody } from './entry.js'
+import { flightName, type Flights, type Landing } from './flight.js'
+import { count } from './stats.js'
+import { isLate, within } from './store/deadline.js'
+import { placeFill, without, type Shelf } from './variant.js'
+
+export interface FillParts {
+  shelf: Shelf
+  flights: Flights
+  background: Background
+  complaints: Complaints
+  deadline: Milliseconds
+  jitter: number
+  now: () => Milliseconds
+  random: () => number
+  /** Gives back a lease that is not used, of a response that can't be shared. */
+  abandon: (claim: Claim, caller: Caller) => void
+  /** Lands a flight whose entry is stored. */
+  handOut: (name: string, claim: Claim) => Promise<void>
+}
+
+export class Fills {
+  readonly #parts: FillParts
+  readonly #compressor = new Compressor()
+
+  constructor (parts: FillParts) {
+    this.#parts = parts
+  }
+
+  /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
+  run (claim: Claim, { isEncoded, members, tags: named, ...rest }: Answer, caller: Caller): void {
+    const { life: longest, stale, rescue, ...answer } = rest
+    const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, handOut } = this.#parts
+    const { key, selection, lease, marker, ground, flight } = claim
+    const place = placeFill(selection, { members, marker, lease })
+    if (place === 'unfit') {
+      refuse(key, 'vary', caller)
+      return abandon(claim, caller)
+    }
+    flight.isAnswered = true
+    const storedAt = now()
+    const life = longest - Math.floor(longest * jitter * random())
+    const tags = [...new Set([...selection.tags, ...named])]
+    memory.remember(key, tags.slice(selection.tags.length))
+    const staleAt = storedAt + life
+    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
+    const { epoch, varied } = place
+    const whole = life + Math.max(stale, rescue)
+    background.run(async () => {
+      const encoded = isEncoded ? await this.#compress(answer.body, key, caller) : NOT_ENCODED
+      const bytes = encode({ ...answer, ...times, encoded, epoch, history: ground.history, tags }, ownName(key, varied))
+      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
+      this.#letGoLate(claim, filling)
+      const result = await filling
+      const refused = REFUSALS[result]
+      if (refused !== null) {
+        refuse(key, refused, caller)
+        return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
+      }
+      caller.told?.('stored')
+      caller.counters.stores++
+      caller.counters.bytes += bytes.length
+      caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
+      await handOut(flightName(key, lease.variant), claim)
+    }, (error) => {
+      this.#land(claim, { type: 'again' })
+      caller.counters.errors++
+      count(caller.counters.refusals, 'store')
+      caller.told?.('store')
+      complaints.warn(caller.log, 'cache fill failed', { err: error, key })
+    })
+  }
+
+  /** What fails here costs bytes on the way to clients, so it is not worth more than a line for who looks for it. */
+  async #compress (body: Buffer, key: string, { log }: Caller): Promise<readonly EncodedBody[]> {
+    try {
+      return await this.#compressor.run(body)
+    } catch (error) {
+      log.debug({ err: error, key }, 'cache compression failed')
+      return NOT_ENCODED
+    }
+  }
+
+  /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
+  #letGoLate (claim: Claim, filling: Promise<unknown>): void {
+    within(this.#parts.deadline, filling).catch((error: unknown) => {
+      if (isLate(error)) this.#land(claim, { type: 'pass' })
+    })
+  }
+
+  #land ({ key, lease, flight }: Claim, landing: Landing): void {
+    this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
+  }
+
+  /** What has not begun to be compressed is stored as it is. */
+  close (): void {
+    this.#compressor.close()
+  }
+}

@@ -1,0 +1,38 @@
+// What a handler sends, as Fastify hands it to onSend hooks: what can be told of it before it is read.
+import type { Bytes } from './duration.js'
+import type { HeaderField, PayloadKind } from './entry.js'
+import type { HeaderFields } from './http/headers.js'
+
+/** As much of a reply as a Response is put on. */
+interface ReplyView {
+  code: (status: number) => unknown
+  header: (name: string, value: string) => unknown
+}
+
+/** A Response's status and headers are the reply's before its body is: as Fastify does it, only earlier. */
+export function unwrapped (reply: ReplyView, payload: unknown): unknown {
+  if (Object.prototype.toString.call(payload) !== '[object Response]') return payload
+  const response = payload as Response
+  if (response.bodyUsed) return payload
+  reply.code(response.status)
+  for (const [name, value] of response.headers) reply.header(name, value)
+  return response.body
+}
+
+/** What is known of the size by now; `unknown` where nothing is. */
+export function sizeOf (payload: unknown, all: HeaderFields, unknown: Bytes): Bytes {
+  if (payload == null) return 0
+  return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? unknown)
+}
+
+/** As in a message: `name: value`, and the end of the line. */
+export function headerBytes (fields: readonly HeaderField[]): Bytes {
+  let bytes = 0
+  for (const [name, value] of fields) for (const one of [value].flat()) bytes += name.length + String(one).length + 4
+  return bytes
+}
+
+export function kindOf (payload: unknown): PayloadKind {
+  if (payload == null) return 'none'
+  return typeof payload === 'string' ? 'text' : 'bytes'
+}

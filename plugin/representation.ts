@@ -1,0 +1,47 @@
+// Which of an entry's bodies a request gets, and with which head: the one as it is, or an encoded one, which is a
+// representation of its own with a tag of its own (RFC 9110 §8.8.3.3).
+import type { Entry, HeaderField } from './entry.js'
+import { headOf, type Head } from './head.js'
+import { acceptedCodings, encodedEtag, type Coding } from './http/encoding.js'
+
+export interface Representation {
+  body: Buffer
+  /** Null: as the handler sent it. */
+  coding: Coding | null
+  /** With those of the coding. */
+  headers: readonly HeaderField[]
+  head: Head
+}
+
+/** What the entry is for a request with this Accept-Encoding. */
+export function representationOf (entry: Entry, acceptEncoding: string | readonly string[] | undefined): Representation {
+  const { encoded, headers } = entry
+  if (encoded.length > 0) {
+    for (const coding of acceptedCodings(acceptEncoding)) {
+      const found = encoded.find((one) => one.coding === coding)
+      if (found === undefined) continue
+      const own = headersIn(coding, headers)
+      return { body: found.body, coding, headers: own, head: headOf(own) }
+    }
+  }
+  return { body: entry.body, coding: null, headers, head: headOf(headers) }
+}
+
+/** Made once for each header block, as heads are. */
+const made: Record<Coding, WeakMap<readonly HeaderField[], readonly HeaderField[]>> = { br: new WeakMap(), gzip: new WeakMap() }
+
+function headersIn (coding: Coding, headers: readonly HeaderField[]): readonly HeaderField[] {
+  let own = made[coding].get(headers)
+  if (own === undefined) made[coding].set(headers, own = makeHeaders(coding, headers))
+  return own
+}
+
+/** Ranges go to the handler, whose parts are of the body as it is. */
+function makeHeaders (coding: Coding, headers: readonly HeaderField[]): HeaderField[] {
+  const own: HeaderField[] = [['content-encoding', coding]]
+  for (const field of headers) {
+    if (field[0] === 'etag') own.push(['etag', encodedEtag(String(field[1]), coding)])
+    else if (field[0] !== 'accept-ranges') own.push(field)
+  }
+  return own
+}
