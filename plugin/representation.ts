@@ -9,7 +9,7 @@ export interface Representation {
   /** Null: as the handler sent it. */
   coding: Coding | null
   /** With those of the coding. */
-  headers: readonly HeaderField[]
+  headers: Fields
   head: Head
 }
 
@@ -28,16 +28,18 @@ export function representationOf (entry: Entry, acceptEncoding: string | readonl
 }
 
 /** Made once for each header block, as heads are. */
-const made: Record<Coding, WeakMap<readonly HeaderField[], readonly HeaderField[]>> = { br: new WeakMap(), gzip: new WeakMap() }
+const made = { br: new WeakMap<Fields, Fields>(), gzip: new WeakMap<Fields, Fields>() }
 
-function headersIn (coding: Coding, headers: readonly HeaderField[]): readonly HeaderField[] {
+type Fields = readonly HeaderField[]
+
+function headersIn (coding: Coding, headers: Fields): Fields {
   let own = made[coding].get(headers)
   if (own === undefined) made[coding].set(headers, own = makeHeaders(coding, headers))
   return own
 }
 
 /** Ranges go to the handler, whose parts are of the body as it is. */
-function makeHeaders (coding: Coding, headers: readonly HeaderField[]): HeaderField[] {
+function makeHeaders (coding: Coding, headers: Fields): Fields {
   const own: HeaderField[] = [['content-encoding', coding]]
   for (const field of headers) {
     if (field[0] === 'etag') own.push(['etag', encodedEtag(String(field[1]), coding)])

@@ -110,3 +110,46 @@ t.test('10,000 entries with one bit flipped in Redis: a miss, or what it was', a
   for (const { status } of await answers()) if (!/hit/.test(status as string)) t.fail(`afterwards: ${String(status)}`)
   t.equal(app.cache.stats().total.hits, 20_000 - misses)
 })
+
+t.test('3,000 compressed entries with one bit flipped in Redis: a miss, or what it was', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  const app = await cachedApp(t, { redis })
+  app.get('/:id', { cache: { key: 'k:{id}', ttl: '1h', compress: { threshold: 1 } } }, async (request) => {
+    const { id } = request.params as { id: string }
+    return { text: `body of ${id}, `.repeat(10) }
+  })
+  await app.ready()
+  const ids = Array.from({ length: 3_000 }, (_, id) => id)
+  const answers = async (): Promise<Array<{ is: string, coding: unknown, etag: unknown, bytes: string }>> => {
+    const all = []
+    for (let from = 0; from < ids.length; from += 100) {
+      const some = await Promise.all(ids.slice(from, from + 100).map(async (id) => {
+        return await app.inject({ url: `/${id}`, headers: { 'accept-encoding': ['br', 'gzip', 'identity'][id % 3]! } })
+      }))
+      for (const { rawPayload, headers } of some) {
+        const is = /hit|fwd=miss/.exec(String(headers['cache-status']))?.[0] ?? ''
+        all.push({ is, coding: headers['content-encoding'], etag: headers.etag, bytes: rawPayload.toString('latin1') })
+      }
+    }
+    await settled(app)
+    return all
+  }
+  const [misses, first] = [await answers(), await answers()]
+  t.strictSame(first.slice(0, 3).map(({ is, coding }) => [is, coding]), [['hit', 'br'], ['hit', 'gzip'], ['hit', undefined]])
+  await Promise.all(ids.map(async (id) => {
+    const at = randomInt(await redis.strlen(`cache:k:${id}`) * 8)
+    await redis.setbit(`cache:k:${id}`, at, 1 - await redis.getbit(`cache:k:${id}`, at))
+  }))
+  const damaged = await answers()
+  for (const id of ids) {
+    const expected = damaged[id]!.is === 'hit' ? first[id] : misses[id]
+    if (JSON.stringify(damaged[id]) !== JSON.stringify(expected)) t.fail(`${id} has another answer: ${JSON.stringify(damaged[id])}`)
+  }
+  const missed = damaged.filter(({ is }) => is === 'fwd=miss').length
+  t.ok(missed > 2_700, `${missed} misses: all but those with a bit of an instant that is not checked`)
+  t.match(app.cache.stats().total, { errors: 0, misses: 3_000 + missed })
+  t.strictSame(await answers(), first, 'afterwards they are what they were')
+})
