@@ -6,17 +6,21 @@ import { gate } from './app.js'
 
 type Step = Transform['_transform']
 
+type Held = ReturnType<typeof gate> & { streams: Transform[], mostAtOnce: () => number }
+
 /** Every stream that compresses by gzip waits at the gate, until the test is over. */
-export function holdGzip (t: Test): ReturnType<typeof gate> & { streams: Transform[] } {
+export function holdGzip (t: Test): Held {
   const held = gate()
   const streams: Transform[] = []
+  let most = 0
   replaceStep(t, (stream, step) => (chunk, encoding, done) => {
     // It comes again at the end of the body.
     if (!streams.includes(stream)) streams.push(stream)
+    most = Math.max(most, streams.filter(({ readableEnded, destroyed }) => !readableEnded && !destroyed).length)
     held.wait().then(() => { step.call(stream, chunk, encoding, done) }, () => {})
   })
   t.teardown(held.open)
-  return { ...held, streams }
+  return { ...held, streams, mostAtOnce: () => most }
 }
 
 /** Gzip fails, when it is begun or on its way. */

@@ -50,6 +50,7 @@ const FIELDS: Array<[field: string | string[] | undefined, codings: string]> = [
   ['br;q=-1, br;q=., br;q=, br;q, br;level=1, br;q=1;q=1', ''],
   ['br;q=1., gzip;q=0.', 'br'],
   ['gzip, gzip;q=0', ''],
+  ['gzip;q=0, gzip', ''],
   ['gzip;q=0.2, x-gzip, br;q=0.1', 'gzip br'],
   ['brr, abr, gzip2', '']
 ]
