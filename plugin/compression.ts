@@ -21,8 +21,8 @@ const ENCODERS: Record<Coding, (size: Bytes) => Transform> = {
   gzip: () => createGzip({ level: GZIP_LEVEL, chunkSize: CHUNK })
 }
 
-/** Of bodies that wait for others to be compressed. */
-const MOST_WAITING: Bytes = 32 * 1024 * 1024
+/** Of bodies that wait for others: a third of a second's work, as requests wait for what is being filled. */
+const MOST_WAITING: Bytes = 8 * 1024 * 1024
 
 export class Compressor {
   readonly #queue: Array<(isTurn: boolean) => void> = []
