@@ -5,6 +5,7 @@
 //   {shop:user:1}:v:x     the variant with the fingerprint x; its lease is lease:{shop:user:1}:v:x
 //   {shop:user:1}:value   what getOrSet keeps under the key; its lease is lease:{shop:user:1}:value
 //   shop#tag:users        the generation of the tag `users`; `#` can't follow the prefix in the name of an entry
+//   shop#beat:x:{7}:1     heartbeats of the process x (tracking.ts)
 //   shop#floor            the floor; in its slot {shop#floor}:clock, and {shop#floor}:tags: when any tag was last
 //                         invalidated
 //
@@ -65,6 +66,21 @@ export class Keys {
 
   tag (tag: string): string {
     return `${this.#prefix}#tag:${tag}`
+  }
+
+  /** What the names begin with that a tier may hold: entries, variants and values, generations, the floor. None overlap. */
+  get tracked (): string[] {
+    return [`${this.#prefix}:`, `{${this.#prefix}:`, this.tag(''), this.floor]
+  }
+
+  /** What the names of a process' heartbeats begin with. */
+  beats (process: string): string {
+    return `${this.#prefix}#beat:${process}:`
+  }
+
+  /** What the names begin with of entries, variants and values of all keys that begin so. */
+  beginnings (keyPrefix: string): string[] {
+    return [this.entry(keyPrefix), `{${this.entry(keyPrefix)}`]
   }
 
   /** SCAN's pattern for the entries whose key begins so; `before` is what the client puts in front of names. */
