@@ -85,7 +85,7 @@ export class ResponseCache {
   }
 
   get stats (): CacheStats {
-    return { ...this.#stats.read(), journal: this.invalidation.kept, breaker: this.breaker.isOpen ? 'open' : 'closed' }
+    return { ...this.#stats.read(), journal: this.invalidation.kept, breaker: this.breaker.isOpen ? 'open' : 'closed', tier: this.#store.tier }
   }
 
   now (): Milliseconds {

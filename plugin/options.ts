@@ -65,6 +65,13 @@ export interface RouteCacheOptions {
   /** The most that the in-process store holds, keys and entries; the least recently used go first. Default 64 MiB. */
   maxStoreBytes?: Bytes
   /**
+   * A tier in this process, in front of Redis: hits cost no trip to it. Redis tells at once what anybody has changed (CLIENT
+   * TRACKING, on a connection of its own to each primary); what this process invalidates is gone here when that resolves,
+   * what others do by the delay of these messages later (`cache.stats().tier`), and where the connection breaks, within a
+   * second. Absent or false: none. Throws FRC_OPTION without a Redis client, or with one that can't be duplicated.
+   */
+  memory?: false | TierOptions
+  /**
    * How many requests of this process may wait for others' handlers at a time; beyond that each runs its own. Default
    * 10,000. 0: nobody waits.
    */
@@ -98,6 +105,14 @@ export interface RouteCacheOptions {
   now?: () => number
   /** Numbers from 0 to below 1, for `jitter` and `earlyRefresh`. Default: Math.random. For tests. */
   random?: () => number
+}
+
+/** The plugin's `memory` option. */
+export interface TierOptions {
+  /** The most that it holds, names and values; the least recently used go first. Bytes. Default 64 MiB. 0: nothing. */
+  maxBytes?: Bytes
+  /** How long a copy is kept at most. Default 60 seconds. 0: until it changes or has to make room. */
+  maxAge?: Duration
 }
 
 /**

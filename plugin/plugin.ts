@@ -168,10 +168,17 @@ function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
 function openStore (app: FastifyInstance, settings: Settings): Store {
   const client = settings.redis ?? findClient(app, settings.namespace)
   if (client === null) {
+    if (settings.memory !== null) {
+      throw optionError('fastify-route-cache', 'memory', settings.memory, 'it is a tier in front of Redis, and no Redis client was ' +
+        'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
+    }
     app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
     return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
   }
-  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix) })
+  const complain = (error: unknown): void => {
+    app.log.warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
+  }
+  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain })
 }
 
 /** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */

@@ -141,7 +141,8 @@ class Attempt implements Reader {
     const now = cache.now()
     const entry = readyEntry(this.#asked, wanted.selection, reading)
     if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
-    cache.breaker.succeeded()
+    // The tier says nothing of how soon Redis answers.
+    if (!reading.isKept) cache.breaker.succeeded()
     caller.counters.hits++
     caller.log.debug({ key: wanted.key }, 'cache hit')
     try {

@@ -4,6 +4,7 @@ import { optionError } from './errors.js'
 import { own } from './key.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
+import type { TierLimits } from './store/tiered.js'
 
 export interface Settings extends CacheLimits, AnswerLimits {
   prefix: string
@@ -18,6 +19,7 @@ export interface Settings extends CacheLimits, AnswerLimits {
   waitForReplicas: number
   trustFailover: boolean
   maxStoreBytes: Bytes
+  memory: TierLimits | null
   cacheStatus: { name: string, key: boolean } | null
   xCache: boolean
   invalidateUnsafe: boolean
@@ -50,6 +52,7 @@ export function readSettings (options: unknown): Settings {
     maxBodyBytes: size(options, 'maxBodyBytes', 1024 * 1024),
     maxHeaderBytes: size(options, 'maxHeaderBytes', 16 * 1024),
     maxStoreBytes: size(options, 'maxStoreBytes', 64 * 1024 * 1024),
+    memory: tierOf(own(options, 'memory')),
     maxWaiters: checked(options, 'maxWaiters', 10_000, isCount, 'it is a number of requests'),
     maxJournal: checked(options, 'maxJournal', 1_000, isCount, 'it is a number of targets'),
     cacheStatus: cacheStatusOf(own(options, 'cacheStatus')),
@@ -122,6 +125,18 @@ function isName (value: unknown): boolean {
 
 function isSwitch (value: unknown): boolean {
   return typeof value === 'boolean'
+}
+
+function tierOf (option: unknown): TierLimits | null {
+  if (option === undefined || option === false) return null
+  const isObject = typeof option === 'object' && option !== null
+  const unknown = isObject ? Object.keys(option).find((name) => !['maxBytes', 'maxAge'].includes(name)) : undefined
+  if (!isObject || unknown !== undefined) throw optionError(WHERE, 'memory', option, 'it is false, or { maxBytes, maxAge }')
+  const { maxBytes = 64 * 1024 * 1024, maxAge = 60 } = option as { maxBytes?: unknown, maxAge?: unknown }
+  if (!isCount(maxBytes)) throw optionError(WHERE, 'memory.maxBytes', maxBytes, 'it is a number of bytes')
+  const age = toMilliseconds(maxAge)
+  if (age === undefined) throw optionError(WHERE, 'memory.maxAge', maxAge, DURATION_FORMS)
+  return { maxBytes: maxBytes as Bytes, maxAge: age }
 }
 
 /** RFC 9211 §2: the cache's name is a token here. */

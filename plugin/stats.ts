@@ -1,6 +1,7 @@
 // The counters of each cached route, which every outcome feeds.
 import type { Bytes } from './duration.js'
 import type { BypassReason, RefusalReason } from './outcome.js'
+import type { TierStats } from './store/store.js'
 
 /** Counters of one route, or of all, since start. */
 export interface RouteStats {
@@ -51,6 +52,8 @@ export interface CacheStats {
    * than 0: nothing is served from the cache.
    */
   journal: number
+  /** The in-process tier; null: there is none. */
+  tier: TierStats | null
   total: RouteStats
   /** By method and path as declared: `GET /users/:id`. */
   routes: Record<string, RouteStats>
@@ -92,7 +95,7 @@ export class Stats {
     this.#invalidationsFailed++
   }
 
-  read (): Omit<CacheStats, 'journal' | 'breaker'> {
+  read (): Omit<CacheStats, 'journal' | 'breaker' | 'tier'> {
     const total = zeros()
     const routes: Record<string, RouteStats> = {}
     for (const [name, counters] of this.#routes) {

@@ -38,6 +38,8 @@ import { QUARANTINE } from './script.js'
 import { LEASE_TIME } from './store.js'
 import type { Write } from './topology.js'
 
+/** Tags that are invalidated at a time. */
+const BATCH = 500
 /** A generation lives at least so long, and as long as the entries that are stored under it. */
 const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
 /** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
@@ -87,6 +89,10 @@ export class Generations {
 
   /** `token`: of the quarantine that ends with it; '': of none. */
   async invalidate (tags: readonly string[], token = ''): Promise<void> {
+    for (let from = 0; from < tags.length; from += BATCH) await this.#invalidateSome(tags.slice(from, from + BATCH), token)
+  }
+
+  async #invalidateSome (tags: readonly string[], token: string): Promise<void> {
     this.#forget(tags)
     const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))

@@ -14,6 +14,7 @@ import {
 
 export class MemoryStore implements Store {
   readonly kind = 'memory'
+  readonly tier = null
   readonly #maxBytes: Bytes
   readonly #now: () => Milliseconds
   readonly #slots = new Map<string, Slot>()

@@ -57,6 +57,14 @@ export function mustFit (client: RedisClient): void {
   }
 }
 
+/** Throws FRC_OPTION where the tier could not have a connection of its own beside this client. */
+export function mustBeTrackable (client: RedisClient): void {
+  const { duplicate, nodes } = client as { duplicate?: unknown, nodes?: unknown }
+  if (typeof (client.isCluster === true ? nodes : duplicate) === 'function') return
+  throw new RouteCacheError('FRC_OPTION', 'memory: the Redis client has no duplicate(), by which the tier connects to be told ' +
+    'what changes; give the plugin an ioredis client, or leave memory out')
+}
+
 /** Whether reads go to replicas, which lag behind. */
 function readsFromReplicas (client: RedisClient): boolean {
   const { scaleReads = 'master', role = 'master' } = (client.options ?? {}) as { scaleReads?: unknown, role?: unknown }

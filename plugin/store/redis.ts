@@ -16,12 +16,10 @@ import { INVALIDATE_ALL } from './clock-scripts.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
   type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
-  type Seen, type Seized, type Store, type Taken, type Writing
+  type Seen, type Seized, type Store, type Taken, type TierStats, type Writing
 } from './store.js'
+import { Tiered, type TierLimits } from './tiered.js'
 import { allAnswer, type Write } from './topology.js'
-
-/** Tags that are invalidated at a time. */
-const BATCH = 500
 
 export interface RedisStoreOptions {
   client: RedisClient
@@ -34,6 +32,10 @@ export interface RedisStoreOptions {
   trustFailover?: boolean
   /** How many replicas have an invalidation before it is done. */
   waitForReplicas?: number
+  /** Null: there is no tier. */
+  memory?: TierLimits | null
+  /** Told why the tier is not used any more. */
+  complain?: (error: unknown) => void
 }
 
 export class RedisStore implements Store {
@@ -49,9 +51,11 @@ export class RedisStore implements Store {
   readonly #leases: Leases
   readonly #removal: KeyRemoval
   readonly #prefixes: PrefixRemoval
+  readonly #tiered: Tiered | null
 
   constructor ({
-    client, keys, deadline = 0, writeDeadline, now, trustFailover = false, waitForReplicas = 0
+    client, keys, deadline = 0, writeDeadline, now, trustFailover = false, waitForReplicas = 0, memory = null,
+    complain = () => {}
   }: RedisStoreOptions) {
     const write: Write = async (command) => await this.#write(command)
     this.#client = client
@@ -65,10 +69,19 @@ export class RedisStore implements Store {
     this.#removal = new KeyRemoval({ client, keys, write, now })
     this.#prefixes = new PrefixRemoval({ client, keys, write })
     mustFit(client)
+    this.#tiered = memory === null ? null : new Tiered({ client, keys, limits: memory, now, complain })
   }
 
   async connect (): Promise<void> {
-    await this.#floor.check()
+    try {
+      await this.#floor.check()
+    } finally {
+      await this.#tiered?.begin()
+    }
+  }
+
+  get tier (): TierStats | null {
+    return this.#tiered?.stats ?? null
   }
 
   async probe (): Promise<void> {
@@ -82,11 +95,12 @@ export class RedisStore implements Store {
     return await promised((reader) => { this.#batches.add(ask, reader, true) })
   }
 
-  glance (): null {
-    return null
+  glance (ask: Ask): Reading | null {
+    return this.#tiered?.glance(ask) ?? null
   }
 
   ask (ask: Ask, reader: Reader): void {
+    this.#tiered?.missed(ask)
     if (this.#isUp) this.#batches.add(ask, reader, false)
     else reader.failed(this.#down())
   }
@@ -99,9 +113,11 @@ export class RedisStore implements Store {
   async #ask (names: readonly string[]): Promise<Answer> {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
+    const ticket = this.#tiered?.sent() ?? 0
     const values = await readAll(this.#client, names, this.#serverOf)
     const looking = this.#floor.end(names, since)
     if (looking !== undefined) await looking
+    this.#tiered?.answered(ticket, names, values)
     return { values, history: await this.#history(values[0] ?? null) }
   }
 
@@ -112,12 +128,13 @@ export class RedisStore implements Store {
   async take (key: string, variant: string | null, seen: Seen): Promise<Taken> {
     this.#mustBeUp()
     if (seen.missing.length > 0) await this.#generations.create(seen.missing)
-    return await this.#leases.take(key, variant, seen)
+    const taking = this.#leases.take(key, variant, seen)
+    return await (seen.marker === null ? taking : this.#changing(taking, (tiered) => { tiered.fill(key, null) }))
   }
 
   async seize (key: string): Promise<Seized | null> {
     const { history } = await this.#write(this.generations([]))
-    const lease = await this.#leases.seize(key)
+    const lease = await this.#changing(this.#leases.seize(key), (tiered) => { tiered.fill(key, null) })
     return lease === null ? null : { lease, history }
   }
 
@@ -132,10 +149,11 @@ export class RedisStore implements Store {
     }
     this.#generations.extend(tags, life)
     const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
-    const stored = await this.#write(varied === null
+    const filling = this.#write(varied === null
       ? FILL.run(this.#client, names, [lease.token, bytes, life])
       : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant)],
         [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life]))
+    const stored = await this.#changing(filling, (tiered) => { tiered.fill(key, lease.variant) })
     return Number(stored) === 1 ? 'stored' : 'lost'
   }
 
@@ -149,50 +167,52 @@ export class RedisStore implements Store {
   }
 
   async quarantine ({ keys, tags }: Writing, token: string, time: Milliseconds): Promise<boolean> {
-    const [byKeys, byTags] = await Promise.all([
+    const [byKeys, byTags] = await this.#telling(Promise.all([
       this.#removal.quarantine(keys, token, time), tags.length === 0 || this.#generations.quarantine(tags, token, time)
-    ])
-    await this.#confirm()
+    ]), (tiered) => { tiered.write({ keys, tags }) })
     return byKeys && byTags
   }
 
   async invalidate (keys: readonly string[], token = ''): Promise<number> {
-    const removed = await this.#removal.invalidate(keys, token)
-    await this.#confirm()
-    return removed
+    return await this.#telling(this.#removal.invalidate(keys, token), (tiered) => { tiered.write({ keys, tags: [] }) })
   }
 
   async soften ({ keys, tags }: Writing): Promise<number> {
-    const [softened] = await Promise.all([this.#removal.soften(keys), tags.length > 0 && this.#generations.soften(tags)])
-    await this.#confirm()
+    const [softened] = await this.#telling(Promise.all([
+      this.#removal.soften(keys), tags.length > 0 && this.#generations.soften(tags)
+    ]), (tiered) => { tiered.write({ keys, tags }) })
     return softened
   }
 
   async invalidatePrefix (prefix: string): Promise<number> {
-    const removed = await this.#prefixes.run(prefix)
-    await this.#confirm()
-    return removed
+    return await this.#telling(this.#prefixes.run(prefix), (tiered) => { tiered.writePrefix(prefix) })
   }
 
   async invalidateTags (tags: readonly string[], token = ''): Promise<void> {
-    for (let from = 0; from < tags.length; from += BATCH) {
-      await this.#generations.invalidate(tags.slice(from, from + BATCH), token)
-    }
-    await this.#confirm()
+    await this.#telling(this.#generations.invalidate(tags, token), (tiered) => { tiered.write({ keys: [], tags }) })
   }
 
   async invalidateAll (): Promise<void> {
-    await this.#write(INVALIDATE_ALL.run(this.#client, [this.#keys.floor], [newHistory()]))
-    await this.#confirm()
+    const writing = this.#write(INVALIDATE_ALL.run(this.#client, [this.#keys.floor], [newHistory()]))
+    await this.#telling(writing, (tiered) => { tiered.writeAll() })
   }
 
   close (): void {
     this.#floor.close()
+    this.#tiered?.close()
   }
 
-  async #confirm (): Promise<void> {
+  /** Waits for it, and drops from the tier what it is about: also where it failed, as Redis may have done it. */
+  async #changing<T> (work: Promise<T>, drop: (tiered: Tiered) => void): Promise<T> {
+    return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })
+  }
+
+  /** The same, and for the replicas. */
+  async #telling<T> (work: Promise<T>, drop: (tiered: Tiered) => void): Promise<T> {
+    const result = await this.#changing(work, drop)
     const write: Write = async (command) => await this.#write(command)
     await confirmed(this.#client, { wanted: this.#waitForReplicas, deadline: this.#writeDeadline, write })
+    return result
   }
 
   async #write<T> (command: Promise<T>): Promise<T> {

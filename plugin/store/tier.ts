@@ -51,6 +51,15 @@ export interface Mirror {
   answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void
 }
 
+export interface TierParts {
+  maxBytes: Bytes
+  /** 0: copies stay until they are dropped or displaced. */
+  maxAge: Milliseconds
+  now: () => Milliseconds
+  /** Whether a name is looked for here; by default all are. */
+  isFor?: (name: string) => boolean
+}
+
 interface Kept extends Copy {
   decoded?: unknown
   keptAt: Milliseconds
@@ -58,8 +67,8 @@ interface Kept extends Copy {
 
 /** So many changes are remembered by their names; what was asked for before the others is not kept. */
 const MOST_CHANGES = 4_096
-/** Roughly what Map, Kept and a Buffer with memory of its own take. */
-const OVERHEAD: Bytes = 350
+/** Roughly what Map, Kept, a Buffer with memory of its own, and what was made of it take. */
+const OVERHEAD: Bytes = 600
 /** It has no UTF-8: Redis is sent U+FFFD in its place. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
@@ -67,6 +76,7 @@ export class Tier implements Mirror {
   readonly #maxBytes: Bytes
   readonly #maxAge: Milliseconds
   readonly #now: () => Milliseconds
+  readonly #isFor: (name: string) => boolean
   /** The least recently used come first. */
   readonly #copies = new Map<string, Kept>()
   /** By name, the number of its last change; the oldest come first. */
@@ -76,11 +86,11 @@ export class Tier implements Mirror {
   #horizon = 0
   #bytes: Bytes = 0
 
-  /** `maxAge`: 0 has copies stay until they are dropped or displaced. */
-  constructor ({ maxBytes, maxAge, now }: { maxBytes: Bytes, maxAge: Milliseconds, now: () => Milliseconds }) {
+  constructor ({ maxBytes, maxAge, now, isFor = () => true }: TierParts) {
     this.#maxBytes = maxBytes
     this.#maxAge = maxAge
     this.#now = now
+    this.#isFor = isFor
   }
 
   get entries (): number {
@@ -111,7 +121,7 @@ export class Tier implements Mirror {
   answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void {
     if (ticket < this.#horizon) return
     for (const [i, name] of names.entries()) {
-      if ((this.#changes.get(name) ?? 0) > ticket) continue
+      if ((this.#changes.get(name) ?? 0) > ticket || !this.#isFor(name)) continue
       const value = values[i] ?? null
       if (value === null) this.#drop(name)
       else this.#keep(name, value)

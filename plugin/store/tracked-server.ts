@@ -34,12 +34,6 @@ interface Trackable extends RedisClient {
   set (name: string, value: string, unit: 'PX', life: Milliseconds): Promise<unknown>
 }
 
-/** Whether its server could be tracked. */
-export function isTrackable (client: RedisClient): client is Trackable {
-  const { duplicate, set } = client as Partial<Trackable>
-  return typeof duplicate === 'function' && typeof set === 'function'
-}
-
 export interface TrackedServerParts {
   client: RedisClient
   /** What the client puts before names. */
@@ -70,7 +64,6 @@ export class TrackedServer {
   #awaited: { name: string, come: () => void } | null = null
   readonly #lost = (): void => { this.#fall(new RouteCacheError('FRC_STORE', 'the client\'s connection broke')) }
 
-  /** The client is one that `isTrackable`. */
   constructor (parts: TrackedServerParts) {
     this.#parts = parts
     this.#client = parts.client as Trackable

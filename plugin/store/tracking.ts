@@ -22,10 +22,11 @@
 //   4. W  invalidates on C                the message comes
 import { randomBytes } from 'node:crypto'
 import type { Milliseconds } from '../duration.js'
-import { Delays, type DelayStats } from './delays.js'
+import { Delays } from './delays.js'
 import type { Keys } from './keys.js'
-import { keyPrefixOf, type RedisClient } from './redis-client.js'
+import { keyPrefixOf, mustBeTrackable, type RedisClient } from './redis-client.js'
 import { SLOTS, slotOf } from './slot.js'
+import type { TierStats } from './store.js'
 import { primariesOf } from './topology.js'
 import { TrackedServer } from './tracked-server.js'
 
@@ -33,14 +34,6 @@ import { TrackedServer } from './tracked-server.js'
 export const INTERVAL: Milliseconds = 500
 /** How long it may take to come back; and how long connecting may. */
 export const DEADLINE: Milliseconds = 500
-
-export interface TrackingStats {
-  isLive: boolean
-  /** From the write that a heartbeat is to its message, both ways of the network in it; null: none has come back yet. */
-  delay: DelayStats | null
-  /** How often the tier was dropped whole, as it could not be trusted any more. */
-  drops: number
-}
 
 export interface TrackingParts {
   client: RedisClient
@@ -70,6 +63,7 @@ export class Tracking {
   readonly #changed = (): void => { this.#tick().catch(() => {}) }
 
   constructor ({ client, keys, onChange, complain }: TrackingParts) {
+    mustBeTrackable(client)
     this.#client = client
     this.#onChange = onChange
     this.#complain = complain
@@ -98,7 +92,7 @@ export class Tracking {
     return isCluster !== true || names.every((name) => this.#addresses.has(slots?.[slotOf(name)]?.[0] ?? ''))
   }
 
-  get stats (): TrackingStats {
+  get stats (): Pick<TierStats, 'isLive' | 'delay' | 'drops'> {
     return { isLive: this.isLive, delay: this.#delays.read(), drops: this.#drops }
   }
 

@@ -13,7 +13,7 @@ interface Held {
   get: (name: string) => string | null
 }
 
-function tierOf ({ maxBytes = LARGE, maxAge = 60_000, now = () => 0 } = {}): Held {
+function tierOf ({ maxBytes = LARGE, maxAge = 60_000, now = (): number => 0 } = {}): Held {
   const tier = new Tier({ maxBytes, maxAge, now })
   return {
     tier,
