@@ -130,6 +130,8 @@ export class Tracking {
       onBeat: (delay) => { this.#confirm(delay) },
       onDown: (error) => {
         this.#lose()
+        // Only who is asked for a name is told that another server has it now.
+        this.#client.refreshSlotsCache?.(() => {})
         if (!this.#hasComplained) this.#complain(error)
         this.#hasComplained = true
       }
