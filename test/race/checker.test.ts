@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { BROKEN_BUILDS, edited } from './checker/broken-build.js'
 import { check } from './checker/checker.js'
-import { History, type Begun, type Seen } from './checker/history.js'
+import { History, type Begun, type Rule, type Seen } from './checker/history.js'
 import { DEFAULTS, readSettings } from './checker/settings.js'
 import { MODES } from './checker/workload.js'
 
@@ -17,9 +17,9 @@ interface MadeUp {
 }
 
 /** A history of one row, with a clock of its own: one millisecond for each thing that happens. */
-function madeUp (): MadeUp {
+function madeUp (rule?: Rule): MadeUp {
   let now = 0
-  const history = new History(() => now++)
+  const history = new History(() => now++, rule)
   return {
     history,
     write: (version, begun = history.begin()) => { history.wrote(begun, seen({ 7: version })) },
@@ -68,6 +68,23 @@ t.test('the newest version that has answered counts, in whatever order the answe
   t.equal(history.incidents[0]?.read.floor, 3)
 })
 
+t.test('with tiers, what others have written may be given later, within the tolerance; one\'s own not', async (t) => {
+  const { history, write } = madeUp({ tolerance: 9 })
+  const read = (version: number, process: number): boolean => history.read(history.begin(), { process, outcome: '', versions: { 7: version } })
+  write(2)
+  t.equal(read(1, 0), false, 'process 0 has written')
+  t.equal(read(1, 1), true, '3 ms behind it')
+  t.equal(read(2, 1), true)
+  write(3)
+  t.equal(read(2, 1), true)
+  t.equal(read(1, 1), false, '12 ms are too many')
+  t.equal(read(2, 0), false)
+  t.same(history.elsewhere, {
+    invalidations: 2, oldForMs: { p50: 1, p99: 11, max: 11 }, reads: 3, readMs: { p50: 3, p99: 11, max: 11 }
+  })
+  t.equal(history.staleReads, 3)
+})
+
 t.test('a response with several rows is stale when one of them is, and counts once', async (t) => {
   const history = new History()
   history.wrote(history.begin(), seen({ 1: 5, 2: 5, 3: 5 }))
@@ -82,7 +99,7 @@ t.test('settings that make no sense are refused', async (t) => {
   const limit = ['--redis-args', '--maxmemory 3mb']
   t.match(readSettings(['--fault', 'pressure', ...limit]).settings, { fault: 'pressure', redisArgs: ['--maxmemory', '3mb'] })
   t.match(readSettings(['--fault', 'failover', '--target', 'sentinel']).settings, { target: 'sentinel', fault: 'failover' })
-  for (const args of [['x'], ['pressure'], ['failover'], ['handover'], ['restart', '--target', 'cluster'], ['restart', '--target', 'sentinel']]) {
+  for (const args of [['x'], ['pressure'], ['untrack'], ['failover'], ['handover'], ['restart', '--target', 'cluster'], ['restart', '--target', 'sentinel']]) {
     t.throws(() => readSettings(['--fault', ...args]), Error, args.join(' '))
   }
   for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {

@@ -17,6 +17,8 @@ export interface AppConfig {
   redis: Address
   /** Whether Redis may be away for a while. */
   isTroubled: boolean
+  /** Whether it has a tier. */
+  memory: boolean
 }
 
 const config = JSON.parse(process.argv[2] as string) as AppConfig
@@ -27,6 +29,7 @@ const database = new Database(config.postgres, config.connections)
 const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })
 // Deadlines that a busy machine can keep, where a bypass would prove nothing.
 const deadlines = config.isTroubled ? { deadline: 0.5, writeDeadline: 2 } : { deadline: 5, writeDeadline: 10 }
-await app.register(routeCache, { redis, ttl: 600, ...deadlines })
+// An older plugin does not know the option.
+await app.register(routeCache, { redis, ttl: 600, ...deadlines, ...config.memory && { memory: {} } })
 addRoutes({ app, database, process: config.process }, config.modes)
 process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))

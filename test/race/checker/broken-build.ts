@@ -84,6 +84,20 @@ export const BROKEN_BUILDS = {
     text: '  await (request as Carrier)[CHANGE]?.conclude()\n  return payload',
     replacement: '  setTimeout(() => { (request as Carrier)[CHANGE]?.conclude() }, 20)\n  return payload'
   },
+  /** What a process itself writes stays in its tier until Redis tells of it: shows with `--memory`. */
+  tier: {
+    mode: 'key',
+    file: 'store/redis.ts',
+    text: 'return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })',
+    replacement: 'return await work'
+  },
+  /** The tier keeps what it was answered, whatever changed since it was asked for: shows with `--memory`. */
+  spoiled: {
+    mode: 'key',
+    file: 'store/tier.ts',
+    text: 'if ((this.#changes.get(name) ?? 0) > ticket || !this.#isFor(name)) continue',
+    replacement: 'if (!this.#isFor(name)) continue'
+  },
   /** A prefix is invalidated by removing its entries only. */
   prefix: {
     mode: 'prefix',

@@ -5,7 +5,7 @@ import { compileApp } from './compiled-app.js'
 import { Driver, type Tally } from './driver.js'
 import { startFleet, type Fleet, type FleetStats } from './fleet.js'
 import { FAULT_OF } from './fault.js'
-import type { Incident } from './history.js'
+import type { Elsewhere, Incident } from './history.js'
 import { Random } from './random.js'
 import { Scene } from './scene.js'
 import type { Settings } from './settings.js'
@@ -27,6 +27,8 @@ export interface Run extends Tally, FleetStats {
   firstStale: number | null
   incidents: Incident[]
   fault: Settings['fault']
+  /** With tiers: what processes served that others had replaced. Null: without. */
+  elsewhere: Elsewhere | null
   /** What the fault did, counted. */
   damage: Record<string, number>
 }
@@ -54,10 +56,10 @@ export async function check (settings: Settings, circumstances: Circumstances = 
   }
 }
 
-function configOf ({ modes, processes, fault }: Settings, { postgres, address }: Backend): Omit<AppConfig, 'process'> {
+function configOf ({ modes, processes, fault, memory }: Settings, { postgres, address }: Backend): Omit<AppConfig, 'process'> {
   // Of Postgres' 50, some of which it keeps for itself.
   const connections = Math.max(1, Math.min(10, Math.floor(40 / processes)))
-  return { modes, connections, postgres: postgres.url, redis: address, isTroubled: fault !== 'none' }
+  return { modes, connections, postgres: postgres.url, redis: address, isTroubled: fault !== 'none', memory }
 }
 
 type Stage = Circumstances & { backend: Backend, fleet: Fleet }
@@ -97,11 +99,15 @@ async function checkMode (mode: ModeName, settings: Settings, {
     fills: after.fills - before.fills,
     refused: after.refused - before.refused,
     outdated: after.outdated - before.outdated,
+    tierHits: after.tierHits - before.tierHits,
+    drops: after.drops - before.drops,
+    delayMs: after.delayMs,
     staleReads,
     maxStalenessMs: Math.round(maxStaleness * 10) / 10,
     firstStale: firstStale === null ? null : Math.round(firstStale) / 1000,
     incidents,
     fault,
+    elsewhere: settings.memory ? driver.history.elsewhere : null,
     damage
   }
 }

@@ -10,6 +10,8 @@ import { RUSH, type ReadPlan, type Workload, type WritePlan } from './workload.j
 
 /** How long the fills of the last requests may take until the sweep. */
 const SETTLE = 150
+/** What a tier may be behind other processes: a heartbeat's interval and its deadline, in milliseconds. */
+const TOLERANCE = 1_000
 const KEPT_CAUSES = 5
 /** For how long a write is repeated that was refused. */
 const INSISTENCE = 20_000
@@ -42,7 +44,7 @@ export class Driver {
   readonly #signal: AbortSignal
 
   constructor (fleet: Fleet, workload: Workload, { settings, signal }: { settings: Settings, signal: AbortSignal }) {
-    this.history = new History(undefined, workload.staleTime)
+    this.history = new History(undefined, { staleTime: workload.staleTime, tolerance: settings.memory ? TOLERANCE : null })
     this.#fleet = fleet
     this.#workload = workload
     this.#settings = settings

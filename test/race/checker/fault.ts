@@ -4,6 +4,7 @@ import { pressure } from './pressure.js'
 import { restart } from './restart.js'
 import type { Fault } from './scene.js'
 import type { FaultName } from './settings.js'
+import { untrack } from './untrack.js'
 
 export const FAULT_OF: Record<FaultName, Fault> = {
   none: async () => ({}),
@@ -11,5 +12,6 @@ export const FAULT_OF: Record<FaultName, Fault> = {
   restart,
   failover,
   handover,
+  untrack,
   standstill
 }

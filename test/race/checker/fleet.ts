@@ -27,6 +27,11 @@ export interface FleetStats {
   refused: number
   /** Entries that were found to be old when they were read. */
   outdated: number
+  /** Hits of their tiers, and how often those were dropped. */
+  tierHits: number
+  drops: number
+  /** Of their tracking messages, each the longest of all processes; null: there are no tiers. */
+  delayMs: { p50: number, p99: number, max: number } | null
 }
 
 export class Fleet {
@@ -66,12 +71,19 @@ export class Fleet {
 
   async stats (): Promise<FleetStats> {
     const each = await Promise.all(this.#urls.map(async (_, process) => await this.ask(process, { path: '/stats' })))
-    const totals = each.map(({ body }) => (JSON.parse(body) as CacheStats).total)
+    const stats = each.map(({ body }) => JSON.parse(body) as CacheStats)
+    const totals = stats.map(({ total }) => total)
+    const tiers = stats.flatMap(({ tier }) => tier ?? [])
+    const delays = tiers.flatMap(({ delay }) => delay ?? [])
+    const longest = (name: 'p50' | 'p99' | 'max'): number => Math.max(...delays.map((delay) => delay[name]))
     const sum = (count: (total: RouteStats) => number): number => totals.reduce((so, total) => so + count(total), 0)
     return {
       fills: sum(({ stores }) => stores),
       refused: sum(({ refusals }) => (refusals.lease ?? 0) + (refusals.outdated ?? 0)),
-      outdated: sum(({ outdated }) => outdated)
+      outdated: sum(({ outdated }) => outdated),
+      tierHits: tiers.reduce((so, { hits }) => so + hits, 0),
+      drops: tiers.reduce((so, { drops }) => so + drops, 0),
+      delayMs: delays.length === 0 ? null : { p50: longest('p50'), p99: longest('p99'), max: longest('max') }
     }
   }
 

@@ -6,6 +6,9 @@
 //   2. R  is sent                                       floor = 8
 //   3. R  is answered: version 7                        stale, by the time from 1 to 2
 //
+// Where processes have tiers, that is the rule for each process and its own writes. What others have written it may be given
+// later, within a tolerance; how much later is measured.
+//
 // A read that was sent between W's start and its answer may be given either version.
 
 /** The beginning of an operation. */
@@ -48,10 +51,33 @@ interface Landing {
   order: number
   at: number
   top: number
+  /** For how long what it replaced was still served elsewhere, as far as somebody asked. */
+  oldFor: number
+}
+
+/** What processes served that others had replaced, in milliseconds from the answer of the write that replaced it. */
+export interface Elsewhere {
+  invalidations: number
+  /** Of each invalidation the longest, 0 where nobody was served what it had replaced. */
+  oldForMs: Spread
+  /** Reads that were served something replaced. */
+  reads: number
+  readMs: Spread
+}
+
+interface Spread { p50: number, p99: number, max: number }
+
+export interface Rule {
+  /** For how many milliseconds an older version may still be given. */
+  staleTime?: number
+  /** And for how many more in other processes than the one that has written; null: they are judged alike. */
+  tolerance?: number | null
 }
 
 interface Row {
   landings: Landing[]
+  /** The same, by the processes that have written. */
+  own: Map<number, Landing[]>
   recent: Operation[]
   /** Incidents that still collect what comes after them. */
   open: Incident[]
@@ -71,13 +97,15 @@ export class History {
   readonly #now: () => number
   readonly #start: number
   readonly #staleTime: number
+  readonly #tolerance: number | null
+  readonly #elsewhere: number[] = []
   #order = 0
 
-  /** `staleTime`: for how many milliseconds an older version may still be given. */
-  constructor (now = () => performance.now(), staleTime = 0) {
+  constructor (now = () => performance.now(), { staleTime = 0, tolerance = null }: Rule = {}) {
     this.#now = now
     this.#start = now()
     this.#staleTime = staleTime
+    this.#tolerance = tolerance
   }
 
   /** To be called right before a request is sent. */
@@ -90,8 +118,11 @@ export class History {
     const order = ++this.#order
     const to = this.#elapsed()
     for (const [row, version] of entries(versions)) {
-      const { landings } = this.#row(row)
-      landings.push({ order, at: to, top: Math.max(version, landings.at(-1)?.top ?? 0) })
+      const { landings, own } = this.#row(row)
+      if (!own.has(process)) own.set(process, [])
+      for (const list of [landings, own.get(process)!]) {
+        list.push({ order, at: to, top: Math.max(version, list.at(-1)?.top ?? 0), oldFor: 0 })
+      }
       this.#keep(row, { kind: 'write', from: begun.at, to, process, outcome, version, floor: 0 })
     }
   }
@@ -101,10 +132,10 @@ export class History {
     const to = this.#elapsed()
     let isFresh = true
     for (const [row, version] of entries(versions)) {
-      const floor = this.#floor(row, begun.order)
+      const floor = floorOf(this.#row(row).landings, begun.order)
       const operation: Operation = { kind: 'read', from: begun.at, to, process, outcome, version, floor }
       this.#keep(row, operation)
-      if (version >= floor || this.#staleness(row, operation) <= this.#staleTime) continue
+      if (version >= floor || this.#mayBe(row, operation, begun.order)) continue
       isFresh = false
       this.#stale(row, operation)
     }
@@ -120,12 +151,31 @@ export class History {
     }
   }
 
+  /** Whether a version that was replaced may be given still. */
+  #mayBe (row: number, read: Operation, order: number): boolean {
+    const { landings, own } = this.#row(row)
+    const landing = replacement(landings, read)
+    const staleness = read.from - landing.at
+    if (staleness <= this.#staleTime) return true
+    if (this.#tolerance === null) return false
+    const mine = own.get(read.process) ?? []
+    const isOwn = read.version < floorOf(mine, order) && read.from - replacement(mine, read).at > this.#staleTime
+    if (isOwn) return false
+    landing.oldFor = Math.max(landing.oldFor, staleness)
+    this.#elsewhere.push(staleness)
+    return staleness <= this.#staleTime + this.#tolerance
+  }
+
+  get elsewhere (): Elsewhere {
+    const landings = [...this.#rows.values()].flatMap(({ landings }) => landings)
+    const times = this.#elsewhere
+    const oldForMs = spread(landings.map(({ oldFor }) => oldFor))
+    return { invalidations: landings.length, oldForMs, reads: times.length, readMs: spread(times) }
+  }
+
   /** How long its version had been replaced when it was sent. */
   #staleness (row: number, read: Operation): number {
-    const { landings } = this.#row(row)
-    // The first landing with a newer top is the first one of a newer version.
-    const replaced = landings[firstWhere(landings, ({ top }) => top > read.version)] as Landing
-    return read.from - replaced.at
+    return read.from - replacement(this.#row(row).landings, read).at
   }
 
   #stale (row: number, read: Operation): void {
@@ -139,11 +189,6 @@ export class History {
     open.push(incident)
   }
 
-  #floor (row: number, order: number): number {
-    const { landings } = this.#row(row)
-    return landings[firstWhere(landings, (landing) => landing.order > order) - 1]?.top ?? 0
-  }
-
   #keep (row: number, operation: Operation): void {
     const state = this.#row(row)
     state.recent.push(operation)
@@ -154,7 +199,7 @@ export class History {
 
   #row (row: number): Row {
     let state = this.#rows.get(row)
-    if (state === undefined) this.#rows.set(row, state = { landings: [], recent: [], open: [] })
+    if (state === undefined) this.#rows.set(row, state = { landings: [], own: new Map(), recent: [], open: [] })
     return state
   }
 
@@ -165,6 +210,22 @@ export class History {
 
 function entries (versions: Record<number, number>): Array<[row: number, version: number]> {
   return Object.entries(versions).map(([row, version]) => [Number(row), version])
+}
+
+/** The least version that a read may be given that began then, by these writes. */
+function floorOf (landings: readonly Landing[], order: number): number {
+  return landings[firstWhere(landings, (landing) => landing.order > order) - 1]?.top ?? 0
+}
+
+/** The first landing with a newer top is the first one of a newer version. */
+function replacement (landings: readonly Landing[], read: Operation): Landing {
+  return landings[firstWhere(landings, ({ top }) => top > read.version)] as Landing
+}
+
+function spread (times: readonly number[]): Spread {
+  const sorted = times.toSorted((a, b) => a - b)
+  const part = (share: number): number => Math.round((sorted[Math.ceil(share * sorted.length) - 1] ?? 0) * 10) / 10
+  return { p50: part(0.5), p99: part(0.99), max: part(1) }
 }
 
 /** The index of the first one of which it is true, in a list where it stays true from there on; the length: of none. */

@@ -29,6 +29,15 @@ export function damageText ({ damage }: Run): string {
   return Object.entries(damage).map(([what, times]) => `${times} ${what}`).join(', ')
 }
 
+/** What tiers did. */
+export function tierText ({ elsewhere, tierHits, drops, delayMs, processes }: Run): string {
+  const { invalidations, oldForMs, reads, readMs } = elsewhere!
+  const times = ({ p50, p99, max }: { p50: number, p99: number, max: number }): string => `p50 ${p50}, p99 ${p99}, max ${max} ms`
+  return `${tierHits} hits of ${processes} tiers, dropped ${drops} times; messages took ${delayMs === null ? '?' : times(delayMs)}; ` +
+    `of ${invalidations} invalidations, what was replaced was served by other processes for ${times(oldForMs)}; ` +
+    `in ${reads} reads, for ${times(readMs)}`
+}
+
 /** All modes together; of times, the longest of all. */
 export function totalOf (runs: readonly Run[]): Counts & { took: number } {
   const sum = (name: Count | 'took'): number => runs.reduce((so, run) => so + run[name], 0)

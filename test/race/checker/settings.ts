@@ -12,6 +12,7 @@ const FAULTS = {
   restart: ['standalone'],
   failover: ['cluster', 'sentinel'],
   handover: ['cluster', 'sentinel'],
+  untrack: ['standalone', 'cluster'],
   standstill: ['sentinel']
 } as const satisfies Record<string, ReadonlyArray<Settings['target']>>
 export type FaultName = keyof typeof FAULTS
@@ -33,6 +34,8 @@ export interface Settings {
   /** How many other names Redis holds, so that a SCAN takes several steps. */
   ballast: number
   fault: FaultName
+  /** Whether all processes have a tier in front of Redis. */
+  memory: boolean
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
   /** Without which of its checks. Undefined: whole. */
@@ -54,6 +57,7 @@ export const DEFAULTS: Settings = {
   concurrency: 32,
   ballast: 2000,
   fault: 'none',
+  memory: false,
   plugin: undefined,
   broken: undefined,
   redisArgs: [],
@@ -71,6 +75,7 @@ export const USAGE = `npm run race -- [options]
   --concurrency N   operations under way at once (${DEFAULTS.concurrency})
   --ballast N       other names in Redis (${DEFAULTS.ballast})
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
+  --memory          every process with a tier: exact for its own writes, for others' within a second
   --plugin DIR      a checkout whose plugin is run instead of this one's
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
@@ -83,6 +88,7 @@ const BROKEN_NAMES = Object.keys(BROKEN_BUILDS) as BrokenBuildName[]
 const options = {
   ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'fault',
     'plugin', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
+  memory: { type: 'boolean' as const },
   'until-stale': { type: 'boolean' as const },
   json: { type: 'boolean' as const },
   help: { type: 'boolean' as const }
@@ -108,6 +114,7 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     concurrency: number('concurrency', 1),
     ballast: number('ballast', 0),
     fault: oneOf('fault', text('fault', 'none'), Object.keys(FAULTS) as FaultName[]),
+    memory: values.memory === true,
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
     redisArgs: text('redis-args', '').split(/\s+/).filter((word) => word !== ''),
@@ -117,9 +124,10 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
   return { settings, json: values.json === true, help: values.help === true }
 }
 
-function mustBePossible ({ fault, target, redisArgs }: Settings): void {
+function mustBePossible ({ fault, target, redisArgs, memory }: Settings): void {
   const targets: readonly string[] = FAULTS[fault]
   if (!targets.includes(target)) throw new Error(`--fault ${fault} is for --target ${targets.join(' or ')}`)
+  if (fault === 'untrack' && !memory) throw new Error('--fault untrack breaks the connections of tiers: it needs --memory')
   if (fault === 'pressure' && !redisArgs.includes('--maxmemory')) {
     throw new Error('--fault pressure needs a limit: --redis-args "--maxmemory 3mb --maxmemory-policy allkeys-lru"')
   }
