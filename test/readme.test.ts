@@ -18,7 +18,7 @@ t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
 
 t.test('each block of JavaScript is run by a case here', async (t) => {
   t.equal(readme.match(/```js\n/g)?.length, [...blocks].filter(([, code]) => !code.startsWith('$')).length)
-  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server', 'tags', 'writers'])
+  t.strictSame([...blocks.keys()].sort(), ['invalidation', 'redis', 'requests', 'routes', 'server', 'tags', 'tier', 'writers'])
 })
 
 t.test('quick start: the server, and the requests to it', async (t) => {
@@ -44,6 +44,18 @@ t.test('with Redis', async (t) => {
   const patient = block('redis').replace("{ prefix: 'shop' }", "{ prefix: 'shop', deadline: 30 }")
   await run(t, `${patient}await app.close()\n`, { REDIS_URL: server.url })
   t.strictSame(await server.client().keys('shop:*'), ['shop:user:123'])
+})
+
+t.test('with a tier', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const printed = await run(t, `${block('tier')}
+    app.get('/', { cache: { key: 'home' } }, async () => 'x')
+    while (app.cache.stats().tier.hits === 0) await app.inject('/')
+    console.log(app.cache.stats().tier.isLive)
+    await app.close()
+  `, { REDIS_URL: server.url })
+  t.equal(printed, 'true\n')
 })
 
 /** The line that would leave nothing for the others to be seen by. */

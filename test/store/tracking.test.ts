@@ -1,5 +1,8 @@
 // The tier on real servers: whoever changes a name drops its copy, and nothing is served from here while Redis doesn't tell.
 import type { Cluster, Redis } from 'ioredis'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
@@ -269,6 +272,51 @@ t.test('through a client with a keyPrefix, and in another database', async (t) =
     await until(async () => tier.glance() === null, `${name} is dropped`)
   }
   t.ok((await other.keys('*')).every((name) => name.startsWith('app*{x}:')), 'heartbeats too')
+})
+
+t.test('messages that are lost in silence', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  // Goes between the tier and Redis, and lets nothing more through to connections that track, when it is told so.
+  const sockets = new Set<Socket>()
+  let isCut = false
+  const between = createServer((inner) => {
+    const outer = connect(server.port, server.host)
+    let isTracking = false
+    inner.on('data', (data) => {
+      isTracking ||= data.includes('TRACKING')
+      outer.write(data)
+    })
+    outer.on('data', (data) => { if (!(isTracking && isCut)) inner.write(data) })
+    for (const socket of [inner, outer]) sockets.add(socket.on('error', () => {}))
+  }).listen(0, server.host)
+  await once(between, 'listening')
+  t.teardown(() => {
+    between.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  const client = server.client({ port: (between.address() as AddressInfo).port })
+  const tier = await open(t, client)
+  await load(client, tier)
+  isCut = true
+  const other = server.client()
+  await other.ping()
+  await other.del(NAMES[1]!)
+  const began = performance.now()
+  let last = began
+  t.equal(tier.glance(), 'the entry')
+  while (tier.glance() !== null) {
+    last = performance.now()
+    await delay(1)
+  }
+  t.ok(last - began <= INTERVAL + DEADLINE, `served for ${last - began} ms`)
+  await until(async () => tier.tiered.stats.drops === 1, 'it is dropped')
+  t.match(tier.complaints, [{ code: 'FRC_DEADLINE' }])
+  await tier.read()
+  t.equal(tier.tiered.stats.entries, 0)
+  isCut = false
+  await live(tier)
+  await load(client, tier)
 })
 
 t.test('a server that can\'t be asked', async (t) => {

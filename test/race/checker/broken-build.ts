@@ -98,6 +98,13 @@ export const BROKEN_BUILDS = {
     text: 'if ((this.#changes.get(name) ?? 0) > ticket || !this.#isFor(name)) continue',
     replacement: 'if (!this.#isFor(name)) continue'
   },
+  /** A tier is never told of others' changes: shows with `--memory`, beyond the tolerance. */
+  deaf: {
+    mode: 'key',
+    file: 'store/tracked-server.ts',
+    text: 'if (changed.length > 0) onChange(changed)',
+    replacement: ''
+  },
   /** A prefix is invalidated by removing its entries only. */
   prefix: {
     mode: 'prefix',
