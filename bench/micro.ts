@@ -45,6 +45,7 @@ function typical (kilobytes: number): Entry {
       ['x-request-cost', '12']
     ],
     body: Buffer.alloc(kilobytes * 1024, '{"id":1}'),
+    encoded: [],
     kind: 'text',
     epoch: '',
     history: 'abcdefghijkl',

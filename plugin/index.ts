@@ -5,7 +5,7 @@ import type {
   RouteGenericInterface
 } from 'fastify'
 import fp from 'fastify-plugin'
-import type { RouteOption } from './options.js'
+import type { RouteOption } from './route-options.js'
 import { plugin } from './plugin.js'
 import type { RouteCache } from './route-cache.js'
 import type { CacheOutcome } from './outcome.js'
@@ -17,7 +17,8 @@ export default routeCache
 export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
-export type { CacheOptions, InvalidationOptions, RouteCacheOptions, TierOptions } from './options.js'
+export type { RouteCacheOptions, TierOptions } from './options.js'
+export type { CacheOptions, InvalidationOptions } from './route-options.js'
 export type { EntryInfo, RouteCache } from './route-cache.js'
 export type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 export type { CacheStats, RouteStats } from './stats.js'

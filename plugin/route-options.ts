@@ -1,0 +1,133 @@
+// What users may say of a route, in its `cache` option. Types and their documentation; the checks are in policy.ts and
+// declaration.ts.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Bytes, Duration } from './duration.js'
+import type { InvalidateTarget, InvalidateTargets } from './target.js'
+
+/**
+ * A cached route's `cache` option: GET (with its HEAD) only.
+ * @typeParam Request the route's own request type.
+ * @typeParam Reply the route's own reply type.
+ */
+export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
+  /**
+   * The name of the stored response. A template: `user:{id}` takes `id` from the params, or from the query where the
+   * path has no such param; `{params.id}` and `{query.page}` say which; values are as validated, and percent-encoded. Or
+   * a function of the request, which must tell apart all that select a different response. Absent: path, params and
+   * sorted query.
+   */
+  key?: string | ((request: Request) => string | Promise<string>)
+  /**
+   * Labels by which entries are invalidated together, whatever their keys: a list of templates, filled as `key` is, or a
+   * function of the request that gives tags as they are. `reply.cacheTags()` adds those that only the handler knows.
+   */
+  tags?: readonly string[] | ((request: Request) => readonly string[])
+  /**
+   * How long the entry is served. Default: the plugin's `ttl`. 0: nothing is stored. A function is asked for each
+   * response that may be stored. `'origin'`: what the handler's own headers say, s-maxage, max-age or Expires (RFC 9111
+   * §4.2.1); a response that says nothing is not stored.
+   */
+  ttl?: Duration | 'origin' | ((request: Request, reply: Reply) => Duration)
+  /**
+   * How long beyond its ttl the entry is still served, at once, while the handler runs in the background for a new one (RFC
+   * 5861): once for all requests and processes, with the headers, URL and address of the request that caused it, through all
+   * of the route's hooks, whatever has become of its client. Default 0: not at all. With `ttl: 'origin'` the handler's own
+   * stale-while-revalidate counts where there is one, and 0 switches that off; its no-cache, must-revalidate,
+   * proxy-revalidate and s-maxage forbid it (RFC 9111 §4.2.4).
+   */
+  staleWhileRevalidate?: Duration
+  /**
+   * How long beyond its ttl the entry stands in for a handler that fails: that throws, takes longer than its route's
+   * `handlerTimeout`, or answers 500, 502, 503 or 504 (RFC 5861 §4). The client gets the entry instead, and for a while
+   * others get it at once, while the handler is tried in the background. Default 0: not at all. With `ttl: 'origin'` the
+   * handler's own stale-if-error counts where there is one, and 0 switches that off; its no-cache, must-revalidate,
+   * proxy-revalidate and s-maxage forbid it (RFC 9111 §4.2.4). A request that may force a refresh (`honourNoCache`) gets the
+   * error.
+   */
+  staleIfError?: Duration
+  /**
+   * Whether an entry is filled again shortly before its ttl is over, so that a key that is asked for often never ends: a
+   * request that hits is served at once, and behind it the handler runs as for `staleWhileRevalidate`. By chance, more
+   * likely the longer the handler takes and the nearer the end is, so that of all requests and processes about one begins; a
+   * key that is seldom asked for just ends. Default false. There is nothing to be set: what the handler took is measured
+   * (XFetch: Vattani et al., Optimal Probabilistic Cache Stampede Prevention, VLDB 2015).
+   */
+  earlyRefresh?: boolean
+  /**
+   * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
+   * nor 304. Default: none.
+   */
+  statuses?: Record<number, Duration>
+  /**
+   * Request headers that select the response, whatever it says itself: added to its `Vary`. Default: those of the
+   * response's own `Vary` (RFC 9111 §4.1). All variants are invalidated with their key.
+   */
+  vary?: string[]
+  /**
+   * Who asks: each gets entries of their own, under the same key, so that invalidating it concerns all. Called behind
+   * authentication. Absent, null or '': requests with credentials go past the cache.
+   */
+  identity?: (request: Request) => string | null | undefined
+  /** The response is the same for everybody who got through: credentials don't matter. Default false. */
+  shared?: boolean
+  /** As the plugin's `version`, for this route. Default: the plugin's. */
+  version?: string | number
+  /** As the plugin's `waitTimeout`, for this route. Default: the plugin's. 0: each request runs its own handler. */
+  waitTimeout?: Duration
+  /** Whether the cache is used for this request: neither lookup nor fill where it says false. Default: always. */
+  when?: (request: Request) => boolean | Promise<boolean>
+  /** Whether this response may be stored, where all rules allow it. At once, no promise. Default: yes. */
+  storeIf?: (reply: Reply) => boolean
+  /**
+   * Where the lookup stands. Absent: in onRequest, or, where hooks come behind that could refuse the request, in front of
+   * the handler. `'onRequest'` serves hits without running those hooks: only for routes that all may see.
+   */
+  hook?: 'onRequest' | 'preHandler'
+  /** Whether a client's `Cache-Control: no-cache` forces a refresh: always, never, or for whom. Default false. */
+  honourNoCache?: boolean | ((request: Request) => boolean)
+  /** Whether, with `ttl: 'origin'`, a CDN-Cache-Control (RFC 9213) counts instead of Cache-Control. Default false. */
+  cdnCacheControl?: boolean
+  /**
+   * A Cache-Control for responses whose handler sets none. Default: none is added, as a browser's copy can't be
+   * invalidated.
+   */
+  cacheControl?: string
+  /**
+   * Whether the entry has its body compressed as well, in brotli and gzip, each where that makes it smaller: once, in the
+   * background, before it is stored. Hits are then sent in the coding that the client likes best (RFC 9110 §12.5.3), with an
+   * ETag of its own. `threshold`: from which size on, in bytes; default 1,024; 0: of any size. Default false. Answers that
+   * have a Content-Encoding already, or say `no-transform` (RFC 9111 §5.2.2.6), or are of a kind that does not get smaller,
+   * such as images, are stored as they are.
+   */
+  compress?: boolean | { threshold?: Bytes }
+}
+
+/**
+ * The `cache` option of a route that changes something, so of POST, PUT, PATCH and DELETE.
+ * @typeParam Request the route's own request type.
+ * @typeParam Reply the route's own reply type.
+ */
+export interface InvalidationOptions<Request = FastifyRequest, Reply = FastifyReply> {
+  /**
+   * What is invalidated when the handler has answered with 2xx or 3xx, before the client gets that answer; not where an
+   * error was raised, whatever it is answered with. A list of key templates, filled as a GET route's `key` is with values
+   * as the handler gets them, and of targets as `cache.invalidate` takes them, templates too: `['user:{id}', { tags:
+   * ['users'] }]`. Or a function, for what only the body or the result tells: it is called with the answer on its way and
+   * gives what `cache.invalidate` takes, keys and tags as they are, or a promise of it; `[]`: nothing. Where a reply was
+   * hijacked, all this comes when it is over.
+   */
+  invalidates: readonly (string | InvalidateTargets | { all: true })[] |
+    ((request: Request, reply: Reply) => InvalidateTarget | Promise<InvalidateTarget>)
+  /**
+   * What becomes of a request where Redis can't be told. Absent: the write has happened, so its answer stands; the error is
+   * logged, and Redis is told later (`cache.invalidate` says what that means). `'fail'`: keys and tags are put in
+   * quarantine before the handler runs, as by `cache.mutate`; where that fails the client gets 503, with the code FRC_STORE
+   * or FRC_DEADLINE, and nothing is written. They are then invalidated whatever the handler answers, and also where this
+   * process dies. No prefix then; and a function is called before the handler.
+   */
+  onError?: 'fail'
+}
+
+/** A route's `cache` option. */
+export type RouteOption<Request = FastifyRequest, Reply = FastifyReply> =
+  CacheOptions<Request, Reply> | InvalidationOptions<Request, Reply>
