@@ -10,4 +10,7 @@ const { status } = spawnSync(process.execPath, [build, '--quick', 'esm'], { stdi
 if (status !== 0) process.exit(status ?? 1)
 process.env.TS_NODE_TRANSPILE_ONLY = '1'
 await import('@tapjs/typescript/import')
-await import('./driver/command.ts')
+// `scaling`: the other program that needs all that.
+const isScaling = process.argv[2] === 'scaling'
+if (isScaling) process.argv.splice(2, 1)
+await import(isScaling ? './scaling.ts' : './driver/command.ts')
