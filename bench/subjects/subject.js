@@ -26,9 +26,9 @@ export function probe () {
 }
 
 /**
- * Serves until the driver goes. `start` gets `{ redisUrl, variant }` and gives `{ url, invalidate?, pids?, close?,
- * version? }`; the `id` that `invalidate` is called with was written just before, and its second argument counts the
- * calls. `pids`: processes that it has started, whose CPU time counts too, and which `close` ends.
+ * Serves until the driver goes. `start` gets `{ redisUrl, variant }` and gives `{ url, invalidate?, pids?, close?, version?
+ * }`. The `id` that `invalidate` is called with was written just before, and its second argument counts the calls. `pids`:
+ * processes that it has started, whose CPU time counts too, and which `close` ends.
  */
 export async function serve (start) {
   // Ctrl-C reaches all processes of a terminal: the driver ends this one.
@@ -38,8 +38,8 @@ export async function serve (start) {
     await stop()
     process.exit()
   })
-  const started = await start({ redisUrl: process.env.REDIS_URL, variant: process.argv[2] })
-  const { url, invalidate, pids = [], close, version: software } = started
+  const surroundings = { redisUrl: process.env.REDIS_URL, variant: process.argv[2] }
+  const { url, invalidate, pids = [], close, version: software } = await start(surroundings)
   if (close !== undefined) stop = close
   let calls = 0
   const answers = {
