@@ -37,18 +37,22 @@ async function steady ({ urls, ids, fresh, connections, seconds, amount, headers
       }]
   const began = performance.now()
   const until = amount === undefined ? { duration: seconds } : { amount }
-  const run = autocannon({ url: urls, connections, ...until, sampleInt: 50, headers, requests, timeout: 10 })
-  run.on('response', (_client, _status, _bytes, time) => {
+  const run = autocannon({ url: urls, connections, ...until, sampleInt: 50, headers, requests, setupClient, timeout: 10 })
+  run.on('response', (client, _status, _bytes, time) => {
     times.push(time)
     if (check.version !== null) {
-      // A little later than it was, so that none counts as begun after what it began before.
-      answers.began.push(now() - time - 0.5)
+      answers.began.push(client.began)
       answers.versions.push(check.version)
     }
   })
   const { errors, timeouts } = await run
   const took = (performance.now() - began) / 1000
   return { requests: times.length, took, errors, timeouts, ...summary(times), ...check.result(), answers }
+}
+
+/** Notes when each request began: never later than it was sent, so none counts as begun after what it began before. */
+function setupClient (client) {
+  client.on('request', () => { client.began = now() })
 }
 
 /** All at once, over connections that are there already from an earlier call. */
