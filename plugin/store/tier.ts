@@ -63,6 +63,8 @@ export interface TierParts {
 interface Kept extends Copy {
   decoded?: unknown
   keptAt: Milliseconds
+  /** Which one of all moves to the end was its last. */
+  movedAt: number
 }
 
 /** So many changes are remembered by their names; what was asked for before the others is not kept. */
@@ -85,6 +87,7 @@ export class Tier implements Mirror {
   /** What was asked for before this change is spoiled, whatever its name. */
   #horizon = 0
   #bytes: Bytes = 0
+  #moves = 0
 
   constructor ({ maxBytes, maxAge, now, isFor = () => true }: TierParts) {
     this.#maxBytes = maxBytes
@@ -109,8 +112,12 @@ export class Tier implements Mirror {
       this.#drop(name)
       return null
     }
-    this.#copies.delete(name)
-    this.#copies.set(name, copy)
+    // In the newer half nothing is gained by a move, which costs more than all the rest.
+    if (this.#moves - copy.movedAt >= this.#copies.size / 2) {
+      this.#copies.delete(name)
+      this.#copies.set(name, copy)
+      copy.movedAt = ++this.#moves
+    }
     return copy
   }
 
@@ -136,7 +143,9 @@ export class Tier implements Mirror {
     if (cost > this.#maxBytes || LONE_SURROGATE.test(name)) return
     const keptAt = this.#now()
     // What was read is a part of what came over the socket, and of all that came with it.
-    this.#copies.set(name, isSame ? Object.assign(present, { keptAt }) : { bytes: unshared(value), keptAt })
+    const movedAt = ++this.#moves
+    const copy = isSame ? Object.assign(present, { keptAt, movedAt }) : { bytes: unshared(value), keptAt, movedAt }
+    this.#copies.set(name, copy)
     this.#bytes += cost
     for (const [oldest] of this.#copies) {
       if (this.#bytes <= this.#maxBytes) break

@@ -90,6 +90,13 @@ t.test('the least recently used go first, and what is too large displaces nothin
   t.equal(get('a'), null, 'nor does what it was stay')
   tier.change(['c'])
   t.strictSame([tier.entries, tier.bytes], [0, 0], 'no room was lost')
+  const many = tierOf({ maxBytes: 100_000 })
+  many.read('hot', 'x')
+  for (let i = 0; i < 10_000; i++) {
+    many.read(`${i}`, 'x')
+    many.get('hot')
+  }
+  t.ok(many.get('hot') !== null && many.tier.entries < 200, 'what is used all the time stays')
   for (let i = 0; i < 10_000; i++) read(`${i}`, 'x')
   t.ok(tier.bytes <= 10_000 && tier.entries > 10, `${tier.entries} entries, ${tier.bytes} bytes`)
   t.equal(tierOf({ maxBytes: 0 }).tier.entries, 0)
