@@ -124,6 +124,24 @@ t.test('processes that read, write and invalidate: nothing stale in any mode', a
   }
 })
 
+t.test('with tiers: nothing stale of a process\' own, nor for long of others, also where connections break', async (t) => {
+  const memory = { ...DEFAULTS, memory: true, processes: 2, concurrency: 16 }
+  const runs = [
+    ...await check({ ...memory, modes: ['key', 'mix'], seconds: 2 }), ...await check({ ...memory, fault: 'untrack', seconds: 3 })
+  ]
+  for (const { mode, causes, incidents, staleReads, failed, tierHits, elsewhere } of runs) {
+    t.match({ mode, staleReads, failed, causes, incidents }, { mode, staleReads: 0, failed: 0, causes: [], incidents: [] })
+    t.ok(tierHits > 0 && elsewhere!.invalidations > 0, `${mode}: ${tierHits} hits of tiers, ${elsewhere?.invalidations} invalidations`)
+  }
+})
+
+t.test('a tier that is not told of what others write is found', async (t) => {
+  const [run] = await check({
+    ...DEFAULTS, memory: true, broken: 'deaf', processes: 2, seconds: 30, concurrency: 16, writes: 0.01, untilStale: true
+  })
+  t.ok(run?.staleReads, `after ${run?.firstStale} s`)
+})
+
 t.test('without the check of the lease, stale reads are found', async (t) => {
   const [run] = await check({ ...DEFAULTS, broken: 'lease', processes: 2, seconds: 30, concurrency: 16, untilStale: true })
   t.ok(run?.staleReads, `after ${run?.firstStale} s`)

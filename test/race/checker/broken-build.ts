@@ -91,13 +91,6 @@ export const BROKEN_BUILDS = {
     text: 'return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })',
     replacement: 'return await work'
   },
-  /** The tier keeps what it was answered, whatever changed since it was asked for: shows with `--memory`. */
-  spoiled: {
-    mode: 'key',
-    file: 'store/tier.ts',
-    text: 'if ((this.#changes.get(name) ?? 0) > ticket || !this.#isFor(name)) continue',
-    replacement: 'if (!this.#isFor(name)) continue'
-  },
   /** A tier is never told of others' changes: shows with `--memory`, beyond the tolerance. */
   deaf: {
     mode: 'key',
