@@ -64,7 +64,8 @@ async function compare (title: string, settings: readonly Setting[]): Promise<vo
     for (const setting of settings) running.push(await start(setting))
     for (const one of running) await slice(one, 1, false)
     for (let round = 0; round < rounds; round++) for (const one of running) await slice(one, seconds)
-    console.log(`\n${title}\n\n| | requests/s | CPU µs | Redis CPU µs | Redis commands | p99 ms | connections |\n|---|---|---|---|---|---|---|`)
+    console.log(`\n${title}\n\n| | requests/s | CPU µs | Redis CPU µs | Redis commands | p99 ms | connections |`)
+    console.log('|---|---|---|---|---|---|---|')
     for (const { name, rows, place } of running) {
       const medians = [0, 1, 2, 3, 4].map((i) => rows.map((row) => row[i]!).sort((a, b) => a - b)[rows.length >> 1]!)
       const [rate, cpu, redis, commands, p99] = medians as [number, number, number, number, number]
