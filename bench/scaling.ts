@@ -83,8 +83,8 @@ async function connectionsOf ({ servers: [server] }: Place): Promise<number> {
 }
 
 /** Each has a Redis of its own, so that its connections and commands can be told. */
-async function onServers (count: number, run: (places: Place[]) => Promise<void>, args: readonly string[] = []): Promise<void> {
-  const servers = await Promise.all(Array.from({ length: count }, async () => await startRedis({ args: [...args] })))
+async function onServers (count: number, run: (places: Place[]) => Promise<void>): Promise<void> {
+  const servers = await Promise.all(Array.from({ length: count }, async () => await startRedis()))
   try {
     await run(servers.map((server) => ({ url: server.url, servers: [server.client()] })))
   } finally {
