@@ -11,6 +11,7 @@ import { flightName, leading, type Flight, type Flights, type Stored } from './f
 import type { CacheLimits } from './limits.js'
 import type { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
+import { Patience } from './store/patience.js'
 import type { Taken } from './store/store.js'
 import { firstMarker, isSelected, selectEntry, without, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
@@ -119,7 +120,7 @@ export class Lookup {
     const finding = this.#find(ticket, caller, first)
     try {
       if (this.#shelf.store.kind === 'memory') return await finding
-      const found = await within(this.#left(first), finding, (late) => {
+      const found = await new Patience(first?.left ?? this.#deadline).wait(finding, (late) => {
         if (late.type === 'miss' && late.claim !== null) this.#abandon(late.claim, caller)
       })
       this.#breaker.succeeded()
@@ -136,12 +137,6 @@ export class Lookup {
     counters.errors++
     this.#complaints.warn(log, 'cache lookup failed', { err: error, key })
     return { type: 'unknown', reason: 'store' }
-  }
-
-  /** Of the deadline. */
-  #left (first: First | undefined): Milliseconds {
-    if (first === undefined || this.#deadline === 0) return this.#deadline
-    return Math.max(1, this.#deadline - (performance.now() - first.began))
   }
 
   async #find (ticket: Ticket, { counters }: Caller, first?: First): Promise<Finding> {

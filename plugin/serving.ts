@@ -9,6 +9,7 @@ import type { ResponseCache } from './cache.js'
 import type { Caller } from './caller.js'
 import { conclude } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, OUTCOME, TICKET, marksOf, type Carrier } from './carrier.js'
+import type { Milliseconds } from './duration.js'
 import { isFresh, mayBeDue, type Entry } from './entry.js'
 import { abandon, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { OwnRequests, Ticket } from './own-request.js'
@@ -17,7 +18,7 @@ import { sendEntry, writeEntry } from './reply.js'
 import { adopt, search, type Searching } from './search.js'
 import { select, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
-import { askFor, readyEntry, type Asked } from './variant.js'
+import { askFor, readyEntry, type Asked, type First } from './variant.js'
 
 /** What the hooks set in motion. */
 export interface Engine { cache: ResponseCache, own: OwnRequests, signals: Signals }
@@ -96,7 +97,6 @@ class Attempt implements Reader {
   readonly #engine: Engine
   readonly #of: Attempting
   readonly #asked: Asked
-  #began = 0
 
   constructor (engine: Engine, of: Attempting) {
     this.#engine = engine
@@ -108,17 +108,16 @@ class Attempt implements Reader {
     const { store } = this.#engine.cache.shelf
     const near = store.glance(this.#asked)
     if (near !== null && this.#serve(near)) return
-    if (near !== null && store.kind === 'memory') return this.#goOn(near, null)
-    this.#began = performance.now()
+    if (near !== null && store.kind === 'memory') return this.#goOn({ reading: near, error: null, left: 0 })
     store.ask(this.#asked, this)
   }
 
-  read (reading: Reading): void {
-    if (!this.#isOver && !this.#serve(reading)) this.#goOn(reading, null)
+  read (reading: Reading, left: Milliseconds): void {
+    if (!this.#isOver && !this.#serve(reading)) this.#goOn({ reading, error: null, left })
   }
 
   failed (error: unknown): void {
-    if (!this.#isOver) this.#goOn(null, error)
+    if (!this.#isOver) this.#goOn({ reading: null, error, left: 0 })
   }
 
   /** A time-out, for example, has answered. */
@@ -127,11 +126,9 @@ class Attempt implements Reader {
     return reply.sent || (request as Carrier)[EXCHANGE] != null
   }
 
-  #goOn (reading: Reading | null, error: unknown): void {
+  #goOn (first: Omit<First, 'asked'>): void {
     const { site, request, reply, proceed, wanted } = this.#of
-    const began = this.#began === 0 ? performance.now() : this.#began
-    const first = { asked: this.#asked, reading, error, began }
-    goOn(this.#engine, site, { request, reply, proceed, selecting: wanted, first })
+    goOn(this.#engine, site, { request, reply, proceed, selecting: wanted, first: { asked: this.#asked, ...first } })
   }
 
   /** False where it is no fresh hit. */

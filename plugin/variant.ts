@@ -47,8 +47,8 @@ export interface Asked extends Ask {
   members: readonly string[]
 }
 
-/** What was read first, or why that failed; and when that began, by the process' clock. */
-export interface First { asked: Asked, reading: Reading | null, error: unknown, began: Milliseconds }
+/** What was read first, or why that failed; and what is left of the deadline, 0 where there is none. */
+export interface First { asked: Asked, reading: Reading | null, error: unknown, left: Milliseconds }
 
 export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): Asked {
   const members = contains(hint.members, needs) ? hint.members : needs

@@ -3,9 +3,10 @@
 // share one trip; one that came alone waits for nothing but that.
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { isLate, within } from './deadline.js'
+import { isLate } from './deadline.js'
 import { readGeneration, type Generation } from './generations.js'
 import type { Keys } from './keys.js'
+import { Patience } from './patience.js'
 import type { Ask, Reader, Reading } from './store.js'
 
 /** Names in a batch: a reply of thousands would have everybody wait for its last. */
@@ -60,7 +61,7 @@ class Batch {
     return place
   }
 
-  answer ({ values, history }: Answer): void {
+  answer ({ values, history }: Answer, left: Milliseconds): void {
     const generations: Array<Generation | null | undefined> = []
     const generationAt = (place: number): Generation | null => {
       let generation = generations[place]
@@ -75,7 +76,7 @@ class Batch {
         generations: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.dropped ?? null),
         softened: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.stale ?? 0),
         isKept: false
-      })
+      }, left)
     }
   }
 
@@ -129,8 +130,9 @@ export class Batches {
     batch.isSent = true
     if (this.#next === batch) this.#next = null
     const asking = this.#parts.ask(batch.names)
-    const answer = (values: Answer): void => { batch.answer(values) }
-    within(this.#parts.deadline, asking).then(answer, (error: unknown) => {
+    const patience = new Patience(this.#parts.deadline)
+    const answer = (values: Answer): void => { batch.answer(values, patience.left) }
+    patience.wait(asking).then(answer, (error: unknown) => {
       if (!isLate(error)) return batch.fail(error)
       this.#overdue++
       batch.fail(error, ({ isPatient }) => !isPatient)

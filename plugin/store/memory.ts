@@ -54,7 +54,7 @@ export class MemoryStore implements Store {
   }
 
   ask (ask: Ask, reader: Reader): void {
-    reader.read(this.glance(ask))
+    reader.read(this.glance(ask), 0)
   }
 
   async generations (tags: readonly string[]): Promise<Ground> {

@@ -81,7 +81,8 @@ export interface Reading extends Ground {
 
 /** Hears once what was read, or why that failed. Neither throws. */
 export interface Reader {
-  read: (reading: Reading) => void
+  /** `left`: of the deadline; 0: there is none. */
+  read: (reading: Reading, left: Milliseconds) => void
   failed: (error: unknown) => void
 }
 

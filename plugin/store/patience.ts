@@ -1,0 +1,66 @@
+// How long a lookup waits for the store, which is not how long this process is busy. Timers that fire when due have let the
+// sockets be read; one that fires late says that this process was busy, and the answer may lie in a socket, unread. So time
+// is waited for in slices, and one whose timer fired late doesn't count; but not for ever.
+import type { Milliseconds } from '../duration.js'
+import { RouteCacheError } from '../errors.js'
+
+const SLICES = 5
+/** A timer this much too late tells of this process, not of the store. */
+const LATE: Milliseconds = 10
+/** So many late ones don't count. */
+const MOST_BUSY = 10
+
+export class Patience {
+  readonly #time: Milliseconds
+  #left: Milliseconds
+  #busy = 0
+
+  /** 0: without limit. */
+  constructor (time: Milliseconds) {
+    this.#time = this.#left = time
+  }
+
+  /** What is left of it for the next one that is waited for; 0: there is no limit. */
+  get left (): Milliseconds {
+    return this.#time === 0 ? 0 : Math.max(1, this.#left)
+  }
+
+  /** The promise's outcome, or FRC_DEADLINE. `onLate` gets a result that came after that; a late failure is dropped. */
+  async wait<T> (promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
+    if (this.#time === 0) return await promise
+    return await new Promise((resolve, reject) => {
+      let state: 'waiting' | 'answered' | 'late' = 'waiting'
+      let began = 0
+      let slice = 0
+      let timer: NodeJS.Timeout
+      const next = (): void => {
+        began = performance.now()
+        slice = Math.min(this.#left, this.#time / SLICES)
+        // Sockets are read between timers and immediates.
+        timer = setTimeout(() => setImmediate(end), slice)
+      }
+      const end = (): void => {
+        if (state === 'answered') return
+        if (performance.now() - began - slice < LATE || ++this.#busy > MOST_BUSY) this.#left -= slice
+        if (this.#left > 0.5) return next()
+        state = 'late'
+        reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#time} ms`))
+      }
+      const settle = (): void => {
+        state = 'answered'
+        clearTimeout(timer)
+        this.#left -= Math.min(slice, performance.now() - began)
+      }
+      next()
+      promise.then((result) => {
+        if (state === 'late') return onLate?.(result)
+        settle()
+        resolve(result)
+      }, (error: unknown) => {
+        if (state === 'late') return
+        settle()
+        reject(error)
+      })
+    })
+  }
+}
