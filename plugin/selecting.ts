@@ -30,6 +30,7 @@ export interface Selector {
   site: Site
   caller: Caller
   request: RequestView
+  /** May be replaced by a copy that lasts: validation takes some away. */
   headers: RequestView['headers']
 }
 
@@ -90,13 +91,14 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
 
 type Selects = Pick<Wanted, 'identity'> & Pick<Selection, 'tags'>
 
-function selectionOf ({ site: { policy, hint }, headers }: Selector, { identity, tags }: Selects): Selection {
-  const { needs, version } = policy
+function selectionOf (selector: Selector, { identity, tags }: Selects): Selection {
+  const { policy: { needs, version }, hint } = selector.site
   return {
     needs,
     hint,
     // The pseudo fields are set in any case: a header field may have any name.
-    fingerprint: (members) => fingerprint(members, { ...headers, [IDENTITY]: identity, [VERSION]: version ?? undefined }),
+    fingerprint: (members) =>
+      fingerprint(members, { ...selector.headers, [IDENTITY]: identity, [VERSION]: version ?? undefined }),
     tags
   }
 }

@@ -6,7 +6,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { statusFieldOf, type Signals } from './announcement.js'
 import type { ResponseCache } from './cache.js'
-import type { Caller } from './caller.js'
 import { conclude } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, OUTCOME, TICKET, marksOf, type Carrier } from './carrier.js'
 import type { Milliseconds } from './duration.js'
@@ -16,7 +15,7 @@ import type { OwnRequests, Ticket } from './own-request.js'
 import type { CacheOutcome } from './outcome.js'
 import { sendEntry, writeEntry } from './reply.js'
 import { adopt, search, type Searching } from './search.js'
-import { select, type Wanted } from './selecting.js'
+import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
 import { askFor, readyEntry, type Asked, type First } from './variant.js'
 
@@ -48,23 +47,24 @@ export function lookup (engine: Engine, site: Site, { request, reply, proceed }:
   const { cache } = engine
   if (!cache.isReady) return goOn(engine, site, { request, reply, proceed })
   const caller = { counters: site.counters, log: request.log }
-  const headers = kept ?? request.headers
-  const selecting = select(cache, { site, caller, request: request as RequestView, headers })
+  const selector = { site, caller, request: request as RequestView, headers: kept ?? request.headers }
+  const selecting = select(cache, selector)
   if (selecting instanceof Promise || 'bypass' in selecting || selecting.toRefresh) {
-    return goOn(engine, site, { request, reply, proceed, selecting })
+    return goOn(engine, site, { request, reply, proceed, selector, selecting })
   }
-  const attempt = new Attempt(engine, { site, caller, request, reply, proceed, headers, wanted: selecting })
+  const attempt = new Attempt(engine, { request, reply, proceed, selector, wanted: selecting })
   attempt.run()
 }
 
-interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> { proceed: () => void }
+interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> { proceed: () => void, selector?: Selector }
 
 /** The long way. */
-function goOn (engine: Engine, site: Site, { request, reply, proceed, selecting, first }: Going): void {
+function goOn (engine: Engine, site: Site, { request, reply, proceed, selector, selecting, first }: Going): void {
   const { cache, own } = engine
   const { [ARRIVAL]: arrival } = request as Carrier
   const exchange = begin(site, { request, reply })
   const { headers, caller } = exchange
+  if (selector !== undefined) selector.headers = headers
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
     if (entry === null) {
@@ -85,10 +85,8 @@ function failedToSend ({ request, reply }: Pair, error: unknown): void {
 }
 
 interface Attempting extends Pair {
-  site: Site
-  caller: Caller
   proceed: () => void
-  headers: RequestView['headers']
+  selector: Selector
   wanted: Wanted
 }
 
@@ -127,14 +125,15 @@ class Attempt implements Reader {
   }
 
   #goOn (first: Omit<First, 'asked'>): void {
-    const { site, request, reply, proceed, wanted } = this.#of
-    goOn(this.#engine, site, { request, reply, proceed, selecting: wanted, first: { asked: this.#asked, ...first } })
+    const { selector, request, reply, proceed, wanted } = this.#of
+    const known = { selector, selecting: wanted, first: { asked: this.#asked, ...first } }
+    goOn(this.#engine, selector.site, { request, reply, proceed, ...known })
   }
 
   /** False where it is no fresh hit. */
   #serve (reading: Reading): boolean {
     const { cache } = this.#engine
-    const { site, caller, wanted } = this.#of
+    const { selector: { site, caller }, wanted } = this.#of
     const now = cache.now()
     const entry = readyEntry(this.#asked, wanted.selection, reading)
     if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
@@ -151,7 +150,7 @@ class Attempt implements Reader {
   }
 
   #send (entry: Entry, now: number): void {
-    const { site, request, reply, headers, wanted: { key } } = this.#of
+    const { selector: { site, headers }, request, reply, wanted: { key } } = this.#of
     const outcome: CacheOutcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
     const hit = { entry, headers, now, asSent: site.hasOthersOnSend }
     if (site.isUnseen && isEmpty(reply.getHeaders())) {

@@ -254,9 +254,9 @@ t.test('the lookup stands in onRequest where nothing comes behind it, else in fr
   app.get('/c/*', { exposeHeadRoute: false, cache: { key: 'c' }, onSend: hook, constraints }, HANDLER)
   app.get('/d', { exposeHeadRoute: false }, HANDLER)
   t.strictSame((await around()).map((one) => JSON.stringify(one)).sort(), [
-    { isLast: false, hasOthersOnSend: true, isLastOnSend: true },
-    { isLast: true, hasOthersOnSend: false, isLastOnSend: true },
-    { isLast: true, hasOthersOnSend: true, isLastOnSend: true }
+    { isLast: false, hasOthersOnSend: true, isLastOnSend: true, isUnseen: false },
+    { isLast: true, hasOthersOnSend: false, isLastOnSend: true, isUnseen: true },
+    { isLast: true, hasOthersOnSend: true, isLastOnSend: true, isUnseen: false }
   ].map((one) => JSON.stringify(one)))
   t.strictSame(readSurroundings('└── /x (GET)\n    • (onRequest) not json'), new Map(), 'what can not be read is not there')
 })
