@@ -30,8 +30,8 @@ export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus
 export function statusFieldOf (outcome: Extract<CacheOutcome, { type: 'hit' }>, { cacheStatus: status, xCache }: Signals): string[] {
   const lines: string[] = xCache ? ['x-cache', 'HIT'] : []
   if (status !== null) {
-    const key = status.key ? { key: outcome.key } : {}
-    lines.push('cache-status', cacheStatus(status.name, { ...handlingOf(outcome), ...key }))
+    const { key, ttl } = outcome
+    lines.push('cache-status', cacheStatus(status.name, status.key ? { ttl, key } : { ttl }))
   }
   return lines
 }

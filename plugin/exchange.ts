@@ -26,6 +26,8 @@ export interface Site {
   isLastOnSend: boolean
   /** Nobody but us sees what is sent, or that it was. */
   isUnseen: boolean
+  /** Its params, query or headers are validated; null: nobody has asked yet. */
+  isValidated: boolean | null
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
   /** What its responses last varied by. */

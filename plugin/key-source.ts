@@ -29,6 +29,12 @@ function sourceOf ([params, query, headers]: readonly unknown[]): KeySource | nu
   return params === INVALID || query === INVALID || headers === INVALID ? null : { params, query }
 }
 
+/** Whether there is a validation of any of them. */
+export function hasValidation (request: Pick<Validated, 'getValidationFunction'>): boolean {
+  return PARTS.some((part) => request.getValidationFunction(part) !== undefined)
+}
+
+const PARTS = ['params', 'querystring', 'headers'] as const
 const INVALID = Symbol('invalid')
 
 /** Params and query as they are by now, for later: a validation changes them in place. */

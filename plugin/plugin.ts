@@ -115,6 +115,7 @@ function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
         hasOthersOnSend: true,
         isLastOnSend: false,
         isUnseen: false,
+        isValidated: null,
         looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
         hint: { members: policy.needs },
         isExplained: false

@@ -118,12 +118,28 @@ function dateOf (time: Milliseconds): string {
   return text
 }
 
-let trailers: symbol | undefined
+interface Places { headers: symbol, trailers: symbol }
 
-/** Fastify sends them behind a body. It tells of one by its name only, but keeps them in a place of this name. */
-function hasTrailers (reply: FastifyReply): boolean {
-  trailers ??= Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.trailers')
-  return trailers === undefined || (reply as unknown as Record<symbol, unknown>)[trailers] !== null
+let places: Places | null | undefined
+
+/**
+ * Whether nobody has put a field or a trailer on it. Fastify gives fields as a copy, and tells of a trailer by its name
+ * only, but keeps both in places that are called so; where they are not there, somebody may have.
+ */
+function isUntouched (reply: FastifyReply): boolean {
+  if (places === undefined) places = placesOf(reply)
+  if (places === null) return false
+  const { [places.headers]: fields, [places.trailers]: trailers } = reply as unknown as Record<symbol, object | null>
+  if (trailers !== null || reply.raw.getHeaderNames().length > 0) return false
+  for (const name in fields) if (Object.hasOwn(fields, name)) return false
+  return true
+}
+
+function placesOf (reply: FastifyReply): Places | null {
+  const placeOf = (name: string): symbol | undefined =>
+    Object.getOwnPropertySymbols(reply).find(({ description }) => description === `fastify.reply.${name}`)
+  const [headers, trailers] = [placeOf('headers'), placeOf('trailers')]
+  return headers === undefined || trailers === undefined ? null : { headers, trailers }
 }
 
 /** Node sends a body that is a string in one piece with the head. */
@@ -138,9 +154,9 @@ export function writeEntry (
 ): boolean {
   const { status } = entry
   const { raw, request: { method } } = reply
-  const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
-  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || hasTrailers(reply)) return false
+  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || !isUntouched(reply)) return false
+  const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   const lines = [

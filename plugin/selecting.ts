@@ -7,8 +7,8 @@ import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import { fingerprint } from './http/vary.js'
-import type { KeySource } from './key.js'
-import { isThenable, validatedSource } from './key-source.js'
+import { boundKey, type KeySource } from './key.js'
+import { hasValidation, isThenable, validatedSource } from './key-source.js'
 import type { BypassReason } from './outcome.js'
 import { checkKey, policyFailed } from './policy.js'
 import { IDENTITY, VERSION, type Selection } from './variant.js'
@@ -70,9 +70,16 @@ function sourced (selector: Selector, identity: string | undefined): Made {
   const { site, request } = selector
   // In front of the handler the request is validated already, and was refused unless the handler wants to see to that.
   const isInvalid = (request as { validationError?: unknown }).validationError != null
-  const source = site.place === 'onRequest' ? validatedSource(request) : isInvalid ? null : request
+  if (site.place !== 'onRequest') return keyed(selector, identity, isInvalid ? null : request)
+  const source = isValidated(site, request) ? validatedSource(request) : request
   if (source instanceof Promise) return source.then((source) => keyed(selector, identity, source))
   return keyed(selector, identity, source)
+}
+
+/** Whether the route has a validation of what selects; that is known when the app is ready. */
+function isValidated (site: Site, request: RequestView): boolean {
+  site.isValidated ??= hasValidation(request)
+  return site.isValidated
 }
 
 function keyed (selector: Selector, identity: string | undefined, source: KeySource | null): Made {
@@ -81,7 +88,8 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   const seen = looksAtRequest ? seenWith(request, source) : request
   const key: unknown = policy.key(source, seen)
   const made = (key: unknown): Wanted => ({
-    key: checkKey(key),
+    // A template's parts are escaped each.
+    key: looksAtRequest || key === '' ? checkKey(key) : boundKey(key as string),
     selection: selectionOf(selector, { identity, tags: policy.tags(source, seen) }),
     toRefresh: asksForRefresh(selector.headers) && unpromised(policy.honourNoCache(request)) === true,
     identity

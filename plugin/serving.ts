@@ -153,7 +153,7 @@ class Attempt implements Reader {
     const { selector: { site, headers }, request, reply, wanted: { key } } = this.#of
     const outcome: CacheOutcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
     const hit = { entry, headers, now, asSent: site.hasOthersOnSend }
-    if (site.isUnseen && isEmpty(reply.getHeaders())) {
+    if (site.isUnseen) {
       const said = statusFieldOf(outcome, this.#engine.signals)
       ;(request as Carrier)[OUTCOME] = outcome
       if (writeEntry(reply, hit, said)) return
@@ -163,10 +163,6 @@ class Attempt implements Reader {
     exchange.entry = entry
     sendEntry(reply, hit)
   }
-}
-
-function isEmpty (fields: object): boolean {
-  return Object.keys(fields).length === 0
 }
 
 function begin (site: Site, { request, reply }: Pair): Exchange {
