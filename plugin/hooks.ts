@@ -1,14 +1,15 @@
-// The only file that knows Fastify's lifecycle. For each request of a cached route, in this order:
+// Where we stand in Fastify's lifecycle; what a lookup does there is in serving.ts. For each request of a cached route, in
+// this order:
 //
 //   arrival   the first onRequest hook of the instance, where we are registered first: tells the requests of our own, and
 //             keeps how the others came where that may be needed for one of our own
 //   lookup    the last of the route's onRequest hooks; or, where something that comes later may refuse the request, in front
 //             of the handler (placement.ts)
 //   capture   onSend of the instance, before other plugins' where we are registered first: what enters that chain is what
-//             is stored, and a hit walks through the chain again
+//             is stored, and a hit walks through the chain again, unless nobody else is in it
 //   announce  the last of the route's onSend hooks: the chain has run, so cookies that other hooks write are there, and a
 //             hook that failed has made it an error; only now the response is stored
-//   close     of the raw response: the one event that always comes; a lease that is still held then goes back
+//   close     (serving.ts) of the raw response: the one event that always comes; a lease that is still held then goes back
 //
 // `lookup` is a callback hook that on a hit sends and never calls `done`. An async hook that returns the reply lets the
 // handler run as well when the client aborts, which throws ERR_HTTP_HEADERS_SENT outside of any request.

@@ -2,26 +2,23 @@
 // store itself, and opens where that fails, too. Open, no lookup asks: a request costs nothing until the store has answered
 // a probe in time. Probes are the breaker's own, one at a time, so no request has to wait for one.
 //
-// This process may be what is slow: garbage collection, or a handler that computes. A lookup then misses its deadline though
-// the answer has long been there. So it is not lookups that open the breaker, but a probe that is waited for in slices, of
-// which only those count in which timers fired when they were due:
+// This process may be what is slow: garbage collection, or a handler that computes. A lookup is patient with that
+// (patience.ts), but not for ever, as its request has a client; then it fails though the answer has long been there. So it
+// is not lookups that open the breaker, but a probe, which is patient for longer:
 //
-//   1. R  asks; the process computes for 200 ms; the answer lies in the socket
-//   2. R's timer fires, 150 ms late: the socket has its turn before R gives up, but R needs a second trip: a failure
-//   3.    enough of them: the probe is sent, and answered within its first slice
+//   1. R  asks; the process computes all the time; the answer lies in the socket
+//   2. R  has been patient with that, and gives up: a failure
+//   3.    enough of them: the probe is sent, and answered
 //   4.    the breaker stays closed, and forgets the failures
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../duration.js'
-import { RouteCacheError } from '../errors.js'
-import { isLate, within } from './deadline.js'
+import { isLate } from './deadline.js'
+import { Patience } from './patience.js'
 
 /** For one failure to be forgotten, so many lookups must succeed: one failure in eleven is too many. */
 const FORGIVING = 10
-const SLICES = 5
-/** A timer this much too late tells of this process, not of the store. */
-const LATE: Milliseconds = 10
-/** A process that is busy all the time can't tell: then the store has the benefit of the doubt. */
-const MOST_BUSY_SLICES = 50
+/** Slices. A process that is busy all the time can't tell: then the store has the benefit of the doubt. */
+const MOST_BUSY = 50
 const FIRST_PAUSE: Milliseconds = 25
 const LONGEST_PAUSE: Milliseconds = 500
 /** For a probe where lookups have no limit. */
@@ -90,21 +87,15 @@ export class Breaker {
     }
   }
 
-  /** Why the probe failed; null where it was answered in time. Never rejects. */
+  /** Why the probe failed; null where it was answered in time, or can't tell. Never rejects. */
   async #failureOf (probe: Promise<unknown>): Promise<unknown> {
-    const slice = this.#patience / SLICES
-    for (let waited = 0, busy = 0; waited < SLICES;) {
-      const due = performance.now() + slice
-      try {
-        await within(slice, probe)
-        return null
-      } catch (error) {
-        if (!isLate(error)) return error ?? new Error('the probe failed')
-        if (performance.now() - due < LATE) waited++
-        else if (++busy === MOST_BUSY_SLICES) return null
-      }
+    const patience = new Patience(this.#patience, MOST_BUSY)
+    try {
+      await patience.wait(probe)
+      return null
+    } catch (error) {
+      return isLate(error) && patience.wasBusy ? null : error ?? new Error('the probe failed')
     }
-    return new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#patience} ms`)
   }
 
   /** Whether it is answered at last: true as soon as it is; false where it fails, or the breaker ends before. */

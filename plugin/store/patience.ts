@@ -1,23 +1,30 @@
-// How long a lookup waits for the store, which is not how long this process is busy. Timers that fire when due have let the
-// sockets be read; one that fires late says that this process was busy, and the answer may lie in a socket, unread. So time
-// is waited for in slices, and one whose timer fired late doesn't count; but not for ever.
+// How long a lookup, or a probe, waits for the store, which is not how long this process is busy. Timers that fire when due
+// have let the sockets be read; one that fires late says that this process was busy, and the answer may lie in a socket,
+// unread. So time is waited for in slices, and one whose timer fired late doesn't count; but not for ever.
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 
 const SLICES = 5
 /** A timer this much too late tells of this process, not of the store. */
 const LATE: Milliseconds = 10
-/** So many late ones don't count. */
+/** Slices of a lookup that don't count: its client waits. */
 const MOST_BUSY = 10
 
 export class Patience {
   readonly #time: Milliseconds
+  readonly #mostBusy: number
   #left: Milliseconds
   #busy = 0
 
-  /** 0: without limit. */
-  constructor (time: Milliseconds) {
+  /** 0: without limit. `mostBusy`: so many slices of a busy process don't count. */
+  constructor (time: Milliseconds, mostBusy = MOST_BUSY) {
     this.#time = this.#left = time
+    this.#mostBusy = mostBusy
+  }
+
+  /** The process was busy for longer than that. */
+  get wasBusy (): boolean {
+    return this.#busy > this.#mostBusy
   }
 
   /** What is left of it for the next one that is waited for; 0: there is no limit. */
@@ -41,7 +48,7 @@ export class Patience {
       }
       const end = (): void => {
         if (state === 'answered') return
-        if (performance.now() - began - slice < LATE || ++this.#busy > MOST_BUSY) this.#left -= slice
+        if (performance.now() - began - slice < LATE || ++this.#busy > this.#mostBusy) this.#left -= slice
         if (this.#left > 0.5) return next()
         state = 'late'
         reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#time} ms`))

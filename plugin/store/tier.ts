@@ -43,14 +43,6 @@ export interface Copy {
 /** What was known to have changed when it was sent: changes above it spoil its answer. */
 export type Ticket = number
 
-/** Who is told of reads, so that what they brought can be kept. */
-export interface Mirror {
-  /** Before they are sent. */
-  sent (names: readonly string[]): Ticket
-  /** Behind their answer; null: there is nothing. */
-  answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void
-}
-
 export interface TierParts {
   maxBytes: Bytes
   /** 0: copies stay until they are dropped or displaced. */
@@ -74,7 +66,7 @@ const OVERHEAD: Bytes = 600
 /** It has no UTF-8: Redis is sent U+FFFD in its place. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
-export class Tier implements Mirror {
+export class Tier {
   readonly #maxBytes: Bytes
   readonly #maxAge: Milliseconds
   readonly #now: () => Milliseconds
@@ -121,10 +113,12 @@ export class Tier implements Mirror {
     return copy
   }
 
+  /** Before names are asked for. */
   sent (): Ticket {
     return this.#changed
   }
 
+  /** Behind their answer, so that it can be kept; null: there is nothing. */
   answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void {
     if (ticket < this.#horizon) return
     for (const [i, name] of names.entries()) {

@@ -7,7 +7,7 @@ import { readGeneration, type Generation } from './generations.js'
 import { withValue, type Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
 import type { Ask, Reading, TierStats, Writing } from './store.js'
-import { Tier, type Copy, type Mirror, type Ticket } from './tier.js'
+import { Tier, type Copy, type Ticket } from './tier.js'
 import { Tracking } from './tracking.js'
 
 export interface TierLimits {
@@ -27,7 +27,7 @@ export interface TieredParts {
 
 const NONE: readonly never[] = []
 
-export class Tiered implements Mirror {
+export class Tiered {
   readonly #keys: Keys
   readonly #tier: Tier
   readonly #tracking: Tracking
@@ -92,10 +92,12 @@ export class Tiered implements Mirror {
     return generations
   }
 
+  /** Before names are asked of Redis. */
   sent (): Ticket {
     return this.#tier.sent()
   }
 
+  /** Behind their answer, so that it can be kept. */
   answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void {
     if (this.#tracking.covers(names)) this.#tier.answered(ticket, names, values)
   }

@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { FAULT_NAMES } from './faults.js'
 import { Load } from './load.js'
 import { Samples } from './samples.js'
 import { readSettings } from './settings.js'
+import { until } from '../helpers/until.js'
 
 /** One cached request each 10 ms from `from` on. */
 function add (samples: Samples, from: number, hits: boolean[], took = 1): void {
@@ -63,7 +63,8 @@ t.test('a cache that says nothing of itself: who has the run of another answer w
   const load = new Load({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, rate: 1000 })
   const began = performance.now()
   load.start()
-  await delay(1_000)
+  const { samples } = load
+  await until(async () => samples.reads > 500 && samples.writes > 10 && load.failed > 0, 'there were not enough requests')
   await load.stop()
   t.same(Object.keys(load.samples.outcomes(0, Infinity)).sort(), ['failed', 'hit', 'miss'])
   t.ok(load.samples.hitRate(began, Infinity) > 0.4, 'about half')
