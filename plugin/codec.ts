@@ -64,7 +64,8 @@ export function encode (entry: Entry, name: string): Buffer {
   const block = encodeHeaders(entry.headers)
   const tags = Buffer.from(entry.tags.map((tag) => `${tag}\0`).join(''))
   const tagsFrom = HEADERS_FROM + block.length
-  const bytes = Buffer.allocUnsafe(tagsFrom + tags.length + bodiesSize(entry))
+  // With memory of its own: a part of Node's pool, kept in this process, would keep all of it.
+  const bytes = Buffer.allocUnsafeSlow(tagsFrom + tags.length + bodiesSize(entry))
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)

@@ -145,13 +145,27 @@ function placesOf (reply: FastifyReply): Places | null {
 /** Node sends a body that is a string in one piece with the head. */
 const LONGEST_STRING = 16 * 1024
 
+/** A hit that is sent past the reply. */
+export interface BareHit extends Hit {
+  /** Seconds. */
+  ttl: number
+  /** The entry is given again, to others. */
+  isKept: boolean
+  /** What we say of it, as name and value in turns: always the same for this entry and ttl. */
+  say: () => readonly string[]
+}
+
+/** The head's lines as they were sent last for an entry that is kept: for the rest of the second they are the same. */
+interface Said { of: readonly string[], age: number, ttl: number, lines: string[] }
+
+const said = new WeakMap<Entry, Said>()
+
 /**
- * Sends the entry past the reply, with `more` in its head: only what the entry has and what we say of it, so only where
- * nobody has put anything on the reply, and nobody looks at what is sent. False: it can't be sent so.
+ * Sends the entry past the reply: only what the entry has and what we say of it, so only where nobody has put anything on
+ * the reply, and nobody looks at what is sent. False: it can't be sent so.
  */
-export function writeEntry (
-  reply: FastifyReply, { entry, headers: conditions, now }: Hit, more: readonly string[]
-): boolean {
+export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
+  const { entry, headers: conditions } = hit
   const { status } = entry
   const { raw, request: { method } } = reply
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
@@ -159,11 +173,7 @@ export function writeEntry (
   const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
-  const lines = [
-    ...notModified ? head.linesOf304 : head.lines,
-    'age', String(ageOf(entry, undefined, now)), 'date', dateOf(entry.storedAt), ...more
-  ]
-  if (!notModified) lines.push('content-length', String(body.length))
+  const lines = linesOf(hit, notModified ? head.linesOf304 : head.lines, notModified ? null : body.length)
   reply.hijack()
   raw.writeHead(notModified ? 304 : status, lines)
   if (notModified || method === 'HEAD' || body.length === 0) raw.end()
@@ -171,6 +181,16 @@ export function writeEntry (
   else if (body.length <= LONGEST_STRING) raw.end(body.toString('latin1'), 'latin1')
   else raw.end(body)
   return true
+}
+
+function linesOf ({ entry, now, ttl, isKept, say }: BareHit, own: readonly string[], length: number | null): string[] {
+  const age = ageOf(entry, undefined, now)
+  const last = isKept ? said.get(entry) : undefined
+  if (last?.of === own && last.age === age && last.ttl === ttl) return last.lines
+  const lines = [...own, 'age', String(age), 'date', dateOf(entry.storedAt), ...say()]
+  if (length !== null) lines.push('content-length', String(length))
+  if (isKept) said.set(entry, { of: own, age, ttl, lines })
+  return lines
 }
 
 /** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */

@@ -137,26 +137,26 @@ class Attempt implements Reader {
     const now = cache.now()
     const entry = readyEntry(this.#asked, wanted.selection, reading)
     if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
-    // The tier says nothing of how soon Redis answers.
-    if (!reading.isKept) cache.breaker.succeeded()
+    // What was at hand says nothing of how soon Redis answers.
+    if (!reading.isNear) cache.breaker.succeeded()
     caller.counters.hits++
     caller.log.debug({ key: wanted.key }, 'cache hit')
     try {
-      this.#send(entry, now)
+      this.#send(entry, now, reading.isKept)
     } catch (error) {
       failedToSend(this.#of, error)
     }
     return true
   }
 
-  #send (entry: Entry, now: number): void {
+  #send (entry: Entry, now: Milliseconds, isKept: boolean): void {
     const { selector: { site, headers }, request, reply, wanted: { key } } = this.#of
     const outcome: CacheOutcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
-    const hit = { entry, headers, now, asSent: site.hasOthersOnSend }
+    const say = (): string[] => statusFieldOf(outcome, this.#engine.signals)
+    const hit = { entry, headers, now, asSent: site.hasOthersOnSend, ttl: outcome.ttl, isKept, say }
     if (site.isUnseen) {
-      const said = statusFieldOf(outcome, this.#engine.signals)
       ;(request as Carrier)[OUTCOME] = outcome
-      if (writeEntry(reply, hit, said)) return
+      if (writeEntry(reply, hit)) return
     }
     const exchange = begin(site, this.#of)
     exchange.outcome = outcome

@@ -40,6 +40,8 @@ interface Waiting {
 class Batch {
   readonly names: string[]
   readonly #places = new Map<string, number>()
+  /** What several readers get. */
+  readonly #shared = new Set<number>()
   #waiting: Waiting[] = []
   isSent = false
 
@@ -57,6 +59,8 @@ class Batch {
     if (place === undefined) {
       place = this.names.push(name) - 1
       this.#places.set(name, place)
+    } else {
+      this.#shared.add(place)
     }
     return place
   }
@@ -75,7 +79,8 @@ class Batch {
         history,
         generations: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.dropped ?? null),
         softened: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.stale ?? 0),
-        isKept: false
+        isKept: this.#shared.has(varied === FLOOR ? main : varied),
+        isNear: false
       }, left)
     }
   }

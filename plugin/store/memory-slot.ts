@@ -6,8 +6,8 @@ export interface Slot {
   until: Milliseconds
 }
 
-/** Roughly what the Map and a Slot take beside key and bytes. */
-const OVERHEAD: Bytes = 200
+/** Roughly what Map, Slot, a Buffer with memory of its own, and what was made of it take beside key and bytes. */
+const OVERHEAD: Bytes = 1_100
 
 /** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */
 export function nameOf (key: string, variant: string | null): string {

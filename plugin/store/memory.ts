@@ -49,7 +49,8 @@ export class MemoryStore implements Store {
       history: this.#history,
       generations,
       softened,
-      isKept: true
+      isKept: true,
+      isNear: true
     }
   }
 

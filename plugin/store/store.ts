@@ -75,8 +75,10 @@ export interface Ask {
 export interface Reading extends Ground {
   main: Buffer | null
   varied: Buffer | null
-  /** The bytes are kept in this process: the same ones are given again. */
+  /** The same bytes are given to others, too, so that what they are found to be is worth keeping. */
   isKept: boolean
+  /** It comes from this process' memory: no server was asked. */
+  isNear: boolean
 }
 
 /** Hears once what was read, or why that failed. Neither throws. */

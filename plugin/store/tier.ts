@@ -62,7 +62,7 @@ interface Kept extends Copy {
 /** So many changes are remembered by their names; what was asked for before the others is not kept. */
 const MOST_CHANGES = 4_096
 /** Roughly what Map, Kept, a Buffer with memory of its own, and what was made of it take. */
-const OVERHEAD: Bytes = 600
+const OVERHEAD: Bytes = 1_100
 /** It has no UTF-8: Redis is sent U+FFFD in its place. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
@@ -96,11 +96,11 @@ export class Tier {
     return this.#bytes
   }
 
-  get (name: string): Copy | null {
+  get (name: string, now = this.#now()): Copy | null {
     const copy = this.#copies.get(name)
     if (copy === undefined) return null
     // A clock that steps back doesn't make it younger.
-    if (this.#maxAge > 0 && Math.abs(this.#now() - copy.keptAt) >= this.#maxAge) {
+    if (this.#maxAge > 0 && Math.abs(now - copy.keptAt) >= this.#maxAge) {
       this.#drop(name)
       return null
     }

@@ -31,11 +31,13 @@ export class Tiered {
   readonly #keys: Keys
   readonly #tier: Tier
   readonly #tracking: Tracking
+  readonly #now: () => Milliseconds
   #hits = 0
   #last: Ask | null = null
 
   constructor ({ client, keys, limits, now, complain }: TieredParts) {
     this.#keys = keys
+    this.#now = now
     this.#tier = new Tier({ ...limits, now, isFor: (name) => !keys.isValue(name) })
     const onChange = (names: string[] | null): void => {
       if (names === null) this.#tier.changeAll()
@@ -59,20 +61,22 @@ export class Tiered {
     if (!this.#tracking.isLive) return null
     const { key, variant, tags } = ask
     const keys = this.#keys
-    const main = this.#tier.get(keys.entry(key))
-    const floor = main === null ? null : this.#tier.get(keys.floor)
+    const now = this.#now()
+    const main = this.#tier.get(keys.entry(key), now)
+    const floor = main === null ? null : this.#tier.get(keys.floor, now)
     if (main === null || floor === null) return null
-    const generations = tags.length === 0 ? NONE : this.#generations(tags)
+    const generations = tags.length === 0 ? NONE : this.#generations(tags, now)
     if (generations === null) return null
     this.#hits++
     this.#last = ask
     return {
       main: main.bytes,
-      varied: variant === null ? null : this.#tier.get(keys.variant(key, variant))?.bytes ?? null,
+      varied: variant === null ? null : this.#tier.get(keys.variant(key, variant), now)?.bytes ?? null,
       history: (floor.decoded ??= historyOf(floor.bytes)) as string,
       generations: generations.length === 0 ? NONE : generations.map((generation) => generation?.dropped ?? null),
       softened: generations.length === 0 ? NONE : generations.map((generation) => generation?.stale ?? 0),
-      isKept: true
+      isKept: true,
+      isNear: true
     }
   }
 
@@ -82,10 +86,10 @@ export class Tiered {
     this.#last = null
   }
 
-  #generations (tags: readonly string[]): Array<Generation | null> | null {
+  #generations (tags: readonly string[], now: Milliseconds): Array<Generation | null> | null {
     const generations: Array<Generation | null> = []
     for (const tag of tags) {
-      const copy = this.#tier.get(this.#keys.tag(tag))
+      const copy = this.#tier.get(this.#keys.tag(tag), now)
       if (copy === null) return null
       generations.push(generationOf(copy))
     }

@@ -164,3 +164,39 @@ t.test('what became of a hit is known behind it, and its connection is kept', as
     t.strictSame(seen, ['miss', true, 'hit', true, 'hit', true, 'hit', true])
   })
 })
+
+t.test('what is said of an entry is of the instant, also where many ask for it', async (t) => {
+  await onEachStore(t, async (t, make) => {
+    const stored = Date.UTC(2026, 10, 23)
+    let now = stored
+    const app = await make({ now: () => now })
+    const cache = { key: 'x', ttl: '60500ms', compress: true }
+    app.get('/', { cache }, async (_request, reply) => reply.type('text/plain').send('long enough '.repeat(200)))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const bodies = [parse(await raw(app, '/')).body.length]
+    await settled(app)
+    const counted = countPast()
+    for (const after of [0, 1, 499, 500, 501, 999, 1_000, 1_499, 1_500, 30_000, 30_000, 29_000]) {
+      now = stored + after
+      const age = Math.floor(after / 1000)
+      const ttl = Math.ceil((60_500 - after) / 1000)
+      const asked = ['', '', 'Accept-Encoding: gzip', 'Accept-Encoding: br', 'If-None-Match: *', '']
+      const answers = await Promise.all(asked.map(async (field) => parse(await raw(app, '/', { fields: field === '' ? [] : [field] }))))
+      const said = answers.map(({ status, fields }) => [
+        status.split(' ')[1], ...fields.filter((field) => /^(age|cache-status|content-encoding):/.test(field))
+      ])
+      const [own, status] = [`age: ${age}`, `cache-status: fastify-route-cache; hit; ttl=${ttl}`]
+      t.strictSame(said, asked.map((field) => {
+        const coding = /: (gzip|br)$/.exec(field)?.[1]
+        return [field.startsWith('If') ? '304' : '200', own, status, ...coding === undefined ? [] : [`content-encoding: ${coding}`]]
+      }), `after ${after} ms`)
+      for (const { fields, body, status } of answers) {
+        t.equal(fields.find((field) => field.startsWith('content-length:')), status.includes('304') ? undefined : `content-length: ${body.length}`)
+      }
+      bodies.push(answers[0]!.body.length, answers.at(-1)!.body.length)
+    }
+    t.equal(counted.past(), 12 * 6)
+    counted.restore()
+    t.equal(new Set(bodies).size, 1)
+  })
+})

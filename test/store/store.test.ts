@@ -77,7 +77,7 @@ t.test('cluster', async (t) => {
 
 t.test('memory is bounded, and ends entries by the clock it is given', async (t) => {
   let now = 1_000
-  const store = plain(new MemoryStore({ maxBytes: 10_000, now: () => now }))
+  const store = plain(new MemoryStore({ maxBytes: 12_000, now: () => now }))
   const put = async (key: string, bytes: Buffer, life = 100): Promise<string> =>
     await store.fill(key, (await store.take(key))!, { bytes, life })
 
@@ -87,7 +87,7 @@ t.test('memory is bounded, and ends entries by the clock it is given', async (t)
   t.equal(await put('c', Buffer.alloc(4_000)), 'stored')
   t.strictSame([await store.read('a') !== null, await store.read('b'), await store.read('c') !== null], [true, null, true],
     'the least recently used one went')
-  t.equal(await put('d', Buffer.alloc(10_001)), 'too-large')
+  t.equal(await put('d', Buffer.alloc(12_001)), 'too-large')
   t.not(await store.read('a'), null, 'what is too large displaces nothing')
   now += 100
   t.equal(await store.read('a'), null, 'its life has ended')

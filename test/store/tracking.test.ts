@@ -78,7 +78,7 @@ t.test('one server', async (t) => {
 
   await t.test('what lies in Redis is at hand, decoded', async (t) => {
     await load(client, tier)
-    t.match(tiered.glance(ASK), { main: Buffer.from('the entry'), varied: null, history: 'history12345', generations: [7], softened: [0], isKept: true })
+    t.match(tiered.glance(ASK), { main: Buffer.from('the entry'), varied: null, history: 'history12345', generations: [7], softened: [0], isKept: true, isNear: true })
     t.equal(tiered.glance({ ...ASK, tags: ['other'] }), null, 'a generation is missing')
     t.equal(tiered.glance({ ...ASK, key: 'user:2' }), null)
     t.equal(tiered.glance({ ...ASK, variant: 'x' })?.varied, null)

@@ -99,7 +99,7 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
     if (name === 'generations') {
       return async (...args: Parameters<Store['generations']>) => {
         const ground = await target.generations(...args)
-        return { ...ground, ...change({ main: null, varied: null, isKept: false, ...ground }) }
+        return { ...ground, ...change({ main: null, varied: null, isKept: false, isNear: false, ...ground }) }
       }
     }
     const value: unknown = target[name]
