@@ -1,6 +1,5 @@
 // From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
 import type { FastifyReply } from 'fastify'
-import { ServerResponse } from 'node:http'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
@@ -108,7 +107,7 @@ const dates = new Map<number, string>()
 const MOST_DATES = 1_000
 
 /** IMF-fixdate: RFC 9110 §5.6.7. */
-function dateOf (time: Milliseconds): string {
+export function dateOf (time: Milliseconds): string {
   const second = Math.floor(time / 1000)
   let text = dates.get(second)
   if (text === undefined) {
@@ -118,83 +117,8 @@ function dateOf (time: Milliseconds): string {
   return text
 }
 
-interface Places { headers: symbol, trailers: symbol }
-
-let places: Places | null | undefined
-
-/**
- * Whether nobody has put a field or a trailer on it. Fastify gives fields as a copy, and tells of a trailer by its name
- * only, but keeps both in places that are called so; where they are not there, somebody may have.
- */
-function isUntouched (reply: FastifyReply): boolean {
-  if (places === undefined) places = placesOf(reply)
-  if (places === null) return false
-  const { [places.headers]: fields, [places.trailers]: trailers } = reply as unknown as Record<symbol, object | null>
-  if (trailers !== null || reply.raw.getHeaderNames().length > 0) return false
-  for (const name in fields) if (Object.hasOwn(fields, name)) return false
-  return true
-}
-
-function placesOf (reply: FastifyReply): Places | null {
-  const placeOf = (name: string): symbol | undefined =>
-    Object.getOwnPropertySymbols(reply).find(({ description }) => description === `fastify.reply.${name}`)
-  const [headers, trailers] = [placeOf('headers'), placeOf('trailers')]
-  return headers === undefined || trailers === undefined ? null : { headers, trailers }
-}
-
-/** Node sends a body that is a string in one piece with the head. */
-const LONGEST_STRING = 16 * 1024
-
-/** A hit that is sent past the reply. */
-export interface BareHit extends Hit {
-  /** Seconds. */
-  ttl: number
-  /** The entry is given again, to others. */
-  isKept: boolean
-  /** What we say of it, as name and value in turns: always the same for this entry and ttl. */
-  say: () => readonly string[]
-}
-
-/** The head's lines as they were sent last for an entry that is kept: for the rest of the second they are the same. */
-interface Said { of: readonly string[], age: number, ttl: number, lines: string[] }
-
-const said = new WeakMap<Entry, Said>()
-
-/**
- * Sends the entry past the reply: only what the entry has and what we say of it, so only where nobody has put anything on
- * the reply, and nobody looks at what is sent. False: it can't be sent so.
- */
-export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
-  const { entry, headers: conditions } = hit
-  const { status } = entry
-  const { raw, request: { method } } = reply
-  // Also inject's and HTTP/2's are other classes: they read what was set on the response.
-  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || !isUntouched(reply)) return false
-  const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
-  const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
-  const lines = linesOf(hit, notModified ? head.linesOf304 : head.lines, notModified ? null : body.length)
-  reply.hijack()
-  raw.writeHead(notModified ? 304 : status, lines)
-  if (notModified || method === 'HEAD' || body.length === 0) raw.end()
-  // Latin-1 has a character for each byte.
-  else if (body.length <= LONGEST_STRING) raw.end(body.toString('latin1'), 'latin1')
-  else raw.end(body)
-  return true
-}
-
-function linesOf ({ entry, now, ttl, isKept, say }: BareHit, own: readonly string[], length: number | null): string[] {
-  const age = ageOf(entry, undefined, now)
-  const last = isKept ? said.get(entry) : undefined
-  if (last?.of === own && last.age === age && last.ttl === ttl) return last.lines
-  const lines = [...own, 'age', String(age), 'date', dateOf(entry.storedAt), ...say()]
-  if (length !== null) lines.push('content-length', String(length))
-  if (isKept) said.set(entry, { of: own, age, ttl, lines })
-  return lines
-}
-
 /** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */
-function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
+export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 

@@ -16,8 +16,9 @@ import { INVALIDATE_ALL } from './clock-scripts.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
   type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
-  type Seen, type Seized, type Store, type Taken, type TierStats, type Writing
+  type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
+import type { TierStats } from './tier.js'
 import { Tiered, type TierLimits } from './tiered.js'
 import { allAnswer, type Write } from './topology.js'
 

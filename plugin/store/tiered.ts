@@ -6,8 +6,8 @@ import { historyOf } from './floor.js'
 import { readGeneration, type Generation } from './generations.js'
 import { withValue, type Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
-import type { Ask, Reading, TierStats, Writing } from './store.js'
-import { Tier, type Copy, type Ticket } from './tier.js'
+import type { Ask, Reading, Writing } from './store.js'
+import { Tier, type Copy, type Ticket, type TierStats } from './tier.js'
 import { Tracking } from './tracking.js'
 
 export interface TierLimits {

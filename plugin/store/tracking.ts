@@ -26,7 +26,7 @@ import { Delays } from './delays.js'
 import type { Keys } from './keys.js'
 import { keyPrefixOf, mustBeTrackable, type RedisClient } from './redis-client.js'
 import { SLOTS, slotOf } from './slot.js'
-import type { TierStats } from './store.js'
+import type { TierStats } from './tier.js'
 import { primariesOf } from './topology.js'
 import { TrackedServer } from './tracked-server.js'
 
