@@ -1,6 +1,6 @@
 // A stored response and its instants. Instants are wall-clock milliseconds of the process that stored the entry: between
 // hosts they may be skewed, which shifts a ttl and nothing else. What decides about invalidation is `asOf`, not time.
-import type { Milliseconds } from './duration.js'
+import type { Bytes, Milliseconds } from './duration.js'
 import type { Coding } from './http/encoding.js'
 
 /** One header field, as it was set: an array is a field that is sent more than once. */
@@ -26,8 +26,9 @@ export interface Entry {
   status: number
   /** In the order in which they were set, names in lower case. */
   headers: readonly HeaderField[]
-  body: Buffer
-  /** The same body once more, for clients that take it so; where there is one, no header says that it is encoded. */
+  /** As it is; or its size, where only `encoded` has it: see `bodyOf` in bodies.ts. */
+  body: Buffer | Bytes
+  /** The same body, for clients that take it so; where there is one, no header says that it is encoded. */
   encoded: readonly EncodedBody[]
   /** What the handler sent: onSend hooks get the like again. */
   kind: PayloadKind

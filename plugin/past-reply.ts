@@ -61,7 +61,7 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
   if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || !isUntouched(reply)) return false
   const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
+  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204 || typeof body === 'number') return false
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   const lines = linesOf(hit, notModified ? head.linesOf304 : head.lines, notModified ? null : body.length)
   reply.hijack()

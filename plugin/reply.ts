@@ -1,5 +1,6 @@
 // From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
 import type { FastifyReply } from 'fastify'
+import { bodyOf } from './bodies.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
@@ -99,7 +100,7 @@ function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (notModified) return undefined
-  return coding === null ? payloadOf(entry, asSent || head.hasNonAscii) : body
+  return coding === null || typeof body === 'number' ? payloadOf(entry, asSent || head.hasNonAscii) : body
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */
@@ -122,8 +123,10 @@ export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds)
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
-function payloadOf ({ kind, body }: Entry, asSent: boolean): Buffer | string | undefined {
+function payloadOf (entry: Entry, asSent: boolean): Buffer | string | undefined {
+  const { kind } = entry
   if (kind === 'none') return undefined
+  const body = bodyOf(entry)
   return asSent && kind === 'text' ? body.toString() : body
 }
 

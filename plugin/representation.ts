@@ -1,11 +1,13 @@
 // Which of an entry's bodies a request gets, and with which head: the one as it is, or an encoded one, which is a
 // representation of its own with a tag of its own (RFC 9110 §8.8.3.3).
+import type { Bytes } from './duration.js'
 import type { Entry, HeaderField } from './entry.js'
 import { headOf, type Head } from './head.js'
 import { acceptedCodings, encodedEtag, type Coding } from './http/encoding.js'
 
 export interface Representation {
-  body: Buffer
+  /** Or its size, where it has yet to be decoded. */
+  body: Buffer | Bytes
   /** Null: as the handler sent it. */
   coding: Coding | null
   /** With those of the coding. */

@@ -1,4 +1,5 @@
 // What `fastify.cache` is: the calls that users make, their input checked.
+import { bodyOf, sizeOf } from './bodies.js'
 import type { ResponseCache } from './cache.js'
 import type { Bytes, Seconds } from './duration.js'
 import type { Entry } from './entry.js'
@@ -133,7 +134,7 @@ export class RouteCache {
   async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
     const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
     // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
-    return entry === null ? null : { ...this.#describe(entry), body: Buffer.from(entry.body) }
+    return entry === null ? null : { ...this.#describe(entry), body: Buffer.from(bodyOf(entry)) }
   }
 
   /** The same as `get` without the body. */
@@ -154,7 +155,7 @@ export class RouteCache {
       headers: Object.fromEntries(entry.headers.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]])),
       age: Math.max(0, Math.floor((now - entry.storedAt) / 1000)),
       ttl: Math.ceil((entry.staleAt - now) / 1000),
-      size: entry.body.length
+      size: sizeOf(entry)
     }
   }
 }

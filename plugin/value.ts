@@ -1,5 +1,6 @@
 // Values that are no responses, under the same leases, flights, tags and statistics: a question without a request, and an
 // entry whose body is the value.
+import { bodyOf } from './bodies.js'
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim } from './claim.js'
@@ -52,7 +53,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
   let found = await cache.lookup(question, caller)
   if (found.type === 'hit') {
-    const value = valueOf<T>(found.entry.body, caller)
+    const value = valueOf<T>(bodyOf(found.entry), caller)
     if (value !== null) {
       caller.counters.hits++
       if (found.collapsed) caller.counters.collapsed++
