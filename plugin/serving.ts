@@ -3,7 +3,11 @@
 // A fresh hit is what this package is for, so it takes a way of its own: what is at hand in this process (`glance`), or one
 // read together with all others of this turn; then the entry is sent, past the reply where nobody looks at what is sent.
 // What that read shows to be anything else goes the long way, with what was read: through search.ts.
+//
+// Such a read is answered in the asynchronous context of whichever request asked first, so each goes on in its own: that is
+// where an AsyncLocalStorage has its user, its id, its span.
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AsyncResource } from 'node:async_hooks'
 import { statusFieldOf, type Signals } from './announcement.js'
 import type { ResponseCache } from './cache.js'
 import { conclude } from './capture.js'
@@ -96,6 +100,8 @@ class Attempt implements Reader {
   readonly #engine: Engine
   readonly #of: Attempting
   readonly #asked: Asked
+  /** The request's; null: nothing was asked of the store. */
+  #context: AsyncResource | null = null
 
   constructor (engine: Engine, of: Attempting) {
     this.#engine = engine
@@ -108,14 +114,23 @@ class Attempt implements Reader {
     const near = store.glance(this.#asked)
     if (near !== null && this.#serve(near)) return
     if (near !== null && store.kind === 'memory') return this.#goOn({ reading: near, error: null, left: 0 })
+    this.#context = new AsyncResource('RouteCacheLookup')
     store.ask(this.#asked, this)
   }
 
   read (reading: Reading, left: Milliseconds): void {
-    if (!this.#isOver && !this.#serve(reading)) this.#goOn({ reading, error: null, left })
+    this.#context!.runInAsyncScope(this.#answered, this, reading, left)
   }
 
   failed (error: unknown): void {
+    this.#context!.runInAsyncScope(this.#failed, this, error)
+  }
+
+  #answered (reading: Reading, left: Milliseconds): void {
+    if (!this.#isOver && !this.#serve(reading)) this.#goOn({ reading, error: null, left })
+  }
+
+  #failed (error: unknown): void {
     if (!this.#isOver) this.#goOn({ reading: null, error, left: 0 })
   }
 
