@@ -9,12 +9,17 @@ const WHERE = 'cache.invalidate'
 /** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
 export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
 
+/** What is to be invalidated, all of it together. Each may be absent: nothing of that kind. */
 export interface InvalidateTargets {
+  /** As routes, or `cache.key()`, build them. */
   keys?: readonly string[]
+  /** Whatever carries one of them. */
   tags?: readonly string[]
+  /** All keys that begin so. Not empty: everything is `{ all: true }`. */
   prefix?: string
 }
 
+/** How `cache.invalidate` goes about it. */
 export interface InvalidateOptions {
   /** Whether entries become stale instead of going, as far as they may be served so. Default false. */
   soft?: boolean

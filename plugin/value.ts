@@ -13,6 +13,7 @@ import { count } from './stats.js'
 import { valueKey } from './store/keys.js'
 import { readValue, writeValue } from './value-bytes.js'
 
+/** How `cache.getOrSet` keeps a value. */
 export interface ValueOptions {
   /** How long it is served. Default: the plugin's `ttl`. 0: it is not stored. */
   ttl?: Duration

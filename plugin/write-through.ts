@@ -14,6 +14,7 @@ import type { OwnRequests } from './own-request.js'
 import { checkTags } from './route-template.js'
 import { valueKey } from './store/keys.js'
 
+/** As which response `cache.set` stores what it is given. */
 export interface SetOptions {
   /**
    * The path of the GET whose response it is, as a client asks for it: `/users/7`, with the query where that selects. Its
