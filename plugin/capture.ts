@@ -163,7 +163,10 @@ function bodyOf (
 ): { body: Buffer | Recording | null, passed: unknown } {
   if (payload == null) return { body: Buffer.alloc(0), passed: payload }
   if (typeof payload === 'string') return { body: Buffer.from(payload), passed: payload }
-  if (Buffer.isBuffer(payload)) return { body: payload, passed: payload }
+  if (Buffer.isBuffer(payload)) {
+    // Hooks behind us may write into it.
+    return { body: exchange.site.hasOthersOnSend ? Buffer.from(payload) : payload, passed: payload }
+  }
   const recording = new Recording(limit, () => {
     // The source may go on when the response is over, and was refused: a 204 does not wait for its body.
     if (exchange.answer !== null) refuseAnswer(cache, exchange, 'size')

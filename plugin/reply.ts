@@ -100,7 +100,8 @@ function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (notModified) return undefined
-  return coding === null || typeof body === 'number' ? payloadOf(entry, asSent || head.hasNonAscii) : body
+  if (coding === null || typeof body === 'number') return payloadOf(entry, asSent || head.hasNonAscii)
+  return asSent ? Buffer.from(body) : body
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */
@@ -127,7 +128,9 @@ function payloadOf (entry: Entry, asSent: boolean): Buffer | string | undefined 
   const { kind } = entry
   if (kind === 'none') return undefined
   const body = bodyOf(entry)
-  return asSent && kind === 'text' ? body.toString() : body
+  if (!asSent) return body
+  // Others who are given these bytes must not see what a hook writes into them.
+  return kind === 'text' ? body.toString() : Buffer.from(body)
 }
 
 /** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */

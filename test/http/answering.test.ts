@@ -381,3 +381,22 @@ await onEachStore(t, async (t, open) => {
     CACHE_STATUS, X_CACHE
   ])
 })
+
+t.test('a hook that writes into the bytes that it is given changes this answer, and nothing that is kept', async (t) => {
+  await onEachStore(t, async (t, open) => {
+    const app = await open({ prefix: 'written' })
+    // Twice is not once: each answer must begin with what the handler sent.
+    app.addHook('onSend', async (_request, _reply, payload) => {
+      if (Buffer.isBuffer(payload)) for (const [i, byte] of payload.entries()) payload[i] = byte + 1
+      return payload
+    })
+    app.get('/', { cache: { key: 'x' } }, async (_request, reply) => reply.type('application/octet-stream').send(Buffer.from('HAL')))
+    for (let i = 0; i < 3; i++) {
+      t.equal((await app.inject('/')).body, 'IBM')
+      await settled(app)
+      t.equal(String((await app.cache.get('x'))?.body), 'HAL')
+    }
+    t.equal(app.cache.stats().total.hits, 2)
+    t.strictSame((await Promise.all(['/', '/', '/'].map(async (url) => await app.inject(url)))).map(({ body }) => body), ['IBM', 'IBM', 'IBM'])
+  })
+})
