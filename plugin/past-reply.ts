@@ -2,6 +2,7 @@
 // has put anything on, or looks at.
 import type { FastifyReply } from 'fastify'
 import { ServerResponse } from 'node:http'
+import { bodyOf } from './bodies.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { ACCEPT_ENCODING } from './http/encoding.js'
@@ -60,13 +61,17 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   const { raw, request: { method } } = reply
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
   if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || !isUntouched(reply)) return false
-  const { body, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204 || typeof body === 'number') return false
-  const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
-  const lines = linesOf(hit, notModified ? head.linesOf304 : head.lines, notModified ? null : body.length)
+  const { body: present, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
+  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
+  if (status === 200 && isNotModified(conditions, head.etag, head.lastModified)) {
+    reply.hijack()
+    raw.writeHead(304, linesOf(hit, head.linesOf304, null)).end()
+    return true
+  }
+  const body = typeof present === 'number' ? bodyOf(entry) : present
   reply.hijack()
-  raw.writeHead(notModified ? 304 : status, lines)
-  if (notModified || method === 'HEAD' || body.length === 0) raw.end()
+  raw.writeHead(status, linesOf(hit, head.lines, body.length))
+  if (method === 'HEAD' || body.length === 0) raw.end()
   // Latin-1 has a character for each byte.
   else if (body.length <= LONGEST_STRING) raw.end(body.toString('latin1'), 'latin1')
   else raw.end(body)
