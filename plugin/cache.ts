@@ -11,6 +11,7 @@ import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim
 import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
+import { channels, tell, type Instance } from './events.js'
 import { Failures } from './failures.js'
 import { Fills } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
@@ -34,6 +35,8 @@ export interface CacheParts extends CacheLimits {
   store: Store
   stats: Stats
   log: Log
+  /** Whom events are about. */
+  instance: Instance
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
@@ -60,7 +63,7 @@ export class ResponseCache {
   readonly #background = new Background()
   #isClosed = false
 
-  constructor ({ store, stats, log, jitter, now, random, enabled, ...limits }: CacheParts) {
+  constructor ({ store, stats, log, instance, jitter, now, random, enabled, ...limits }: CacheParts) {
     const { deadline, breakerThreshold: threshold } = limits
     this.#store = store
     this.shelf = { store, memory: new TagMemory() }
@@ -69,23 +72,37 @@ export class ResponseCache {
     this.#deadline = deadline
     this.#now = now
     this.enabled = enabled
-    this.invalidation = new Invalidation({ store, stats, log, flights: this.#flights, ...limits })
+    this.invalidation = new Invalidation({ store, stats, log, instance, flights: this.#flights, ...limits })
     this.failures = new Failures(now)
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     const complaints = this.#complaints = new Complaints(now)
-    const calls = { probe: async () => { await store.probe() }, onClose: () => { this.invalidation.hurry() } }
+    const onOpen = (error: unknown): void => {
+      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error, duration: null })
+    }
+    const onClose = (duration: Milliseconds): void => {
+      this.invalidation.hurry()
+      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
+    }
+    const calls = { probe: async () => { await store.probe() }, onOpen, onClose }
     const breaker = this.breaker = new Breaker({ threshold, deadline, ...calls, log })
     const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures }
     const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
-    const lookup = this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
+    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
     const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
-    const handOut = async (name: string, claim: Claim): Promise<void> => { await lookup.handOut(name, claim) }
+    const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
     const shared = { shelf: this.shelf, flights: this.#flights, background: this.#background, complaints }
     this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, handOut })
   }
 
   get stats (): CacheStats {
-    return { ...this.#stats.read(), journal: this.invalidation.kept, breaker: this.breaker.isOpen ? 'open' : 'closed', tier: this.#store.tier }
+    return {
+      ...this.#stats.read(),
+      journal: this.invalidation.kept,
+      breaker: this.breaker.isOpen ? 'open' : 'closed',
+      tier: this.#store.tier,
+      flights: this.#flights.size,
+      waiting: this.#lookup.waiting
+    }
   }
 
   now (): Milliseconds {

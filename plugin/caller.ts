@@ -1,5 +1,6 @@
 // Who asks the cache: the counters and the log of the route and the request that it is for.
-import type { BypassReason, RefusalReason } from './outcome.js'
+import { channels, tellFill, type Source } from './events.js'
+import type { End, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
 import type { FillResult } from './store/store.js'
 
@@ -14,20 +15,25 @@ export interface Log {
 export interface Caller {
   counters: Counters
   log: Log
+  /** Whom events are about. */
+  source: Source
   /** Hears what became of the right to fill; what it hears first is it. */
   told?: (end: End) => void
 }
-
-/** What becomes of a right to fill; 'abandoned': there was no response. */
-export type End = 'stored' | 'abandoned' | RefusalReason | BypassReason
 
 /** Why the store took it or not; null: it did. */
 export const REFUSALS: Record<FillResult, RefusalReason | null> = {
   stored: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
 }
 
-/** Says why a response was not stored, in the statistics and the log. */
-export function refuse (key: string, reason: RefusalReason, { counters, log, told }: Caller): void {
+/** Says why a response was not stored, which the store was not asked about. */
+export function refuse (key: string, reason: RefusalReason, caller: Caller): void {
+  noteRefusal(key, reason, caller)
+  if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: reason, bytes: 0, duration: null })
+}
+
+/** The same, in the statistics and the log only. */
+export function noteRefusal (key: string, reason: RefusalReason, { counters, log, told }: Caller): void {
   count(counters.refusals, reason)
   told?.(reason)
   log.debug({ key, reason }, 'cache refused')

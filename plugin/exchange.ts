@@ -5,6 +5,7 @@ import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry, HeaderField, PayloadKind } from './entry.js'
+import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated } from './key-source.js'
 import type { Ticket } from './own-request.js'
@@ -18,6 +19,8 @@ import type { Selection } from './variant.js'
 export interface Site {
   policy: Policy
   counters: Counters
+  /** Whom events are about. */
+  source: Source
   /** Where its lookup stands: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
   /** Whether somebody's onSend hook looks at the payload, and so must get the like of what the handler sent. */
@@ -44,6 +47,7 @@ export interface Marks {
 
 export interface Exchange {
   site: Site
+  request: object
   caller: Caller
   outcome: CacheOutcome
   /** The request's headers as they came: validation and handlers may take some away. */
@@ -58,6 +62,10 @@ export interface Exchange {
   spare: Spare | null
   /** When the handler could begin. */
   began: Milliseconds
+  /** When the lookup began, for who listens to what it comes to; 0: nobody did. */
+  lookupBegan: Milliseconds
+  /** When the handler could, for who listens to that; 0: nobody did, or it has been told. */
+  handlerBegan: Milliseconds
   /** The reply's fields at lookup: they are this request's, not the entry's. */
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
@@ -116,7 +124,8 @@ export interface Opening {
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {
   return {
     site,
-    caller: { counters: site.counters, log: request.log, ...ticket !== null && { told: ticket.told } },
+    request,
+    caller: { counters: site.counters, log: request.log, source: site.source, ...ticket !== null && { told: ticket.told } },
     outcome: { type: 'bypass', reason: 'answered' },
     headers,
     identity: undefined,
@@ -124,6 +133,8 @@ export function openExchange (site: Site, request: RequestView, { before, header
     refreshable: null,
     spare: null,
     began: 0,
+    lookupBegan: 0,
+    handlerBegan: 0,
     before: snapshot(before),
     claim: null,
     unclaimed: 'lease',
@@ -148,8 +159,24 @@ export function bypass (exchange: Exchange, reason: BypassReason): null {
   const { caller, site: { policy } } = exchange
   exchange.outcome = { type: 'bypass', reason }
   count(caller.counters.bypasses, reason)
+  tellOutcome(exchange)
   caller.log.debug({ route: policy.route, reason }, 'cache bypass')
   return null
+}
+
+/** Tells who listens what the lookup came to. */
+export function tellOutcome ({ caller, request, outcome, lookupBegan: began }: Exchange): void {
+  if (channels.lookup.hasSubscribers && outcome.type !== 'own') tellLookup(caller.source, request, { outcome, began })
+}
+
+/** Tells who listens that the handler has answered; once. */
+export function tellAnswer (exchange: Exchange, status: number): void {
+  const { caller: { source: { instance, route } }, outcome } = exchange
+  const duration = since(exchange.handlerBegan)
+  exchange.handlerBegan = 0
+  if (duration === null) return
+  const why = outcome.type === 'own' ? 'refresh' : outcome.type === 'miss' ? 'miss' : 'bypass'
+  tell('handler', instance, { route, key: keyToFill(exchange), why, status, duration })
 }
 
 /**

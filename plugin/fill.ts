@@ -1,13 +1,14 @@
 // From an answer to what is stored of it: its place, its instants, its bodies, its bytes; then the fill, and the landing of
 // its flight. The lease that it is stored under is renewed until then, as the flight is on.
 import type { Background } from './background.js'
-import { REFUSALS, refuse, type Caller } from './caller.js'
+import { REFUSALS, noteRefusal, refuse, type Caller } from './caller.js'
 import type { Answer, Claim } from './claim.js'
 import { encode, ownName } from './codec.js'
 import type { Complaints } from './complaints.js'
 import { Compressor } from './compression.js'
 import type { Milliseconds } from './duration.js'
 import { NOT_ENCODED, type EncodedBody } from './entry.js'
+import { channels, since, stamp, tellFill } from './events.js'
 import { flightName, type Flights, type Landing } from './flight.js'
 import { count } from './stats.js'
 import { isLate, within } from './store/deadline.js'
@@ -55,6 +56,7 @@ export class Fills {
     const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
     const { epoch, varied } = place
     const whole = life + Math.max(stale, rescue)
+    const began = stamp(channels.fill)
     background.run(async () => {
       const encoded = isEncoded ? await this.#compress(answer.body, key, caller) : NOT_ENCODED
       const bytes = encode({ ...answer, ...times, encoded, epoch, history: ground.history, tags }, ownName(key, varied))
@@ -63,12 +65,16 @@ export class Fills {
       const result = await filling
       const refused = REFUSALS[result]
       if (refused !== null) {
-        refuse(key, refused, caller)
+        noteRefusal(key, refused, caller)
+        if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: refused, bytes: 0, duration: since(began) })
         return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
       }
       caller.told?.('stored')
       caller.counters.stores++
       caller.counters.bytes += bytes.length
+      if (channels.fill.hasSubscribers) {
+        tellFill(caller.source, key, { result: 'stored', bytes: bytes.length, duration: since(began) })
+      }
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
       await handOut(flightName(key, lease.variant), claim)
     }, (error) => {
@@ -76,6 +82,7 @@ export class Fills {
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
       caller.told?.('store')
+      if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: 'store', bytes: 0, duration: since(began) })
       complaints.warn(caller.log, 'cache fill failed', { err: error, key })
     })
   }

@@ -171,6 +171,10 @@ export class Flights {
   readonly #open = new Map<string, Flight>()
   #areCancelled = false
 
+  get size (): number {
+    return this.#open.size
+  }
+
   get (name: string): Flight | undefined {
     return this.#open.get(name)
   }

@@ -20,7 +20,7 @@ import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS } from './claim.js'
-import { bypass, openExchange, type RequestView, type Site } from './exchange.js'
+import { bypass, openExchange, tellAnswer, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
@@ -96,6 +96,7 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const exchange = (request as Carrier)[EXCHANGE]
     if (exchange == null) return done(null, payload)
+    if (exchange.handlerBegan > 0) tellAnswer(exchange, statusOf(reply, payload))
     const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: reply.raw.closed })
     if (entry !== null) {
       const { headers, before, site: { hasOthersOnSend: asSent } } = exchange

@@ -16,6 +16,7 @@ export default routeCache
 
 export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
+export type { CacheEvents } from './events.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
 export type { RouteCacheOptions, TierOptions } from './options.js'
 export type { CacheOptions, InvalidationOptions } from './route-options.js'

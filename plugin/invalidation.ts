@@ -4,6 +4,7 @@ import type { Log } from './caller.js'
 import type { Targets } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
+import { channels, since, stamp, tell, type CacheEvents, type Instance } from './events.js'
 import type { Flights } from './flight.js'
 import { Journal } from './journal.js'
 import type { CacheLimits } from './limits.js'
@@ -18,21 +19,27 @@ export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 
   stats: Stats
   log: Log
   flights: Flights
+  instance: Instance
 }
+
+/** One of them, and when it began; 0: nobody listened. */
+interface Ended extends Pick<CacheEvents['invalidation'], 'soft' | 'entries' | 'error'> { began: Milliseconds }
 
 export class Invalidation {
   readonly #store: Store
   readonly #stats: Stats
   readonly #log: Log
   readonly #flights: Flights
+  readonly #instance: Instance
   readonly #quarantineTime: Milliseconds
   readonly #journal: Journal
 
-  constructor ({ store, stats, log, flights, quarantineTime, maxJournal }: InvalidationParts) {
+  constructor ({ store, stats, log, flights, instance, quarantineTime, maxJournal }: InvalidationParts) {
     this.#store = store
     this.#stats = stats
     this.#log = log
     this.#flights = flights
+    this.#instance = instance
     this.#quarantineTime = quarantineTime
     this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log, most: maxJournal })
   }
@@ -52,14 +59,16 @@ export class Invalidation {
    * ends with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
   async run (targets: Targets, token = ''): Promise<number> {
+    const began = stamp(channels.invalidation)
     try {
       const removed = await telling(this.#store, 'invalidate', this.#tell(targets, token))
       this.hurry()
       this.#stats.invalidated(removed)
+      if (began > 0) this.#say(targets, { began, soft: false, entries: removed, error: null })
       this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
       return removed
     } catch (error) {
-      return this.#fail(targets, error)
+      return this.#fail(targets, { began, soft: false, entries: 0, error })
     }
   }
 
@@ -68,23 +77,33 @@ export class Invalidation {
    * FRC_STORE; what the store could not be told is then told later, and ends them.
    */
   async soften (targets: Targets): Promise<number> {
+    const began = stamp(channels.invalidation)
     try {
       const softened = await telling(this.#store, 'invalidate', this.#store.soften(targets))
       this.hurry()
       this.#forget(targets)
       this.#stats.invalidated(softened)
+      if (began > 0) this.#say(targets, { began, soft: true, entries: softened, error: null })
       this.#log.debug({ ...mentioned(targets), softened }, 'cache made stale')
       return softened
     } catch (error) {
-      return this.#fail(targets, error)
+      return this.#fail(targets, { began, soft: true, entries: 0, error })
     }
   }
 
-  #fail (targets: Targets, error: unknown): never {
+  #fail (targets: Targets, ended: Ended): never {
+    const { error } = ended
     this.#stats.invalidationFailed()
+    if (ended.began > 0) this.#say(targets, ended)
     // The primary has it: nothing old is served unless it is lost with it.
     if (!(error instanceof RouteCacheError && error.code === 'FRC_REPLICAS')) this.#journal.keep(targets, error)
     throw error
+  }
+
+  /** To who listens. */
+  #say ({ keys, tags, prefix, all }: Targets, { began, ...ended }: Ended): void {
+    const named = { keys: keys.length, tags: tags.length, prefixed: prefix !== null, all }
+    tell('invalidation', this.#instance, { ...named, ...ended, duration: since(began) ?? 0 })
   }
 
   async #tell ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {

@@ -74,6 +74,11 @@ export class Lookup {
     this.#abandon = abandon
   }
 
+  /** How many requests wait for another one's handler. */
+  get waiting (): number {
+    return this.#waiting
+  }
+
   /**
    * The entry, or on a miss the lease: read and taken within one deadline. Where somebody else is about to fill it, waits
    * for that, `waitTimeout` in all. `first`: was read for it before. Never rejects.

@@ -77,6 +77,9 @@ export type RefusalReason =
   /** The store failed. */
   | 'store'
 
+/** What becomes of a right to fill; 'abandoned': there was no response. */
+export type End = 'stored' | 'abandoned' | RefusalReason | BypassReason
+
 /** What the cache did for a request: P7's one union, which feeds header, log and statistics. */
 export type CacheOutcome =
   /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */

@@ -11,10 +11,12 @@
 import { randomUUID } from 'node:crypto'
 import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
 import type { ResponseCache } from './cache.js'
-import { refuse, type Caller, type End } from './caller.js'
+import { refuse, type Caller } from './caller.js'
 import type { Refreshable, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError, show } from './errors.js'
+import { channels, since, stamp, tell } from './events.js'
+import type { End } from './outcome.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
@@ -134,8 +136,12 @@ export class OwnRequests {
       // A router that looks at the host finds it there. Without an address, that of a Unix socket, it is not ours.
       const host = headers.host ?? headers[':authority'] ?? ''
       const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown'), caller }
+      const began = stamp(channels.refresh)
       const { end } = await this.#send({ ...openTicket('refresh', right), arrival }, order)
       if (!AS_IT_SHOULD_BE.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
+      const { source: { instance, route } } = caller
+      const duration = since(began)
+      if (duration !== null) tell('refresh', instance, { route, key: stale.key, result: end, duration })
     })
   }
 

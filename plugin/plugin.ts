@@ -6,6 +6,7 @@ import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, MARKS, OUTCOME, SOURCE, TICKET, mar
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
+import { channels, tell, type Instance } from './events.js'
 import type { Site } from './exchange.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
@@ -33,14 +34,16 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const settings = readSettings(options)
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
-  const store = openStore(app, settings)
+  const instance: Instance = { cache: {}, prefix: settings.prefix }
+  const store = openStore(app, settings, instance)
   const stats = new Stats(store.kind, settings.now())
-  const cache = new ResponseCache({ store, stats, log: app.log, ...settings })
+  const cache = new ResponseCache({ store, stats, log: app.log, instance, ...settings })
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
-  const values = { ...settings, cache, caller: { counters: stats.values, log: app.log } }
-  app.decorate(settings.decorator, new RouteCache(cache, values, own))
+  const caller = { counters: stats.values, log: app.log, source: { instance, route: null } }
+  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, own)
+  app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(OUTCOME, null)
   app.decorateRequest(MARKS, null)
@@ -59,7 +62,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine = { cache, own, signals: settings }
-  const caching = cachingOf(engine, stats, settings)
+  const caching = cachingOf({ engine, stats, instance }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
   app.addHook('onError', async (request, reply) => {
@@ -80,7 +83,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
@@ -111,6 +114,7 @@ function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
       const site: Site = {
         policy,
         counters: stats.route(policy.route),
+        source: { instance, route: policy.route },
         place: 'handler',
         hasOthersOnSend: true,
         isLastOnSend: false,
@@ -136,6 +140,8 @@ function cachingOf (engine: Engine, stats: Stats, settings: Settings): Caching {
 function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
+
+interface CachingParts { engine: Engine, stats: Stats, instance: Instance }
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
@@ -166,7 +172,7 @@ function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
   }
 }
 
-function openStore (app: FastifyInstance, settings: Settings): Store {
+function openStore (app: FastifyInstance, settings: Settings, instance: Instance): Store {
   const client = settings.redis ?? findClient(app, settings.namespace)
   if (client === null) {
     if (settings.memory !== null) {
@@ -179,7 +185,10 @@ function openStore (app: FastifyInstance, settings: Settings): Store {
   const complain = (error: unknown): void => {
     app.log.warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
   }
-  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain })
+  const onDrop = (): void => {
+    if (channels.tier.hasSubscribers) tell('tier', instance, { state: 'dropped' })
+  }
+  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain, onDrop })
 }
 
 /** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */

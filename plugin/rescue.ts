@@ -12,6 +12,7 @@
 import type { ResponseCache } from './cache.js'
 import type { Milliseconds } from './duration.js'
 import { isRescuable, type Entry } from './entry.js'
+import { channels, tell } from './events.js'
 import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
 import { flightName } from './flight.js'
 import { areSendable } from './http/headers.js'
@@ -30,7 +31,7 @@ export function mayBeRescued ({ outcome, site: { policy }, spare }: Exchange, st
 export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGone }: Leaving): Entry | null {
   const key = keyToFill(exchange)
   if (key === null || !mayBeRescued(exchange, status)) return null
-  const { spare, claim, captured, caller: { counters, log } } = exchange
+  const { request, spare, claim, captured, caller: { counters, log, source: { instance, route } } } = exchange
   cache.fail(nameOf(key, exchange), claim)
   const now = cache.now()
   if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
@@ -40,6 +41,7 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
   Object.assign(exchange, { captured: true, announced: false, spare: null, entry })
   exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: true, status }
   counters.rescued++
+  if (channels.rescue.hasSubscribers) tell('rescue', instance, { route, request, key, status })
   log.debug({ key, status }, 'cache rescue')
   return entry
 }

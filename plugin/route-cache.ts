@@ -40,6 +40,11 @@ export class RouteCache {
     this.#writeThrough = { ...values, requests }
   }
 
+  /** What its names in Redis begin with: the plugin's option `prefix`. */
+  get prefix (): string {
+    return this.#values.caller.source.instance.prefix
+  }
+
   /** Whether lookups and fills take place. Invalidations always do, so that nothing old is there when it is true again. */
   get enabled (): boolean {
     return this.#cache.enabled

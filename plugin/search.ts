@@ -5,7 +5,7 @@ import { refuse } from './caller.js'
 import type { Found, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
-import { bypass, secondsLeft, type Exchange, type RequestView } from './exchange.js'
+import { bypass, secondsLeft, tellOutcome, type Exchange, type RequestView } from './exchange.js'
 import type { Ticket } from './own-request.js'
 import type { RefusalReason } from './outcome.js'
 import { select, type Selecting } from './selecting.js'
@@ -45,6 +45,7 @@ export async function search (
   exchange.spare = found.spare
   exchange.began = cache.now()
   caller.counters.misses++
+  tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
   return null
 }
@@ -65,6 +66,7 @@ function serve (exchange: Exchange, found: Served, { key, now }: { key: string, 
     if (found.early !== null) exchange.refreshable = { key, selected: found.early, waitTimeout: policy.waitTimeout }
     exchange.outcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }
   }
+  tellOutcome(exchange)
   log.debug({ key }, `cache ${found.type}`)
   return entry
 }

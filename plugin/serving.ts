@@ -14,6 +14,7 @@ import { conclude } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, OUTCOME, TICKET, marksOf, type Carrier } from './carrier.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, mayBeDue, type Entry } from './entry.js'
+import { channels, stamp, tellLookup } from './events.js'
 import { abandon, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { OwnRequests, Ticket } from './own-request.js'
 import type { CacheOutcome } from './outcome.js'
@@ -40,8 +41,9 @@ export function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket,
       watchEnd(cache, exchange, reply)
     }
     if (reply.sent) return
-    if (isOurs) proceed()
-    else reply.code(409).send()
+    if (!isOurs) return reply.code(409).send()
+    if (ticket.why === 'refresh') exchange.handlerBegan = stamp(channels.handler)
+    proceed()
   }).catch((error: unknown) => { reply.send(error) })
 }
 
@@ -50,30 +52,38 @@ export function lookup (engine: Engine, site: Site, { request, reply, proceed }:
   const { [TICKET]: ticket, [HEADERS]: kept } = request as Carrier
   if (ticket != null) return fulfil(engine, site, { request, reply, ticket, proceed })
   const { cache } = engine
-  if (!cache.isReady) return goOn(engine, site, { request, reply, proceed })
-  const caller = { counters: site.counters, log: request.log }
+  const began = stamp(channels.lookup)
+  if (!cache.isReady) return goOn(engine, site, { request, reply, proceed, began })
+  const caller = { counters: site.counters, log: request.log, source: site.source }
   const selector = { site, caller, request: request as RequestView, headers: kept ?? request.headers }
   const selecting = select(cache, selector)
   if (selecting instanceof Promise || 'bypass' in selecting || selecting.toRefresh) {
-    return goOn(engine, site, { request, reply, proceed, selector, selecting })
+    return goOn(engine, site, { request, reply, proceed, began, selector, selecting })
   }
-  const attempt = new Attempt(engine, { request, reply, proceed, selector, wanted: selecting })
+  const attempt = new Attempt(engine, { request, reply, proceed, began, selector, wanted: selecting })
   attempt.run()
 }
 
-interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> { proceed: () => void, selector?: Selector }
+interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> {
+  proceed: () => void
+  /** 0: nobody listens. */
+  began: Milliseconds
+  selector?: Selector
+}
 
 /** The long way. */
-function goOn (engine: Engine, site: Site, { request, reply, proceed, selector, selecting, first }: Going): void {
+function goOn (engine: Engine, site: Site, { request, reply, proceed, began, selector, selecting, first }: Going): void {
   const { cache, own } = engine
   const { [ARRIVAL]: arrival } = request as Carrier
   const exchange = begin(site, { request, reply })
   const { headers, caller } = exchange
+  exchange.lookupBegan = began
   if (selector !== undefined) selector.headers = headers
   const answer = (entry: Entry | null): void => {
     if (exchange.captured || reply.sent) return
     if (entry === null) {
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
+      exchange.handlerBegan = stamp(channels.handler)
       return proceed()
     }
     sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
@@ -91,6 +101,8 @@ function failedToSend ({ request, reply }: Pair, error: unknown): void {
 
 interface Attempting extends Pair {
   proceed: () => void
+  /** 0: nobody listens. */
+  began: Milliseconds
   selector: Selector
   wanted: Wanted
 }
@@ -141,9 +153,9 @@ class Attempt implements Reader {
   }
 
   #goOn (first: Omit<First, 'asked'>): void {
-    const { selector, request, reply, proceed, wanted } = this.#of
+    const { selector, request, reply, proceed, began, wanted } = this.#of
     const known = { selector, selecting: wanted, first: { asked: this.#asked, ...first } }
-    goOn(this.#engine, selector.site, { request, reply, proceed, ...known })
+    goOn(this.#engine, selector.site, { request, reply, proceed, began, ...known })
   }
 
   /** False where it is no fresh hit. */
@@ -166,8 +178,9 @@ class Attempt implements Reader {
   }
 
   #send (entry: Entry, now: Milliseconds, isKept: boolean): void {
-    const { selector: { site, headers }, request, reply, wanted: { key } } = this.#of
+    const { selector: { site, headers }, request, reply, began, wanted: { key } } = this.#of
     const outcome: CacheOutcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
+    if (channels.lookup.hasSubscribers) tellLookup(site.source, request, { outcome, began })
     const say = (): string[] => statusFieldOf(outcome, this.#engine.signals)
     const hit = { entry, headers, now, asSent: site.hasOthersOnSend, ttl: outcome.ttl, isKept, say }
     if (site.isUnseen) {

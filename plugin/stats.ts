@@ -54,6 +54,10 @@ export interface CacheStats {
   journal: number
   /** The in-process tier; null: there is none. */
   tier: TierStats | null
+  /** Keys that are being filled now as far as this process knows: by its own handlers, or by others' that it waits for. */
+  flights: number
+  /** Requests that wait now for another one's handler. */
+  waiting: number
   total: RouteStats
   /** By method and path as declared: `GET /users/:id`. */
   routes: Record<string, RouteStats>
@@ -95,7 +99,7 @@ export class Stats {
     this.#invalidationsFailed++
   }
 
-  read (): Omit<CacheStats, 'journal' | 'breaker' | 'tier'> {
+  read (): Omit<CacheStats, 'journal' | 'breaker' | 'tier' | 'flights' | 'waiting'> {
     const total = zeros()
     const routes: Record<string, RouteStats> = {}
     for (const [name, counters] of this.#routes) {

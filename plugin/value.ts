@@ -6,11 +6,12 @@ import { refuse, type Caller } from './caller.js'
 import type { Claim } from './claim.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from './duration.js'
 import { optionError } from './errors.js'
+import { channels, since, stamp, tell, tellLookup } from './events.js'
 import { own } from './key.js'
 import { checkTags } from './route-template.js'
 import type { BypassReason, RefusalReason } from './outcome.js'
 import { count } from './stats.js'
-import { valueKey } from './store/keys.js'
+import { nameOf, valueKey } from './store/keys.js'
 import { readValue, writeValue } from './value-bytes.js'
 
 /** How `cache.getOrSet` keeps a value. */
@@ -47,7 +48,8 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   const { cache, caller } = values
   const { life, tags, waitTimeout } = read(values, options)
   if (typeof load !== 'function') throw optionError(WHERE, 'load', load, 'it is a function: getOrSet(key, options, load)')
-  if (!cache.enabled) return await bypass(caller, 'disabled', load)
+  const began = stamp(channels.lookup)
+  if (!cache.enabled) return await bypass(caller, began, { reason: 'disabled', load })
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
   const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
@@ -58,19 +60,44 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
     if (value !== null) {
       caller.counters.hits++
       if (found.collapsed) caller.counters.collapsed++
+      if (channels.lookup.hasSubscribers) {
+        const ttl = Math.ceil((found.entry.staleAt - cache.now()) / 1000)
+        tellLookup(caller.source, null, { outcome: { type: 'hit', key, ttl, collapsed: found.collapsed }, began })
+      }
       return value.value
     }
     // To be overwritten.
     found = await cache.lookup({ ...question, toRefresh: true }, caller)
   }
-  if (found.type === 'unknown') return await bypass(caller, found.reason, load)
+  if (found.type === 'unknown') return await bypass(caller, began, { reason: found.reason, load })
   caller.counters.misses++
+  if (channels.lookup.hasSubscribers) {
+    tellLookup(caller.source, null, { outcome: { type: 'miss', key, forced: false }, began })
+  }
   return await filled(values, { key: named, found: found.type === 'miss' ? found : { claim: null }, life, load })
 }
 
-async function bypass<T> ({ counters }: Caller, reason: BypassReason, load: ValueRequest<T>['load']): Promise<T> {
-  count(counters.bypasses, reason)
-  return await load()
+async function bypass<T> (
+  caller: Caller, began: Milliseconds, { reason, load }: { reason: BypassReason } & Pick<ValueRequest<T>, 'load'>
+): Promise<T> {
+  count(caller.counters.bypasses, reason)
+  if (channels.lookup.hasSubscribers) tellLookup(caller.source, null, { outcome: { type: 'bypass', reason }, began })
+  return await loaded(caller, null, load)
+}
+
+/** What `load` gives, or throws. */
+async function loaded<T> ({ source }: Caller, key: string | null, load: ValueRequest<T>['load']): Promise<T> {
+  const began = stamp(channels.handler)
+  try {
+    return await load()
+  } finally {
+    const duration = since(began)
+    if (duration !== null) {
+      const { instance, route } = source
+      const named = key === null ? null : nameOf(key)
+      tell('handler', instance, { route, key: named, why: key === null ? 'bypass' : 'miss', status: null, duration })
+    }
+  }
 }
 
 interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
@@ -84,7 +111,7 @@ async function filled<T> (
 ): Promise<T> {
   let value: T
   try {
-    value = await load()
+    value = await loaded(caller, key, load)
   } catch (error) {
     refuse(key, 'error', caller)
     if (claim !== null) cache.abandon(claim, caller, true)

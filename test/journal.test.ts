@@ -119,7 +119,7 @@ t.test('an invalidation that succeeds has the others told soon', async (t) => {
   const store = { isUp: false, invalidate: async () => store.isUp ? 1 : await Promise.reject(AWAY), soften: async () => 1 }
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
   const invalidation = new Invalidation({
-    store: store as unknown as Store, stats: new Stats('redis', 0), log: log as unknown as Log, flights: new Flights(), quarantineTime: 1, maxJournal: 9
+    store: store as unknown as Store, stats: new Stats('redis', 0), log: log as unknown as Log, flights: new Flights(), instance: { cache: {}, prefix: '' }, quarantineTime: 1, maxJournal: 9
   })
   for (const work of ['run', 'soften'] as const) {
     store.isUp = false

@@ -31,8 +31,10 @@ export interface BreakerParts {
   deadline: Milliseconds
   /** Asks the store for as little as tells that it works. */
   probe: () => Promise<unknown>
-  /** Told when it closes again. */
-  onClose?: () => void
+  /** Told when it opens, and why. */
+  onOpen?: (error: unknown) => void
+  /** Told when it closes again, and how long it was open. */
+  onClose?: (time: Milliseconds) => void
   log: Record<'warn' | 'info', (details: object, message: string) => void>
 }
 
@@ -111,15 +113,16 @@ export class Breaker {
   #open (error: unknown): void {
     if (this.#openedAt !== null) return
     this.#openedAt = performance.now()
+    this.#parts.onOpen?.(error)
     this.#parts.log.warn({ err: error }, 'the cache does without its store, which has failed too often, until it answers again')
   }
 
   #close (): void {
     this.#failures = 0
     if (this.#openedAt === null) return
-    const time = Math.round(performance.now() - this.#openedAt)
+    const time = performance.now() - this.#openedAt
     this.#openedAt = null
-    this.#parts.onClose?.()
-    this.#parts.log.info({ time }, 'the cache uses its store again')
+    this.#parts.onClose?.(time)
+    this.#parts.log.info({ time: Math.round(time) }, 'the cache uses its store again')
   }
 }

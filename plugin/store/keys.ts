@@ -24,6 +24,11 @@ export function withValue (key: string): string[] {
   return isValueKey(key) ? [key] : [key, valueKey(key)]
 }
 
+/** As the user has named it, whichever of the two it is. */
+export function nameOf (key: string): string {
+  return isValueKey(key) ? responseKey(key) : key
+}
+
 function isValueKey (key: string): boolean {
   return key.endsWith(VALUE)
 }

@@ -35,8 +35,9 @@ export interface RedisStoreOptions {
   waitForReplicas?: number
   /** Null: there is no tier. */
   memory?: TierLimits | null
-  /** Told why the tier is not used any more. */
+  /** Told why the tier is not used any more; and of each time that it was dropped whole. */
   complain?: (error: unknown) => void
+  onDrop?: () => void
 }
 
 export class RedisStore implements Store {
@@ -56,7 +57,7 @@ export class RedisStore implements Store {
 
   constructor ({
     client, keys, deadline = 0, writeDeadline, now, trustFailover = false, waitForReplicas = 0, memory = null,
-    complain = () => {}
+    complain = () => {}, onDrop
   }: RedisStoreOptions) {
     const write: Write = async (command) => await this.#write(command)
     this.#client = client
@@ -70,7 +71,7 @@ export class RedisStore implements Store {
     this.#removal = new KeyRemoval({ client, keys, write, now })
     this.#prefixes = new PrefixRemoval({ client, keys, write })
     mustFit(client)
-    this.#tiered = memory === null ? null : new Tiered({ client, keys, limits: memory, now, complain })
+    this.#tiered = memory === null ? null : new Tiered({ client, keys, limits: memory, now, complain, onDrop })
   }
 
   async connect (): Promise<void> {

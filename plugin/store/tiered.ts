@@ -23,6 +23,8 @@ export interface TieredParts {
   now: () => Milliseconds
   /** Told why the tier is not used any more. */
   complain: (error: unknown) => void
+  /** Told that it was dropped whole. */
+  onDrop?: (() => void) | undefined
 }
 
 const NONE: readonly never[] = []
@@ -35,7 +37,7 @@ export class Tiered {
   #hits = 0
   #last: Ask | null = null
 
-  constructor ({ client, keys, limits, now, complain }: TieredParts) {
+  constructor ({ client, keys, limits, now, complain, onDrop }: TieredParts) {
     this.#keys = keys
     this.#now = now
     this.#tier = new Tier({ ...limits, now, isFor: (name) => !keys.isValue(name) })
@@ -43,7 +45,7 @@ export class Tiered {
       if (names === null) this.#tier.changeAll()
       else this.#tier.change(names)
     }
-    this.#tracking = new Tracking({ client, keys, onChange, complain })
+    this.#tracking = new Tracking({ client, keys, onChange, complain, onDrop })
   }
 
   /** Resolves when the servers were tried once. Never rejects. */

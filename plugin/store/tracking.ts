@@ -42,12 +42,15 @@ export interface TrackingParts {
   onChange: (names: string[] | null) => void
   /** Told why the tier can't be trusted: once, until it is again. */
   complain: (error: unknown) => void
+  /** Told that all copies went, which were served until now. */
+  onDrop?: (() => void) | undefined
 }
 
 export class Tracking {
   readonly #client: RedisClient
   readonly #onChange: TrackingParts['onChange']
   readonly #complain: TrackingParts['complain']
+  readonly #onDrop: TrackingParts['onDrop']
   readonly #prefixes: readonly string[]
   readonly #beatPrefix: string
   readonly #servers = new Map<RedisClient, TrackedServer>()
@@ -62,11 +65,12 @@ export class Tracking {
   #confirmedAt = -Infinity
   readonly #changed = (): void => { this.#tick().catch(() => {}) }
 
-  constructor ({ client, keys, onChange, complain }: TrackingParts) {
+  constructor ({ client, keys, onChange, complain, onDrop }: TrackingParts) {
     mustBeTrackable(client)
     this.#client = client
     this.#onChange = onChange
     this.#complain = complain
+    this.#onDrop = onDrop
     this.#prefixes = keys.tracked
     // Of this process only: others are not told of its heartbeats.
     this.#beatPrefix = keys.beats(randomBytes(9).toString('base64url'))
@@ -150,9 +154,11 @@ export class Tracking {
   }
 
   #lose (): void {
-    if (this.#isUp) this.#drops++
+    const wasUp = this.#isUp
+    if (wasUp) this.#drops++
     this.#isUp = false
     this.#onChange(null)
+    if (wasUp) this.#onDrop?.()
   }
 
   /** Ends its connections. */

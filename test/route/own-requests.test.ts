@@ -11,6 +11,7 @@ import { REGISTERED } from '../../plugin/plugin.js'
 import { Stats, type Counters } from '../../plugin/stats.js'
 import { gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 
+const SOURCE = { instance: { cache: {}, prefix: '' }, route: 'set' }
 const HIT = /^fastify-route-cache; hit; ttl=/
 const MISS = 'fastify-route-cache; fwd=miss'
 
@@ -26,7 +27,7 @@ async function rightTo (app: FastifyInstance, key: string): Promise<Right> {
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags: [] }
   const may = { mayBeStale: false, mayRescue: false, mayBeEarly: false }
   const question = { key, selection, toFill: true, toRefresh: true, ...may, waitTimeout: 0 }
-  const found = await cache.lookup(question, { counters, log: app.log })
+  const found = await cache.lookup(question, { counters, log: app.log, source: SOURCE })
   if (found.type !== 'miss' || found.claim === null) throw new Error(`there is no right to fill ${key}`)
   return found.claim
 }
@@ -35,7 +36,8 @@ async function render (app: FastifyInstance, key: string, { url, value, right }:
   url: string, value: unknown, right?: Right
 }): Promise<Rendered> {
   const { own, counters } = inside(app)
-  return await own.render({ url, value, right: right ?? await rightTo(app, key), caller: { counters, log: app.log } })
+  const caller = { counters, log: app.log, source: SOURCE }
+  return await own.render({ url, value, right: right ?? await rightTo(app, key), caller })
 }
 
 const CITY = {

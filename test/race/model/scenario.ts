@@ -256,8 +256,10 @@ class Run {
       warn: (details: object, message: string) => { this.#failure(`${message}: ${String((details as { err?: unknown }).err)}`) },
       error: (_: object, message: string) => { this.#failure(message) }
     }
-    const cache = new ResponseCache({ store, stats, log, ...PARTS })
-    return { tokens, cache, caller: { counters: stats.route('GET /'), log }, hint: { members: [] } }
+    const instance = { cache: {}, prefix: '' }
+    const cache = new ResponseCache({ store, stats, log, instance, ...PARTS })
+    const caller = { counters: stats.route('GET /'), log, source: { instance, route: 'GET /' } }
+    return { tokens, cache, caller, hint: { members: [] } }
   }
 
   /** Waits for its turn. */
