@@ -12,6 +12,8 @@ const maxLines = 240
 const fastifyRooms = ['index', 'plugin', 'hooks', 'serving', 'reply', 'past-reply', 'route-options'].map((name) => `plugin/${name}.ts`)
 // What every room may use: the codes and messages, and the units. They import no room themselves (a rule of its own).
 const foundations = ['plugin/errors.ts', 'plugin/duration.ts']
+/** What only some need, each an export of its own: may know Fastify. */
+const extras = 'plugin/extras/'
 const vagueNames = /(?:^|-)(?:utils?|helpers?|managers?|types)$/
 
 const noCycles: Rule = (tree) => {
@@ -29,7 +31,10 @@ const foundationsStandAlone: Rule = (tree) => foundations.flatMap((path) => impo
   target.startsWith('plugin/') && !foundations.includes(target)))
 
 const fastifyIsKnownToFew: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
-  /^fastify(?:$|\/)/.test(target) && !fastifyRooms.includes(path))
+  /^fastify(?:$|\/)/.test(target) && !fastifyRooms.includes(path) && !path.startsWith(extras))
+
+const coreStandsAlone: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
+  target.startsWith(extras) && !path.startsWith(extras))
 
 const onlyWhatIsInstalled: Rule = (tree) => importsWhere(tree, 'plugin/', (target) =>
   !target.startsWith('plugin/') && !target.startsWith('node:') && !published().includes(target))
@@ -85,13 +90,18 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
     broken: [{ 'plugin/errors.ts': "import type { Store } from './store/store.js'" }]
   },
   {
-    name: `Fastify is known only in ${fastifyRooms.join(', ')}`,
+    name: `Fastify is known only in ${fastifyRooms.join(', ')}, and extras`,
     rule: fastifyIsKnownToFew,
     broken: [
       { 'plugin/cache.ts': "import type { FastifyRequest } from 'fastify'" },
       { 'plugin/cache.ts': "type Request = import('fastify').FastifyRequest" },
       { 'plugin/store/hooks.ts': "import { x } from 'fastify/lib/hooks.js'" }
     ]
+  },
+  {
+    name: 'nothing but extras imports extras',
+    rule: coreStandsAlone,
+    broken: [{ 'plugin/plugin.ts': "import { x } from './extras/prometheus/index.js'" }]
   },
   {
     name: 'the plugin imports only what its package declares for its users',

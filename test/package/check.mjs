@@ -40,7 +40,7 @@ async function checkTarball (tarball, contents) {
   await check('the tarball holds what is published and nothing else', () => checkFiles(contents))
   await check('no file of it names a path of this machine', () => checkPaths(contents))
   await check('publint', () => lint(tarball))
-  await check('are the types wrong?', () => run(process.execPath, [attw, tarball, '--no-definitely-typed', '--no-emoji']))
+  await check('are the types wrong?', () => run(process.execPath, [attw, tarball, '--no-definitely-typed', '--no-emoji', '--profile', 'node16']))
 }
 
 async function checkUse (tarball, project) {
@@ -48,8 +48,10 @@ async function checkUse (tarball, project) {
   if (installed === undefined) return
   await check('no Redis client comes with it', () => checkAbsent(project, ['ioredis', '@fastify/redis']))
   await check('used by import', () => run(process.execPath, ['use.mjs'], project))
+  await check('metrics, by import', () => run(process.execPath, ['use-metrics.mjs'], project))
+  await check('metrics, by require', () => run(process.execPath, ['use-metrics.cjs'], project))
   await check('used by require', () => run(process.execPath, ['use.cjs'], project))
-  for (const file of ['typed-use.mts', 'typed-use.cts']) await check(`tsc, ${file}`, () => compile(project, file))
+  for (const file of ['typed-use.mts', 'typed-use.cts', 'typed-metrics.mts', 'typed-metrics.cts']) await check(`tsc, ${file}`, () => compile(project, file))
 }
 
 // Resolves to what `act` gave, and to undefined where it failed.
@@ -105,9 +107,9 @@ async function lint (tarball) {
 // @types/node is what any TypeScript project on Node has; Fastify's types need it.
 async function install (tarball, project) {
   await cp(consumer, project, { recursive: true })
-  await copyFile(join(project, 'typed-use.mts'), join(project, 'typed-use.cts'))
+  for (const name of ['typed-use', 'typed-metrics']) await copyFile(join(project, `${name}.mts`), join(project, `${name}.cts`))
   await writeFile(join(project, 'package.json'), '{ "private": true }\n')
-  const peers = await Promise.all(['fastify', '@types/node'].map(async (name) => `${name}@${await versionOf(name)}`))
+  const peers = await Promise.all(['fastify', '@types/node', 'prom-client', '@opentelemetry/api'].map(async (name) => `${name}@${await versionOf(name)}`))
   await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...peers], project)
 }
 

@@ -1,0 +1,166 @@
+// What is measured, once for all who export it: names as OpenTelemetry has them, from which Prometheus' follow. Counters and
+// gauges are read of `cache.stats()` when somebody collects, so nothing is counted twice; durations, which it does not have,
+// come from the events.
+//
+// Labels are bounded: routes as they are declared, and words of closed unions; never a URL, a key or a tag.
+import type { CacheEvents, CacheStats, RouteStats } from '../../index.js'
+
+export type Labels = Record<string, string>
+
+/** A number that is there whenever it is asked for. */
+export interface Reading {
+  kind: 'counter' | 'gauge'
+  /** Behind `route_cache.`, as OpenTelemetry's conventions have it: parts with dots between them, no unit in it. */
+  name: string
+  /** UCUM: `s`, `By`, or what is counted in braces. */
+  unit: string
+  help: string
+  labels: readonly string[]
+  read: (stats: CacheStats) => Iterable<readonly [Labels, number]>
+}
+
+/** Durations, in seconds, as they come. */
+export interface Timing {
+  kind: 'histogram'
+  name: string
+  unit: 's'
+  help: string
+  labels: readonly string[]
+}
+
+/** What stands for the route where there is none: routes begin with a method. */
+export const VALUES = 'getOrSet'
+
+/** Upper bounds of the histograms, in seconds: from a hit in the process to a handler that takes half a minute. */
+export const BUCKETS: readonly number[] = [
+  0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
+]
+
+export const readings: readonly Reading[] = [
+  {
+    kind: 'counter',
+    name: 'requests',
+    unit: '{request}',
+    help: 'Requests of cached routes and calls of getOrSet, by what their lookup came to. A rescued miss counts as a miss.',
+    labels: ['route', 'outcome', 'reason'],
+    read: (stats) => ofRoutes(stats, outcomes)
+  },
+  ofRoute('rescued', '{request}', 'Misses whose handler failed and that were answered with a stale entry.', (route) => route.rescued),
+  {
+    kind: 'counter',
+    name: 'fills',
+    unit: '{response}',
+    help: 'Responses and values that were stored, or refused and why.',
+    labels: ['route', 'result', 'reason'],
+    read: (stats) => ofRoutes(stats, fills)
+  },
+  ofRoute('stored', 'By', 'Bytes given to the store.', (route) => route.bytes),
+  ofRoute('refreshes', '{run}', 'Runs of the handler for entries that were served stale or were near their end.', (route) => route.refreshes),
+  ofRoute('sets', '{value}', 'Values given to cache.set that went through the route.', (route) => route.sets),
+  ofRoute('outdated', '{entry}', 'Entries found that had been invalidated by tag or with everything.', (route) => route.outdated),
+  ofRoute('unreadable', '{entry}', 'Misses that found what is no entry of this build.', (route) => route.unreadable),
+  ofRoute('errors', '{error}', 'Failures of the store and of the routes\' own functions.', (route) => route.errors),
+  {
+    kind: 'counter',
+    name: 'invalidations',
+    unit: '{invalidation}',
+    help: 'Invalidations, by whether the store could be told.',
+    labels: ['result'],
+    read: ({ invalidations, invalidationsFailed }) => [[{ result: 'told' }, invalidations], [{ result: 'failed' }, invalidationsFailed]]
+  },
+  ofAll('counter', 'invalidated_entries', '{entry}', 'Entries that went by their keys.', (stats) => stats.invalidated),
+  ofAll('gauge', 'journal.targets', '{target}', 'Invalidations that the store was not told of yet. Above 0 nothing is served.',
+    (stats) => stats.journal),
+  ofAll('gauge', 'breaker.open', '{state}', 'Whether the store is not asked, as it has failed too often: 1 or 0.',
+    (stats) => Number(stats.breaker === 'open')),
+  ofAll('gauge', 'flights', '{flight}', 'Keys that are being filled, by handlers here or by others that are waited for.',
+    (stats) => stats.flights),
+  ofAll('gauge', 'waiting_requests', '{request}', 'Requests that wait for another one\'s handler.', (stats) => stats.waiting),
+  ofAll('gauge', 'tier.live', '{state}', 'Whether the in-process tier serves: 1 or 0.', ({ tier }) => tier && Number(tier.isLive)),
+  ofAll('gauge', 'tier.entries', '{entry}', 'Names that the in-process tier keeps.', ({ tier }) => tier && tier.entries),
+  ofAll('gauge', 'tier.size', 'By', 'What they take, roughly.', ({ tier }) => tier && tier.bytes),
+  ofAll('counter', 'tier.hits', '{request}', 'Requests served from the in-process tier.', ({ tier }) => tier && tier.hits),
+  ofAll('counter', 'tier.drops', '{drop}', 'How often the in-process tier was dropped whole.', ({ tier }) => tier && tier.drops),
+  {
+    kind: 'gauge',
+    name: 'tier.delay',
+    unit: 's',
+    help: 'How long a tracking message takes, of the last 1,024 heartbeats: half of them, 99 of 100, and all are within it.',
+    labels: ['part'],
+    read: ({ tier }) => Object.entries(tier?.delay ?? {}).map(([part, time]) => [{ part }, time / 1000] as const)
+  }
+]
+
+export const timings = {
+  lookup: {
+    kind: 'histogram',
+    name: 'lookup.duration',
+    unit: 's',
+    help: 'From where a lookup stands to what it came to, waiting for others\' handlers included.',
+    labels: ['route', 'outcome']
+  },
+  handler: {
+    kind: 'histogram',
+    name: 'handler.duration',
+    unit: 's',
+    help: 'From the end of a lookup to the handler\'s answer; of getOrSet, the run of load.',
+    labels: ['route']
+  },
+  fill: {
+    kind: 'histogram',
+    name: 'fill.duration',
+    unit: 's',
+    help: 'From an answer to the store\'s word on it, compression included.',
+    labels: ['route']
+  },
+  invalidation: {
+    kind: 'histogram',
+    name: 'invalidation.duration',
+    unit: 's',
+    help: 'How long invalidations took, those that failed too.',
+    labels: []
+  }
+} as const satisfies Partial<Record<keyof CacheEvents, Timing>>
+
+/** A counter of each route. */
+function ofRoute (name: string, unit: string, help: string, value: (route: RouteStats) => number): Reading {
+  const read = (stats: CacheStats): Iterable<readonly [Labels, number]> => ofRoutes(stats, (route) => [[{}, value(route)]])
+  return { kind: 'counter', name, unit, help, labels: ['route'], read }
+}
+
+/** One number; null: there is none. */
+function ofAll (
+  kind: Reading['kind'], name: string, unit: string, help: string, value: (stats: CacheStats) => number | null
+): Reading {
+  const read: Reading['read'] = (stats) => {
+    const number = value(stats)
+    return number === null ? [] : [[{}, number]]
+  }
+  return { kind, name, unit, help, labels: [], read }
+}
+
+type Of = (route: RouteStats) => Iterable<readonly [Labels, number]>
+
+function * ofRoutes ({ routes, values }: CacheStats, of: Of): Iterable<readonly [Labels, number]> {
+  for (const [route, stats] of [...Object.entries(routes), [VALUES, values] as const]) {
+    for (const [labels, value] of of(stats)) yield [{ route, ...labels }, value]
+  }
+}
+
+/** Each only grows: a stale hit and one that has waited for another's handler are counted together with it. */
+function outcomes ({ hits, stale, collapsed, misses, bypasses }: RouteStats): Array<readonly [Labels, number]> {
+  return [
+    [{ outcome: 'hit', reason: '' }, hits - stale - collapsed],
+    [{ outcome: 'hit', reason: 'collapsed' }, collapsed],
+    [{ outcome: 'stale', reason: '' }, stale],
+    [{ outcome: 'miss', reason: '' }, misses],
+    ...Object.entries(bypasses).map(([reason, n]) => [{ outcome: 'bypass', reason }, n] as const)
+  ]
+}
+
+function fills ({ stores, refusals }: RouteStats): Array<readonly [Labels, number]> {
+  return [
+    [{ result: 'stored', reason: '' }, stores],
+    ...Object.entries(refusals).map(([reason, n]) => [{ result: 'refused', reason }, n] as const)
+  ]
+}

@@ -1,0 +1,39 @@
+// Which cache is measured, as the options of an exporter say it.
+import type { RouteCache } from '../../index.js'
+import { optionError } from '../../errors.js'
+
+export interface SubjectOptions {
+  /** Which cache: what `fastify.cache` is. Default: that. To be given where the plugin has another `decorator`. */
+  cache?: RouteCache
+  /**
+   * The value of the label `cache`, by which caches are told apart that are collected together. Default: the cache's
+   * `prefix`.
+   */
+  name?: string
+}
+
+export interface Subject { cache: RouteCache, name: string }
+
+/** Throws FRC_OPTION for what is unknown or wrong. `names`: of the exporter's own options. */
+export function readSubject (
+  where: string, app: object, { options, names }: { options: object, names: readonly string[] }
+): Subject {
+  const known = ['cache', 'name', ...names]
+  const { cache = (app as { cache?: unknown }).cache, name } = options as { cache?: unknown, name?: unknown }
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(where, unknown, (options as Record<string, unknown>)[unknown], `there is no such option; there are: ${known.join(', ')}`)
+  }
+  if (!isCache(cache)) {
+    throw optionError(where, 'cache', cache, 'it is what fastify-route-cache puts on the instance, so register that first; ' +
+      'where it has another decorator, write { cache: app.thatDecorator }')
+  }
+  if (name !== undefined && (typeof name !== 'string' || name === '')) {
+    throw optionError(where, 'name', name, 'it is a text that is not empty: the value of the label "cache"')
+  }
+  return { cache, name: name ?? cache.prefix }
+}
+
+function isCache (value: unknown): value is RouteCache {
+  return typeof value === 'object' && value !== null && 'stats' in value && 'prefix' in value
+}

@@ -1,0 +1,114 @@
+// The metrics of all caches that share a registry and a prefix of names: each metric exists once, and each cache is a value
+// of its label `cache`.
+import { Counter, Gauge, Histogram, type OpenMetricsContentType, type PrometheusContentType, type Registry } from 'prom-client'
+import type { CacheStats, RouteCache } from '../../index.js'
+import { hearDurations } from '../metrics/durations.js'
+import { readings, timings, type Reading, type Timing } from '../metrics/instruments.js'
+
+/** Where metrics are kept, in whichever of prom-client's two formats. */
+export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
+
+/** Prometheus' base units, and what its names say of them. https://prometheus.io/docs/practices/naming/#base-units */
+const UNITS: Record<string, string> = { s: '_seconds', By: '_bytes' }
+
+/** As Prometheus has it: with the unit, and of a counter, with `_total`. */
+export function nameOf (prefix: string, { kind, name, unit }: Reading | Timing): string {
+  return `${prefix}${name.replaceAll('.', '_')}${UNITS[unit] ?? ''}${kind === 'counter' ? '_total' : ''}`
+}
+
+export interface CollectionParts {
+  register: MetricsRegistry
+  prefix: string
+  buckets: readonly number[]
+  /** Told that the last cache has gone, and with it the metrics. */
+  onEmpty: () => void
+}
+
+interface Member { cache: RouteCache, end: () => void }
+
+export class Collection {
+  readonly #parts: CollectionParts
+  readonly #members = new Map<string, Member>()
+  readonly #histograms: Record<keyof typeof timings, Histogram>
+  #snapshot: ReadonlyArray<readonly [string, CacheStats]> | null = null
+
+  constructor (parts: CollectionParts) {
+    this.#parts = parts
+    for (const reading of readings) this.#expose(reading)
+    this.#histograms = {
+      lookup: this.#time(timings.lookup),
+      handler: this.#time(timings.handler),
+      fill: this.#time(timings.fill),
+      invalidation: this.#time(timings.invalidation)
+    }
+  }
+
+  has (name: string): boolean {
+    return this.#members.has(name)
+  }
+
+  add (name: string, cache: RouteCache): void {
+    const end = hearDurations(cache, (what, labels, seconds) => {
+      this.#histograms[what].observe({ cache: name, ...labels }, seconds)
+    })
+    this.#members.set(name, { cache, end })
+  }
+
+  /** What it was counted with in the histograms stays there while there are others. */
+  remove (name: string): void {
+    this.#members.get(name)?.end()
+    this.#members.delete(name)
+    if (this.#members.size > 0) return
+    const { register, prefix, onEmpty } = this.#parts
+    for (const metric of [...readings, ...Object.values(timings)]) register.removeSingleMetric(nameOf(prefix, metric))
+    onEmpty()
+  }
+
+  /** A counter or gauge that is set whenever it is collected. */
+  #expose (reading: Reading): void {
+    const { register, prefix } = this.#parts
+    const common = { name: nameOf(prefix, reading), help: reading.help, labelNames: ['cache', ...reading.labels], registers: [register] }
+    const each = (put: (labels: Record<string, string>, value: number) => void): void => {
+      for (const [cache, stats] of this.#read()) {
+        for (const [labels, value] of reading.read(stats)) put({ cache, ...labels }, value)
+      }
+    }
+    if (reading.kind === 'counter') {
+      const counter: Counter = new Counter({
+        ...common,
+        collect: () => {
+          counter.reset()
+          each((labels, value) => { counter.inc(labels, value) })
+        }
+      })
+      return
+    }
+    const gauge: Gauge = new Gauge({
+      ...common,
+      collect: () => {
+        gauge.reset()
+        each((labels, value) => { gauge.set(labels, value) })
+      }
+    })
+  }
+
+  #time (timing: Timing): Histogram {
+    const { register, prefix, buckets } = this.#parts
+    return new Histogram({
+      name: nameOf(prefix, timing),
+      help: timing.help,
+      labelNames: ['cache', ...timing.labels],
+      buckets: [...buckets],
+      registers: [register]
+    })
+  }
+
+  /** One reading for all metrics that are collected together, so that they fit. */
+  #read (): ReadonlyArray<readonly [string, CacheStats]> {
+    if (this.#snapshot === null) {
+      this.#snapshot = [...this.#members].map(([name, { cache }]) => [name, cache.stats()] as const)
+      queueMicrotask(() => { this.#snapshot = null })
+    }
+    return this.#snapshot
+  }
+}
