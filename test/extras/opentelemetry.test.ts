@@ -6,6 +6,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor, type Re
 import t, { type Test } from 'tap'
 import { BUCKETS, readings, timings } from '../../plugin/extras/metrics/instruments.js'
 import { openTelemetry, type OpenTelemetryOptions } from '../../plugin/extras/opentelemetry/index.js'
+import { channels } from '../../plugin/events.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 import { cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 import { until } from '../helpers/until.js'
@@ -141,6 +142,9 @@ t.test('two caches by one meter; closed, one is not observed any more', async (t
   await apps[0]!.close()
   await names()
   t.strictSame(asked, [1, 2])
+  t.ok(channels.lookup.hasSubscribers)
+  await apps[1]!.close()
+  t.strictSame(Object.values(channels).filter(({ hasSubscribers }) => hasSubscribers), [], 'nobody listens')
 })
 
 /** Has each request in a span of its own, as instrumentations do; those that have ended, by their names. */

@@ -6,6 +6,7 @@ import { Counter, Registry, register as globalRegistry } from 'prom-client'
 import t, { type Test } from 'tap'
 import { prometheusMetrics, type PrometheusOptions } from '../../plugin/extras/prometheus/index.js'
 import { BUCKETS, readings, timings } from '../../plugin/extras/metrics/instruments.js'
+import { channels } from '../../plugin/events.js'
 import routeCache, { type RouteCacheOptions } from '../../plugin/index.js'
 import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
@@ -233,6 +234,7 @@ t.test('several caches in one registry, beside metrics of the app\'s own', async
   await two.close()
   const left = await scrape(register)
   t.strictSame([...left.keys()], ['own_total'], 'with the last one the metrics go')
+  t.notOk(channels.lookup.hasSubscribers, 'and nobody listens')
   const again = await open('one')
   await again.inject('/')
   t.match(await misses(), { 'one miss': 1 })

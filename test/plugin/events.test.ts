@@ -149,6 +149,17 @@ t.test('what is not stored, and why', async (t) => {
   })
 })
 
+t.test('a hook that fails behind the handler: its error goes the same way, and is no second answer', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/', { cache: { key: 'k' }, onSend: async () => { throw new Error('a hook failed') } }, async () => 'x')
+  const heard = hear(t, app)
+  t.equal((await app.inject('/')).statusCode, 500)
+  await settled(app)
+  t.strictSame(plain(t, heard.handler), [{ route: 'GET /', key: 'k', why: 'miss', status: 200 }])
+  t.match(heard.fill, [{ key: 'k', result: 'error' }])
+  t.equal(heard.lookup.length, 1)
+})
+
 t.test('a request that waits for another one\'s handler', async (t) => {
   const app = await cachedApp(t)
   const handler = gate()
@@ -271,6 +282,29 @@ t.test('Redis hangs: invalidations that fail, and the breaker', async (t) => {
   await until(async () => app.cache.stats().breaker === 'closed', 'it did not close')
   t.match(heard.breaker, [{}, { state: 'closed', error: null }])
   t.ok(heard.breaker[1]!.duration! > 0)
+})
+
+t.test('a fill that the store did not take', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  const app = await cachedApp(t, { redis, writeDeadline: '100ms' })
+  const handler = gate()
+  app.get('/', { cache: { key: 'k' } }, async () => {
+    await handler.wait()
+    return 'x'
+  })
+  const heard = hear(t, app)
+  const request = app.inject('/')
+  await handler.reached
+  await server.pause()
+  handler.open()
+  t.equal((await request).body, 'x')
+  await settled(app)
+  server.resume()
+  t.strictSame(plain(t, heard.fill), [{ route: 'GET /', key: 'k', result: 'store', bytes: 0 }])
+  t.type(heard.fill[0]!.duration, 'number')
 })
 
 t.test('the tier is dropped', async (t) => {
