@@ -23,6 +23,8 @@ export type ErrorCode =
   | 'FRC_DEADLINE'
   /** Redis has it, but fewer replicas than `waitForReplicas` confirmed it in time. */
   | 'FRC_REPLICAS'
+  /** Of fastify-route-cache/postgres: the database can't be used, or lacks what tells of its changes. */
+  | 'FRC_POSTGRES'
 
 interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number }
 

@@ -1,0 +1,124 @@
+// A connection of our own to Postgres, that listens. Where it ends it is made anew, again and again; the log says once that
+// it is gone, and once that it is back. LISTEN comes before the first look, or a change between the two would wait for the
+// next poll:
+//
+//   1. P  looks: nothing new
+//   2. W  commits a change; its NOTIFY reaches nobody
+//   3. P  listens
+import pg from 'pg'
+import type { Log } from '../../caller.js'
+import type { Milliseconds } from '../../duration.js'
+import { IDLE_LIMIT, historyOf } from './outbox.js'
+
+const FIRST_PAUSE: Milliseconds = 100
+const LONGEST_PAUSE: Milliseconds = 5_000
+const CONNECT_LIMIT: Milliseconds = 5_000
+/** A query that takes longer means that the connection is of no use. */
+const QUERY_LIMIT: Milliseconds = 30_000
+
+/** What pg_stat_activity shows. */
+const NAME = 'fastify-route-cache'
+
+export interface Link { client: pg.Client, history: string }
+
+export interface ConnectionParts {
+  /** As node-postgres' Client takes it. */
+  config: object
+  channel: string
+  log: Log
+  /** There is something new. */
+  onNotify: () => void
+  /** It listens, again. */
+  onLink: () => void
+}
+
+export class Connection {
+  readonly #parts: ConnectionParts
+  #link: Link | null = null
+  #timer: NodeJS.Timeout | undefined
+  #pause = FIRST_PAUSE
+  /** How often it was made anew. */
+  reconnects = 0
+  #isClosed = false
+
+  constructor (parts: ConnectionParts) {
+    this.#parts = parts
+  }
+
+  /** Null: it is being made anew. */
+  get link (): Link | null {
+    return this.#link
+  }
+
+  /** Makes it for the first time: `prepare` runs on it before it listens. Rejects with what Postgres, or `prepare`, says. */
+  async open (prepare: (client: pg.Client) => Promise<void>): Promise<void> {
+    this.#link = await this.#connect(prepare)
+  }
+
+  /** Gives one up that fails or does not answer. */
+  drop (client: pg.Client): void {
+    if (this.#link?.client !== client) return
+    this.#lose(client, new Error('a query failed'))
+  }
+
+  async close (): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    const client = this.#link?.client
+    this.#link = null
+    await client?.end().catch(() => {})
+  }
+
+  async #connect (prepare?: (client: pg.Client) => Promise<void>): Promise<Link> {
+    const { config, channel, onNotify } = this.#parts
+    const client = new pg.Client({
+      connectionTimeoutMillis: CONNECT_LIMIT, keepAlive: true, ...config, query_timeout: QUERY_LIMIT, application_name: NAME
+    })
+    let reason: Error | undefined
+    client.on('error', (error) => { reason = error })
+    client.on('notification', onNotify)
+    client.on('end', () => { this.#lose(client, reason) })
+    try {
+      await client.connect()
+      await prepare?.(client)
+      await client.query(`SET idle_in_transaction_session_timeout = '${IDLE_LIMIT}'`)
+      await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`)
+      return { client, history: await historyOf(client) }
+    } catch (error) {
+      client.end().catch(() => {})
+      throw error
+    }
+  }
+
+  #lose (client: pg.Client, reason: Error | undefined): void {
+    if (this.#link?.client !== client || this.#isClosed) return
+    this.#link = null
+    client.end().catch(() => {})
+    this.#parts.log.warn({ err: reason }, 'the connection to Postgres that tells what changes is gone: it is made anew, and what ' +
+      'changes meanwhile is invalidated then')
+    this.#retry()
+  }
+
+  #retry (): void {
+    // Never in step with other processes.
+    this.#timer = setTimeout(() => { this.#reconnect() }, this.#pause * (1 - Math.random() / 4))
+    this.#timer.unref()
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
+  }
+
+  async #reconnect (): Promise<void> {
+    try {
+      const link = await this.#connect()
+      if (this.#isClosed) return await link.client.end()
+      this.#link = link
+    } catch (error) {
+      this.#parts.log.debug({ err: error }, 'Postgres can not be reached yet')
+      if (!this.#isClosed) this.#retry()
+      return
+    }
+    this.#pause = FIRST_PAUSE
+    this.reconnects++
+    this.#parts.log.info({}, 'Postgres tells what changes again')
+    this.#parts.onLink()
+  }
+}

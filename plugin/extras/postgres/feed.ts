@@ -1,0 +1,201 @@
+// When to look into the outbox: at once when Postgres says so, when the connection is back, and now and then in any case, as
+// a NOTIFY may not come through. One look at a time; what comes meanwhile has one more follow.
+//
+// Of several processes on one place, the one that did the last work looks at once, and the others a little later, when they
+// mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
+// dies or can't tell the cache, another one does it after that pause.
+import type { Log } from '../../caller.js'
+import type { Milliseconds } from '../../duration.js'
+import { RouteCacheError } from '../../errors.js'
+import { within } from '../../store/deadline.js'
+import { Connection, type Link } from './connection.js'
+import { lookAlone, lookShared, makePlace, prune, type Look, type Place, type Tell } from './outbox.js'
+import type { Names } from './triggers.js'
+
+const RESERVE_PAUSE: Milliseconds = 250
+const FIRST_PAUSE: Milliseconds = 100
+const LONGEST_PAUSE: Milliseconds = 5_000
+const CLOSE_WAIT: Milliseconds = 5_000
+/** How long a start waits until what was written meanwhile is read: well below Fastify's own limit for a plugin. */
+const OPEN_WAIT: Milliseconds = 1_000
+
+export interface FeedParts {
+  config: object
+  names: Names
+  /** Whose place it is; null: this process' own, in memory. */
+  reader: string | null
+  poll: Milliseconds
+  tell: Tell
+  log: Log
+}
+
+type Result = Look['result'] | 'away'
+
+interface Waiting { resolve: () => void, reject: (error: Error) => void }
+
+export class Feed {
+  readonly #parts: FeedParts
+  readonly #connection: Connection
+  readonly #place: Place = { seen: null, at: 0, history: '' }
+  #mine: string | null = null
+  #look: Promise<void> | null = null
+  /** Who waits for a look that begins later. */
+  #waiting: Waiting[] = []
+  #isWoken = false
+  /** Looks at once: it did the last work. */
+  #isActive = true
+  #isFailing = false
+  #timer: NodeJS.Timeout | undefined
+  #poll: NodeJS.Timeout | undefined
+  #pause = FIRST_PAUSE
+  #isPruneDue = true
+  #isClosed = false
+  /** Lines that were told. */
+  changes = 0
+  /** Looks whose changes the cache could not be told. */
+  failures = 0
+
+  constructor (parts: FeedParts) {
+    this.#parts = parts
+    const wake = (): void => { this.wake() }
+    this.#connection = new Connection({
+      config: parts.config, channel: parts.names.channel, log: parts.log, onNotify: wake, onLink: () => { this.#soon(0) }
+    })
+  }
+
+  get isListening (): boolean {
+    return this.#connection.link !== null
+  }
+
+  get reconnects (): number {
+    return this.#connection.reconnects
+  }
+
+  /** Connects, and reads what was written while nobody did. Rejects with what Postgres, or `prepare`, says. */
+  async open (prepare: Parameters<Connection['open']>[0]): Promise<void> {
+    await this.#connection.open(prepare)
+    const { names, reader } = this.#parts
+    if (reader !== null) await makePlace(this.#connection.link!.client, names, reader)
+    await within(OPEN_WAIT, this.caughtUp()).catch(() => {})
+    this.#poll = setInterval(() => {
+      this.#isPruneDue = true
+      this.#soon(this.#isActive ? 0 : RESERVE_PAUSE)
+    }, this.#parts.poll)
+    this.#poll.unref()
+  }
+
+  /** There may be something new. */
+  wake (): void {
+    this.#soon(this.#isActive ? 0 : RESERVE_PAUSE * (1 + Math.random()))
+  }
+
+  /** Resolves when all that was committed before the call has been invalidated. Rejects with FRC_POSTGRES when it closes. */
+  async caughtUp (): Promise<void> {
+    if (this.#isClosed) throw closed()
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#soon(0)
+    })
+  }
+
+  async close (): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    clearInterval(this.#poll)
+    await within(CLOSE_WAIT, Promise.resolve(this.#look)).catch(() => {})
+    await within(CLOSE_WAIT, this.#connection.close()).catch(() => {})
+    for (const { reject } of this.#waiting) reject(closed())
+  }
+
+  #soon (pause: Milliseconds): void {
+    if (this.#isClosed) return
+    if (this.#look !== null) {
+      this.#isWoken = true
+    } else if (pause === 0) {
+      this.#begin()
+    } else {
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined
+        this.#soon(0)
+      }, pause).unref()
+    }
+  }
+
+  /** One more look. */
+  #begin (): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#isWoken = false
+    const waiting = this.#waiting
+    this.#waiting = []
+    this.#look = this.#run().then((result) => {
+      this.#look = null
+      if (result === 'told') waiting.forEach(({ resolve }) => { resolve() })
+      else this.#waiting.push(...waiting)
+      this.#next(result)
+    })
+  }
+
+  #next (result: Result): void {
+    // Where the connection is gone, a look follows when it is back.
+    if (result === 'away') return
+    if (result === 'busy') this.#soon(RESERVE_PAUSE)
+    if (result === 'failed') {
+      this.#soon(this.#pause)
+      this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
+    }
+    if (result === 'told') this.#pause = FIRST_PAUSE
+    if (this.#isWoken) this.wake()
+  }
+
+  async #run (): Promise<Result> {
+    const link = this.#connection.link
+    if (link === null) return 'away'
+    try {
+      const look = await this.#lookOn(link)
+      this.#note(look)
+      if (this.#isPruneDue && look.result === 'told' && !this.#isClosed) await this.#prune(link)
+      return look.result
+    } catch (error) {
+      if (!this.#isClosed) this.#parts.log.debug({ err: error }, 'the outbox could not be read')
+      this.#connection.drop(link.client)
+      return 'away'
+    }
+  }
+
+  async #lookOn ({ client, history }: Link): Promise<Look> {
+    const { names, reader, tell } = this.#parts
+    const reading = { client, names, history, tell }
+    if (reader === null) return await lookAlone(reading, this.#place)
+    const look = await lookShared(reading, reader, this.#mine)
+    if (look.result !== 'busy') this.#mine = look.seen
+    return look
+  }
+
+  #note ({ result, changes, isMine, error }: Look): void {
+    if (result === 'told') {
+      this.changes += changes
+      if (changes > 0 || !isMine) this.#isActive = changes > 0
+      if (this.#isFailing) this.#parts.log.info({}, 'the cache was told of all changes in the database')
+      this.#isFailing = false
+      return
+    }
+    this.#isActive = false
+    if (result !== 'failed') return
+    this.failures++
+    if (!this.#isFailing) {
+      this.#parts.log.warn({ err: error }, 'the cache could not be told of changes in the database: they stay in the outbox, and it ' +
+        'is tried again')
+    }
+    this.#isFailing = true
+  }
+
+  async #prune ({ client }: Link): Promise<void> {
+    this.#isPruneDue = false
+    await prune(client, this.#parts.names)
+  }
+}
+
+function closed (): RouteCacheError {
+  return new RouteCacheError('FRC_POSTGRES', 'fastify-route-cache/postgres is closed: it reads no changes any more')
+}

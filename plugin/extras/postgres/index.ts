@@ -1,0 +1,123 @@
+// The database says what became untrue: rows that change, whoever changes them, invalidate the keys and tags that stand for
+// them. This file wires: options -> connection -> outbox -> cache.
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type {} from '../../index.js'
+import { checkInstalled, install, type Relations } from './catalogue.js'
+import { Feed } from './feed.js'
+import { invalidateFound, addTarget, nothing, sizeOf, type Found } from './found.js'
+import type { Tell } from './outbox.js'
+import { readSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
+import { findCache, findConfig, type Instance } from './surroundings.js'
+import { removalSql, tablesSql, triggersSql } from './triggers.js'
+import { addChange, compileWatches, type Watch } from './watch.js'
+import { RouteCacheError } from '../../errors.js'
+
+export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
+export type { Watch } from './watch.js'
+
+/** What `fastify.postgresInvalidation` is. */
+export interface PostgresInvalidation {
+  /** Whether the connection stands that tells of changes. While it does not, they wait in the outbox. */
+  readonly isListening: boolean
+  /** Lines of the outbox that this process has read: one for each statement that changed up to 1,000 rows. */
+  readonly changes: number
+  /** Keys, tags and prefixes that this process has invalidated for them. */
+  readonly targets: number
+  /** How often the cache could not be told; then it is tried again. */
+  readonly failures: number
+  /** How often the connection was made anew. */
+  readonly reconnects: number
+  /**
+   * Resolves when all that was committed before the call has been invalidated, by this process or another one; waits where
+   * Postgres or Redis is away.
+   * @throws RouteCacheError FRC_POSTGRES where the app closes meanwhile
+   */
+  caughtUp: () => Promise<void>
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** What the database tells the cache. */
+    postgresInvalidation: PostgresInvalidation
+  }
+}
+
+async function plugin (app: FastifyInstance, options: PostgresInvalidationOptions): Promise<void> {
+  const settings = readSettings(options)
+  const watches = compileWatches(settings.watch)
+  const surroundings = app as unknown as Instance
+  const cache = findCache(surroundings, settings.decorator)
+  const config = findConfig(surroundings, settings)
+  const shape = shapeOf(settings)
+  let relations: Relations = new Map()
+  let targets = 0
+
+  const tell: Tell = async (changes) => {
+    const found = nothing()
+    if (changes === null) addAll(found, relations)
+    for (const change of changes ?? []) {
+      const watched = relations.get(change.relation)
+      if (watched !== undefined) addChange(found, watched, change)
+    }
+    await invalidateFound(cache, found)
+    targets += sizeOf(found)
+    app.log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
+  }
+  // Redis is shared by those who have the same; entries in this process' memory are nobody else's.
+  const reader = cache.stats().store === 'memory' ? null : settings.reader
+  const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, tell, log: app.log })
+  app.addHook('onClose', async () => { await feed.close() })
+  await opened(feed.open(async (client) => {
+    if (settings.install) await install(client, watches, shape)
+    relations = await checkInstalled(client, watches, shape)
+  }))
+  app.decorate('postgresInvalidation', {
+    get isListening () { return feed.isListening },
+    get changes () { return feed.changes },
+    get targets () { return targets },
+    get failures () { return feed.failures },
+    get reconnects () { return feed.reconnects },
+    caughtUp: async () => { await feed.caughtUp() }
+  })
+}
+
+function addAll (found: Found, relations: Relations): void {
+  for (const { wholes } of relations.values()) wholes.forEach((whole) => addTarget(found, whole))
+}
+
+/** Says of what Postgres refuses at the start who wanted it. */
+async function opened (work: Promise<void>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof RouteCacheError) throw error
+    const { message } = error instanceof AggregateError && error.message === '' ? error.errors[0] as Error : error as Error
+    throw new RouteCacheError('FRC_POSTGRES', `fastify-route-cache/postgres: Postgres can't be used: ${message}`, { cause: error })
+  }
+}
+
+/**
+ * The plugin: `await app.register(postgresInvalidation, { watch: [{ table: 'cities', keys: 'city:{id}' }] })`, after
+ * fastify-route-cache, and after @fastify/postgres unless a connection is given.
+ */
+export const postgresInvalidation = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache-postgres' })
+export default postgresInvalidation
+
+/**
+ * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table. It
+ * can be run again. Columns are checked when the app starts.
+ * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
+ */
+export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {
+  const shape = shapeOf(options)
+  return tablesSql(shape.names) + compileWatches(watch).map((watched) => triggersSql(watched, shape)).join('')
+}
+
+/**
+ * The SQL that takes it all away again, with what has not been read yet. The schema itself stays.
+ * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
+ */
+export function uninstallSql (watch: readonly Watch[], options: SqlOptions = {}): string {
+  return removalSql(compileWatches(watch), shapeOf(options).names)
+}

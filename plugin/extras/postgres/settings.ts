@@ -1,0 +1,134 @@
+// The options of the plugin, checked, with their defaults.
+import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../../duration.js'
+import { optionError } from '../../errors.js'
+import { own } from '../../key.js'
+import { namesIn, type Shape } from './triggers.js'
+import type { Watch } from './watch.js'
+
+/** Options of what is installed: the same for `installSql` and the app. */
+export interface SqlOptions {
+  /**
+   * The schema of the outbox, and the channel that is notified. Default `route_cache`. Apps with different watches on one
+   * database need different ones.
+   */
+  schema?: string
+  /**
+   * Of how many distinct rows one statement tells one by one; of more, `whole` is invalidated. Default 10,000. 0: never one
+   * by one.
+   */
+  maxTargets?: number
+}
+
+/** The plugin's options. */
+export interface PostgresInvalidationOptions extends SqlOptions {
+  /** Which tables, and what their rows stand for. */
+  watch: readonly Watch[]
+  /** Whether what is missing in the database is installed at the start. Default false: it is only checked. */
+  install?: boolean
+  /** Where Postgres is. Absent: where @fastify/postgres is connected to. It must not be a pooler in transaction mode. */
+  connectionString?: string
+  /** node-postgres' Client config instead: `{ host, user, ssl }`. */
+  connection?: object
+  /** Which of @fastify/postgres' named connections: `fastify.pg[namespace]`. Absent: `fastify.pg` itself. */
+  namespace?: string
+  /**
+   * Whose place in the outbox this is. Processes that share a Redis and a prefix share it; another cache needs another.
+   * Default `default`. Without Redis each process has its own anyway.
+   */
+  reader?: string
+  /** How often the outbox is looked into in any case. Default 5 seconds, at most 10. */
+  poll?: Duration
+  /** The name of fastify-route-cache's decorator. Default `cache`. */
+  decorator?: string
+}
+
+export interface Settings {
+  watch: unknown
+  install: boolean
+  connectionString: string | null
+  connection: object | null
+  namespace: string | null
+  schema: string
+  maxTargets: number
+  reader: string
+  poll: Milliseconds
+  decorator: string
+}
+
+const WHERE = 'fastify-route-cache/postgres'
+const LONGEST_POLL: Milliseconds = 10_000
+/** What Postgres keeps of a name. */
+const LONGEST_NAME = 63
+
+/** Throws FRC_OPTION for what is unknown or wrong. */
+export function readSettings (options: unknown): Settings {
+  const settings: Settings = {
+    watch: own(options, 'watch'),
+    install: checked(options, 'install', false, (value) => typeof value === 'boolean', 'it is true or false'),
+    connectionString: checked<string | null>(options, 'connectionString', null, isText, 'it is a URL such as postgres://user@host/database'),
+    connection: checked<object | null>(options, 'connection', null, isObject, "it is node-postgres' Client config"),
+    namespace: checked<string | null>(options, 'namespace', null, isText, "it is the name of one of @fastify/postgres' connections"),
+    ...sqlSettings(options),
+    reader: checked(options, 'reader', 'default', isText, 'it is a name'),
+    poll: pollOf(own(options, 'poll')),
+    decorator: checked(options, 'decorator', 'cache', isText, 'it is the name of a decorator')
+  }
+  checkNames(options, Object.keys(settings))
+  const given = ['connectionString', 'connection', 'namespace'].filter((name) => own(options, name) !== undefined)
+  if (given.length > 1) throw optionError(WHERE, given[1]!, own(options, given[1]!), `${given[0]} says already where Postgres is; leave one out`)
+  return settings
+}
+
+/** Throws FRC_OPTION, here only of these. */
+export function shapeOf (options: SqlOptions | Settings): Shape {
+  const { schema, maxTargets } = 'watch' in options ? options as Settings : sqlOnly(options)
+  return { names: namesIn(schema), maxTargets }
+}
+
+function sqlOnly (options: unknown): { schema: string, maxTargets: number } {
+  const settings = sqlSettings(options)
+  checkNames(options, Object.keys(settings))
+  return settings
+}
+
+function sqlSettings (options: unknown): { schema: string, maxTargets: number } {
+  return {
+    schema: checked(options, 'schema', 'route_cache', isName, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
+    maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows')
+  }
+}
+
+function checkNames (options: unknown, names: readonly string[]): void {
+  const unknown = Object.keys(options as object).find((name) => !names.includes(name))
+  if (unknown !== undefined) throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${names.join(', ')}`)
+}
+
+function pollOf (option: unknown): Milliseconds {
+  const poll = option === undefined ? 5_000 : toMilliseconds(option)
+  if (poll === undefined) throw optionError(WHERE, 'poll', option, DURATION_FORMS)
+  if (poll > 0 && poll <= LONGEST_POLL) return poll
+  throw optionError(WHERE, 'poll', option, `it is more than 0, and at most ${LONGEST_POLL / 1000} seconds`)
+}
+
+function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: string): T {
+  const value = own(options, name)
+  if (value === undefined) return absent
+  if (!isRight(value)) throw optionError(WHERE, name, value, right)
+  return value as T
+}
+
+function isText (value: unknown): boolean {
+  return typeof value === 'string' && value !== ''
+}
+
+function isName (value: unknown): boolean {
+  return isText(value) && !(value as string).includes('\0') && Buffer.byteLength(value as string) <= LONGEST_NAME
+}
+
+function isObject (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isCount (value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 1_000_000
+}

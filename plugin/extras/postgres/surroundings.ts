@@ -1,0 +1,42 @@
+// What is registered already: the cache, and where @fastify/postgres is connected to.
+import { RouteCacheError, optionError } from '../../errors.js'
+import { own } from '../../key.js'
+import type { Cache } from './found.js'
+import type { Settings } from './settings.js'
+
+/** Of a Fastify instance: whatever others have decorated it with. */
+export type Instance = Readonly<Record<string, unknown>>
+
+const WHERE = 'fastify-route-cache/postgres'
+
+export interface FoundCache extends Cache {
+  stats: () => { store: string }
+}
+
+/** Throws FRC_OPTION where it is not there. */
+export function findCache (app: Instance, decorator: string): FoundCache {
+  const cache = app[decorator] as Partial<FoundCache> | undefined
+  if (typeof cache?.invalidate === 'function' && typeof cache.stats === 'function') return cache as FoundCache
+  throw optionError(WHERE, 'decorator', decorator, 'fastify-route-cache is not there under this name; register it first: ' +
+    'await app.register(routeCache)')
+}
+
+/** As node-postgres takes it. Throws FRC_OPTION where nothing says where Postgres is. */
+export function findConfig (app: Instance, { connectionString, connection, namespace }: Settings): object {
+  if (connectionString !== null) return { connectionString }
+  if (connection !== null) return connection
+  const decorated = namespace === null ? app.pg : own(app.pg, namespace)
+  const options = own(own(decorated, 'pool'), 'options')
+  if (typeof options === 'object' && options !== null) return configOf(options)
+  if (namespace !== null) {
+    throw optionError(WHERE, 'namespace', namespace, 'fastify.pg has no connection of this name; register @fastify/postgres with it first')
+  }
+  throw new RouteCacheError('FRC_OPTION', `${WHERE}: nothing says where Postgres is; register @fastify/postgres first, or give ` +
+    'connectionString')
+}
+
+/** The pool's own: it hides the password and the key of ssl from those who copy. */
+function configOf (options: object): object {
+  const { password, ssl } = options as { password?: unknown, ssl?: unknown }
+  return { ...options, ...password !== undefined && { password }, ...ssl !== undefined && { ssl } }
+}

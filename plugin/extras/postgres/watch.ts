@@ -1,0 +1,175 @@
+// What is watched: tables, and the templates that say which keys and tags a row stands for. Placeholders are columns, so a
+// template here is a route's with its column names; both are filled by the same code, so that a column's value makes the
+// text that the same value makes in a request.
+import { RouteCacheError, optionError } from '../../errors.js'
+import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key.js'
+import type { InvalidateTarget } from '../../target.js'
+import { addTarget, type Found } from './found.js'
+
+/** A table, and what its rows make untrue when they change. */
+export interface Watch {
+  /** Its name as it is written, in no quotes: `cities`, or `geo.cities` with its schema. Without one it is searched for. */
+  table: string
+  /** The table's schema, where its own name has a dot. Absent: what stands before the dot in `table`. */
+  schema?: string
+  /** Keys, as templates whose placeholders are columns: `'city:{id}'`, or several. Default none. */
+  keys?: string | readonly string[]
+  /** Tags, likewise: `['cities', 'country:{country}']`. Default none. */
+  tags?: string | readonly string[]
+  /**
+   * What is invalidated where the rows can't be told one by one: at a TRUNCATE, where one statement changed more than
+   * `maxTargets` of them, or where changes may have been missed. As for `cache.invalidate`. Default: of a key template the
+   * prefix in front of its first placeholder; a tag without placeholders; where a tag has one: everything.
+   */
+  whole?: InvalidateTarget
+}
+
+/** A template, with the columns that it names, sorted. */
+export interface Template {
+  kind: 'keys' | 'tags'
+  parts: readonly TemplatePart[]
+  columns: readonly string[]
+  /** What stands for all that it could make. */
+  whole: InvalidateTarget
+}
+
+/** A watched table, with the templates of all that watch it. */
+export interface Watched {
+  /** For messages: `watch[0]`. */
+  where: string
+  schema: string | null
+  name: string
+  templates: readonly Template[]
+  /** Sets of columns that belong together, each once: `[['country'], ['id']]`. */
+  sets: ReadonlyArray<readonly string[]>
+  wholes: readonly InvalidateTarget[]
+}
+
+/** What one statement changed, or a part of that, as the trigger wrote it. */
+export interface Change {
+  /** The table's OID. */
+  relation: number
+  /** Null: of all columns. */
+  columns: readonly string[] | null
+  /** Their values, in that order; null: too many to tell, or not known. */
+  rows: ReadonlyArray<ReadonlyArray<string | null>> | null
+  /** Whether it is for templates with just these columns; false: for all. */
+  exact: boolean
+}
+
+const WHERE = 'fastify-route-cache/postgres'
+const OPTIONS = ['table', 'schema', 'keys', 'tags', 'whole']
+
+/** Each table once. Throws FRC_OPTION for what is unknown or wrong. */
+export function compileWatches (watches: unknown): Watched[] {
+  if (!Array.isArray(watches) || watches.length === 0) {
+    throw optionError(WHERE, 'watch', watches, 'it is a list such as [{ table: "cities", keys: "city:{id}" }]')
+  }
+  const tables = new Map<string, Watched>()
+  for (const [i, watch] of watches.entries()) {
+    const watched = compileWatch(`watch[${i}]`, watch)
+    const name = JSON.stringify([watched.schema, watched.name])
+    const other = tables.get(name)
+    tables.set(name, other === undefined ? watched : together(other, watched))
+  }
+  return [...tables.values()]
+}
+
+function together (one: Watched, other: Watched): Watched {
+  const templates = [...one.templates, ...other.templates]
+  return { ...one, templates, sets: setsOf(templates), wholes: [...one.wholes, ...other.wholes] }
+}
+
+function compileWatch (where: string, watch: unknown): Watched {
+  const names = typeof watch === 'object' && watch !== null ? Object.keys(watch) : []
+  if (names.length === 0) throw optionError(WHERE, where, watch, 'write { table, keys, tags }')
+  const unknown = names.find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(WHERE, `${where}.${unknown}`, own(watch, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
+  }
+  const table = tableOf(where, own(watch, 'table'), own(watch, 'schema'))
+  const whole = own(watch, 'whole')
+  if (whole !== undefined) checkWhole(where, whole)
+  const templates = (['keys', 'tags'] as const).flatMap((kind) => textsOf(where, kind, own(watch, kind))
+    .map((text) => compileTemplate({ where, kind, whole }, text)))
+  if (templates.length === 0) throw optionError(WHERE, where, watch, 'it says neither keys nor tags, so its changes mean nothing')
+  const wholes = whole === undefined ? templates.map((template) => template.whole) : [whole as InvalidateTarget]
+  return { where, ...table, templates, sets: setsOf(templates), wholes }
+}
+
+function tableOf (where: string, table: unknown, schema: unknown): { schema: string | null, name: string } {
+  if (schema !== undefined && (typeof schema !== 'string' || schema === '')) {
+    throw optionError(WHERE, `${where}.schema`, schema, 'it is the name of a schema')
+  }
+  if (typeof table === 'string' && !table.includes('\0')) {
+    if (schema !== undefined && table !== '') return { schema: schema as string, name: table }
+    const [first, second, ...more] = table.split('.')
+    const isRight = first !== '' && second !== '' && more.length === 0
+    if (isRight) return second === undefined ? { schema: null, name: first! } : { schema: first!, name: second }
+  }
+  throw optionError(WHERE, `${where}.table`, table, 'write "cities", or "geo.cities" with its schema; where the name itself has a ' +
+    'dot, give schema as well')
+}
+
+function textsOf (where: string, kind: string, option: unknown): string[] {
+  const texts = option === undefined ? [] : [option].flat()
+  if (texts.every((text) => typeof text === 'string' && text !== '')) return texts as string[]
+  throw optionError(WHERE, `${where}.${kind}`, option, `write a template such as "${kind === 'keys' ? 'city:{id}' : 'country:{country}'}", ` +
+    'or a list of them')
+}
+
+/** The least that can be seen without the cache; what it is given at last is checked there, too. */
+function checkWhole (where: string, whole: unknown): void {
+  const isRight = typeof whole === 'string' ? whole !== '' : typeof whole === 'object' && whole !== null && Object.keys(whole).length > 0
+  const unknown = isRight && !Array.isArray(whole) && typeof whole === 'object' &&
+    Object.keys(whole!).some((name) => !['keys', 'tags', 'prefix', 'all'].includes(name))
+  if (isRight && !unknown) return
+  throw optionError(WHERE, `${where}.whole`, whole, 'write what cache.invalidate takes, such as { tags: ["cities"], prefix: "city:" }')
+}
+
+interface Place { where: string, kind: 'keys' | 'tags', whole: unknown }
+
+function compileTemplate ({ where, kind, whole }: Place, text: string): Template {
+  let parts
+  try {
+    parts = parseTemplate(text)
+  } catch (error) {
+    throw new RouteCacheError('FRC_OPTION', `${WHERE}: ${where}.${kind}: ${(error as Error).message}`)
+  }
+  const columns = [...new Set(parts.flatMap((part) => typeof part === 'string' ? [] : [part.name]))].sort()
+  return { kind, parts, columns, whole: whole === undefined ? wholeOf(kind, parts, columns) : whole as InvalidateTarget }
+}
+
+/** All that a template can make, in as few targets as there are. */
+function wholeOf (kind: 'keys' | 'tags', parts: readonly TemplatePart[], columns: readonly string[]): InvalidateTarget {
+  const [head] = parts
+  if (columns.length === 0) return { [kind]: [String(head)] }
+  return kind === 'keys' && typeof head === 'string' ? { prefix: head } : { all: true }
+}
+
+function setsOf (templates: readonly Template[]): string[][] {
+  const sets = new Map(templates.map(({ columns }) => [JSON.stringify(columns), [...columns]]))
+  return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set)
+}
+
+/** Adds what a change of this table makes untrue. */
+export function addChange (found: Found, watched: Watched, { columns, rows, exact }: Change): void {
+  if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
+  const places = new Map(columns.map((name, place) => [name, place]))
+  for (const template of watched.templates) {
+    const isFor = exact ? JSON.stringify(template.columns) === JSON.stringify(columns) : true
+    if (isFor) addRows(found, template, { rows, places })
+  }
+}
+
+function addRows (
+  found: Found, { kind, parts, columns, whole }: Template, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
+): void {
+  // A column that the trigger does not tell of: another version of the app has installed it since.
+  if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
+  for (const row of rows) {
+    const text = fillTemplate(parts, ({ name }) => row[places.get(name)!])
+    // Nothing is stored under an empty one.
+    if (text !== '') found[kind].add(text)
+  }
+}

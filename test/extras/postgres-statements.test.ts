@@ -1,0 +1,161 @@
+// What the triggers write down: statements of any size, values of any type, whoever writes.
+import t from 'tap'
+import { startPostgres } from '../helpers/postgres.js'
+import { settled } from '../helpers/app.js'
+import { openApp, openSite, type Site } from './postgres-site.js'
+
+const postgres = await startPostgres()
+t.teardown(async () => { await postgres.stop() })
+
+/** The lines written by a statement: columns and number of rows each, null for "all of them". */
+async function written ({ query }: Site, sql: string): Promise<Array<[string | null, number | null, boolean]>> {
+  await query('truncate route_cache.outbox')
+  await query(sql)
+  const rows = await query(`select columns::text, jsonb_array_length(rows) as count, exact
+    from route_cache.outbox order by columns::text, count desc`)
+  return rows.map(({ columns, count, exact }) => [columns, count, exact])
+}
+
+t.test('a line for each thousand rows, and of many the columns one by one', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const whole = { tags: ['cities'], prefix: 'city:' }
+  const app = await openApp(t, site, {
+    watch: [{ table: 'cities', keys: 'city:{id}', whole }, { table: 'cities', tags: ['cities', 'country:{country}'] }]
+  })
+  await site.query("insert into cities select id, 'old', case when id % 2 = 0 then 'AD' else 'FR' end from generate_series(7, 20000) as id")
+  await app.postgresInvalidation.caughtUp()
+
+  t.same(await written(site, "update cities set name = 'x' where id = 1"), [['{country,id}', 1, false]])
+  t.same(await written(site, "update cities set country = 'ES' where id = 7"), [['{country,id}', 2, false]], 'before and after')
+  t.same(await written(site, "update cities set name = 'x' where id <= 2500"),
+    [['{country,id}', 1000, false], ['{country,id}', 1000, false], ['{country,id}', 500, false]])
+  t.same(await written(site, "update cities set name = 'x' where id <= 10000"), Array(10).fill(['{country,id}', 1000, false]))
+  t.same(await written(site, "update cities set name = 'x' where id > 7 and id <= 20000"),
+    [['{country}', 2, true], ['{id}', null, true], ['{}', 1, true]])
+  t.same(await written(site, 'truncate cities'), [[null, null, false]])
+  await app.postgresInvalidation.caughtUp()
+
+  await site.query("insert into cities select id, 'old', case when id % 2 = 0 then 'AD' else 'FR' end from generate_series(1, 20000) as id")
+  await site.query("insert into cities values (20001, 'old', 'ES')")
+  await app.postgresInvalidation.caughtUp()
+  const paths = ['/cities/1', '/cities/20001', '/countries/AD', '/countries/ES', '/all', '/other']
+  await app.warm(...paths)
+  const before = app.postgresInvalidation.targets
+  await site.query("update cities set name = 'new' where id <= 20000")
+  await app.postgresInvalidation.caughtUp()
+  const states = []
+  for (const path of paths) states.push((await app.look(path)).slice(0, 4))
+  t.same(states, ['miss', 'miss', 'miss', 'hit ', 'miss', 'hit '], 'a key more than had to, by prefix; tags exactly')
+  t.equal(app.postgresInvalidation.targets - before, 4, 'a prefix and three tags')
+})
+
+t.test('a column makes the text that its value makes in a request', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(`create type mood as enum ('so so', 'gut');
+    create table things (name text, number bigint, id uuid, isit boolean, price numeric, feeling mood, day date, at timestamptz, x float8)`)
+  const columns = ['name', 'number', 'id', 'isit', 'price', 'feeling', 'day', 'at', 'x']
+  const app = await openApp(t, site, { watch: columns.map((name) => ({ table: 'things', keys: `thing:${name}:{${name}}` })) })
+  const paths = new Map<string, string>()
+  for (const name of columns) app.cache.key(`thing:${name}:{${name}}`, { [name]: 1 })
+  const rows: Record<string, string | null>[] = [
+    { name: 'a:b{c} ü/,% ', number: '9007199254740993', id: '123e4567-e89b-12d3-a456-426614174000', isit: 'true', price: '1.50' },
+    { name: "it's \\ \"quoted\" $route_cache$\n🎈", number: '-1', id: null, isit: 'false', price: '0' },
+    { name: '', feeling: 'so so', day: '2026-02-01', at: '2026-02-01 12:00:00+00', x: '0.1' },
+    { name: null, feeling: 'gut', day: null, at: null, x: '1e+300' },
+    { name: '%-', number: '0', x: '0.30000000000000004' }
+  ]
+  // A session that writes its dates and numbers in another way.
+  await site.query("set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set extra_float_digits = -5; set search_path = pg_temp")
+  let inserted = 0
+  for (const row of rows) {
+    for (const name of columns) {
+      const key = app.cache.key(`thing:${name}:{${name}}`, { [name]: row[name] ?? undefined })
+      await app.cache.getOrSet(key, {}, () => 1)
+      paths.set(key, name)
+    }
+    await settled(app)
+    const names = Object.keys(row)
+    await site.query(`insert into public.things (${names.join(', ')}) values (${names.map((_, i) => `$${i + 1}`).join(', ')})`, Object.values(row))
+    inserted++
+  }
+  await app.postgresInvalidation.caughtUp()
+  t.equal(inserted, rows.length)
+  let loads = 0
+  for (const key of paths.keys()) await app.cache.getOrSet(key, {}, () => ++loads)
+  t.equal(loads, paths.size, 'all were invalidated')
+})
+
+t.test('names of any kind', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const table = 'we"ird.\'; drop table cities; --\n$route_cache$'
+  const schema = 'Odd "Schema" %I \\'
+  const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
+  const columns = ['Id', 'a"b', "c'd", 'e f', 'g$route_cache$', 'ü'.repeat(20)]
+  await site.query(`create schema ${quote(schema)}; create table ${quote(schema)}.${quote(table)} (${columns.map((name) => `${quote(name)} text`).join()})`)
+  const outbox = `out ${schema}`
+  const app = await openApp(t, site, {
+    schema: outbox, watch: columns.map((name) => ({ schema, table, keys: `odd:{${name}}` }))
+  })
+  const keys = columns.map((name) => app.cache.key(`odd:{${name}}`, { [name]: name }))
+  for (const key of keys) await app.cache.getOrSet(key, {}, () => 'old')
+  await settled(app)
+  await site.query(`insert into ${quote(schema)}.${quote(table)} values ($1, $2, $3, $4, $5, $6)`, columns)
+  await app.postgresInvalidation.caughtUp()
+  for (const key of keys) t.equal(await app.cache.getOrSet(key, {}, () => 'new'), 'new', key)
+  t.equal((await site.query('select count(*)::integer as n from cities'))[0].n, 6)
+})
+
+t.test('a writer never fails because of it', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const app = await openApp(t, site)
+  const writer = await site.connect()
+  await writer.query('create role writer; grant select, insert, update, delete on cities to writer; set role writer')
+  await app.warm('/cities/1', '/countries/ES')
+  await writer.query("update cities set name = 'theirs' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'miss theirs', 'without any right to the outbox')
+  await t.rejects(writer.query('select * from route_cache.outbox'), /permission denied/)
+
+  await app.warm('/cities/1', '/cities/2', '/countries/ES')
+  await site.query('alter table cities rename column country to land')
+  await app.postgresInvalidation.caughtUp()
+  await writer.query("update cities set name = 'again' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'miss again')
+  t.equal((await app.look('/cities/2')).slice(0, 4), 'miss', 'a column that is gone: all of them')
+
+  await site.query('alter table cities rename column land to country; alter table cities rename to towns')
+  await site.query('create view cities as select * from towns')
+  await app.warm('/cities/1', '/cities/2')
+  await site.query("update towns set name = 'renamed' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'miss renamed', 'a table that has another name')
+  t.equal((await app.look('/cities/2')).slice(0, 4), 'hit ')
+})
+
+t.test('writers that say themselves what changes', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const app = await openApp(t, site)
+  const own = await site.connect()
+  await app.warm('/cities/1')
+  await own.query("set route_cache.skip = 'route_cache'; update cities set name = 'own' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'hit old')
+  await own.query("set route_cache.skip = 'another'; update cities set name = 'new' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'miss new')
+})
+
+t.test('equal to the column is not equal to the cache', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const [hasIcu] = await site.query("select 1 from pg_collation where collprovider = 'i'")
+  t.ok(hasIcu, 'this Postgres has ICU')
+  await site.query(`create collation lax (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    create table words (word text collate lax)`)
+  const app = await openApp(t, site, { watch: [{ table: 'words', keys: 'word:{word}' }] })
+  for (const key of ['word:a', 'word:A']) await app.cache.getOrSet(key, {}, () => 'old')
+  await settled(app)
+  await site.query("insert into words values ('a'), ('A')")
+  await app.postgresInvalidation.caughtUp()
+  for (const key of ['word:a', 'word:A']) t.equal(await app.cache.getOrSet(key, {}, () => 'new'), 'new', key)
+})
