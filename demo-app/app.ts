@@ -3,6 +3,7 @@ import fastifyPostgres from '@fastify/postgres'
 import fastifyRedis from '@fastify/redis'
 import Fastify, { type FastifyInstance } from 'fastify'
 import routeCache from 'fastify-route-cache'
+import postgresInvalidation from 'fastify-route-cache/postgres'
 import type { Cluster, Redis } from 'ioredis'
 import { measureActivity } from './activity.js'
 import { answerFrameworkError, answerProblems } from './problem.js'
@@ -13,6 +14,7 @@ import { invalidations } from './routes/invalidations.js'
 import { nearest } from './routes/nearest.js'
 import { page } from './routes/page.js'
 import { users } from './routes/users.js'
+import { schema } from './schema.js'
 
 export interface DemoOptions {
   /** A database that `prepareDatabase` has seen. */
@@ -27,6 +29,11 @@ export interface DemoOptions {
   deadline?: string | undefined
 }
 
+const watched = [
+  { table: `${schema}.cities`, keys: ['city:{id}', 'countries'], tags: ['cities', 'country:{country}'] },
+  { table: `${schema}.users`, keys: 'user:{id}' }
+]
+
 export async function buildApp (options: DemoOptions): Promise<FastifyInstance> {
   const { databaseUrl, databaseName = 'Postgres', redis, logLevel = 'silent', deadline } = options
   const app = Fastify({
@@ -39,7 +46,9 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
   })
   answerProblems(app)
 
-  await app.register(fastifyPostgres, { connectionString: databaseUrl, connectionTimeoutMillis: 5000 })
+  // The app's own writes say themselves what they change: with `set`, what they wrote stays in the cache.
+  const session = `-c route_cache.skip=${schema}`
+  await app.register(fastifyPostgres, { connectionString: databaseUrl, connectionTimeoutMillis: 5000, options: session })
   // Its idle connections end with an event when the server does; without a listener, so would this process.
   // (On close they are still being torn down when an embedded one stops: nothing to tell.)
   const { pool } = app.pg
@@ -51,6 +60,9 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
     app.addHook('onClose', async () => await disconnectRedis(redis))
   }
   await app.register(routeCache, { prefix: 'demo', ...deadline !== undefined && { deadline } })
+
+  // Whoever else writes to the database, psql for example, is noticed by triggers.
+  await app.register(postgresInvalidation, { schema, watch: watched, install: true })
 
   const activity = measureActivity(app)
   for (const routes of [cities, countries, nearest, users, invalidations]) await app.register(routes)

@@ -3,6 +3,7 @@ import pg from 'pg'
 import t from 'tap'
 import { startPostgres } from '../helpers/postgres.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
+import { until } from '../helpers/until.js'
 import { checkDemo, clientOf } from './checks.js'
 import { startDemo } from './demo-process.js'
 
@@ -51,6 +52,12 @@ t.test('on a Redis and a Postgres', async (t) => {
   t.ok(ttl > 590 && ttl <= 600, `${ttl} seconds`)
   t.equal(await client.get('demonstration'), 'not ours')
   t.same(await query('select * from public.cities'), [], 'tables of the same name are left alone')
+
+  t.match(await send('GET', '/cities/1'), { cache: 'hit', json: { name: /^(?!psql)/ } })
+  const [{ name }] = await query('select name from route_cache_demo.cities where id = 1')
+  await query("update route_cache_demo.cities set name = 'psql' where id = 1")
+  await until(async () => (await send('GET', '/cities/1')).json.name === 'psql', 'what another connection writes is seen')
+  await query(`update route_cache_demo.cities set name = '${name}' where id = 1`)
 
   await redis.kill()
   t.match(await send('GET', '/users/1'), { status: 200, cache: 'bypass', json: { name: 'Ada Brandt' } })
