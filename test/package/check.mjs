@@ -18,7 +18,8 @@ const totals = { passed: 0, failed: 0 }
 const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts))$/
 const required = [
   'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md',
-  'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json'
+  'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json',
+  ...['esm', 'cjs'].flatMap((form) => ['js', 'd.ts'].map((end) => `dist/${form}/extras/postgres/index.${end}`))
 ]
 
 const folder = await mkdtemp(join(tmpdir(), 'route-cache-package-'))
@@ -109,7 +110,8 @@ async function install (tarball, project) {
   await cp(consumer, project, { recursive: true })
   for (const name of ['typed-use', 'typed-metrics']) await copyFile(join(project, `${name}.mts`), join(project, `${name}.cts`))
   await writeFile(join(project, 'package.json'), '{ "private": true }\n')
-  const peers = await Promise.all(['fastify', '@types/node', 'prom-client', '@opentelemetry/api'].map(async (name) => `${name}@${await versionOf(name)}`))
+  const names = ['fastify', '@types/node', 'prom-client', '@opentelemetry/api', 'pg']
+  const peers = await Promise.all(names.map(async (name) => `${name}@${await versionOf(name)}`))
   await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...peers], project)
 }
 

@@ -1,6 +1,7 @@
 // What a user's compiler sees. The package check compiles this file as an ES module and, copied to .cts, as CommonJS.
 import Fastify from 'fastify'
 import routeCache, { routeCache as named } from 'fastify-route-cache'
+import postgresInvalidation, { installSql, type PostgresInvalidationOptions, type Watch } from 'fastify-route-cache/postgres'
 
 export async function build () {
   const app = Fastify()
@@ -27,6 +28,14 @@ export async function build () {
   app.route({ method: 'GET', url: '/full-misspelt', cache: { tttl: 1 }, handler: async () => ({}) })
   // @ts-expect-error the plugin's own options are checked as well
   await app.register(routeCache, { prefix: 5 })
+
+  const watch: Watch[] = [{ table: 'cities', keys: 'city:{id}', tags: ['cities'], whole: { tags: ['cities'] } }]
+  const options: PostgresInvalidationOptions = { watch, install: true, poll: '2s' }
+  await app.register(postgresInvalidation, options)
+  // @ts-expect-error a watch is for a table
+  await app.register(postgresInvalidation, { watch: [{ keys: 'city:{id}' }] })
+  await app.postgresInvalidation.caughtUp()
+  console.log(installSql(watch, { schema: 'shop' }), app.postgresInvalidation.isListening)
 
   await app.cache.invalidate('user:1')
   return app.cache.stats()

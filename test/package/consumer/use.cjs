@@ -2,6 +2,7 @@
 const assert = require('node:assert/strict')
 const Fastify = require('fastify')
 const routeCache = require('fastify-route-cache')
+const postgres = require('fastify-route-cache/postgres')
 
 async function use (plugin) {
   const app = Fastify()
@@ -20,6 +21,12 @@ async function use (plugin) {
 
 async function main () {
   for (const plugin of [routeCache, routeCache.default, routeCache.routeCache]) await use(plugin)
+  // There is no Postgres here: what is wrong is said before one is needed.
+  assert.match(postgres.installSql([{ table: 'cities', keys: 'city:{id}' }]), /CREATE OR REPLACE TRIGGER/)
+  for (const plugin of [postgres, postgres.default, postgres.postgresInvalidation]) {
+    const app = Fastify()
+    await assert.rejects(async () => await app.register(plugin, { watch: [{ table: 'cities' }] }), { code: 'FRC_OPTION' })
+  }
   console.log('used')
 }
 

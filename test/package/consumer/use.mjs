@@ -1,7 +1,8 @@
 // A user's ES module: both ways to import the plugin, each on an app of its own.
 import assert from 'node:assert/strict'
 import Fastify from 'fastify'
-import routeCache, { routeCache as named } from 'fastify-route-cache'
+import routeCache, { RouteCacheError, routeCache as named } from 'fastify-route-cache'
+import postgresInvalidation, { installSql, postgresInvalidation as namedPostgres } from 'fastify-route-cache/postgres'
 
 for (const plugin of [routeCache, named]) {
   const app = Fastify()
@@ -20,6 +21,18 @@ for (const plugin of [routeCache, named]) {
   await app.cache.invalidate('user:1')
   assert.equal((await app.inject('/users/1')).json().run, 2)
   assert.equal(typeof app.cache.stats(), 'object')
+  await app.close()
+}
+
+// There is no Postgres here: what is wrong is said before one is needed.
+const watch = [{ table: 'cities', keys: 'city:{id}' }]
+assert.match(installSql(watch), /CREATE OR REPLACE TRIGGER/)
+for (const plugin of [postgresInvalidation, namedPostgres]) {
+  const app = Fastify()
+  await app.register(routeCache)
+  await assert.rejects(async () => await app.register(plugin, { watch }), (error) => {
+    return error instanceof RouteCacheError && error.code === 'FRC_OPTION' && error.message.includes('register @fastify/postgres first')
+  })
   await app.close()
 }
 console.log('used')
