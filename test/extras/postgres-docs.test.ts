@@ -60,6 +60,25 @@ t.test('the migration, and the rights that the app needs then', async (t) => {
   t.same(await site.query('select 1 from pg_trigger where not tgisinternal'), [])
 })
 
+t.test('what stands for all rows', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(TABLE)
+  const app = blocks.get('app')!.replace(/\[\{ table.*\]/, '[cities]').replace("key: 'city:{id}'", "key: 'city:{id}', tags: ['cities']")
+  const said = await run(t, `${blocks.get('whole')}${app}
+    app.get('/other', { cache: { key: 'other' } }, async () => 'other')
+    for (const url of ['/cities/1', '/other']) await app.inject(url)
+    await app.pg.query('truncate cities')
+    await app.postgresInvalidation.caughtUp()
+    for (const key of ['city:1', 'other']) console.log(await app.cache.inspect(key) !== null)
+    await app.close()`, site.url)
+  t.equal(said, 'false\ntrue\n')
+})
+
+t.test('each block of JavaScript is run by a case here', async (t) => {
+  t.same([...blocks.keys()].sort(), ['app', 'grants', 'migration', 'skip', 'whole'])
+  t.equal(page.match(/```(?:js|sql)\n/g)?.length, blocks.size)
+})
+
 t.test('writes of its own', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(TABLE)

@@ -97,7 +97,7 @@ t.test('the SQL of a migration is what the app wants, and can be taken away', as
   t.same(await installed(site), before, 'where nothing is missing nothing is touched')
   await site.query(installSql(watch))
 
-  const more = [{ ...CITIES, keys: ['city:{id}', 'named:{name}'] }]
+  const more = [{ table: 'cities', keys: ['city:{id}', 'named:{name}'] }]
   t.match(await start({ watch: more, connectionString: site.url }), { code: 'FRC_POSTGRES', message: /triggers of cities, or has them for other columns/ })
   await openApp(t, site, { watch: more })
   t.equal(await start({ watch, connectionString: site.url }), null, 'the version before can still start')
