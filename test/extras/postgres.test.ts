@@ -135,6 +135,25 @@ t.test('several processes: on one Redis each change is told once, on stores of t
   })
 })
 
+t.test('where the process that did the work is gone, another one does it', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const cache = await onRedis(t)
+  const apps = [await openApp(t, site, { cache, poll: 10 }), await openApp(t, site, { cache, poll: 10 })]
+  for (let round = 0; round < 2; round++) {
+    const before = apps.map(({ postgresInvalidation: { changes } }) => changes)
+    await site.query('update cities set name = name where id = 1')
+    // Twice: it was one of them, and the other one sees that.
+    for (const app of [...apps, ...apps]) await app.postgresInvalidation.caughtUp()
+    const didIt = apps.findIndex(({ postgresInvalidation: { changes } }, i) => changes > before[i]!)
+    const other = apps[1 - didIt]!
+    await other.warm('/cities/1')
+    await apps[didIt]!.close()
+    await site.query('update cities set name = $1 where id = 1', [`new${round}`])
+    await until(async () => await other.look('/cities/1') === `hit new${round}`, 'long before the next poll', 5_000)
+    apps[didIt] = await openApp(t, site, { cache, poll: 10 })
+  }
+})
+
 t.test('caches that share nothing read for themselves', async (t) => {
   const site = await openSite(t, postgres.url)
   const cache = await onRedis(t)
