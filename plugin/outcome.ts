@@ -77,6 +77,43 @@ export type RefusalReason =
   /** The store failed. */
   | 'store'
 
+/** Why a lookup finds nothing that it may serve, so that the handler runs. */
+export type MissReason =
+  /** Nothing lies there. */
+  | 'absent'
+  /** What lies there has had its time. */
+  | 'expired'
+  /** One of its tags was invalidated since its handler began, or is in quarantine, or its generation was lost. */
+  | 'tag'
+  /** Everything was invalidated since, or the server may have come back with an older memory. */
+  | 'history'
+  /** Its key was invalidated since, or varies by other fields now. */
+  | 'epoch'
+  /** It was stored without what the policy tells variants apart by now. */
+  | 'vary'
+  /** It is no entry of this build: another version's, somebody else's, or damaged. */
+  | 'unreadable'
+  /** The client asked for a fresh one, and the policy lets it. */
+  | 'forced'
+
+/** Why something stale is served. */
+export type StaleReason =
+  /** While one run of the handler makes the next one (RFC 5861 §3). */
+  | 'stale-while-revalidate'
+  /** As the handler failed just now (RFC 5861 §4). */
+  | 'stale-if-error'
+
+/** Why the cache has nothing to do with a request at all. */
+export type UncachedReason =
+  /** Neither GET nor HEAD. */
+  | 'method'
+  /** No route has this URL. */
+  | 'not-found'
+  /** Its route has no `cache` option. */
+  | 'uncached'
+  /** It did not come to the plugin. */
+  | 'unseen'
+
 /** What becomes of a right to fill; 'abandoned': there was no response. */
 export type End = 'stored' | 'abandoned' | RefusalReason | BypassReason
 
@@ -94,7 +131,8 @@ export type CacheOutcome =
   /** The store was not asked, or could not answer: the handler ran. */
   | { type: 'bypass', reason: BypassReason }
   /**
-   * No client's request, but one of the cache's own, whose response is stored. `set`: a value stands for what the handler
-   * answers. `refresh`: the key's entry was stale or near its end, and this is as the request that got it.
+   * No client's request, but one of the cache's own. `set`: a value stands for what the handler answers. `refresh`: the
+   * key's entry was stale or near its end, and this is as the request that got it. `warm`: of `cache.warm`, and `explain`:
+   * of `cache.explain`, whose key (null) is not known yet.
    */
-  | { type: 'own', key: string, why: 'set' | 'refresh' }
+  | { type: 'own', key: string | null, why: 'set' | 'refresh' | 'warm' | 'explain' }
