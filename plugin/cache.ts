@@ -19,12 +19,13 @@ import { Invalidation, telling } from './invalidation.js'
 import type { CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
+import { settled } from './settling.js'
 import type { CacheStats, Stats } from './stats.js'
 import { Breaker } from './store/breaker.js'
 import { within } from './store/deadline.js'
 import type { Store } from './store/store.js'
 import { TagMemory } from './tag-memory.js'
-import { selectEntry, type First, type Selection, type Shelf } from './variant.js'
+import { selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
@@ -43,6 +44,9 @@ export interface CacheParts extends CacheLimits {
   random: () => number
   enabled: boolean
 }
+
+/** What a look finds; and whether a fill is on its way, or nobody is to wait for one. */
+export interface Sight { found: Selected, holder: 'held' | 'pass' | 'none' }
 
 export class ResponseCache {
   enabled: boolean
@@ -72,7 +76,8 @@ export class ResponseCache {
     this.#deadline = deadline
     this.#now = now
     this.enabled = enabled
-    this.invalidation = new Invalidation({ store, stats, log, instance, flights: this.#flights, ...limits })
+    const behind = { flights: this.#flights, background: this.#background }
+    this.invalidation = new Invalidation({ store, stats, log, instance, ...behind, ...limits })
     this.failures = new Failures(now)
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     const complaints = this.#complaints = new Complaints(now)
@@ -186,6 +191,20 @@ export class ResponseCache {
     const isTold = this.invalidation.isTold
     const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(this.shelf, key, selection)))
     return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
+  }
+
+  /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
+  async look (key: string, selection: Selection): Promise<Sight> {
+    const shelf = { store: this.#store, memory: new TagMemory() }
+    const looking = selectEntry(shelf, key, selection).then(async (found) => {
+      return { found, holder: await this.#store.holder(key, found.variant) }
+    })
+    return await telling(this.#store, 'read', within(this.#deadline, looking))
+  }
+
+  /** Resolves when nothing is under way that ends in the store. Rejects with FRC_DEADLINE after this time; 0: no limit. */
+  async settled (time: Milliseconds): Promise<void> {
+    await settled({ flights: this.#flights, background: this.#background }, time)
   }
 
   /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */

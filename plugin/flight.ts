@@ -65,6 +65,7 @@ export function leading (
 export class Flight {
   readonly key: string
   readonly #began = performance.now()
+  readonly #onLand: (flight: Flight) => void
   readonly #landing: Promise<Landing>
   readonly #known: Promise<void>
   #letGo!: (landing: Landing) => void
@@ -79,8 +80,9 @@ export class Flight {
   /** Nobody waits for it: its key's last response could not be shared. */
   isPass = false
 
-  constructor (key: string) {
+  constructor (key: string, onLand: (flight: Flight) => void) {
     this.key = key
+    this.#onLand = onLand
     this.#landing = new Promise((resolve) => { this.#letGo = resolve })
     this.#known = new Promise((resolve) => { this.#tell = resolve })
   }
@@ -91,6 +93,11 @@ export class Flight {
 
   get isAlone (): boolean {
     return this.#followers === 0
+  }
+
+  /** Resolves when it lands. */
+  async landed (): Promise<void> {
+    await this.#landing
   }
 
   /** Resolves when the store has said who runs the handler. */
@@ -155,6 +162,7 @@ export class Flight {
   /** Lets everybody go. Does nothing the second time. */
   land (landing: Landing): void {
     this.isLanded = true
+    this.#onLand(this)
     this.#stop()
     this.#tell()
     this.#letGo(landing)
@@ -169,7 +177,14 @@ export class Flight {
 /** The flights of this process, by the name of what they fill. */
 export class Flights {
   readonly #open = new Map<string, Flight>()
+  /** Also those that nobody joins any more. */
+  readonly #aloft = new Set<Flight>()
   #areCancelled = false
+
+  /** Those that have not landed. */
+  get aloft (): readonly Flight[] {
+    return [...this.#aloft]
+  }
 
   get size (): number {
     return this.#open.size
@@ -180,7 +195,8 @@ export class Flights {
   }
 
   open (name: string, key: string): Flight {
-    const flight = new Flight(key)
+    const flight = new Flight(key, (flight) => { this.#aloft.delete(flight) })
+    this.#aloft.add(flight)
     // By a lookup that was on its way when all were.
     if (this.#areCancelled) flight.land({ type: 'pass' })
     else this.#open.set(name, flight)

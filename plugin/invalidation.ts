@@ -1,5 +1,6 @@
 // The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
 // kept in the journal; and whole writes with their targets in quarantine.
+import type { Background } from './background.js'
 import type { Log } from './caller.js'
 import type { Targets } from './claim.js'
 import type { Milliseconds } from './duration.js'
@@ -19,6 +20,7 @@ export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 
   stats: Stats
   log: Log
   flights: Flights
+  background: Background
   instance: Instance
 }
 
@@ -30,15 +32,17 @@ export class Invalidation {
   readonly #stats: Stats
   readonly #log: Log
   readonly #flights: Flights
+  readonly #background: Background
   readonly #instance: Instance
   readonly #quarantineTime: Milliseconds
   readonly #journal: Journal
 
-  constructor ({ store, stats, log, flights, instance, quarantineTime, maxJournal }: InvalidationParts) {
+  constructor ({ store, stats, log, flights, background, instance, quarantineTime, maxJournal }: InvalidationParts) {
     this.#store = store
     this.#stats = stats
     this.#log = log
     this.#flights = flights
+    this.#background = background
     this.#instance = instance
     this.#quarantineTime = quarantineTime
     this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log, most: maxJournal })
@@ -61,7 +65,7 @@ export class Invalidation {
   async run (targets: Targets, token = ''): Promise<number> {
     const began = stamp(channels.invalidation)
     try {
-      const removed = await telling(this.#store, 'invalidate', this.#tell(targets, token))
+      const removed = await telling(this.#store, 'invalidate', this.#background.watch(this.#tell(targets, token)))
       this.hurry()
       this.#stats.invalidated(removed)
       if (began > 0) this.#say(targets, { began, soft: false, entries: removed, error: null })
@@ -79,7 +83,7 @@ export class Invalidation {
   async soften (targets: Targets): Promise<number> {
     const began = stamp(channels.invalidation)
     try {
-      const softened = await telling(this.#store, 'invalidate', this.#store.soften(targets))
+      const softened = await telling(this.#store, 'invalidate', this.#background.watch(this.#store.soften(targets)))
       this.hurry()
       this.#forget(targets)
       this.#stats.invalidated(softened)

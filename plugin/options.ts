@@ -1,6 +1,7 @@
 // What users may say of the plugin as a whole. Types and their documentation; the checks are in settings.ts.
 import type { Bytes, Duration } from './duration.js'
 import type { RedisClient } from './store/redis-client.js'
+import type { StoreWrapper } from './store/store.js'
 
 /** The plugin's options. */
 export interface RouteCacheOptions {
@@ -99,6 +100,8 @@ export interface RouteCacheOptions {
    * longer than the ttl. Default 0: each has its whole ttl.
    */
   jitter?: number
+  /** Stands in front of the store: for tests, `faultyStore()` of `fastify-route-cache/testing`. Default: nothing does. */
+  store?: StoreWrapper
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */
   now?: () => number
   /** Numbers from 0 to below 1, for `jitter` and `earlyRefresh`. Default: Math.random. For tests. */

@@ -35,9 +35,10 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
   const instance: Instance = { cache: {}, prefix: settings.prefix }
-  const store = openStore(app, settings, instance)
+  const opened = openStore(app, settings, instance)
+  const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, settings.now())
-  const cache = new ResponseCache({ store, stats, log: app.log, instance, ...settings })
+  const cache = new ResponseCache({ ...settings, store, stats, log: app.log, instance })
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })

@@ -1,9 +1,9 @@
 // What `fastify.cache` is: the calls that users make, their input checked.
 import { bodyOf, sizeOf } from './bodies.js'
 import type { ResponseCache } from './cache.js'
-import type { Bytes, Seconds } from './duration.js'
+import { DURATION_FORMS, toMilliseconds, type Bytes, type Duration, type Seconds } from './duration.js'
 import type { Entry } from './entry.js'
-import { RouteCacheError, show } from './errors.js'
+import { RouteCacheError, optionError, show } from './errors.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
 import { buildKey } from './key.js'
 import type { OwnRequests } from './own-request.js'
@@ -146,6 +146,18 @@ export class RouteCache {
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
     const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
     return entry === null ? null : this.#describe(entry)
+  }
+
+  /**
+   * Resolves when no handler runs whose answer is to be stored, and no fill, refresh or invalidation of this process is
+   * under way: for tests, which look at what comes of a request. Invalidations in the journal are not waited for.
+   * `timeout`: how long, at most. Default 10 seconds. 0: no limit.
+   * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION where it is no duration
+   */
+  async settled ({ timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
+    const time = toMilliseconds(timeout)
+    if (time === undefined) throw optionError('cache.settled', 'timeout', timeout, DURATION_FORMS)
+    await this.#cache.settled(time)
   }
 
   /** What the cache did since the process started. */

@@ -4,6 +4,7 @@ import { optionError } from './errors.js'
 import { own } from './key.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
+import type { StoreWrapper } from './store/store.js'
 import type { TierLimits } from './store/tiered.js'
 
 export interface Settings extends CacheLimits, AnswerLimits {
@@ -24,6 +25,7 @@ export interface Settings extends CacheLimits, AnswerLimits {
   xCache: boolean
   invalidateUnsafe: boolean
   jitter: number
+  store: StoreWrapper | null
   now: () => Milliseconds
   random: () => number
 }
@@ -59,6 +61,7 @@ export function readSettings (options: unknown): Settings {
     xCache: checked(options, 'xCache', false, isSwitch, SWITCH),
     invalidateUnsafe: checked(options, 'invalidateUnsafe', false, isSwitch, SWITCH),
     jitter: checked(options, 'jitter', 0, isPart, 'it is a number from 0 to 1: the part of a ttl by which it is shortened at most'),
+    store: checked<StoreWrapper | null>(options, 'store', null, (value) => typeof value === 'function', 'it is what faultyStore() gives, for tests'),
     now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds'),
     random: checked(options, 'random', () => Math.random(), (value) => typeof value === 'function', 'it is a function that gives numbers from 0 to 1')
   }

@@ -1,6 +1,7 @@
 // The journal by itself: when it tells, what it tells, and that it leaves nothing behind. Timers are the test's own.
 import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
+import { Background } from '../plugin/background.js'
 import { NO_TARGETS, type Targets } from '../plugin/claim.js'
 import type { Log } from '../plugin/caller.js'
 import { Flights } from '../plugin/flight.js'
@@ -119,7 +120,7 @@ t.test('an invalidation that succeeds has the others told soon', async (t) => {
   const store = { isUp: false, invalidate: async () => store.isUp ? 1 : await Promise.reject(AWAY), soften: async () => 1 }
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
   const invalidation = new Invalidation({
-    store: store as unknown as Store, stats: new Stats('redis', 0), log: log as unknown as Log, flights: new Flights(), instance: { cache: {}, prefix: '' }, quarantineTime: 1, maxJournal: 9
+    store: store as unknown as Store, stats: new Stats('redis', 0), log: log as unknown as Log, flights: new Flights(), background: new Background(), instance: { cache: {}, prefix: '' }, quarantineTime: 1, maxJournal: 9
   })
   for (const work of ['run', 'soften'] as const) {
     store.isUp = false

@@ -215,6 +215,9 @@ export interface Store {
   close (): void
 }
 
+/** What stands in front of a store, for tests. `deadline`: of a lookup, `writeDeadline`: of a command; 0: there is none. */
+export type StoreWrapper = (store: Store, limits: { deadline: Milliseconds, writeDeadline: Milliseconds }) => Store
+
 /** How long a lease lasts unless it is renewed: what a process that died keeps others waiting at most. */
 export const LEASE_TIME: Milliseconds = 3_000
 /** How long a marker lasts under which nothing was stored yet: what takes longer can't fill. */

@@ -1,0 +1,12 @@
+// For tests of apps: what a response says the cache did, waiting for what goes on behind responses, a clock that is set by
+// hand, and a store that fails when told.
+export { assertBypass, assertHit, assertMiss, assertStale } from './assertions.js'
+export type { HitExpectation, MissExpectation, ResponseExpectation, StaleExpectation } from './assertions.js'
+export { readCacheStatus } from './said.js'
+export type { AnyResponse, Said } from './said.js'
+export { fakeClock } from './fake-clock.js'
+export type { FakeClock } from './fake-clock.js'
+export { faultyStore } from './faulty-store.js'
+export type { Faults, FaultyStore } from './faulty-store.js'
+export { recovered, settled } from './settled.js'
+export type { Cached } from './settled.js'
