@@ -2,9 +2,9 @@
 import type { Arrival } from './arrival.js'
 import type { Exchange, Marks, RequestView } from './exchange.js'
 import type { KeySource } from './key.js'
-import type { Ticket } from './own-request.js'
 import { checkTags } from './route-template.js'
 import type { CacheOutcome } from './outcome.js'
+import type { Ticket } from './ticket.js'
 
 /** What the cache knows about the request. */
 export const EXCHANGE = Symbol('fastify-route-cache.exchange')

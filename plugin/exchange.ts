@@ -8,7 +8,6 @@ import type { Entry, HeaderField, PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated } from './key-source.js'
-import type { Ticket } from './own-request.js'
 import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
@@ -118,7 +117,8 @@ export interface Opening {
   before: HeaderFields
   headers: RequestView['headers']
   marks: Marks
-  ticket: Ticket | null
+  /** Of a request of our own. */
+  ticket: Required<Pick<Caller, 'told'>> | null
 }
 
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {

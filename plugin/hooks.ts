@@ -1,5 +1,5 @@
-// Where we stand in Fastify's lifecycle; what a lookup does there is in serving.ts. For each request of a cached route, in
-// this order:
+// Where we stand in Fastify's lifecycle; what a lookup does there is in serving.ts, and for requests of our own in
+// own-serving.ts. For each request of a cached route, in this order:
 //
 //   arrival   the first onRequest hook of the instance, where we are registered first: tells the requests of our own, and
 //             keeps how the others came where that may be needed for one of our own
@@ -25,16 +25,18 @@ import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
+import { serveOwn } from './own-serving.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, standIn, statusOf } from './reply.js'
 import { rescue } from './rescue.js'
-import { fulfil, lookup, type Engine } from './serving.js'
+import { lookup, type Engine, type Waiting } from './serving.js'
 
 /** Where a route's config has it that the route is cached. */
 export const SITE = Symbol('fastify-route-cache.site')
 
 /**
- * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given.
+ * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given, or
+ * its route is not cached.
  * `mayRefresh`: whether any route's entries are filled again by requests of our own.
  */
 export function arrivalHook (engine: Engine, mayRefresh: () => boolean): onRequestHookHandler {
@@ -49,9 +51,11 @@ export function arrivalHook (engine: Engine, mayRefresh: () => boolean): onReque
     if (ticket.why === 'refresh') return done()
     const site = siteOf(request)
     ticket.isRouted = site !== undefined
+    ticket.path = request.is404 ? null : request.routeOptions.url ?? null
     if (site === undefined) return reply.code(404).send()
+    if (ticket.why !== 'set') return done()
     // Ahead of the validation, wherever the route's lookup stands.
-    fulfil(engine, { ...site, place: 'onRequest' }, { request, reply, ticket, proceed: () => { reply.send(ticket.value) } })
+    serveOwn(engine, { ...site, place: 'onRequest' }, { request, reply, ticket, proceed: () => { reply.send(ticket.value) } })
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.arrival })
 }
@@ -63,12 +67,19 @@ function siteOf (request: FastifyRequest): Site | undefined {
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (engine: Engine, site: Site, name: string): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
-    if (site.place === 'onRequest') return lookup(engine, site, { request, reply, proceed: done })
+    if (site.place === 'onRequest') return look(engine, site, { request, reply, proceed: done })
     // Validation may take headers away before a lookup in front of the handler.
     ;(request as Carrier)[HEADERS] = { ...request.headers }
     done()
   }
   return Object.defineProperty(hook, 'name', { value: name })
+}
+
+/** A client's request is looked up; those of our own go their ways. */
+function look (engine: Engine, site: Site, waiting: Waiting): void {
+  const { [TICKET]: ticket } = waiting.request as Carrier
+  if (ticket == null) return lookup(engine, site, waiting)
+  serveOwn(engine, site, { ...waiting, ticket })
 }
 
 /** The route's handler with the lookup in front of it, for routes whose lookup can't stand in onRequest. */
@@ -86,7 +97,7 @@ export function guardedHandler (engine: Engine, site: Site, handler: RouteHandle
           reject(error)
         }
       }
-      lookup(engine, site, { request, reply, proceed })
+      look(engine, site, { request, reply, proceed })
     })
   }
 }

@@ -6,8 +6,10 @@
 //   set       the value that somebody gave stands for the handler's: hooks behind ours, validation and handler don't run;
 //             the response's schema, its serializer and the onSend chain do
 //   refresh   comes as the request came that was served stale, from the same address; every hook and the handler run
+//   warm      (warm.ts) as a client's, but it is no client's: the handler runs only where its answer can be stored
+//   explain   (explain.ts) ends where the lookup stands: the hooks before it run, the handler does not
 //
-// The right to fill that comes with the order is used up in any case: filled, or given back.
+// The right to fill that comes with a set or a refresh is used up in any case: filled, or given back.
 import { randomUUID } from 'node:crypto'
 import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
 import type { ResponseCache } from './cache.js'
@@ -17,42 +19,16 @@ import type { Milliseconds } from './duration.js'
 import { RouteCacheError, show } from './errors.js'
 import { channels, since, stamp, tell } from './events.js'
 import type { End } from './outcome.js'
+import { openTicket, type Ticket } from './ticket.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
-type Fields = Record<string, string | string[] | undefined>
+export type Fields = Record<string, string | string[] | undefined>
 
 /** As much of `app.inject` as is used here. */
 export type Inject = (request: {
-  method: 'GET', url: string, headers: Fields, remoteAddress?: string, signal: AbortSignal
+  method: 'GET' | 'HEAD', url: string, headers: Fields, remoteAddress?: string, signal: AbortSignal
 }) => Promise<{ statusCode: number }>
-
-/** What a request of our own is for. */
-export interface Ticket {
-  why: 'set' | 'refresh'
-  /** Of a set: what the handler is taken to have answered. */
-  value: unknown
-  /** How long it is served; null: as the policy says. */
-  life: Milliseconds | null
-  /** Beside those of the policy. */
-  tags: readonly string[]
-  /** Of a refresh: how it comes. */
-  arrival: Arrival | null
-  /** There is a User-Agent among its headers. */
-  hasAgent: boolean
-  /** Null from when the request has taken it. */
-  right: Right | null
-  /** Of the right. */
-  filling: string
-  /** The request has come to a cached route. */
-  isRouted: boolean
-  /** The key that the route makes for it; null where that is not known. */
-  key: string | null
-  /** Hears once what became of the right. */
-  told: (end: End) => void
-  /** Gives back the right that the request has taken. */
-  giveUp: () => void
-}
 
 /** A value that stands for what the handler of this URL would have answered. */
 export interface Rendering {
@@ -72,18 +48,20 @@ export interface Rendering {
 /** Under the right's key: stored; or not, and why. */
 export type Rendered = { type: 'stored' } | { type: 'refused', reason: Exclude<End, 'stored'> }
 
-interface Order {
+export interface Order {
+  /** Default: GET. */
+  method?: 'GET' | 'HEAD'
   url: string
   headers: Fields
   remoteAddress?: string
-  caller: Caller
+  /** Gives it up. */
+  signal?: AbortSignal | undefined
 }
 
-interface Sent {
-  end: End
-  /** What the request was answered with; or why there was no answer. */
-  result: { status: number } | { error: unknown }
-}
+/** What a request was answered with; or why there was no answer. */
+export type Result = { status: number } | { error: unknown, isGivenUp: boolean }
+
+interface Sent { end: End, result: Result }
 
 /** What Fastify says to a request of our own while the app closes: it still answers the requests that it has. */
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
@@ -99,6 +77,7 @@ export class OwnRequests {
   readonly #giveUps = new Set<() => void>()
   /** A request that takes longer is given up: its lease keeps others from filling. */
   longest: Milliseconds = 60_000
+  #isClosed = false
 
   constructor (cache: ResponseCache, inject: Inject) {
     this.#cache = cache
@@ -113,7 +92,7 @@ export class OwnRequests {
   async render ({ url, headers = {}, value, right, life = null, tags = [], caller }: Rendering): Promise<Rendered> {
     const { key } = right
     const ticket = { ...openTicket('set', right), value, life, tags, hasAgent: 'user-agent' in headers }
-    const { end, result } = await this.#send(ticket, { url, headers, caller })
+    const { end, result } = await this.#send(ticket, { url, headers }, caller)
     if (end === 'disabled') return { type: 'refused', reason: end }
     const what = `the value for the key ${show(key)} can't be sent through GET ${show(url)}`
     if ('error' in result && end === 'abandoned') {
@@ -135,9 +114,9 @@ export class OwnRequests {
       const { target: url, headers, socket: { remoteAddress } } = arrival
       // A router that looks at the host finds it there. Without an address, that of a Unix socket, it is not ours.
       const host = headers.host ?? headers[':authority'] ?? ''
-      const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown'), caller }
+      const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown') }
       const began = stamp(channels.refresh)
-      const { end } = await this.#send({ ...openTicket('refresh', right), arrival }, order)
+      const { end } = await this.#send({ ...openTicket('refresh', right), arrival }, order, caller)
       if (!AS_IT_SHOULD_BE.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
       const { source: { instance, route } } = caller
       const duration = since(began)
@@ -152,6 +131,7 @@ export class OwnRequests {
     const ticket = this.#open.get(id)
     if (ticket === undefined) return null
     this.#open.delete(id)
+    ticket.isSeen = true
     if (ticket.arrival !== null) comeAs(raw, ticket.arrival)
     // `inject` puts a User-Agent where there is none.
     else takeOff(raw, ticket.hasAgent ? [TICKET_HEADER] : [TICKET_HEADER, 'user-agent'])
@@ -160,59 +140,56 @@ export class OwnRequests {
 
   /** Gives up those that have not ended: their limits would keep a process alive whose app is closed. */
   close (): void {
+    this.#isClosed = true
     for (const giveUp of this.#giveUps) giveUp()
   }
 
-  /** Makes the request, and waits for its end. Never rejects. */
-  async #send (ticket: Ticket, { caller, headers, ...order }: Order): Promise<Sent> {
+  /** Whether there was no answer as the app is closing. */
+  isClosing (result: Result): boolean {
+    if ('status' in result) return false
+    return (this.#isClosed && result.isGivenUp) || (result.error as { code?: unknown } | null)?.code === CLOSING
+  }
+
+  /** Makes the request that the ticket is for, and waits for its answer. Never rejects. */
+  async make (ticket: Ticket, { signal: left, headers, method = 'GET', ...order }: Order): Promise<Result> {
     const id = randomUUID()
-    const ended = new Promise<End>((resolve) => { ticket.told = resolve })
     this.#open.set(id, ticket)
     const limit = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let giveUp!: () => void
-    const limited = new Promise<{ error: unknown }>((resolve) => {
+    const limited = new Promise<Result>((resolve) => {
       giveUp = () => {
         limit.abort()
         ticket.giveUp()
-        resolve({ error: limit.signal.reason })
+        resolve({ error: limit.signal.reason, isGivenUp: true })
       }
       timer = setTimeout(giveUp, this.longest)
     })
     this.#giveUps.add(giveUp)
+    left?.addEventListener('abort', giveUp)
     const result = await Promise.race([limited, this.#inject({
-      method: 'GET', headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
-    }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error }))])
+      method, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
+    }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error, isGivenUp: limit.signal.aborted }))])
     clearTimeout(timer)
+    left?.removeEventListener('abort', giveUp)
     this.#giveUps.delete(giveUp)
     this.#open.delete(id)
+    return result
+  }
+
+  /** The same, and waits for what becomes of the right that the ticket has. */
+  async #send (ticket: Ticket, order: Order, caller: Caller): Promise<Sent> {
+    const ended = new Promise<End>((resolve) => { ticket.told = resolve })
+    const result = await this.make(ticket, order)
     const { right, why } = ticket
     ticket.right = null
     if (right !== null) {
       // Something answered ahead of us; or nothing did, as the app is closing: then others may go on at once.
       const teller = { ...caller, told: ticket.told }
-      const isClosing = 'error' in result && (result.error as { code?: unknown }).code === CLOSING
-      if (why === 'refresh') refuse(right.key, isClosing ? 'disabled' : 'diverted', teller)
-      else if (isClosing) ticket.told('disabled')
-      this.#cache.abandon(right, teller, why === 'refresh' && ('status' in result || limit.signal.aborted))
+      if (why === 'refresh') refuse(right.key, this.isClosing(result) ? 'disabled' : 'diverted', teller)
+      else if (this.isClosing(result)) ticket.told('disabled')
+      this.#cache.abandon(right, teller, why === 'refresh' && ('status' in result || result.isGivenUp))
     }
     return { end: await ended, result }
-  }
-}
-
-function openTicket (why: Ticket['why'], right: Right): Ticket {
-  return {
-    why,
-    value: undefined,
-    life: null,
-    tags: [],
-    arrival: null,
-    hasAgent: true,
-    right,
-    filling: right.key,
-    isRouted: false,
-    key: null,
-    told: () => {},
-    giveUp: () => {}
   }
 }

@@ -65,6 +65,8 @@ export interface Policy {
   cacheControl: string | null
   /** From which size on a body is stored encoded, too; null: none is. */
   compressFrom: Bytes | null
+  /** As the route says it. */
+  written: object
 }
 
 const OPTIONS = [
@@ -120,7 +122,8 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     isTargeted: isTargeted && isOrigin,
     hook: compileHook(where, get('hook')),
     cacheControl: compileCacheControl(where, get('cacheControl')),
-    compressFrom: compileCompress(where, get('compress'))
+    compressFrom: compileCompress(where, get('compress')),
+    written: options
   }
 }
 

@@ -4,14 +4,18 @@ import type { ResponseCache } from './cache.js'
 import { DURATION_FORMS, toMilliseconds, type Bytes, type Duration, type Seconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { RouteCacheError, optionError, show } from './errors.js'
+import { explain, type ExplainOption } from './explain.js'
+import type { Explanation } from './explanation.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
 import { buildKey } from './key.js'
 import type { OwnRequests } from './own-request.js'
+import type { RequestOption } from './request-option.js'
 import type { CacheStats } from './stats.js'
 import {
   checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft, type InvalidateOptions, type InvalidateTarget, type MutateTarget
 } from './target.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
+import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'
 import type { Selection } from './variant.js'
 
@@ -146,6 +150,29 @@ export class RouteCache {
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
     const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
     return entry === null ? null : this.#describe(entry)
+  }
+
+  /**
+   * Fills the cache before anybody asks: makes these requests, paths or `{ url, headers }`, through the app itself, so many
+   * at a time, and waits until what they were answered is stored. What has a fresh entry already is left alone, and where a
+   * response could not be stored the handler does not run. One that fails does not keep the others. Its requests count in
+   * the statistics like clients'. To be called when the app is ready (`await app.ready()`): a plugin or an onReady hook that
+   * waits for it never ends. Where the app closes before its end, what is left has failed.
+   * @throws RouteCacheError FRC_OPTION where the input is wrong; what `onProgress` throws; the reason of `signal`
+   */
+  async warm (requests: ReadonlyArray<string | RequestOption>, options: WarmOptions = {}): Promise<WarmSummary> {
+    return await warm(this.#writeThrough.requests, requests, options)
+  }
+
+  /**
+   * What would happen to a request, and why: in words (`text`), and as data. A request of the plugin's own goes through the
+   * hooks of the app that a client's goes through, up to the lookup, with these headers; nothing is stored, served or
+   * counted, and the handler does not run (unless its route lies in a context that the plugin is not registered for). It
+   * waits for the app to be ready, as `warm` does.
+   * @throws RouteCacheError FRC_OPTION where the input is wrong; FRC_ROUTE where the request has no answer
+   */
+  async explain (request: string | ExplainOption): Promise<Explanation> {
+    return await explain({ requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
   }
 
   /**

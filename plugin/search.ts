@@ -6,9 +6,9 @@ import type { Found, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { bypass, secondsLeft, tellOutcome, type Exchange, type RequestView } from './exchange.js'
-import type { Ticket } from './own-request.js'
 import type { RefusalReason } from './outcome.js'
 import { select, type Selecting } from './selecting.js'
+import type { Ticket } from './ticket.js'
 import { VERSION, type First } from './variant.js'
 
 /** What is known of the request's lookup already: what it selects, and what was read first. */
@@ -16,11 +16,13 @@ export interface Searching {
   request: RequestView
   selecting?: Selecting | Promise<Selecting> | undefined
   first?: First | undefined
+  /** What is stale does not do, unless the handler fails. */
+  onlyFresh?: boolean
 }
 
 /** The entry to serve, or null for the handler to run; says in the exchange what became of the lookup. Never rejects. */
 export async function search (
-  cache: ResponseCache, exchange: Exchange, { request, selecting, first }: Searching
+  cache: ResponseCache, exchange: Exchange, { request, selecting, first, onlyFresh = false }: Searching
 ): Promise<Entry | null> {
   const { caller, site: { policy: { waitTimeout, stale, rescue, earlyRefresh } } } = exchange
   const selected = await (selecting ?? select(cache, { ...exchange, request }))
@@ -28,7 +30,7 @@ export async function search (
   if ('bypass' in selected) return bypass(exchange, selected.bypass)
   exchange.identity = selected.identity
   // Only GET fills, so a HEAD would hold the lease for nothing.
-  const may = { mayBeStale: stale !== null, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }
+  const may = { mayBeStale: stale !== null && !onlyFresh, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }
   const question = { ...selected, toFill: request.method === 'GET', ...may, waitTimeout }
   const found = await cache.lookup(question, caller, first)
   if (exchange.captured) {

@@ -16,11 +16,11 @@ import type { Milliseconds } from './duration.js'
 import { isFresh, mayBeDue, type Entry } from './entry.js'
 import { channels, stamp, tellLookup } from './events.js'
 import { abandon, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
-import type { OwnRequests, Ticket } from './own-request.js'
+import type { OwnRequests } from './own-request.js'
 import type { CacheOutcome } from './outcome.js'
 import { writeEntry } from './past-reply.js'
 import { sendEntry } from './reply.js'
-import { adopt, search, type Searching } from './search.js'
+import { search, type Searching } from './search.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
 import { askFor, readyEntry, type Asked, type First } from './variant.js'
@@ -30,28 +30,13 @@ export interface Engine { cache: ResponseCache, own: OwnRequests, signals: Signa
 
 export interface Pair { request: FastifyRequest, reply: FastifyReply }
 
-interface Own extends Pair { ticket: Ticket, proceed: () => void }
-
-/** Goes on under the ticket's right to fill; or answers, to nobody, where the request can't use it. */
-export function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, proceed }: Own): void {
-  const exchange = begin(site, { request, reply })
-  adopt(cache, exchange, { request: request as RequestView, ticket }).then((isOurs) => {
-    if (isOurs) {
-      ticket.giveUp = () => { abandon(cache, exchange, true) }
-      watchEnd(cache, exchange, reply)
-    }
-    if (reply.sent) return
-    if (!isOurs) return reply.code(409).send()
-    if (ticket.why === 'refresh') exchange.handlerBegan = stamp(channels.handler)
-    proceed()
-  }).catch((error: unknown) => { reply.send(error) })
-}
+/** A request whose lookup has come; `proceed` has it go on. */
+export interface Waiting extends Pair { proceed: () => void }
 
 /** Sends the entry; or calls `proceed`, once, for the request to go on; or neither, where it is answered already. */
-export function lookup (engine: Engine, site: Site, { request, reply, proceed }: Pair & { proceed: () => void }): void {
-  const { [TICKET]: ticket, [HEADERS]: kept } = request as Carrier
-  if (ticket != null) return fulfil(engine, site, { request, reply, ticket, proceed })
+export function lookup (engine: Engine, site: Site, { request, reply, proceed }: Waiting): void {
   const { cache } = engine
+  const { [HEADERS]: kept } = request as Carrier
   const began = stamp(channels.lookup)
   if (!cache.isReady) return goOn(engine, site, { request, reply, proceed, began })
   const caller = { counters: site.counters, log: request.log, source: site.source }
@@ -94,7 +79,7 @@ function goOn (engine: Engine, site: Site, { request, reply, proceed, began, sel
 }
 
 /** What throws is an entry that can't be sent. */
-function failedToSend ({ request, reply }: Pair, error: unknown): void {
+export function failedToSend ({ request, reply }: Pair, error: unknown): void {
   request.log.warn({ err: error }, 'cache entry could not be sent')
   reply.send(error)
 }
@@ -194,7 +179,7 @@ class Attempt implements Reader {
   }
 }
 
-function begin (site: Site, { request, reply }: Pair): Exchange {
+export function begin (site: Site, { request, reply }: Pair): Exchange {
   const carrier = request as Carrier
   const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
   // Validation may take headers away.
@@ -205,7 +190,7 @@ function begin (site: Site, { request, reply }: Pair): Exchange {
 }
 
 /** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
-function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
+export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
   // The client has left during the lookup: `close` has been.
   if (reply.raw.closed) return abandon(cache, exchange)
   let isSent = false

@@ -1,0 +1,89 @@
+// What a lookup of a request would find, and by what that is judged: its steps, one after another, with nothing counted,
+// remembered, taken or served.
+import type { ResponseCache, Sight } from './cache.js'
+import type { Caller } from './caller.js'
+import { decode, ownName } from './codec.js'
+import type { Milliseconds } from './duration.js'
+import type { Entry } from './entry.js'
+import type { RequestView, Site } from './exchange.js'
+import { flightName } from './flight.js'
+import type { BypassReason } from './outcome.js'
+import { select, type Wanted } from './selecting.js'
+import { Stats } from './stats.js'
+import type { Selected } from './variant.js'
+
+export interface Examined {
+  site: Pick<Site, 'policy' | 'place'>
+  isHead: boolean
+  now: Milliseconds
+  /** Why the request goes past the cache; null: it is looked up. */
+  bypass: BypassReason | null
+  /** What a function of the policy threw, or the store said. */
+  error: unknown
+  /** Null where the policy has no key for it. */
+  wanted: Wanted | null
+  /** Null where it was not looked for. */
+  sight: Sight | null
+  /** What lies there, be it valid or not. */
+  present: Entry | null
+  /** Its handler failed just now. */
+  hasFailed: boolean
+}
+
+/** Who is examined: the request, and its headers as they came. */
+export interface Examinee {
+  site: Site
+  request: RequestView
+  headers: RequestView['headers']
+}
+
+/** Never rejects. */
+export async function examine (cache: ResponseCache, { site, request, headers }: Examinee): Promise<Examined> {
+  const { policy, place } = site
+  const examined: Examined = {
+    site: { policy, place },
+    isHead: request.method === 'HEAD',
+    now: cache.now(),
+    bypass: null,
+    error: null,
+    wanted: null,
+    sight: null,
+    present: null,
+    hasFailed: false
+  }
+  const caller = listener(site, (error) => { examined.error = error })
+  // A copy: where the log was not told yet what to write in the policy, it will be.
+  const selected = await select(cache, { site: { ...site }, caller, request, headers })
+  if ('bypass' in selected) return { ...examined, bypass: selected.bypass }
+  examined.wanted = selected
+  examined.bypass = idleness(cache)
+  if (examined.bypass !== null) return examined
+  const { key, selection } = selected
+  try {
+    const sight = examined.sight = await cache.look(key, { ...selection, hint: { ...selection.hint } })
+    const present = examined.present = presentIn(sight.found, key)
+    examined.hasFailed = present !== null && cache.failures.has(flightName(key, sight.found.variant), present)
+  } catch (error) {
+    examined.error = error
+    examined.bypass = 'store'
+  }
+  return examined
+}
+
+/** Why the store is not asked now. */
+function idleness ({ invalidation, breaker }: ResponseCache): BypassReason | null {
+  if (!invalidation.isTold) return 'journal'
+  return breaker.isOpen ? 'breaker' : null
+}
+
+/** What lies where the response would, as far as it is an entry. */
+function presentIn ({ bytes, marker, variant }: Selected, key: string): Entry | null {
+  return bytes == null ? null : decode(bytes, ownName(key, marker === null || variant === null ? null : { variant }))
+}
+
+/** A caller that counts nothing that anybody reads, and hears what failed. */
+function listener ({ source }: Site, onError: (error: unknown) => void): Caller {
+  const ignore = (): void => {}
+  const warn = (details: object): void => { if ('err' in details) onError(details.err) }
+  return { counters: new Stats('memory', 0).values, log: { debug: ignore, info: ignore, warn, error: warn }, source }
+}
