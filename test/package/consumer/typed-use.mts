@@ -1,7 +1,8 @@
 // What a user's compiler sees. The package check compiles this file as an ES module and, copied to .cts, as CommonJS.
 import Fastify from 'fastify'
-import routeCache, { routeCache as named } from 'fastify-route-cache'
+import routeCache, { routeCache as named, type Explanation, type WarmSummary } from 'fastify-route-cache'
 import postgresInvalidation, { installSql, type PostgresInvalidationOptions, type Watch } from 'fastify-route-cache/postgres'
+import { assertBypass, assertHit, fakeClock, faultyStore, recovered, settled } from 'fastify-route-cache/testing'
 
 export async function build () {
   const app = Fastify()
@@ -39,4 +40,28 @@ export async function build () {
 
   await app.cache.invalidate('user:1')
   return app.cache.stats()
+}
+
+export async function test () {
+  const clock = fakeClock()
+  const store = faultyStore()
+  const app = Fastify()
+  await app.register(routeCache, { now: clock.now, store })
+  store.fail('writes')
+  const response = await app.inject('/users/1')
+  assertHit(response, { ttl: 600 })
+  assertBypass(await fetch('http://localhost'), 'store')
+  // @ts-expect-error a reason that there is not
+  assertBypass(response, 'stored')
+  // @ts-expect-error the body is no response
+  assertHit(response.body)
+  // @ts-expect-error there are no such faults
+  store.hang('reads')
+  await settled(app, { timeout: '1s' })
+  await recovered(app)
+  const summary: WarmSummary = await app.cache.warm(['/a', { url: '/b', headers: { accept: 'text/html' } }], { concurrency: 2 })
+  // @ts-expect-error a request has a url
+  await app.cache.warm([{ path: '/a' }])
+  const explanation: Explanation = await app.cache.explain({ url: '/a', method: 'HEAD' })
+  return [summary.stored, explanation.text, clock.advance('5m')]
 }

@@ -3,6 +3,7 @@ const assert = require('node:assert/strict')
 const Fastify = require('fastify')
 const routeCache = require('fastify-route-cache')
 const postgres = require('fastify-route-cache/postgres')
+const { assertHit, fakeClock, settled } = require('fastify-route-cache/testing')
 
 async function use (plugin) {
   const app = Fastify()
@@ -27,6 +28,16 @@ async function main () {
     const app = Fastify()
     await assert.rejects(async () => await app.register(plugin, { watch: [{ table: 'cities' }] }), { code: 'FRC_OPTION' })
   }
+
+  const clock = fakeClock()
+  const app = Fastify()
+  await app.register(routeCache, { now: clock.now })
+  app.get('/', { cache: { key: 'k' } }, async () => 'x')
+  await app.inject('/')
+  await settled(app)
+  clock.advance('10s')
+  assertHit(await app.inject('/'), { ttl: 50 })
+  await app.close()
   console.log('used')
 }
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import Fastify from 'fastify'
 import routeCache, { RouteCacheError, routeCache as named } from 'fastify-route-cache'
 import postgresInvalidation, { installSql, postgresInvalidation as namedPostgres } from 'fastify-route-cache/postgres'
+import { assertBypass, assertHit, assertMiss, faultyStore, settled } from 'fastify-route-cache/testing'
 
 for (const plugin of [routeCache, named]) {
   const app = Fastify()
@@ -35,4 +36,16 @@ for (const plugin of [postgresInvalidation, namedPostgres]) {
   })
   await app.close()
 }
+
+const app = Fastify()
+const store = faultyStore()
+await app.register(routeCache, { store })
+app.get('/', { cache: { key: 'k' } }, async () => 'x')
+assertMiss(await app.inject('/'))
+await settled(app)
+assertHit(await app.inject('/'), { ttl: 60 })
+store.fail()
+assert.throws(() => assertHit({ headers: {} }), { name: 'AssertionError' })
+assertBypass(await app.inject('/'), 'store')
+await app.close()
 console.log('used')
