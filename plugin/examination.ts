@@ -10,10 +10,11 @@ import { flightName } from './flight.js'
 import type { BypassReason } from './outcome.js'
 import { select, type Wanted } from './selecting.js'
 import { Stats } from './stats.js'
-import type { Selected } from './variant.js'
+import type { Selected, Selection } from './variant.js'
 
 export interface Examined {
-  site: Pick<Site, 'policy' | 'place'>
+  /** Null: a key was asked for, whatever route it is of. */
+  site: Pick<Site, 'policy' | 'place'> | null
   isHead: boolean
   now: Milliseconds
   /** Why the request goes past the cache; null: it is looked up. */
@@ -40,9 +41,22 @@ export interface Examinee {
 /** Never rejects. */
 export async function examine (cache: ResponseCache, { site, request, headers }: Examinee): Promise<Examined> {
   const { policy, place } = site
-  const examined: Examined = {
-    site: { policy, place },
-    isHead: request.method === 'HEAD',
+  const examined = { ...unseen(cache), site: { policy, place }, isHead: request.method === 'HEAD' }
+  const caller = listener(site, (error) => { examined.error = error })
+  // A copy: where the log was not told yet what to write in the policy, it will be.
+  const selected = await select(cache, { site: { ...site }, caller, request, headers })
+  return 'bypass' in selected ? { ...examined, bypass: selected.bypass } : await looked(cache, examined, selected)
+}
+
+/** What lies under a key, for a request that selects so, whatever its route would say. Never rejects. */
+export async function examineKey (cache: ResponseCache, key: string, selection: Selection): Promise<Examined> {
+  return await looked(cache, unseen(cache), { key, selection, toRefresh: false, identity: undefined })
+}
+
+function unseen (cache: ResponseCache): Examined {
+  return {
+    site: null,
+    isHead: false,
     now: cache.now(),
     bypass: null,
     error: null,
@@ -51,14 +65,13 @@ export async function examine (cache: ResponseCache, { site, request, headers }:
     present: null,
     hasFailed: false
   }
-  const caller = listener(site, (error) => { examined.error = error })
-  // A copy: where the log was not told yet what to write in the policy, it will be.
-  const selected = await select(cache, { site: { ...site }, caller, request, headers })
-  if ('bypass' in selected) return { ...examined, bypass: selected.bypass }
-  examined.wanted = selected
+}
+
+async function looked (cache: ResponseCache, examined: Examined, wanted: Wanted): Promise<Examined> {
+  const { key, selection } = wanted
+  examined.wanted = wanted
   examined.bypass = idleness(cache)
   if (examined.bypass !== null) return examined
-  const { key, selection } = selected
   try {
     const sight = examined.sight = await cache.look(key, { ...selection, hint: { ...selection.hint } })
     const present = examined.present = presentIn(sight.found, key)

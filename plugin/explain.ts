@@ -1,13 +1,19 @@
 // What would happen to a request, asked with a request of our own that ends where its lookup stands: it goes the way of a
-// client's through the app's hooks, authentication too, and its handler does not run.
+// client's through the app's hooks, authentication too, and its handler does not run. Of a key, what lies under it.
+import type { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError, show } from './errors.js'
 import type { Milliseconds } from './duration.js'
+import { examineKey } from './examination.js'
 import { explained, unexamined, type Explanation } from './explanation.js'
 import { textOf } from './explanation-text.js'
+import { fingerprint, type RequestFields } from './http/vary.js'
 import { own } from './key.js'
 import type { OwnRequests } from './own-request.js'
-import { readRequest, type RequestOption } from './request-option.js'
+import { readHeaders, readRequest, type RequestOption } from './request-option.js'
+import { valueKey } from './store/keys.js'
+import { checkKeyOf } from './target.js'
 import { openTicket } from './ticket.js'
+import type { Selection } from './variant.js'
 
 /** The request that is to be explained. */
 export interface ExplainOption extends RequestOption {
@@ -15,12 +21,48 @@ export interface ExplainOption extends RequestOption {
   method?: string
 }
 
-export interface ExplainParts { requests: OwnRequests, ttl: Milliseconds }
+/** A key that is to be explained, whatever request leads to it. */
+export interface ExplainKeyOption {
+  /** As `cache.key()` builds it: `user:7`. */
+  key: string
+  /** Where the key's responses vary: those of a request that would get the one in question. Default: none. */
+  headers?: RequestOption['headers']
+}
+
+export interface ExplainParts { cache: ResponseCache, requests: OwnRequests, ttl: Milliseconds }
 
 const WHERE = 'cache.explain'
 
-/** Rejects with FRC_OPTION, and with FRC_ROUTE where the request has no answer. */
-export async function explain ({ requests, ttl }: ExplainParts, option: string | ExplainOption): Promise<Explanation> {
+/** Rejects with FRC_OPTION or FRC_TARGET, and with FRC_ROUTE where the request has no answer. */
+export async function explain (
+  parts: ExplainParts, option: string | ExplainOption | ExplainKeyOption
+): Promise<Explanation> {
+  if (own(option, 'key') !== undefined) return await explainKey(parts, option as ExplainKeyOption)
+  return await explainRequest(parts, option as string | ExplainOption)
+}
+
+/** Of the response under it; where there is none, of the value that `getOrSet` keeps there. */
+async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOption): Promise<Explanation> {
+  const unknown = Object.keys(option).find((name) => name !== 'key' && name !== 'headers')
+  if (unknown !== undefined) {
+    throw optionError(WHERE, unknown, own(option, unknown), 'there is no such option beside key; there is: headers')
+  }
+  const headers = readHeaders(WHERE, 'headers', option.headers)
+  const key = checkKeyOf(option.key)
+  const response = await examineKey(cache, key, selectionOf(headers))
+  const isThere = response.bypass !== null || response.present !== null || response.sight?.found.marker != null
+  const value = isThere ? null : await examineKey(cache, valueKey(key), selectionOf({}))
+  const isValue = value !== null && value.present !== null
+  const examined = isValue ? value : response
+  const told = explained(examined, ttl)
+  return { ...told, text: textOf(`${isValue ? 'value under key' : 'key'} ${show(key)}`, told, examined) }
+}
+
+function selectionOf (headers: RequestFields): Selection {
+  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
+}
+
+async function explainRequest ({ requests, ttl }: ExplainParts, option: string | ExplainOption): Promise<Explanation> {
   const { url, headers } = readRequest(WHERE, 'request', { value: option, others: ['method'] })
   const method = readMethod(typeof option === 'string' ? undefined : own(option, 'method'))
   const what = `${method} ${url}`

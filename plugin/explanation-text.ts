@@ -10,7 +10,9 @@ export function textOf (what: string, told: Told, examined: Examined): string {
   const { outcome, route, policy, key, variant, entry, tags } = told
   const lines = [`${what}: ${outcome ?? 'not cached'}, as ${wordsOf(told, examined)}`]
   const selects = variant === null ? '' : `, variant by ${variant.members.map(nameOf).join(', ')}`
-  lines.push(`route ${route ?? ''}${key === null ? '' : `, key ${show(key)}${selects}`}`)
+  const place = key === null ? '' : `key ${show(key)}${selects}`
+  const site = [route === null ? '' : `route ${route}`, place].filter((part) => part !== '')
+  if (examined.site !== null || selects !== '') lines.push(site.join(', '))
   if (policy !== null) lines.push(`policy: ${policyText(policy)}`)
   if (entry !== null) {
     const { status, size, age, ttl, isValid } = entry
@@ -29,7 +31,7 @@ const TAG_WORDS = {
   quarantine: 'in quarantine, by a cache.mutate that is under way'
 } as const
 
-function wordsOf ({ reason, outcome, lease }: Told, { error, isHead, site: { policy } }: Examined): string {
+function wordsOf ({ reason, outcome, lease }: Told, { error, isHead, site }: Examined): string {
   if (outcome === 'hit') return 'what is stored is fresh'
   if (outcome === 'stale') return STALE_WORDS[reason as StaleReason]
   if (outcome === 'bypass') {
@@ -38,7 +40,7 @@ function wordsOf ({ reason, outcome, lease }: Told, { error, isHead, site: { pol
   const ends = isHead
     ? 'the handler runs, and nothing is stored, as only GET fills'
     : lease === 'held'
-      ? policy.waitTimeout > 0 ? 'another request is filling it, and this one would wait for that' : 'another request is filling it'
+      ? (site?.policy.waitTimeout ?? 0) > 0 ? 'another request is filling it, and this one would wait for that' : 'another request is filling it'
       : lease === 'pass' ? 'the handler runs, and nobody waits for it: the last response could not be shared, or it is in quarantine' : ''
   return MISS_WORDS[reason as MissReason] + (ends === '' ? '' : `; ${ends}`)
 }

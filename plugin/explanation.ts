@@ -6,6 +6,7 @@ import type { Examined } from './examination.js'
 import { own } from './key.js'
 import type { BypassReason, MissReason, StaleReason, UncachedReason } from './outcome.js'
 import { BYPASS_WORDS, UNCACHED_WORDS } from './reasons.js'
+import { nameOf } from './store/keys.js'
 import type { Selected } from './variant.js'
 
 /** What would happen to a request, and why. */
@@ -14,9 +15,9 @@ export interface Explanation {
   outcome: 'hit' | 'stale' | 'miss' | 'bypass' | null
   /** Why: of a bypass a `BypassReason`, of a miss a `MissReason`, and so on; of a hit always `fresh`. */
   reason: 'fresh' | StaleReason | MissReason | BypassReason | UncachedReason
-  /** The cached route, `GET /users/:id`; or the path of the one that is not cached; null: none was come to. */
+  /** The cached route, `GET /users/:id`; or the path of the one that is not cached; null: none was come to, or asked for. */
   route: string | null
-  /** What the route's `cache` option says; null: there is none. */
+  /** What the route's `cache` option says; null: there is none, or a key was asked for. */
   policy: ExplainedPolicy | null
   /** Null where the request goes past the cache before it has one. */
   key: string | null
@@ -92,12 +93,12 @@ export type Told = Omit<Explanation, 'text'>
 
 /** Of one whose lookup was examined. `ttl`: where the route says none. */
 export function explained (examined: Examined, ttl: Milliseconds): Told {
-  const { site: { policy: { route } }, wanted, sight } = examined
+  const { site, wanted, sight } = examined
   return {
     ...verdictOf(examined),
-    route,
+    route: site?.policy.route ?? null,
     policy: policyOf(examined, ttl),
-    key: wanted?.key ?? null,
+    key: wanted === null ? null : nameOf(wanted.key),
     variant: variantOf(sight?.found ?? null, examined),
     entry: entryOf(examined),
     tags: tagsOf(examined),
@@ -106,15 +107,17 @@ export function explained (examined: Examined, ttl: Milliseconds): Told {
 }
 
 /** What the lookup would decide: the same questions in the same order as in lookup.ts. */
-function verdictOf ({ bypass, wanted, sight, site: { policy }, now, hasFailed, present }: Examined): Verdict {
+function verdictOf ({ bypass, wanted, sight, site, now, hasFailed, present }: Examined): Verdict {
+  const policy = site?.policy
   if (bypass !== null || sight === null) return { outcome: 'bypass', reason: bypass ?? 'store' }
   if (wanted?.toRefresh === true) return { outcome: 'miss', reason: 'forced' }
   const { found } = sight
   const { entry } = found
   if (entry === null) return { outcome: 'miss', reason: absenceOf(found, present) }
   if (isFresh(entry, now)) return { outcome: 'hit', reason: 'fresh' }
-  if (policy.stale !== null && isAlive(entry, now)) return { outcome: 'stale', reason: 'stale-while-revalidate' }
-  if (policy.rescue !== null && isRescuable(entry, now) && hasFailed) return { outcome: 'stale', reason: 'stale-if-error' }
+  // Without a route: by what the entry says itself.
+  if (policy?.stale !== null && isAlive(entry, now)) return { outcome: 'stale', reason: 'stale-while-revalidate' }
+  if (policy?.rescue !== null && isRescuable(entry, now) && hasFailed) return { outcome: 'stale', reason: 'stale-if-error' }
   return { outcome: 'miss', reason: 'expired' }
 }
 
@@ -127,7 +130,9 @@ function absenceOf ({ isUnreadable, isOutdated, bytes, ground }: Selected, prese
   return present.epoch === '' ? 'vary' : 'epoch'
 }
 
-function policyOf ({ site: { policy, place }, wanted }: Examined, ttl: Milliseconds): ExplainedPolicy {
+function policyOf ({ site, wanted }: Examined, ttl: Milliseconds): ExplainedPolicy | null {
+  if (site === null) return null
+  const { policy, place } = site
   const written = own(policy.written, 'ttl') ?? ttl / 1000
   return {
     ttl: typeof written === 'function' ? 'function' : written as number | string,
@@ -142,9 +147,9 @@ function policyOf ({ site: { policy, place }, wanted }: Examined, ttl: Milliseco
   }
 }
 
-function variantOf (found: Selected | null, { site: { policy } }: Examined): Explanation['variant'] {
+function variantOf (found: Selected | null, { site }: Examined): Explanation['variant'] {
   if (found === null || found.variant === null) return null
-  return { members: found.marker?.members ?? policy.needs, fingerprint: found.variant }
+  return { members: found.marker?.members ?? site?.policy.needs ?? [], fingerprint: found.variant }
 }
 
 function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {

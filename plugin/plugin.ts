@@ -35,7 +35,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
   const instance: Instance = { cache: {}, prefix: settings.prefix }
-  const opened = openStore(app, settings, instance)
+  const client = settings.redis ?? findClient(app, settings.namespace)
+  const opened = openStore(app, client, { settings, instance })
   const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, settings.now())
   const cache = new ResponseCache({ ...settings, store, stats, log: app.log, instance })
@@ -43,7 +44,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 
   app.decorate(REGISTERED, { cache, own })
   const caller = { counters: stats.values, log: app.log, source: { instance, route: null } }
-  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, own)
+  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(OUTCOME, null)
@@ -173,8 +174,9 @@ function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
   }
 }
 
-function openStore (app: FastifyInstance, settings: Settings, instance: Instance): Store {
-  const client = settings.redis ?? findClient(app, settings.namespace)
+interface StoreParts { settings: Settings, instance: Instance }
+
+function openStore (app: FastifyInstance, client: RedisClient | null, { settings, instance }: StoreParts): Store {
   if (client === null) {
     if (settings.memory !== null) {
       throw optionError('fastify-route-cache', 'memory', settings.memory, 'it is a tier in front of Redis, and no Redis client was ' +

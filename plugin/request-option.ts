@@ -35,7 +35,7 @@ export function readRequest (where: string, name: string, { value, others }: Giv
 }
 
 /** With names in lower case, as a request has them. */
-function readHeaders (where: string, name: string, value: unknown): Fields {
+export function readHeaders (where: string, name: string, value: unknown): Fields {
   if (value === undefined) return {}
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
   if (!isObject) throw optionError(where, name, value, 'write { name: value }')

@@ -4,13 +4,14 @@ import type { ResponseCache } from './cache.js'
 import { DURATION_FORMS, toMilliseconds, type Bytes, type Duration, type Seconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { explain, type ExplainOption } from './explain.js'
+import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
 import { buildKey } from './key.js'
 import type { OwnRequests } from './own-request.js'
 import type { RequestOption } from './request-option.js'
 import type { CacheStats } from './stats.js'
+import type { RedisClient } from './store/redis-client.js'
 import {
   checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft, type InvalidateOptions, type InvalidateTarget, type MutateTarget
 } from './target.js'
@@ -32,13 +33,18 @@ export interface EntryInfo {
   size: Bytes
 }
 
+interface RouteCacheParts { requests: OwnRequests, redis: RedisClient | null }
+
 /** `fastify.cache`. */
 export class RouteCache {
   readonly #cache: ResponseCache
   readonly #values: Values
   readonly #writeThrough: WriteThrough
+  /** The Redis client that was given or found; null: entries live in this process. */
+  readonly redis: RedisClient | null
 
-  constructor (cache: ResponseCache, values: Values, requests: OwnRequests) {
+  constructor (cache: ResponseCache, values: Values, { requests, redis }: RouteCacheParts) {
+    this.redis = redis
     this.#cache = cache
     this.#values = values
     this.#writeThrough = { ...values, requests }
@@ -168,11 +174,12 @@ export class RouteCache {
    * What would happen to a request, and why: in words (`text`), and as data. A request of the plugin's own goes through the
    * hooks of the app that a client's goes through, up to the lookup, with these headers; nothing is stored, served or
    * counted, and the handler does not run (unless its route lies in a context that the plugin is not registered for). It
-   * waits for the app to be ready, as `warm` does.
-   * @throws RouteCacheError FRC_OPTION where the input is wrong; FRC_ROUTE where the request has no answer
+   * waits for the app to be ready, as `warm` does. `{ key }`: what lies under the key, and whether it would be served,
+   * whatever route or call it is of.
+   * @throws RouteCacheError FRC_OPTION or FRC_TARGET where the input is wrong; FRC_ROUTE where the request has no answer
    */
-  async explain (request: string | ExplainOption): Promise<Explanation> {
-    return await explain({ requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
+  async explain (request: string | ExplainOption | ExplainKeyOption): Promise<Explanation> {
+    return await explain({ cache: this.#cache, requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
   }
 
   /**

@@ -1,14 +1,14 @@
 // `cache.explain`: what would happen to a request and why, without its happening.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import t from 'tap'
-import type { ExplainOption, Explanation } from '../../plugin/index.js'
+import type { ExplainKeyOption, ExplainOption, Explanation } from '../../plugin/index.js'
 import { assertHit, assertMiss, assertStale, faultyStore, recovered, settled } from '../../plugin/extras/testing/index.js'
 import { BYPASS_WORDS, MISS_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../../plugin/reasons.js'
 import { beyondLookup, cachedApp, gate, loggingApp, onEachStore, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 
 /** The same question as `inject` asks, and what nothing may have changed. */
-async function explained (app: CachedApp, request: string | ExplainOption): Promise<Explanation> {
+async function explained (app: CachedApp, request: string | ExplainOption | ExplainKeyOption): Promise<Explanation> {
   const before = JSON.stringify(app.cache.stats())
   const explanation = await app.cache.explain(request)
   const after = JSON.parse(JSON.stringify(app.cache.stats()))
@@ -135,6 +135,57 @@ await onEachStore(t, async (t, open) => {
     await settled(app)
     await app.cache.invalidate({ tags: ['t'] }, { soft: true })
     t.match(await explained(app, '/swr'), { outcome: 'stale', tags: [{ tag: 't', state: 'stale' }] })
+  })
+
+  await t.test('a key: what lies under it, whichever route or call it is of', async (t) => {
+    let time = 0
+    const app = await opened({ now: () => Date.UTC(2026, 0, 1) + time })
+    app.get('/users/:id', { cache: { key: 'user:{id}', ttl: 10, staleWhileRevalidate: 20, tags: ['users'] } }, async () => 'x')
+    app.get('/hello', { cache: { key: 'hello', vary: ['accept-language'], ttl: 10 } }, async () => 'hello')
+    const none = await explained(app, { key: 'user:7' })
+    t.match(none, { outcome: 'miss', reason: 'absent', route: null, policy: null, key: 'user:7', entry: null, tags: [], lease: 'none' })
+    t.equal(none.text, `key "user:7": miss, as ${MISS_WORDS.absent}`)
+
+    await app.inject('/users/7')
+    await app.inject({ url: '/hello', headers: german })
+    await app.cache.getOrSet('rate', { ttl: 20, tags: ['rates'] }, () => 1.1)
+    await settled(app)
+    time = 4_000
+    const hit = await explained(app, { key: 'user:7' })
+    t.match(hit, { outcome: 'hit', reason: 'fresh', entry: { status: 200, age: 4, ttl: 6, isValid: true }, tags: [{ tag: 'users', state: 'valid' }] })
+    t.equal(hit.text, [
+      'key "user:7": hit, as what is stored is fresh',
+      'entry: status 200, 1 bytes, stored 4 s ago, 6 s to live',
+      'tag "users": not invalidated since the entry\'s handler began'
+    ].join('\n'))
+    t.match(await explained(app, { key: 'rate' }), {
+      outcome: 'hit', key: 'rate', entry: { ttl: 16 }, tags: [{ tag: 'rates', state: 'valid' }], text: /^value under key "rate": hit/
+    })
+    t.match(await explained(app, { key: 'hello' }), {
+      outcome: 'miss', variant: { members: ['accept-language'] }, text: /\nkey "hello", variant by accept-language$/
+    })
+    t.match(await explained(app, { key: 'hello', headers: { 'Accept-Language': 'de' } }), { outcome: 'hit', entry: { ttl: 6 } })
+
+    time = 12_000
+    t.match(await explained(app, { key: 'user:7' }), { outcome: 'stale', reason: 'stale-while-revalidate', entry: { ttl: -2 } })
+    // The in-process store drops by this clock, Redis by its own.
+    const reason = app.cache.stats().store === 'redis' ? 'expired' : 'absent'
+    t.match(await explained(app, { key: 'hello', headers: german }), { outcome: 'miss', reason })
+    await app.cache.invalidate({ tags: ['users'] })
+    t.match(await explained(app, { key: 'user:7' }), {
+      outcome: 'miss', reason: 'tag', entry: { isValid: false }, tags: [{ tag: 'users', state: 'invalidated' }]
+    })
+    await app.cache.invalidate('rate')
+    t.match(await explained(app, { key: 'rate' }), { outcome: 'miss', reason: 'absent', text: /^key "rate": miss/ })
+
+    for (const [option, message] of [
+      [{ key: '' }, /a key is a non-empty string/],
+      [{ key: 'a', url: '/b' }, /url is "\/b"; there is no such option beside key; there is: headers/],
+      [{ key: 'a', headers: ['x'] }, /headers is \["x"\]; write \{ name: value \}/]
+    ] as const) await t.rejects(app.cache.explain(option as never), { name: 'RouteCacheError', message })
+    const { redis } = app.cache
+    t.equal(redis === null, app.cache.stats().store === 'memory')
+    if (redis !== null) t.equal(await redis.get('app-none'), null)
   })
 
   await t.test('variants: by vary, by identity, by what the response says', async (t) => {
