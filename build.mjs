@@ -7,17 +7,34 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('.', import.meta.url))
 const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', import.meta.url))
 
+const dashboard = 'extras/dashboard'
+const ESM_FOLDER = `require('node:path').join(__dirname, '../../../esm/${dashboard}')`
+
 const targets = {
-  esm: () => compile('plugin/tsconfig.json', 'dist/esm'),
+  esm: async () => {
+    await compile('plugin/tsconfig.json', 'dist/esm')
+    await copyPage()
+  },
   // The nearest package.json says "module"; without one of its own Node would read this form as ESM.
   cjs: async () => {
     await compile('plugin/tsconfig.cjs.json', 'dist/cjs')
     await writeFile(`${root}dist/cjs/package.json`, '{ "type": "commonjs" }\n')
+    await writeFile(`${root}dist/cjs/${dashboard}/folder.js`, `exports.folder = ${ESM_FOLDER}\n`)
   },
   demo: async () => {
     await compile('demo-app/tsconfig.json', 'build/demo-app')
     await cp(`${root}demo-app/public`, `${root}build/demo-app/public`, { recursive: true })
   }
+}
+
+// The dashboard's page is there once, for both forms, with the chart library that it loads.
+async function copyPage () {
+  const folder = `${root}dist/esm/${dashboard}/public`
+  const library = `${root}node_modules/uplot`
+  await cp(`${root}plugin/${dashboard}/public`, folder, { recursive: true })
+  await cp(`${library}/dist/uPlot.iife.min.js`, `${folder}/uPlot.js`)
+  await cp(`${library}/dist/uPlot.min.css`, `${folder}/uPlot.css`)
+  await cp(`${library}/LICENSE`, `${folder}/uPlot-LICENSE.txt`)
 }
 
 const quick = process.argv.includes('--quick')

@@ -1,5 +1,5 @@
 // The plugin's options, checked, with their defaults, in the units that we work with.
-import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds, wallClock } from './duration.js'
 import { optionError } from './errors.js'
 import { own } from './key.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
@@ -62,7 +62,7 @@ export function readSettings (options: unknown): Settings {
     invalidateUnsafe: checked(options, 'invalidateUnsafe', false, isSwitch, SWITCH),
     jitter: checked(options, 'jitter', 0, isPart, 'it is a number from 0 to 1: the part of a ttl by which it is shortened at most'),
     store: checked<StoreWrapper | null>(options, 'store', null, (value) => typeof value === 'function', 'it is what faultyStore() gives, for tests'),
-    now: checked(options, 'now', () => Date.now(), (value) => typeof value === 'function', 'it is a function that gives milliseconds'),
+    now: checked(options, 'now', wallClock, (value) => typeof value === 'function', 'it is a function that gives milliseconds'),
     random: checked(options, 'random', () => Math.random(), (value) => typeof value === 'function', 'it is a function that gives numbers from 0 to 1')
   }
   const unknown = Object.keys(options as object).find((name) => !Object.hasOwn(settings, name))

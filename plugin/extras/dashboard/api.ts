@@ -1,0 +1,67 @@
+// What the page asks and has done: the overview, what lies under a key or would happen to a request, an invalidation.
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { ExplainKeyOption, ExplainOption, InvalidateTarget, RouteCache } from '../../index.js'
+import { RouteCacheError } from '../../errors.js'
+import { own } from '../../key.js'
+import { isOwn } from './same-origin.js'
+import type { Overview } from './overview.js'
+import { protect } from './pages.js'
+
+/** What a key and its headers take, and more. */
+const BODY_LIMIT = 64 * 1024
+
+export interface ApiOptions {
+  cache: RouteCache
+  /** Of this process, or null: of all; and the curve of this route, or null: of all. */
+  overview: (only: string | null, route: string | null) => Promise<Overview>
+}
+
+export async function api (app: FastifyInstance, { cache, overview }: ApiOptions): Promise<void> {
+  // Whatever the app takes elsewhere: here it is JSON, which no form of another site can send.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, app.getDefaultJsonParser('error', 'error'))
+  app.addHook('onRequest', async (request, reply) => {
+    if (!isOwn(request)) return answer(reply, 403, { message: 'another site has asked for this; only the dashboard\'s own page may' })
+  })
+
+  app.get('/overview', async (request, reply) => {
+    return answer(reply, 200, await overview(textOf(request.query, 'process'), textOf(request.query, 'route')))
+  })
+
+  app.post('/explain', async (request, reply) => {
+    return await answered(reply, async () => await cache.explain(request.body as ExplainOption | ExplainKeyOption))
+  })
+
+  app.post('/invalidate', async (request, reply) => {
+    const { target, soft = false } = (request.body ?? {}) as { target?: unknown, soft?: unknown }
+    return await answered(reply, async () => {
+      const entries = await cache.invalidate(target as InvalidateTarget, { soft: soft as boolean })
+      request.log.info({ target, soft, entries }, 'invalidated by the dashboard')
+      return { entries }
+    })
+  })
+}
+
+/** With what the cache says, or why it can't. */
+async function answered (reply: FastifyReply, ask: () => Promise<object>): Promise<FastifyReply> {
+  try {
+    return answer(reply, 200, await ask())
+  } catch (error) {
+    if (!(error instanceof RouteCacheError)) throw error
+    const { message, code } = error
+    return answer(reply, INPUT.includes(code) ? 400 : 503, { message, code })
+  }
+}
+
+/** The input was wrong; all else is the store's. */
+const INPUT: readonly string[] = ['FRC_OPTION', 'FRC_TARGET', 'FRC_TAG', 'FRC_KEY', 'FRC_ROUTE']
+
+/** As text: an app may have a serializer of its own. */
+function answer (reply: FastifyReply, status: number, body: object): FastifyReply {
+  return protect(reply).code(status).type('application/json; charset=utf-8').header('cache-control', 'no-store').send(JSON.stringify(body))
+}
+
+function textOf (query: unknown, name: string): string | null {
+  const text = own(query, name)
+  return typeof text === 'string' && text !== '' ? text : null
+}

@@ -1,0 +1,76 @@
+// `fastify-route-cache/dashboard`: a page that shows what the cache does, of all processes, and lets whoever may look keys
+// up and invalidate. This file wires: options -> guard -> recorder and reports -> pages and api.
+import type { FastifyInstance } from 'fastify'
+import { readSettings, type DashboardOptions, type Guard, type Settings } from './settings.js'
+import { api } from './api.js'
+import { healthOf } from './health.js'
+import { overviewOf, type Overview } from './overview.js'
+import { pages, protect } from './pages.js'
+import { Recorder } from './recorder.js'
+import { Reports, type Heard } from './reports.js'
+
+export type { DashboardOptions, Guard } from './settings.js'
+
+/**
+ * The dashboard: `await app.register(dashboard, { prefix: '/cache', guard: (request) => request.user?.isAdmin === true })`,
+ * behind the cache itself.
+ * @throws RouteCacheError FRC_OPTION where neither `guard` nor `public: true` says who may see it, or an option is wrong
+ */
+export async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
+  const settings = readSettings(app, options)
+  const { cache, guard } = settings
+  const recorder = new Recorder(cache, settings.now)
+  const reports = cache.redis === null ? null : new Reports({ ...settings, redis: cache.redis, prefix: cache.prefix })
+  const timer = setInterval(() => {
+    recorder.look()
+    if (reports !== null) tell(reports, recorder).catch((error: unknown) => { app.log.debug({ err: error }, 'the dashboard could not tell Redis') })
+  }, settings.interval)
+  // Nobody is kept alive by being counted.
+  timer.unref()
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    recorder.end()
+  })
+  if (guard !== null) guardAll(app, guard)
+  await app.register(pages)
+  await app.register(api, { prefix: '/api', cache, overview: async (only, route) => await look(settings, { recorder, reports, only, route }) })
+}
+export default dashboard
+
+/** In onRequest: nothing is read of a request that is not let through. */
+function guardAll (app: FastifyInstance, guard: Guard): void {
+  let isWarned = false
+  app.addHook('onRequest', async (request, reply) => {
+    const answer = await guard(request, reply)
+    if (reply.sent) return reply
+    if (answer === true) return
+    if (answer === undefined && !isWarned) {
+      isWarned = true
+      app.log.warn('the guard of the dashboard gave undefined, which lets nobody through; it lets through by returning true')
+    }
+    // RFC 9110 §11.6.1: a 401 says how to do better. The guard may have said so itself.
+    if (!reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Guard realm="cache dashboard"')
+    return protect(reply).code(401).type('text/plain; charset=utf-8').header('cache-control', 'no-store').send('The guard of this dashboard did not let you through.\n')
+  })
+}
+
+async function tell (reports: Reports, recorder: Recorder): Promise<void> {
+  if (await reports.isWatched()) await reports.put(recorder.report)
+}
+
+interface Looked { recorder: Recorder, reports: Reports | null, only: string | null, route: string | null }
+
+async function look ({ cache, name, now }: Settings, { recorder, reports, only, route }: Looked): Promise<Overview> {
+  const { redis, prefix } = cache
+  let alone: string | null = null
+  const [others, health] = await Promise.all([
+    reports === null ? [] : reports.read().catch((error: unknown) => { alone = reasonOf(error); return [] }),
+    redis === null ? null : healthOf(redis)
+  ])
+  const heard: Heard[] = [{ age: 0, report: recorder.report }, ...others.filter(({ report }) => report.id !== recorder.id)]
+  return overviewOf({ name, prefix, heard, own: recorder.id, alone, redis: health, now: now(), only, route })
+}
+
+function reasonOf (error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

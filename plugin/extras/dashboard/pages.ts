@@ -1,0 +1,39 @@
+// The page and what belongs to it: files of the package, read once. Nothing comes from anywhere else, and nothing is inline.
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { folder } from './folder.js'
+
+const FILES = [
+  ['', 'index.html', 'text/html; charset=utf-8'],
+  ['dashboard.css', 'dashboard.css', 'text/css; charset=utf-8'],
+  ['dashboard.js', 'dashboard.js', 'text/javascript; charset=utf-8'],
+  ['elements.js', 'elements.js', 'text/javascript; charset=utf-8'],
+  ['favicon.svg', 'favicon.svg', 'image/svg+xml'],
+  ['uPlot.js', 'uPlot.js', 'text/javascript; charset=utf-8'],
+  ['uPlot.css', 'uPlot.css', 'text/css; charset=utf-8']
+] as const
+
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+
+/** For everything that the dashboard answers with. */
+export function protect (reply: FastifyReply): FastifyReply {
+  return reply
+    .header('content-security-policy', POLICY)
+    .header('cross-origin-resource-policy', 'same-origin')
+    .header('referrer-policy', 'no-referrer')
+    .header('x-content-type-options', 'nosniff')
+}
+
+export async function pages (app: FastifyInstance): Promise<void> {
+  for (const [path, name, type] of FILES) {
+    const content = await readFile(join(folder, 'public', name))
+    app.get(`/${path}`, async (request, reply) => {
+      const [place = ''] = request.url.split('?')
+      // The page's own addresses are relative, so that it also works where a proxy has put it elsewhere.
+      if (path === '' && !place.endsWith('/')) return reply.redirect(`${place.slice(place.lastIndexOf('/') + 1)}/`, 302)
+      return protect(reply).type(type).header('cache-control', 'no-cache').send(content)
+    })
+  }
+}

@@ -1,0 +1,22 @@
+// Against requests that another site has a visitor's browser make (CSRF), with the visitor's cookies. Three things hold each
+// other up, as none is in all browsers, proxies and apps: Fetch Metadata, the Origin, and a content type that no form has.
+// https://www.w3.org/TR/fetch-metadata/ and RFC 6454
+import type { FastifyRequest } from 'fastify'
+
+/** Whether a page of the dashboard's own, or no browser at all, has made it. */
+export function isOwn ({ headers, host }: Pick<FastifyRequest, 'headers' | 'host'>): boolean {
+  const site = headers['sec-fetch-site']
+  // `none`: typed into the address bar.
+  if (site !== undefined) return site === 'same-origin' || site === 'none'
+  const { origin } = headers
+  return origin === undefined || hostOf(origin) === host.toLowerCase()
+}
+
+function hostOf (origin: string): string | null {
+  try {
+    const { protocol, host } = new URL(origin)
+    return /^https?:$/.test(protocol) ? host : null
+  } catch {
+    return null
+  }
+}
