@@ -200,13 +200,18 @@ function inWords ({ at, hits, misses, bypasses, step }) {
 
 function draw (data) {
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
-  const axis = { stroke: color('--quiet'), grid: { stroke: color('--line'), width: 1 }, ticks: { stroke: color('--line'), width: 1 } }
+  const line = { stroke: color('--line'), width: 1 }
+  const axis = { stroke: color('--quiet'), grid: line, ticks: line }
   const perSecond = (n) => n >= 100 ? number(Math.round(n)) : String(+n.toFixed(1))
   const { uPlot: Chart } = window
   return new Chart({
     ...room(),
     cursor: { y: false },
-    scales: { x: { time: true }, percent: { range: [0, 100] }, requests: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
+    scales: {
+      x: { time: true },
+      percent: { range: [0, 100] },
+      requests: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] }
+    },
     axes: [
       axis,
       { ...axis, scale: 'requests', size: 56, values: (_, all) => all.map(perSecond) },
