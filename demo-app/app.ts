@@ -3,9 +3,9 @@ import fastifyPostgres from '@fastify/postgres'
 import fastifyRedis from '@fastify/redis'
 import Fastify, { type FastifyInstance } from 'fastify'
 import routeCache from 'fastify-route-cache'
+import dashboard from 'fastify-route-cache/dashboard'
 import postgresInvalidation from 'fastify-route-cache/postgres'
 import type { Cluster, Redis } from 'ioredis'
-import { measureActivity } from './activity.js'
 import { answerFrameworkError, answerProblems } from './problem.js'
 import { disconnectRedis } from './redis.js'
 import { cities } from './routes/cities.js'
@@ -64,8 +64,10 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
   // Whoever else writes to the database, psql for example, is noticed by triggers.
   await app.register(postgresInvalidation, { schema, watch: watched, install: true })
 
-  const activity = measureActivity(app)
+  // Everybody who reaches the demo may use it; an app of your own says who may: `guard: (request) => ...`.
+  await app.register(dashboard, { prefix: '/dashboard', public: true })
+
   for (const routes of [cities, countries, nearest, users, invalidations]) await app.register(routes)
-  await app.register(page, { activity, database: databaseName })
+  await app.register(page, { database: databaseName })
   return app
 }

@@ -1,5 +1,5 @@
-// Sends the requests, keeps the log, and shows the server's numbers: once a second, and after each answer.
-/* global document, fetch, performance, setInterval */
+// Sends the requests and keeps the log. The numbers are the dashboard's, which asks for them itself.
+/* global document, fetch, performance */
 
 const routes = [
   ['GET /nearest', '/nearest?lat=52.52&lng=13.4', 'The distance to every city, the ten smallest'],
@@ -12,7 +12,7 @@ const burst = 50
 const logLength = 40
 
 const byId = (id) => document.getElementById(id)
-const articles = new Map(routes.map((route) => [route[0], addRoute(route)]))
+for (const route of routes) addRoute(route)
 
 for (const button of document.querySelectorAll('button[data-path]')) {
   button.addEventListener('click', () => send(button.dataset.method, button.dataset.path))
@@ -24,9 +24,6 @@ byId('rename').addEventListener('click', async () => {
   const name = user.name === names[0] ? names[1] : names[0]
   await send('PUT', '/users/1', { ...user, id: undefined, name })
 })
-
-setInterval(showActivity, 1000)
-showActivity()
 
 function addRoute ([route, path, purpose]) {
   const article = byId('route').content.cloneNode(true).firstElementChild
@@ -42,13 +39,11 @@ function addRoute ([route, path, purpose]) {
   })
   article.querySelector('.burst').addEventListener('click', () => sendMany(input.value))
   byId('routes').append(article)
-  return article
 }
 
 async function send (method, path, body) {
   const response = await request(method, path, body)
   log({ request: `${method} ${path}`, ...response })
-  await showActivity()
 }
 
 async function sendMany (path) {
@@ -60,7 +55,6 @@ async function sendMany (path) {
   const status = `${hits} hits, ${burst - hits - failed} misses${failed > 0 ? `, ${failed} errors` : ''}; the time is for all`
   const outcome = failed > 0 ? 'error' : hits * 2 >= burst ? 'hit' : 'miss'
   log({ request: `${burst} × GET ${path}`, outcome, label: `${burst} ×`, status, took })
-  await showActivity()
 }
 
 async function request (method, path, body) {
@@ -110,43 +104,6 @@ function log ({ request, outcome, label, status, took }) {
   byId('empty').hidden = true
 }
 
-async function showActivity () {
-  try {
-    const activity = await (await fetch('/activity.json')).json()
-    const store = activity.store === 'redis' ? 'Redis' : 'this process'
-    byId('parts').textContent = `Entries live in ${store}, data in ${activity.database}.`
-    document.body.classList.remove('away')
-    for (const numbers of activity.routes) show(numbers)
-  } catch {
-    byId('parts').textContent = 'The demo does not answer.'
-    document.body.classList.add('away')
-  }
-}
-
-function show ({ route, requests, hits, misses, hitRate, hitMedian, missMedian }) {
-  const article = articles.get(route)
-  if (article === undefined) return
-  set(article, 'requests', requests.toLocaleString('en'))
-  set(article, 'hitRate', hits + misses === 0 ? '–' : `${Math.round(hitRate * 100)} %`)
-  set(article, 'hitMedian', duration(hitMedian))
-  set(article, 'missMedian', duration(missMedian))
-  const known = hitMedian !== null && missMedian !== null
-  set(article, 'faster', known ? `${Math.max(1, Math.round(missMedian / hitMedian)).toLocaleString('en')} ×` : '–')
-  const longest = Math.max(hitMedian ?? 0, missMedian ?? 0)
-  setBar(article.querySelector('.hit .bar'), hitMedian, longest)
-  setBar(article.querySelector('.miss .bar'), missMedian, longest)
-}
-
-function set (article, name, text) {
-  const element = article.querySelector(`[data-value="${name}"]`)
-  if (element.textContent !== text) element.textContent = text
-}
-
-function setBar (bar, value, longest) {
-  bar.style.width = value === null || longest === 0 ? '0' : `${Math.max(1.5, 100 * value / longest)}%`
-}
-
 function duration (ms) {
-  if (ms === null) return '–'
   return `${ms < 1 ? ms.toFixed(2) : ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }

@@ -1,7 +1,6 @@
-// The page, its three files, and the numbers that it shows.
+// The page and its files. Its numbers are the plugin's own dashboard, which stands beside its buttons.
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
-import type { RouteActivity } from '../activity.js'
 
 const files = [
   ['/', 'index.html', 'text/html; charset=utf-8'],
@@ -13,24 +12,19 @@ const files = [
 ] as const
 
 export interface PageOptions {
-  activity: () => RouteActivity[]
   /** Where the data come from, in a few words. */
   database: string
 }
 
-export async function page (app: FastifyInstance, options: PageOptions): Promise<void> {
+export async function page (app: FastifyInstance, { database }: PageOptions): Promise<void> {
+  const store = app.cache.stats().store === 'redis' ? 'Redis' : 'this process'
   for (const [url, name, type] of files) {
-    const content = await readFile(new URL(`../public/${name}`, import.meta.url))
+    const text = await readFile(new URL(`../public/${name}`, import.meta.url), 'utf8')
+    const content = text.replace('{parts}', `Entries live in ${store}, data in ${database}.`)
     app.get(url, async (_request, reply) => {
       reply.type(type).header('cache-control', 'no-cache').header('x-content-type-options', 'nosniff')
       // Nothing from anywhere else, and nothing inline.
       return reply.header('content-security-policy', "default-src 'self'; frame-ancestors 'none'").send(content)
     })
   }
-
-  app.get('/activity.json', async (_request, reply) => {
-    reply.header('cache-control', 'no-store')
-    const { store } = app.cache.stats()
-    return { store, database: options.database, routes: options.activity() }
-  })
 }

@@ -1,6 +1,6 @@
 // The page: asks for the overview every two seconds, shows it, and sends what is looked up and invalidated.
 /* global document, fetch, getComputedStyle, matchMedia, window, ResizeObserver, FormData, clearTimeout, setTimeout */
-import { age, duration, element, number, offer, percent, show, size, table } from './elements.js'
+import { age, counted, duration, element, number, offer, percent, show, size, table } from './elements.js'
 
 const INTERVAL = 2000
 
@@ -66,7 +66,7 @@ function showOverview (overview) {
   byId('name').textContent = name
   document.title = `Route cache: ${name}`
   const where = store === 'redis' ? 'Entries live in Redis' : 'Entries live in this process'
-  const who = processes.length === 1 ? '1 process' : `${processes.length} processes`
+  const who = counted(processes.length, 'process', 'processes')
   byId('state').textContent = `${where}. ${who}${alone === null ? '' : `: others are not known, as ${alone}`}.${isPaused ? ' Paused.' : ''}`
   offer(byId('process'), [['', 'All'], ...processes.map(({ id, process, isThis }) => [id, `${process}${isThis ? ' (this one)' : ''}`])])
   offer(byId('route'), [['', 'All'], ...routes.map(({ route }) => [route, route])])
@@ -87,13 +87,13 @@ function showTotal ({ total, invalidations, processes }) {
   const { requests, hits, misses, hitRate, stale, bypassed, hit, miss, stores, bytes } = total
   show(byId('total'),
     tile('Requests', number(requests), `${number(bypassed)} past the cache`),
-    tile('Hit rate', hits + misses === 0 ? '–' : percent(hitRate), `${number(hits)} hits, ${number(misses)} misses`),
+    tile('Hit rate', hits + misses === 0 ? '–' : percent(hitRate), `${counted(hits, 'hit')}, ${counted(misses, 'miss', 'misses')}`),
     tile('A hit takes', duration(hit.p50), `99 of 100: ${duration(hit.p99)}`),
     tile('A miss takes', duration(miss.p50), `99 of 100: ${duration(miss.p99)}`),
     tile('Stale hits', number(stale)),
     tile('Stored', number(stores), stores === 0 ? '' : `${size(bytes / stores)} each`),
-    tile('Invalidations', number(invalidations.told), invalidations.failed > 0 ? `${number(invalidations.failed)} failed` : `${number(invalidations.entries)} entries went`),
-    tile('Being filled now', number(flights), `${number(waiting)} requests wait`))
+    tile('Invalidations', number(invalidations.told), invalidations.failed > 0 ? `${number(invalidations.failed)} failed` : `${counted(invalidations.entries, 'entry', 'entries')} went`),
+    tile('Being filled now', number(flights), `${counted(waiting, 'request waits', 'requests wait')}`))
 }
 
 function showRoutes (routes) {
@@ -146,7 +146,7 @@ function showStore ({ redis, processes }) {
   const hits = tiers.reduce((sum, { tier }) => sum + tier.hits, 0)
   show(byId('store'), element('div', { class: 'rows' }, table('Redis', columns, rows)), element('p', { class: 'quiet' }, tiers.length === 0
     ? 'No in-process tier: each hit asks Redis.'
-    : `In-process tiers: ${number(hits)} hits without Redis, ${size(bytes)} in ${tiers.length === 1 ? '1 process' : `${tiers.length} processes`}.`))
+    : `In-process tiers: ${counted(hits, 'hit')} without Redis, ${size(bytes)} in ${counted(tiers.length, 'process', 'processes')}.`))
 }
 
 function showProcesses (processes) {
@@ -193,8 +193,8 @@ function inWords ({ at, hits, misses, bypasses, step }) {
   const [h, m, b] = [sum(hits), sum(misses), sum(bypasses)]
   if (h + m + b === 0) return 'No requests in this time.'
   const most = Math.max(...at.map((_, i) => hits[i] + misses[i] + bypasses[i])) / step
-  return `${number(h + m + b)} requests in this time, at most ${number(Math.ceil(most))} in a second: ${number(h)} hits, ` +
-    `${number(m)} misses, ${number(b)} past the cache. ` +
+  return `${counted(h + m + b, 'request')} in this time, at most ${number(Math.ceil(most))} in a second: ${counted(h, 'hit')}, ` +
+    `${counted(m, 'miss', 'misses')}, ${number(b)} past the cache. ` +
     (h + m === 0 ? '' : `Hit rate ${percent(h / (h + m))}.`)
 }
 
@@ -309,7 +309,7 @@ async function invalidate (target, soft) {
     const what = soft ? 'became stale' : 'went'
     place.className = ''
     place.textContent = `${soft ? 'Softly invalidated' : 'Invalidated'}: ${named}. ` +
-      (target.tags ? 'No entry that has it and was filled before is served.' : `${number(entries)} ${entries === 1 ? 'entry' : 'entries'} ${what}.`)
+      (target.tags ? 'No entry that has it and was filled before is served.' : `${counted(entries, 'entry', 'entries')} ${what}.`)
     await look()
   } catch (error) {
     place.className = 'failed'

@@ -49,6 +49,9 @@ const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFraction
 
 export const number = (n) => n < 1e6 ? count.format(n) : short.format(n)
 
+/** `1 miss`, `2 misses`. */
+export const counted = (n, one, more = `${one}s`) => `${number(n)} ${n === 1 ? one : more}`
+
 export const percent = (part) => `${(part * 100).toFixed(part > 0.99 && part < 1 ? 1 : 0)} %`
 
 export function duration (ms) {

@@ -1,0 +1,35 @@
+// A process of a shop whose cache has a dashboard: forked by dashboard.ts with the port of its Redis and whether it has a
+// tier. Tells its address when it listens, and ends with the channel to its parent.
+import fastifyRedis from '@fastify/redis'
+import Fastify from 'fastify'
+import routeCache from 'fastify-route-cache'
+import dashboard from 'fastify-route-cache/dashboard'
+import { PASSWORD, USER } from './account.js'
+
+const [port, tier] = process.argv.slice(2)
+const app = Fastify({ forceCloseConnections: true })
+await app.register(fastifyRedis, { host: '127.0.0.1', port: Number(port), closeClient: true })
+await app.register(routeCache, { prefix: 'shop', ...tier === 'tier' && { memory: {} } })
+
+const expected = `Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`
+await app.register(dashboard, {
+  prefix: '/cache',
+  interval: '200ms',
+  guard: (request, reply) => {
+    if (request.headers.authorization === expected) return true
+    reply.header('www-authenticate', 'Basic realm="shop"')
+    return false
+  }
+})
+
+let runs = 0
+app.get('/items/:id', { cache: { key: 'item:{id}', ttl: 600, staleWhileRevalidate: 600, tags: ['items'] } }, async (request, reply) => {
+  reply.cacheTags('team:red')
+  return { ...request.params as object, run: ++runs }
+})
+app.get('/hello', { cache: { key: 'hello', ttl: 600, vary: ['accept-language'] } }, async () => 'hello')
+app.get('/me', { cache: { key: 'me', ttl: 600 } }, async (_, reply) => reply.header('cache-control', 'private').send('me'))
+
+process.once('disconnect', () => process.exit())
+process.once('SIGTERM', async () => { await app.close(); process.exit() })
+process.send?.(await app.listen({ host: '127.0.0.1', port: 0 }))
