@@ -15,11 +15,12 @@ const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
 const tsc = join(root, 'node_modules/typescript/bin/tsc')
 const totals = { passed: 0, failed: 0 }
 
-const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts))$/
+const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt))$/
 const required = [
   'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md',
   'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json',
-  ...['postgres', 'testing'].flatMap((name) => ['esm', 'cjs'].flatMap((form) =>
+  'dist/esm/extras/dashboard/public/uPlot.js', 'dist/esm/extras/dashboard/public/uPlot-LICENSE.txt',
+  ...['dashboard', 'postgres', 'testing'].flatMap((name) => ['esm', 'cjs'].flatMap((form) =>
     ['js', 'd.ts'].map((end) => `dist/${form}/extras/${name}/index.${end}`)))
 ]
 
@@ -50,8 +51,10 @@ async function checkUse (tarball, project) {
   if (installed === undefined) return
   await check('no Redis client comes with it', () => checkAbsent(project, ['ioredis', '@fastify/redis']))
   await check('used by import', () => run(process.execPath, ['use.mjs'], project))
-  await check('metrics, by import', () => run(process.execPath, ['use-metrics.mjs'], project))
-  await check('metrics, by require', () => run(process.execPath, ['use-metrics.cjs'], project))
+  for (const name of ['metrics', 'dashboard']) {
+    await check(`${name}, by import`, () => run(process.execPath, [`use-${name}.mjs`], project))
+    await check(`${name}, by require`, () => run(process.execPath, [`use-${name}.cjs`], project))
+  }
   await check('used by require', () => run(process.execPath, ['use.cjs'], project))
   for (const file of ['typed-use.mts', 'typed-use.cts', 'typed-metrics.mts', 'typed-metrics.cts']) await check(`tsc, ${file}`, () => compile(project, file))
 }

@@ -3,6 +3,7 @@
 import Fastify from 'fastify'
 import { subscribe } from 'node:diagnostics_channel'
 import routeCache, { type CacheEvents } from 'fastify-route-cache'
+import dashboard, { type DashboardOptions, type Guard } from 'fastify-route-cache/dashboard'
 import openTelemetry, { type OpenTelemetryOptions } from 'fastify-route-cache/opentelemetry'
 import prometheusMetrics, { type PrometheusOptions } from 'fastify-route-cache/prometheus'
 import { Registry } from 'prom-client'
@@ -16,6 +17,11 @@ export async function build () {
   await app.register(openTelemetry, options)
   // @ts-expect-error a path is a text
   await app.register(prometheusMetrics, { path: 5 })
+  const guard: Guard = async (request) => request.headers.authorization === 'Bearer x'
+  const page: DashboardOptions = { guard, name: 'shop', interval: '5s' }
+  await app.register(dashboard, { prefix: '/cache', ...page })
+  // @ts-expect-error a guard is a function
+  await app.register(dashboard, { guard: true })
   // @ts-expect-error a misspelt option
   await app.register(openTelemetry, { span: true })
   subscribe('fastify-route-cache:fill', (message) => {
