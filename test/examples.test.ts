@@ -3,64 +3,101 @@ import { spawn } from 'node:child_process'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import pg from 'pg'
 import t, { type Test } from 'tap'
+import { startPostgres } from './helpers/postgres.js'
 import { freePorts, startRedis } from './helpers/redis.js'
+import { until } from './helpers/until.js'
 
 const folder = new URL('../examples/', import.meta.url)
 // Inside the repository, so that the package's name resolves as it does for users: to what was built.
 const copies = new URL(`../.cache/examples-${process.pid}/`, import.meta.url)
-const names = (await readdir(folder)).filter((name) => name.endsWith('.mjs'))
-const server = await startRedis()
+const programs = new Map(await Promise.all((await readdir(folder)).filter((name) => name.endsWith('.mjs')).map(async (name) =>
+  [name, await readFile(new URL(name, folder), 'utf8')] as const)))
+const redis = await startRedis()
+const postgres = await startPostgres()
 await mkdir(copies, { recursive: true })
 t.teardown(async () => {
   await rm(copies, { recursive: true, force: true })
-  await server.stop()
+  await postgres.stop()
+  await redis.stop()
 })
-t.ok(names.length > 2)
 
-interface Asked { method: string, headers: Record<string, string>, path: string, said: string }
+/** A line of a program's head: what is done, and what it says. */
+interface Step { line: string, command: string, said: string }
 
-function requestsOf (head: string): Asked[] {
-  return Array.from(head.matchAll(/^\/\/ +curl -i ((?:-\w '?[^']+?'? )*)localhost:3000(\S+) +# (.+)$/gm), ([, options, path, said]) => ({
-    method: /-X (\w+)/.exec(options!)?.[1] ?? 'GET',
-    headers: Object.fromEntries(Array.from(options!.matchAll(/-H '([^:]+): ([^']+)'/g), ([, name, value]) => [name, value])),
-    path: path!,
-    said: said!
-  }))
+/** All lines that begin with a command: one that is not understood must fail, and not go unseen. */
+function stepsOf (code: string): Step[] {
+  return Array.from(code.matchAll(/^\/\/ +((?:curl|psql) .*)$/gm), ([, line]) => {
+    const [, command, said] = /^(.+?) +# (.+)$/.exec(line!) ?? []
+    if (command === undefined) throw new Error(`what does it say? ${line}`)
+    return { line: line!, command, said: said! }
+  })
 }
 
-/** Its port, once it answers. */
-async function start (t: Test, name: string, code: string): Promise<number> {
+/** Where it answers. */
+async function start (t: Test, name: string, code: string): Promise<string> {
   // A test that means a hit must not see a bypass because this machine was busy.
   const patient = code.replace('register(routeCache, {', 'register(routeCache, { deadline: 30,')
   await writeFile(new URL(name, copies), patient)
   const [port] = await freePorts(1)
-  const env = { ...process.env, PORT: String(port), REDIS_URL: server.url }
+  const env = { ...process.env, PORT: String(port), REDIS_URL: redis.url, DATABASE_URL: postgres.url }
   const child = spawn(process.execPath, [fileURLToPath(new URL(name, copies))], { env, stdio: ['ignore', 'ignore', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const answer = await fetch(`http://127.0.0.1:${port}/`).catch(() => null)
-    if (answer !== null) return port!
+    if (answer !== null) return `http://127.0.0.1:${port}`
     await delay(20)
   }
 }
 
-for (const name of names) {
+/** What `said` is about: a field of the answer, or its body. */
+async function curl (origin: string, { command, said }: Step): Promise<string> {
+  const [, options, path] = /^curl -i ((?:-\w (?:\w+|'[^']+') )*)localhost:3000(\S+)$/.exec(command)!
+  const headers = Object.fromEntries(Array.from(options!.matchAll(/-H '([^:]+): ([^']+)'/g), ([, name, value]) => [name!.toLowerCase(), value!]))
+  const method = /-X (\w+)/.exec(options!)?.[1] ?? 'GET'
+  const response = await fetch(origin + path, { method, headers: { 'accept-encoding': 'identity', ...headers } })
+  const text = await response.text()
+  const [, field] = /^([\w-]+): /.exec(said) ?? []
+  return field === undefined ? text : `${field}: ${response.headers.get(field)}`
+}
+
+async function psql (client: pg.Client, { command }: Step): Promise<string> {
+  const { command: done, rowCount } = await client.query(/^psql example -c "(.+)"$/.exec(command)![1]!)
+  return `${done} ${rowCount}`
+}
+
+t.test('there are four', async (t) => {
+  t.strictSame([...programs.keys()].sort(), ['accounts.mjs', 'blog.mjs', 'cities.mjs', 'shop.mjs'])
+})
+
+for (const [name, code] of programs) {
   t.test(name, async (t) => {
-    const code = await readFile(new URL(name, folder), 'utf8')
-    const requests = requestsOf(code)
-    t.ok(requests.length > 3)
-    const port = await start(t, name, code)
-    for (const { method, headers, path, said } of requests) {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers: { 'accept-encoding': 'identity', ...lower(headers) } })
-      const text = await response.text()
-      const [, field] = /^([\w-]+): /.exec(said) ?? []
-      t.equal(field === undefined ? text : `${field}: ${response.headers.get(field)}`, said, `${method} ${path}`)
+    const steps = stepsOf(code)
+    t.ok(steps.length > 3)
+    const origin = await start(t, name, code)
+    const client = await connect(t)
+    let isTold = true
+    for (const step of steps) {
+      if (step.command.startsWith('psql')) {
+        t.equal(await psql(client, step), step.said, step.line)
+        isTold = false
+        continue
+      }
+      // Behind a change in the database the cache hears of it soon, not at once: the first request waits for that.
+      const isSo = async () => await curl(origin, step) === step.said
+      if (!isTold) await until(isSo, `${step.line} came true`)
+      isTold = true
+      t.equal(await curl(origin, step), step.said, step.line)
     }
   })
 }
 
-function lower (headers: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+async function connect (t: Test): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: postgres.url })
+  client.on('error', () => {})
+  await client.connect()
+  t.teardown(async () => { await client.end() })
+  return client
 }
