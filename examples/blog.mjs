@@ -26,7 +26,12 @@ app.get('/authors/:name', { cache: { tags: ['author:{name}'] } }, async (request
 
 app.put('/posts/:id', {
   // A function where the URL does not say it all: here, whose page shows the post.
-  cache: { invalidates: (request) => ({ keys: [`post:${request.params.id}`], tags: [`author:${postOf(request.params).author}`] }) }
+  cache: {
+    invalidates: ({ params }) => ({
+      keys: [app.cache.key('post:{id}', params)], // built as GET builds it, whatever is in the id
+      tags: [`author:${postOf(params).author}`]
+    })
+  }
 }, async (request) => {
   const post = postOf(request.params)
   post.edits++

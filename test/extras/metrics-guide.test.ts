@@ -8,7 +8,7 @@ import t from 'tap'
 // Inside the repository, so that the package's name resolves as it does for users.
 const folder = new URL(`../../.cache/metrics-guide-${process.pid}/`, import.meta.url)
 const guide = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8')
-const blocks = new Map([...guide.matchAll(/<!-- run: (\w+) -->\n```js\n([^]*?)```/g)].map(([, name, code]) => [name!, code!]))
+const blocks = new Map([...guide.matchAll(/<!-- run: (\w+) -->\n```\w+\n([^]*?)```/g)].map(([, name, code]) => [name!, code!]))
 
 t.before(async () => { await mkdir(folder, { recursive: true }) })
 t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
@@ -21,9 +21,8 @@ async function run (name: string, code: string): Promise<string> {
   return stdout
 }
 
-t.test('each block of JavaScript is run by a case here', async (t) => {
-  t.strictSame([...blocks.keys()], ['prometheus', 'opentelemetry', 'events'])
-  t.equal(guide.match(/```js\n/g)?.length, blocks.size)
+t.test('each block is run by a case here', async (t) => {
+  t.strictSame([...blocks.keys()], ['prometheus', 'opentelemetry', 'rate', 'events'])
 })
 
 t.test('prometheus', async (t) => {
@@ -34,6 +33,22 @@ t.test('prometheus', async (t) => {
   `)
   t.match(printed, '\nroute_cache_requests_total{cache="shop",route="GET /users/:id",outcome="hit",reason=""} 2\n')
   t.match(printed, '\nroute_cache_lookup_duration_seconds_count{cache="shop",route="GET /users/:id",outcome="hit"} 2\n')
+})
+
+// There is no Prometheus here. What a query can get wrong without one is what it names.
+t.test('rate', async (t) => {
+  const printed = await run('rate', `${blocks.get('prometheus')}
+    for (let i = 0; i < 3; i++) await app.inject('/users/1')
+    console.log((await app.inject('/metrics')).body)
+    await app.close()
+  `)
+  const selectors = [...blocks.get('rate')!.matchAll(/rate\((\w+)\{outcome=~"([^"]+)"\}\[5m\]\)/g)]
+  t.equal(selectors.length, 2)
+  const outcomes = Array.from(printed.matchAll(/\boutcome="(\w+)"/g), ([, outcome]) => outcome!)
+  for (const [, name, wanted] of selectors) {
+    t.match(printed, new RegExp(`^${name!}\\{[^}]*\\broute="GET /users/:id"[^}]*\\boutcome="hit"[^}]*\\} 2$`, 'm'))
+    for (const outcome of wanted!.split('|')) t.ok(outcomes.includes(outcome), outcome)
+  }
 })
 
 t.test('opentelemetry', async (t) => {

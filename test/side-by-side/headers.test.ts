@@ -131,7 +131,7 @@ async function nonceInside (t: Test, order: Order): Promise<void> {
     t.equal(response.body, nonces(response)[0])
     t.strictSame(app.cache.stats().total.refusals, { 'no-cache-called': times })
   }
-  // What the README warns of: without it, a hit's header and body disagree.
+  // What docs/limits.md warns of: without it, a hit's header and body disagree.
   const [miss, hit] = [await fetch(app, '/without'), await fetch(app, '/without')]
   t.strictSame([outcome(miss), outcome(hit)], ['fwd=miss', 'hit'])
   t.equal(hit.body, miss.body)
