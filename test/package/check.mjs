@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
+import { checkDependencies, checkSize, statementOf } from './stated.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const consumer = fileURLToPath(new URL('consumer/', import.meta.url))
@@ -29,6 +30,7 @@ try {
   const tarball = await check('npm pack', () => pack(folder))
   if (tarball !== undefined) {
     await checkTarball(tarball, join(folder, 'contents'))
+    await checkStated(tarball, join(folder, 'contents'), join(folder, 'as-stated'))
     await checkUse(tarball, join(folder, 'project'))
   }
 } finally {
@@ -44,6 +46,15 @@ async function checkTarball (tarball, contents) {
   await check('no file of it names a path of this machine', () => checkPaths(contents))
   await check('publint', () => lint(tarball))
   await check('are the types wrong?', () => checkTypes(tarball))
+}
+
+async function checkStated (tarball, contents, project) {
+  const statement = await check('the README states size and dependencies', async () =>
+    statementOf(await readFile(join(contents, 'README.md'), 'utf8')))
+  if (statement === undefined) return
+  await check('its size is as stated', async () => checkSize(statement, { tarball, contents, files: await filesOf(contents) }))
+  // The block 'install' of the README.
+  await check('installed as the README says, it brings what is stated', () => checkDependencies(statement, { tarball, project, run }))
 }
 
 async function checkUse (tarball, project) {
