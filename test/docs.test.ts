@@ -134,6 +134,11 @@ t.test('tables name all that there is', async (t) => {
   const ofRoutes = [...await membersOf('plugin/route-options.ts', 'CacheOptions'), ...await membersOf('plugin/route-options.ts', 'InvalidationOptions')]
   t.ok(ofRoutes.length > 15)
   t.strictSame(lack(ofRoutes, texts.get('README.md')!), [], 'options of routes')
+  const [, calls] = /^export class RouteCache \{\n([^]*?)^\}/m.exec(await read('plugin/route-cache.ts'))!
+  const members = Array.from(calls!.matchAll(/^ {2}(?:async |get |readonly )?([a-z]\w*)(?:<\w>)? ?[(:]/gm), ([, member]) => member!)
+  t.ok(members.length > 12, members.join())
+  const rows = sectionOf(texts.get('README.md')!, '| `fastify.cache` |')
+  t.strictSame(members.filter((name) => name !== 'constructor' && !new RegExp(`\`${name}[(\`]`).test(rows)), [], 'fastify.cache')
   t.strictSame(lack(Object.keys(BYPASS_WORDS), sectionOf(options, '| bypass |')), [], 'bypasses')
   t.strictSame(lack(Object.keys(REFUSAL_WORDS), sectionOf(options, '| refusal |')), [], 'refusals')
   const codes = Array.from((await read('plugin/errors.ts')).matchAll(/^ {2}\| '(FRC_\w+)'$/gm), ([, code]) => code!)
