@@ -144,6 +144,11 @@ t.test('tables name all that there is', async (t) => {
   const codes = Array.from((await read('plugin/errors.ts')).matchAll(/^ {2}\| '(FRC_\w+)'$/gm), ([, code]) => code!)
   t.ok(codes.length > 8)
   t.strictSame(lack(codes, sectionOf(options, '| code |')), [], 'codes of errors')
+  const entries = Object.keys((JSON.parse(await read('package.json')) as { exports: object }).exports)
+    .filter((name) => name !== '.' && name !== './package.json').map((name) => name.replace('./', 'fastify-route-cache/'))
+  t.ok(entries.length > 4)
+  t.strictSame(lack(entries, sectionOf(texts.get('README.md')!, '| export |')), [], 'exports')
+  t.strictSame(lack(await membersOf('plugin/extras/dashboard/settings.ts', 'DashboardOptions'), rowsOf(texts.get('docs/dashboard.md')!)), [], 'options of the dashboard')
 })
 
 async function isThere (file: URL): Promise<boolean> {

@@ -16,7 +16,7 @@ const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
 const tsc = join(root, 'node_modules/typescript/bin/tsc')
 const totals = { passed: 0, failed: 0 }
 
-const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt))$/
+const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt)|docs\/[\w-]+\.(?:md|json)|examples\/[\w-]+\.mjs)$/
 const required = [
   'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md',
   'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json',
