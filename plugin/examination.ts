@@ -14,7 +14,7 @@ import type { Selected, Selection } from './variant.js'
 
 export interface Examined {
   /** Null: a key was asked for, whatever route it is of. */
-  site: Pick<Site, 'policy' | 'place'> | null
+  site: Pick<Site, 'policy' | 'place' | 'counters'> | null
   isHead: boolean
   now: Milliseconds
   /** Why the request goes past the cache; null: it is looked up. */
@@ -40,8 +40,8 @@ export interface Examinee {
 
 /** Never rejects. */
 export async function examine (cache: ResponseCache, { site, request, headers }: Examinee): Promise<Examined> {
-  const { policy, place } = site
-  const examined = { ...unseen(cache), site: { policy, place }, isHead: request.method === 'HEAD' }
+  const { policy, place, counters } = site
+  const examined = { ...unseen(cache), site: { policy, place, counters }, isHead: request.method === 'HEAD' }
   const caller = listener(site, (error) => { examined.error = error })
   // A copy: where the log was not told yet what to write in the policy, it will be.
   const selected = await select(cache, { site: { ...site }, caller, request, headers })

@@ -2,8 +2,8 @@
 import { show } from './errors.js'
 import type { Examined } from './examination.js'
 import type { ExplainedPolicy, Told } from './explanation.js'
-import type { BypassReason, MissReason, StaleReason } from './outcome.js'
-import { BYPASS_WORDS, MISS_WORDS, STALE_WORDS } from './reasons.js'
+import type { BypassReason, MissReason, RefusalReason, StaleReason } from './outcome.js'
+import { BYPASS_WORDS, MISS_WORDS, REFUSAL_WORDS, STALE_WORDS } from './reasons.js'
 
 /** All of it, in lines: the verdict, the route, the policy, the entry, its tags. `what`: the request. */
 export function textOf (what: string, told: Told, examined: Examined): string {
@@ -19,8 +19,16 @@ export function textOf (what: string, told: Told, examined: Examined): string {
     const time = ttl > 0 ? `${ttl} s to live` : `stale since ${-ttl} s`
     lines.push(`entry: status ${status}, ${size} bytes, stored ${age} s ago, ${isValid ? time : 'not valid any more'}`)
   }
+  if (outcome === 'miss') for (const reason of refused(told)) lines.push(reason)
   for (const { tag, state } of tags) if (state !== null) lines.push(`tag ${show(tag)}: ${TAG_WORDS[state]}`)
   return lines.join('\n')
+}
+
+/** Most often that is why there is no hit: the most frequent first. */
+function refused ({ refusals }: Told): string[] {
+  const reasons = Object.entries(refusals) as Array<[RefusalReason, number]>
+  return reasons.sort(([, one], [, other]) => other - one)
+    .map(([reason, count]) => `not stored, ${count} of the route's responses since the start: ${REFUSAL_WORDS[reason]}`)
 }
 
 const TAG_WORDS = {

@@ -4,7 +4,7 @@ import type { Bytes, Milliseconds, Seconds } from './duration.js'
 import { isAlive, isFresh, isRescuable, type Entry } from './entry.js'
 import type { Examined } from './examination.js'
 import { own } from './key.js'
-import type { BypassReason, MissReason, StaleReason, UncachedReason } from './outcome.js'
+import type { BypassReason, MissReason, RefusalReason, StaleReason, UncachedReason } from './outcome.js'
 import { BYPASS_WORDS, UNCACHED_WORDS } from './reasons.js'
 import { nameOf } from './store/keys.js'
 import type { Selected } from './variant.js'
@@ -29,6 +29,8 @@ export interface Explanation {
   tags: ExplainedTag[]
   /** `held`: somebody is filling it; `pass`: nobody waits for it, or it is in quarantine; null: the store was not asked. */
   lease: 'held' | 'pass' | 'none' | null
+  /** How many of the route's responses were not stored since the start, by why. */
+  refusals: Partial<Record<RefusalReason, number>>
   /** All of it, in some lines for people. */
   text: string
 }
@@ -79,7 +81,7 @@ export interface ExplainedTag {
 
 type Verdict = Pick<Explanation, 'outcome' | 'reason'>
 
-const NOTHING = { policy: null, key: null, variant: null, entry: null, tags: [], lease: null }
+const NOTHING = { policy: null, key: null, variant: null, entry: null, tags: [], lease: null, refusals: {} }
 
 /** Of a request that came to no lookup. `more`: what else there is to say. */
 export function unexamined (what: string, route: string | null, reason: UncachedReason | 'answered', more = ''): Explanation {
@@ -102,7 +104,8 @@ export function explained (examined: Examined, ttl: Milliseconds): Told {
     variant: variantOf(sight?.found ?? null, examined),
     entry: entryOf(examined),
     tags: tagsOf(examined),
-    lease: sight?.holder ?? null
+    lease: sight?.holder ?? null,
+    refusals: { ...site?.counters.refusals }
   }
 }
 

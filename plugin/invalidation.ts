@@ -100,8 +100,12 @@ export class Invalidation {
     this.#stats.invalidationFailed()
     if (ended.began > 0) this.#say(targets, ended)
     // The primary has it: nothing old is served unless it is lost with it.
-    if (!(error instanceof RouteCacheError && error.code === 'FRC_REPLICAS')) this.#journal.keep(targets, error)
-    throw error
+    if (error instanceof RouteCacheError && error.code === 'FRC_REPLICAS') throw error
+    this.#journal.keep(targets, error)
+    const { code, message, cause } = error as RouteCacheError
+    // A client may be answered with it: it names no keys.
+    const later = 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
+    throw new RouteCacheError(code, `${message}; ${later}`, { cause })
   }
 
   /** To who listens. */

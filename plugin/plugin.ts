@@ -111,7 +111,10 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
       const policy = compilePolicy(route, option, settings)
       mayRefresh ||= policy.isRefreshed
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
-      if (route.method !== 'HEAD') claim(owners, policy)
+      if (route.method !== 'HEAD') {
+        claim(owners, policy)
+        if (policy.doubt !== null) this.log.warn(policy.doubt)
+      }
       addGet(gets, option, { route, compiler: () => this.validatorCompiler })
       const site: Site = {
         policy,

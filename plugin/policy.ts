@@ -28,6 +28,8 @@ export interface Policy {
   route: string
   /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
   shape: string | null
+  /** What of the key is most likely a mistake, for the log; null: nothing. */
+  doubt: string | null
   key: (source: KeySource, request: unknown) => string | Promise<string>
   /** For this request; throws where its function gives no tags. */
   tags: (source: KeySource, request: unknown) => readonly string[]

@@ -94,9 +94,17 @@ export class RouteCache {
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
    * be told
    */
-  async invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
+  invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
     const { invalidation } = this.#cache
-    return await (isSoft(options) ? invalidation.soften(checkSoft(target)) : invalidation.run(checkTarget(target)))
+    let work: Promise<number>
+    try {
+      work = isSoft(options) ? invalidation.soften(checkSoft(target)) : invalidation.run(checkTarget(target))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    // A call that nobody waits for must not end the process when Redis does: it is logged, and in the journal.
+    work.catch(() => {})
+    return work
   }
 
   /**

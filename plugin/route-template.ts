@@ -14,6 +14,8 @@ export interface TemplateRoute {
 export interface CompiledKey {
   /** The key with `{}` for every placeholder; null where that is not known. */
   shape: string | null
+  /** What of it is most likely a mistake, for the log; null: nothing. */
+  doubt: string | null
   key: (source: KeySource, request: unknown) => string | Promise<string>
 }
 
@@ -25,14 +27,29 @@ export function compileKey (
   where: string, route: TemplateRoute, { key, canonical }: { key: unknown, canonical: string }
 ): CompiledKey {
   if (key === undefined) {
-    return { shape: null, key: (request) => defaultKey(canonical, request) }
+    return { shape: null, doubt: null, key: (request) => defaultKey(canonical, request) }
   }
-  if (typeof key === 'function') return { shape: null, key: (_, request) => (key as (request: unknown) => string)(request) }
+  if (typeof key === 'function') {
+    return { shape: null, doubt: null, key: (_, request) => (key as (request: unknown) => string)(request) }
+  }
   if (typeof key !== 'string' || key === '') {
     throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
   }
   const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
-  return { shape: parts.map((part) => (typeof part === 'string' ? part : '{}')).join(''), key: fill }
+  const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
+  return { shape, doubt: doubtOf(where, key, { route, parts }), key: fill }
+}
+
+interface Doubtful { route: TemplateRoute, parts: readonly TemplatePart[] }
+
+/** `/users/:id` under one key is `user:id` where `user:{id}` was meant; a wildcard may well be one page for all paths. */
+function doubtOf (where: string, key: string, { route, parts }: Doubtful): string | null {
+  const params = readPath(route.url).params.filter((name) => name !== '*')
+  const isNamed = (part: TemplatePart): boolean => typeof part !== 'string' && part.scope !== 'query' && params.includes(part.name)
+  const isBlind = params.length > 0 && !parts.some(isNamed)
+  if (!isBlind) return null
+  return `${where}: cache.key ${show(key)} names none of the path's params (${params.join(', ')}), so all of them share one response; ` +
+    `write for example "${key}:{${params[0]!}}", or a function where that is meant: key: () => ${show(key)}`
 }
 
 /** A list of templates, or a function of the request that gives tags as they are. */

@@ -129,3 +129,22 @@ t.test('routes that were declared before are named in a warning', async (t) => {
   await orderly.ready()
   t.strictSame(none.filter(({ level }) => Number(level) >= 40), [])
 })
+
+t.test('a key that leaves out what the path tells apart is named in a warning', async (t) => {
+  const { app, lines } = loggingApp(t)
+  await app.register(routeCache)
+  const declared = (url: string, cache: object, schema = {}): unknown => {
+    const before = lines.length
+    app.get(url, { cache, schema }, async () => 'x')
+    return lines.slice(before).find(({ level }) => level === 40)?.msg
+  }
+  t.equal(declared('/users/:id', { key: 'user:id' }), 'route GET /users/:id: cache.key "user:id" names none of the path\'s params (id), ' +
+    'so all of them share one response; write for example "user:id:{id}", or a function where that is meant: key: () => "user:id"')
+  const query = { querystring: { type: 'object', properties: { page: { type: 'integer' } } } }
+  t.match(declared('/lists/:name/items/:id', { key: 'items:{page}' }, query), 'names none of the path\'s params (name, id)')
+  t.match(declared('/q/:id', { key: 'q:{query.id}' }), 'names none')
+  for (const [url, cache] of [
+    ['/a/:id', { key: 'a:{id}' }], ['/b/:name/:id', { key: 'b:{name}' }], ['/c/:id', { key: () => 'c' }], ['/d', { key: 'd' }],
+    ['/e/*', { key: 'e' }], ['/f/:id', { ttl: 5 }], ['/g/:id', { key: 'g:{params.id}' }]
+  ] as const) t.equal(declared(url, cache), undefined, url)
+})

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import t from 'tap'
 import type { ExplainKeyOption, ExplainOption, Explanation } from '../../plugin/index.js'
 import { assertHit, assertMiss, assertStale, faultyStore, recovered, settled } from '../../plugin/extras/testing/index.js'
-import { BYPASS_WORDS, MISS_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../../plugin/reasons.js'
+import { BYPASS_WORDS, MISS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../../plugin/reasons.js'
 import { beyondLookup, cachedApp, gate, loggingApp, onEachStore, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 
@@ -186,6 +186,29 @@ await onEachStore(t, async (t, open) => {
     const { redis } = app.cache
     t.equal(redis === null, app.cache.stats().store === 'memory')
     if (redis !== null) t.equal(await redis.get('app-none'), null)
+  })
+
+  await t.test('why nothing is ever stored', async (t) => {
+    const app = await opened()
+    let field = 'no-store'
+    app.get('/x', { cache: { key: 'x' } }, async (_, reply) => reply.header('cache-control', field).send('x'))
+    const asked = async (): Promise<void> => { await app.inject('/x'); await settled(app) }
+    t.notMatch((await explained(app, '/x')).text, 'not stored')
+    await asked()
+    field = 'private'
+    await asked()
+    await asked()
+    const { refusals, text } = await explained(app, '/x')
+    t.strictSame(refusals, { 'no-store': 1, private: 2 })
+    t.strictSame(text.split('\n').slice(-2), [
+      `not stored, 2 of the route's responses since the start: ${REFUSAL_WORDS.private}`,
+      `not stored, 1 of the route's responses since the start: ${REFUSAL_WORDS['no-store']}`
+    ])
+    field = 'max-age=60'
+    await asked()
+    const hit = await explained(app, '/x')
+    t.equal(hit.outcome, 'hit')
+    t.notMatch(hit.text, 'not stored')
   })
 
   await t.test('variants: by vary, by identity, by what the response says', async (t) => {
@@ -379,7 +402,7 @@ t.test('what is not cached at all', async (t) => {
   app.post('/plain', handler)
   app.get('/blocked', { cache: true }, handler)
   const explain = async (request: string | ExplainOption): Promise<Explanation> => await app.cache.explain(request)
-  const nothing = { outcome: null, policy: null, key: null, variant: null, entry: null, tags: [], lease: null }
+  const nothing = { outcome: null, policy: null, key: null, variant: null, entry: null, tags: [], lease: null, refusals: {} }
   t.strictSame(await explain('/plain/7'), {
     ...nothing, reason: 'uncached', route: '/plain/:id', text: `GET /plain/7: not cached, as ${UNCACHED_WORDS.uncached}`
   })

@@ -176,6 +176,34 @@ t.test('mutate: what was written is kept; where nothing was, there is nothing to
   t.strictSame((await ask(app, URLS)).map((answer) => answer.slice(0, 4)), ['new:', 'old:', 'new:'])
 })
 
+t.test('what nobody waits for does not end the process, and is kept all the same', async (t) => {
+  const { open, refuse } = await parts(t)
+  const app = await open()
+  const unhandled: unknown[] = []
+  const listener = (error: unknown): void => { unhandled.push(error) }
+  const others = process.listeners('unhandledRejection')
+  process.removeAllListeners('unhandledRejection')
+  process.on('unhandledRejection', listener)
+  t.teardown(() => {
+    process.off('unhandledRejection', listener)
+    for (const other of others) process.on('unhandledRejection', other)
+  })
+  await refuse(true)
+  app.cache.invalidate('user:1')
+  app.cache.invalidate({ tags: ['user'] }, { soft: true })
+  while (app.cache.stats().invalidationsFailed < 2) await new Promise((resolve) => setImmediate(resolve))
+  const message = /; the invalidation is tried again until it succeeds, and this process serves nothing from the cache before$/
+  await t.rejects(app.cache.invalidate('user:2'), { code: 'FRC_STORE', message, cause: Error })
+  t.equal(app.cache.stats().journal, 3)
+  t.strictSame(unhandled, [])
+  // A mistake is one, whoever waits.
+  app.cache.invalidate('')
+  await new Promise((resolve) => setImmediate(resolve))
+  t.match(unhandled, [{ code: 'FRC_TARGET' }])
+  await refuse(false)
+  await told(app)
+})
+
 t.test('values are not served either', async (t) => {
   const { database, open, refuse } = await parts(t)
   const app = await open()
