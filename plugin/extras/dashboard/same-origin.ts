@@ -9,14 +9,15 @@ export function isOwn ({ headers, host }: Pick<FastifyRequest, 'headers' | 'host
   // `none`: typed into the address bar.
   if (site !== undefined) return site === 'same-origin' || site === 'none'
   const { origin } = headers
-  return origin === undefined || hostOf(origin) === host.toLowerCase()
+  return origin === undefined || isOf(host, origin)
 }
 
-function hostOf (origin: string): string | null {
+/** Some proxies name the port in Host where browsers leave it out of Origin, as it is their scheme's own. */
+function isOf (host: string, origin: string): boolean {
   try {
-    const { protocol, host } = new URL(origin)
-    return /^https?:$/.test(protocol) ? host : null
+    const { protocol, host: asked } = new URL(origin)
+    return /^https?:$/.test(protocol) && new URL(`${protocol}//${host}`).host === asked
   } catch {
-    return null
+    return false
   }
 }
