@@ -30,10 +30,13 @@ export async function pages (app: FastifyInstance): Promise<void> {
   for (const [path, name, type] of FILES) {
     const content = await readFile(join(folder, 'public', name))
     app.get(`/${path}`, async (request, reply) => {
-      const [place = ''] = request.url.split('?')
-      // The page's own addresses are relative, so that it also works where a proxy has put it elsewhere.
-      if (path === '' && !place.endsWith('/')) return reply.redirect(`${place.slice(place.lastIndexOf('/') + 1)}/`, 302)
-      return protect(reply).type(type).header('cache-control', 'no-cache').send(content)
+      protect(reply).header('cache-control', 'no-cache')
+      // As the browser has it, whatever `rewriteUrl` made of it.
+      const [place = ''] = request.originalUrl.split('?')
+      // The page's own addresses are relative, so that it also works where a proxy has put it elsewhere. With the dot they
+      // are so whatever stands in the last part of the path: of a prefix with a parameter, that is a client's word.
+      if (path === '' && !place.endsWith('/')) return reply.redirect(`./${place.slice(place.lastIndexOf('/') + 1)}/`, 302)
+      return reply.type(type).send(content)
     })
   }
 }
