@@ -20,6 +20,8 @@ export async function api (app: FastifyInstance, { cache, overview }: ApiOptions
   // Whatever the app takes elsewhere: here it is JSON, which no form of another site can send.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, app.getDefaultJsonParser('error', 'error'))
+  // In onSend: what Fastify refuses, a body that is no JSON for example, is answered by the app's error handler.
+  app.addHook('onSend', async (_request, reply) => { protect(reply).header('cache-control', 'no-store') })
   app.addHook('onRequest', async (request, reply) => {
     if (!isOwn(request)) return answer(reply, 403, { message: 'another site has asked for this; only the dashboard\'s own page may' })
   })
@@ -56,9 +58,9 @@ async function answered (reply: FastifyReply, ask: () => Promise<object>): Promi
 /** The input was wrong; all else is the store's. */
 const INPUT: readonly string[] = ['FRC_OPTION', 'FRC_TARGET', 'FRC_TAG', 'FRC_KEY', 'FRC_ROUTE']
 
-/** As text: an app may have a serializer of its own. */
+/** As bytes: an app, or one of its hooks, may have a serializer of its own. */
 function answer (reply: FastifyReply, status: number, body: object): FastifyReply {
-  return protect(reply).code(status).type('application/json; charset=utf-8').header('cache-control', 'no-store').send(JSON.stringify(body))
+  return reply.code(status).type('application/json; charset=utf-8').send(Buffer.from(JSON.stringify(body)))
 }
 
 function textOf (query: unknown, name: string): string | null {

@@ -50,9 +50,12 @@ function guardAll (app: FastifyInstance, guard: Guard): void {
     }
     // RFC 9110 §11.6.1: a 401 says how to do better. The guard may have said so itself.
     if (!reply.hasHeader('www-authenticate')) reply.header('www-authenticate', 'Guard realm="cache dashboard"')
-    return protect(reply).code(401).type('text/plain; charset=utf-8').header('cache-control', 'no-store').send('The guard of this dashboard did not let you through.\n')
+    return protect(reply).code(401).type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(REFUSED)
   })
 }
+
+/** As bytes, as hooks of the app may have given the reply a serializer. */
+const REFUSED = Buffer.from('The guard of this dashboard did not let you through.\n')
 
 async function tell (reports: Reports, recorder: Recorder): Promise<void> {
   if (await reports.isWatched()) await reports.put(recorder.report)
