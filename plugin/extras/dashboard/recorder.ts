@@ -28,7 +28,7 @@ export interface Report {
 export const FORM = 1
 
 export class Recorder {
-  readonly id = randomUUID().slice(0, 8)
+  readonly id: string
   readonly #cache: RouteCache
   readonly #now: () => Milliseconds
   readonly #past = new Past()
@@ -38,6 +38,7 @@ export class Recorder {
 
   constructor (cache: RouteCache, now: () => Milliseconds) {
     this.#cache = cache
+    this.id = idOf(cache)
     this.#now = now
     this.#turned = now()
     this.#ends = [
@@ -83,4 +84,13 @@ export class Recorder {
     this.#times.set(name, times)
     return times
   }
+}
+
+/** One for each cache: two dashboards of one cache tell the same numbers, which are not to be counted twice. */
+const ids = new WeakMap<RouteCache, string>()
+
+function idOf (cache: RouteCache): string {
+  const id = ids.get(cache) ?? randomUUID().slice(0, 8)
+  ids.set(cache, id)
+  return id
 }
