@@ -165,14 +165,19 @@ function reasonsOf (routes: ReadonlyMap<string, readonly Part[]>): ReasonOvervie
   for (const [route, parts] of routes) {
     for (const { stats: { bypasses, refusals } } of parts) {
       for (const [reason, count] of Object.entries(bypasses)) {
-        add({ route, kind: 'bypass', reason, words: BYPASS_WORDS[reason as keyof typeof BYPASS_WORDS] ?? reason, count })
+        add({ route, kind: 'bypass', reason, words: wordsOf(BYPASS_WORDS, reason), count })
       }
       for (const [reason, count] of Object.entries(refusals)) {
-        add({ route, kind: 'refusal', reason, words: REFUSAL_WORDS[reason as keyof typeof REFUSAL_WORDS] ?? reason, count })
+        add({ route, kind: 'refusal', reason, words: wordsOf(REFUSAL_WORDS, reason), count })
       }
     }
   }
   return [...found.values()].sort((one, other) => other.count - one.count)
+}
+
+/** Itself, where it is of a process with another build that knows more reasons. */
+function wordsOf (words: Readonly<Record<string, string>>, reason: string): string {
+  return Object.hasOwn(words, reason) ? words[reason]! : reason
 }
 
 function requestsOf ({ hits, misses, bypasses }: RouteStats): number {

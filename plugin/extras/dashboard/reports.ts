@@ -9,7 +9,8 @@ import type { RedisClient } from '../../index.js'
 import type { Milliseconds } from '../../duration.js'
 import { within } from '../../store/deadline.js'
 import { Script } from '../../store/script.js'
-import { FORM, type Report } from './recorder.js'
+import type { Report } from './recorder.js'
+import { isReport } from './report-shape.js'
 
 /** Nobody waits longer for numbers. */
 const DEADLINE: Milliseconds = 1_000
@@ -27,7 +28,7 @@ local all = redis.call('HGETALL', KEYS[1])
 local live = {}
 for i = 1, #all, 2 do
   local at, report = string.match(all[i + 1], '^(%d+)|(.*)$')
-  if at == nil or now - tonumber(at) > tonumber(ARGV[1]) then
+  if at == nil or math.abs(now - tonumber(at)) > tonumber(ARGV[1]) then
     redis.call('HDEL', KEYS[1], all[i])
   else
     live[#live + 1] = string.format('%.0f', now - tonumber(at))
@@ -94,11 +95,11 @@ export class Reports {
 
 const WATCH = new Script("return redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])")
 
-/** Nothing, where it is of another build. */
+/** Nothing, where it is of another build, or damaged. */
 function heard (age: Milliseconds, text: string): Heard[] {
   try {
-    const report = JSON.parse(text) as Report
-    return report.form === FORM ? [{ age, report }] : []
+    const report: unknown = JSON.parse(text)
+    return isReport(report) ? [{ age, report }] : []
   } catch {
     return []
   }
