@@ -111,12 +111,15 @@ t.test('only true lets through, on everything that is served', async (t) => {
 })
 
 t.test('paths that are nearly its own get nobody around the guard', async (t) => {
-  for (const server of [{}, { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false }]) {
-    const { get, app } = await openSite(t, { dashboard: { guard: () => false }, server: { routerOptions: server } as object })
-    const paths = ['//', '/.', '/./', '/../cache/', '/%2e/', '/%2E%2E/cache', '/index.html', '/%64ashboard.js', '/dashboard%2Ejs', '/DASHBOARD.JS',
-      '/dashboard.js/', '//dashboard.js', '/dashboard.js%00', '/dashboard.js?x', '/dashboard.js;x', '/public/dashboard.js', '/api', '/api/',
-      '/api/overview/', '//api//overview', '/API/Overview', '/%61pi/overview', '/api/%6fverview', '/api/overview%20', '/api/../dashboard.js',
-      '/nothing', '/package.json', '/../../package.json', '/%2e%2e%2fsettings.js', '/uPlot-LICENSE.txt']
+  for (const routerOptions of [{}, { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false }]) {
+    const { get, app } = await openSite(t, { dashboard: { guard: () => false }, server: { routerOptions } })
+    const paths = [
+      '//', '/.', '/./', '/../cache/', '/%2e/', '/%2E%2E/cache', '/index.html', '/%64ashboard.js', '/dashboard%2Ejs',
+      '/DASHBOARD.JS', '/dashboard.js/', '//dashboard.js', '/dashboard.js%00', '/dashboard.js?x', '/dashboard.js;x',
+      '/public/dashboard.js', '/api', '/api/', '/api/overview/', '//api//overview', '/API/Overview',
+      '/%61pi/overview', '/api/%6fverview', '/api/overview%20', '/api/../dashboard.js', '/nothing', '/package.json',
+      '/../../package.json', '/%2e%2e%2fsettings.js', '/uPlot-LICENSE.txt'
+    ]
     for (const path of paths) {
       const { statusCode, body } = await get(path)
       t.ok([401, 404].includes(statusCode), `${path}: ${statusCode}`)
@@ -402,7 +405,7 @@ t.test('where it is', async (t) => {
   t.strictSame(await at('//cache', router({ ignoreDuplicateSlashes: true })), [302, './cache/'])
   t.strictSame(await at('/CACHE', router({ caseSensitive: false })), [302, './CACHE/'])
   // A proxy, or the app itself, may have put it elsewhere: what is sent is relative to where the browser sees it.
-  const rewriteUrl = ({ url = '' }: { url?: string }): string => url.replace(/^\/ops\/dash/, '/cache')
+  const rewriteUrl = ({ url }: { url?: string | undefined }): string => String(url).replace(/^\/ops\/dash/, '/cache')
   t.strictSame(await at('/ops/dash', { server: { rewriteUrl } }), [302, './dash/'])
   t.strictSame(await at('/ops/dash/', { server: { rewriteUrl } }), [200, undefined])
   // A prefix with a parameter: what a client writes there leads to no other site.
