@@ -2,7 +2,10 @@
 import t, { type Test } from 'tap'
 import { readFile } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
-import type { RouteCacheOptions } from '../../plugin/index.js'
+import { healthOf } from '../../plugin/extras/dashboard/health.js'
+import { Recorder } from '../../plugin/extras/dashboard/recorder.js'
+import { Reports } from '../../plugin/extras/dashboard/reports.js'
+import type { RouteCache, RouteCacheOptions } from '../../plugin/index.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
@@ -33,7 +36,22 @@ const USES: Record<string, { options: RouteCacheOptions, use: (app: CachedApp) =
       await until(async () => app.cache.stats().tier?.isLive === true || (await deniedSoFar()).length > 0, 'neither live nor refused')
     }
   },
-  replicas: { options: { waitForReplicas: 1, writeDeadline: '100ms' }, use: async (app) => await app.cache.invalidate('x') }
+  replicas: { options: { waitForReplicas: 1, writeDeadline: '100ms' }, use: async (app) => await app.cache.invalidate('x') },
+  dashboard: { options: {}, use: async ({ cache }) => await useDashboard(cache) }
+}
+
+/** All that a dashboard asks of Redis: whether somebody looks, telling, reading what the others told, how Redis is. */
+async function useDashboard (cache: RouteCache): Promise<void> {
+  const redis = cache.redis!
+  const recorder = new Recorder(cache, Date.now)
+  const reports = new Reports({ redis, prefix: cache.prefix, interval: 1_000 })
+  await reports.isWatched()
+  await reports.put(recorder.report).catch(() => {})
+  // One that is to be taken away.
+  await admin.hset(`${cache.prefix}#instances`, 'damaged', '')
+  await reports.read().catch(() => {})
+  await healthOf(redis)
+  recorder.end()
 }
 
 /** What this user was refused, once each. */
