@@ -1,4 +1,5 @@
 // The dashboard's parts that need no app: durations in buckets, the curve, notes, and reports put together.
+import { readFile, readdir } from 'node:fs/promises'
 import t from 'tap'
 import { Histogram, RecentHistogram } from '../../plugin/extras/dashboard/histogram.js'
 import type { RedisHealth, ServerHealth } from '../../plugin/extras/dashboard/health.js'
@@ -350,4 +351,23 @@ t.test('a recorder hears of its own cache, and forgets', async (t) => {
   t.equal(again.id, recorder.id, 'of the same cache')
   t.not(other.id, recorder.id)
   for (const one of [again, other]) one.end()
+})
+
+t.test('the page sets text only, and has nothing inline or from elsewhere', async (t) => {
+  const folder = new URL('../../plugin/extras/dashboard/public/', import.meta.url)
+  const files = new Map<string, string>()
+  for (const name of await readdir(folder)) files.set(name, await readFile(new URL(name, folder), 'utf8'))
+  t.ok(files.size >= 5)
+  const risks: Array<[of: RegExp, risk: RegExp]> = [
+    [/\.js$/, /(?:inner|outer)HTML\s*\+?=(?!=)|insertAdjacentHTML|setHTML|document\.write|createContextualFragment|DOMParser|srcdoc/],
+    [/\.js$/, /\beval\b|new Function|import\s*\(|set(?:Timeout|Interval)\(['"`]|javascript:|localStorage|document\.cookie|\.href\b/],
+    [/\.(?:html|svg)$/, /\son\w+\s*=|\sstyle\s*=|<style|<script(?![^>]*\ssrc=)|javascript:|<iframe|<base/i],
+    [/./, /(?:https?:)?\/\/[\w-]+\.\w|@import|url\((?!['"]?data:)/]
+  ]
+  for (const [name, text] of files) {
+    const code = text.replaceAll('http://www.w3.org/2000/svg', '').replaceAll(/^\s*\/\/ .*$/gm, '')
+    for (const [of, risk] of risks) if (of.test(name)) t.notMatch(code, risk, `${name}: ${String(risk).slice(0, 40)}`)
+  }
+  const bad = ['place.innerHTML = x', 'a.innerHTML += x', 'a.insertAdjacentHTML(x)', 'new Function("x")', 'eval(x)', 'location.href = x']
+  for (const line of bad) t.ok(risks.some(([of, risk]) => of.test('a.js') && risk.test(line)), line)
 })
