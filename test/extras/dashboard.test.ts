@@ -310,10 +310,12 @@ t.test('two caches in one app', async (t) => {
   await shop.getOrSet('a', {}, () => 1)
   for (const key of ['a', 'b']) await pages.getOrSet(key, {}, () => 1)
   await until(async () => [shop, pages].every((cache) => cache.stats().values.stores > 0), 'they are not stored')
+  await shop.getOrSet('a', {}, () => 1)
   const [mine, theirs] = [(await app.inject('/shop-cache/api/overview')).json(), (await app.inject('/pages-cache/api/overview')).json()]
-  t.match(mine, { name: 'shop', total: { requests: 1, misses: 1 } })
+  t.match(mine, { name: 'shop', total: { requests: 2, hits: 1, misses: 1 } })
   t.match(theirs, { name: 'pages', total: { requests: 2, misses: 2 } })
   t.ok(mine.routes[0].miss.p50 !== null && theirs.routes[0].miss.p50 !== null)
+  t.ok(mine.routes[0].hit.p50 !== null && theirs.routes[0].hit.p50 === null, 'each hears of its own')
   t.match((await app.inject({
     method: 'POST', url: '/pages-cache/api/invalidate', headers: { 'content-type': 'application/json' }, payload: '{"target":"a"}'
   })).json(), { entries: 1 })
