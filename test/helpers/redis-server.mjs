@@ -1,11 +1,12 @@
 // Which Redis server the tests start. In this order: what REDIS_SERVER names; a redis-server or valkey-server on PATH
 // or in a usual place; our own folder, .cache/redis, which the set-up fills with Debian's packages, unpacked and not
-// installed, so it needs neither root nor a compiler. Plain JavaScript: it runs before anything is built.
+// installed, so it needs neither root nor a compiler. Valkey comes the same way, for the matrix, which asks for it by name.
+// Plain JavaScript: it runs before anything is built.
 //
 // Run by itself (`node test/helpers/redis-server.mjs`) it does the set-up where one is needed and prints the path.
 import { execFile } from 'node:child_process'
 import { accessSync, constants, readdirSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -19,8 +20,13 @@ let ensured
 
 /** The server to start, set up first where there is none. Rejects with a message that says what to do. */
 export function ensureRedisServer () {
-  ensured ??= findRedisServer().then((found) => found ?? setUp())
+  ensured ??= findRedisServer().then((found) => found ?? setUp('redis'))
   return ensured
+}
+
+/** The same for Valkey, and for no other: REDIS_SERVER is not looked at. */
+export async function ensureValkeyServer () {
+  return await firstGood([...installed(['valkey-server']), ...ours('valkey')]) ?? await setUp('valkey')
 }
 
 /** The server that is there already, or undefined. Rejects only for a REDIS_SERVER that can't be used. */
@@ -32,22 +38,26 @@ export async function findRedisServer () {
     if (problem !== undefined) throw new Error(`REDIS_SERVER=${named} can't be used: ${problem}`)
     return server
   }
-  for (const server of [...installed(), ...ours(join(cache, 'redis'))]) {
+  return await firstGood([...installed(['redis-server', 'valkey-server']), ...ours('redis')])
+}
+
+async function firstGood (servers) {
+  for (const server of servers) {
     const problem = await problemOf(server)
     if (problem === undefined) return server
     console.error(`redis-server: passing over ${server.path}: ${problem}`)
   }
 }
 
-function installed () {
+function installed (names) {
   const folders = [...(process.env.PATH ?? '').split(delimiter), ...usualPlaces].filter((folder) => folder !== '')
-  const paths = ['redis-server', 'valkey-server'].flatMap((name) => folders.map((folder) => join(folder, name)))
+  const paths = names.flatMap((name) => folders.map((folder) => join(folder, name)))
   return [...new Set(paths)].filter(isExecutable).map((path) => ({ path, env: {} }))
 }
 
 // The packages' libraries lie beside the binary, in the folder of their architecture (x86_64-linux-gnu and the like).
-function ours (root) {
-  const path = join(root, 'usr/bin/redis-server')
+function ours (kind, root = join(cache, kind)) {
+  const path = join(root, `usr/bin/${kind}-server`)
   if (!isExecutable(path)) return []
   const lib = join(root, 'usr/lib')
   const libraries = readdirSync(lib).map((name) => join(lib, name))
@@ -78,22 +88,22 @@ async function problemOf ({ path, env }) {
 }
 
 // Two test commands may get here at once: each unpacks into a folder of its own, and the rename lets one of them win.
-async function setUp () {
-  if (!await hasApt()) throw new Error(`No Redis server was found. ${advice}`)
+async function setUp (kind) {
+  if (!await hasApt()) throw new Error(`No ${kind}-server was found. ${advice}`)
   await mkdir(cache, { recursive: true })
-  const temp = await mkdtemp(join(cache, 'redis-set-up-'))
+  const temp = await mkdtemp(join(cache, `${kind}-set-up-`))
   try {
     const root = join(temp, 'root')
     await mkdir(root)
-    await unpack(await download(temp), root)
-    const [server] = ours(root)
-    const problem = server === undefined ? 'the packages hold no redis-server' : await problemOf(server)
-    if (problem !== undefined) throw new Error(`The Redis from apt's packages can't be used: ${problem}. ${advice}`)
-    await moveInto(root, join(cache, 'redis'))
+    await unpack(await download(kind, temp), root)
+    const [server] = ours(kind, root)
+    const problem = server === undefined ? `the packages hold no ${kind}-server` : await problemOf(server)
+    if (problem !== undefined) throw new Error(`The ${kind}-server from apt's packages can't be used: ${problem}. ${advice}`)
+    await moveInto(root, kind)
   } finally {
     await rm(temp, { recursive: true, force: true })
   }
-  return ours(join(cache, 'redis'))[0]
+  return ours(kind)[0]
 }
 
 async function hasApt () {
@@ -107,18 +117,18 @@ async function hasApt () {
 
 // First with the lists that the system has; where they are missing or out of date, with lists of our own, which takes
 // some seconds longer but needs no root and leaves the system's alone.
-async function download (temp) {
+async function download (kind, temp) {
   const debs = join(temp, 'debs')
   await mkdir(debs)
   try {
-    return await downloadWith([], debs)
+    return await downloadWith([], kind, debs)
   } catch {
     const apt = await privateApt(temp)
     try {
-      return await downloadWith(apt, debs)
+      return await downloadWith(apt, kind, debs)
     } catch (error) {
       const reason = (error.stderr ?? '').trim() || error.message
-      throw new Error(`No Redis server was found, and apt could not download one. ${advice}\napt said: ${reason}`)
+      throw new Error(`No ${kind}-server was found, and apt could not download one. ${advice}\napt said: ${reason}`)
     }
   }
 }
@@ -128,20 +138,30 @@ async function privateApt (temp) {
   const archives = join(temp, 'archives')
   await mkdir(join(lists, 'partial'), { recursive: true })
   await mkdir(join(archives, 'partial'), { recursive: true })
-  const options = ['-o', `Dir::State::lists=${lists}`, '-o', `Dir::Cache=${temp}`, '-o', 'APT::Sandbox::User=root']
+  const sources = join(temp, 'sources.list')
+  await writeFile(sources, await backports())
+  const options = [`Dir::Etc::sourcelist=${sources}`, `Dir::State::lists=${lists}`, `Dir::Cache=${temp}`, 'APT::Sandbox::User=root']
+    .flatMap((option) => ['-o', option])
   // One source of many that doesn't answer makes this fail though ours is there: the download decides.
   await run('apt-get', [...options, 'update'], { maxBuffer: 1 << 26 }).catch(() => {})
   return options
 }
 
-// redis-server is a link into redis-tools, whose direct dependencies hold the libraries.
-async function downloadWith (apt, debs) {
-  const { stdout } = await run('apt-cache', [...apt, 'depends', 'redis-tools'])
+// Debian 12 has Valkey only there. Of a source that has none, apt says so and goes on.
+async function backports () {
+  const { stdout } = await run('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)', 'Created-By: Packages'])
+  const sources = new Set(stdout.split('\n').filter((line) => /^\S+ [a-z]+$/.test(line)))
+  return [...sources].map((source) => `deb ${source}-backports main\n`).join('')
+}
+
+// The server is a link into its tools, whose direct dependencies hold the libraries.
+async function downloadWith (apt, kind, debs) {
+  const { stdout } = await run('apt-cache', [...apt, 'depends', `${kind}-tools`])
   const depends = [...stdout.matchAll(/^\s+Depends: ((?:lib|lua)\S+)$/gm)].map((match) => match[1])
   const libraries = depends.filter((name) => !/^lib(?:c6|gcc-s1|stdc\+\+6)$/.test(name))
   // As root, apt would hand the download to a user of its own, who can't read our folder, and warn about that.
   const options = [...apt, '-o', 'APT::Sandbox::User=root']
-  await run('apt-get', [...options, 'download', 'redis-server', 'redis-tools', ...libraries], { cwd: debs })
+  await run('apt-get', [...options, 'download', `${kind}-server`, `${kind}-tools`, ...libraries], { cwd: debs })
   return (await readdir(debs)).filter((name) => name.endsWith('.deb')).map((name) => join(debs, name))
 }
 
@@ -150,12 +170,13 @@ async function unpack (debs, root) {
   await chmod(root, 0o755)
 }
 
-async function moveInto (root, target) {
+async function moveInto (root, kind) {
+  const target = join(cache, kind)
   try {
     await rename(root, target)
   } catch (error) {
     if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
-    const [there] = ours(target)
+    const [there] = ours(kind)
     if (there !== undefined && await problemOf(there) === undefined) return
     await rm(target, { recursive: true, force: true })
     await rename(root, target)
