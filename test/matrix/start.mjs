@@ -66,7 +66,8 @@ async function runOne ({ node, ioredis, server }, files, clone) {
   const [, passed, failed] = [...(await readFile(log, 'utf8')).matchAll(/^(\d+) passed, (\d+) failed$/gm)].at(-1) ??
     [null, 0, 1]
   const versions = { node: await versionOf(path, env), ioredis: client, server: await versionOf(binary.path, env) }
-  return { ...versions, passed: Number(passed), failed: Number(failed), reason: `${minutes.toFixed(1)} min, ${log.slice(root.length)}` }
+  const reason = `${minutes.toFixed(1)} min, ${log.slice(root.length)}`
+  return { ...versions, passed: Number(passed), failed: Number(failed), reason }
 }
 
 function lineOf ({ node, ioredis, server, passed, failed, reason }) {
