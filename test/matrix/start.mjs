@@ -40,7 +40,8 @@ try {
 async function runAll (runs, files, clone) {
   const totals = []
   for (const run of runs) {
-    const result = await runOne(run, files, clone).catch((error) => ({ ...run, passed: 0, failed: 1, reason: error.message }))
+    const notRun = (error) => ({ ...run, passed: 0, failed: 1, reason: error.message })
+    const result = await runOne(run, files, clone).catch(notRun)
     console.log(lineOf(result))
     totals.push(result)
   }
@@ -63,8 +64,9 @@ async function runOne ({ node, ioredis, server }, files, clone) {
   const began = performance.now()
   await runTests(clone, files, { env, log })
   const minutes = (performance.now() - began) / 60_000
-  const [, passed, failed] = [...(await readFile(log, 'utf8')).matchAll(/^(\d+) passed, (\d+) failed$/gm)].at(-1) ??
-    [null, 0, 1]
+  const output = await readFile(log, 'utf8')
+  const [, passed, failed] = [...output.matchAll(/^(\d+) passed, (\d+) failed$/gm)].at(-1) ?? [null, '0', '1']
+  if (failed !== '0') console.log(output)
   const versions = { node: await versionOf(path, env), ioredis: client, server: await versionOf(binary.path, env) }
   const reason = `${minutes.toFixed(1)} min, ${log.slice(root.length)}`
   return { ...versions, passed: Number(passed), failed: Number(failed), reason }

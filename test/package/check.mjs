@@ -14,6 +14,9 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const consumer = fileURLToPath(new URL('consumer/', import.meta.url))
 const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
 const tsc = join(root, 'node_modules/typescript/bin/tsc')
+/** What users have for a client: the last release of each major that the plugin is for. */
+const clients = [['ioredis@5', '@fastify/redis@8'], ['ioredis@6', '@fastify/redis@9']]
+const typed = ['typed-use', 'typed-metrics', 'typed-client']
 const totals = { passed: 0, failed: 0 }
 
 const allowed = /^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt)|docs\/[\w-]+\.(?:md|json)|examples\/[\w-]+\.mjs)$/
@@ -68,6 +71,10 @@ async function checkUse (tarball, project) {
   }
   await check('used by require', () => run(process.execPath, ['use.cjs'], project))
   for (const file of ['typed-use.mts', 'typed-use.cts', 'typed-metrics.mts', 'typed-metrics.cts']) await check(`tsc, ${file}`, () => compile(project, file))
+  for (const names of clients) {
+    await check(`npm install ${names.join(' ')}`, () => add(project, names))
+    for (const file of ['typed-client.mts', 'typed-client.cts']) await check(`tsc, ${file}`, () => compile(project, file))
+  }
 }
 
 // Resolves to what `act` gave, and to undefined where it failed.
@@ -128,11 +135,15 @@ async function checkTypes (tarball) {
 // @types/node is what any TypeScript project on Node has; Fastify's types need it.
 async function install (tarball, project) {
   await cp(consumer, project, { recursive: true })
-  for (const name of ['typed-use', 'typed-metrics']) await copyFile(join(project, `${name}.mts`), join(project, `${name}.cts`))
+  for (const name of typed) await copyFile(join(project, `${name}.mts`), join(project, `${name}.cts`))
   await writeFile(join(project, 'package.json'), '{ "private": true }\n')
   const names = ['fastify', '@types/node', 'prom-client', '@opentelemetry/api', 'pg']
   const peers = await Promise.all(names.map(async (name) => `${name}@${await versionOf(name)}`))
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...peers], project)
+  await add(project, [tarball, ...peers])
+}
+
+async function add (project, names) {
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...names], project)
 }
 
 async function versionOf (name) {
