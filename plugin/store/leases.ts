@@ -1,4 +1,13 @@
 // Leases in Redis: each a name with the token of who may fill. Single commands and scripts of one slot.
+//
+// A renewal that says that nobody is to wait any more changes the token. With F filling and S the server:
+//
+//   1. F  renews: `~a` for `a`       sent
+//   2. F  fills, by the token `a`    sent behind it
+//   3. S  the lease is `~a`          the fill is refused, although nobody took the lease
+//
+// The other way round, too, where the server does not know the fill's script yet: its text is sent behind the renewal. So
+// what names a lease's token waits for what named it before.
 import { randomUUID } from 'node:crypto'
 import { isGeneration } from './generations.js'
 import type { Keys } from './keys.js'
@@ -70,24 +79,35 @@ export class Leases {
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
-    const token = pass && !lease.isPass ? PASS + lease.token : lease.token
-    const names = [this.#keys.lease(key, lease.variant)]
-    const renewed = await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME, token]))
-    if (Number(renewed) !== 1) return false
-    lease.token = token
-    lease.isPass ||= pass
-    return true
+    return await inTurn(lease, async () => {
+      const token = pass && !lease.isPass ? PASS + lease.token : lease.token
+      const names = [this.#keys.lease(key, lease.variant)]
+      const renewed = await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME, token]))
+      if (Number(renewed) !== 1) return false
+      lease.token = token
+      lease.isPass ||= pass
+      return true
+    })
   }
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {
-    const args = pass ? [lease.token, PASS_TIME] : [lease.token]
-    await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+    await inTurn(lease, async () => {
+      const args = pass ? [lease.token, PASS_TIME] : [lease.token]
+      await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+    })
   }
 
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     const held = await this.#write(this.#client.get(this.#keys.lease(key, variant)))
     return held === null ? 'none' : holding(String(held))
   }
+}
+
+/** Does what names the lease's token, when what named it before is done. */
+export async function inTurn<T> (lease: Lease, work: () => Promise<T>): Promise<T> {
+  const working = lease.turn === undefined ? work() : lease.turn.then(work)
+  lease.turn = working.then(() => {}, () => {})
+  return await working
 }
 
 /** Nobody is to wait for a quarantine, either. */

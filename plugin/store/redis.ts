@@ -7,7 +7,7 @@ import { Floor, historyOf, newHistory } from './floor.js'
 import { Generations } from './generations.js'
 import { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
-import { Leases } from './leases.js'
+import { inTurn, Leases } from './leases.js'
 import { PrefixRemoval } from './prefix.js'
 import { readAll } from './read-all.js'
 import { mustFit, type RedisClient } from './redis-client.js'
@@ -151,10 +151,10 @@ export class RedisStore implements Store {
     }
     this.#generations.extend(tags, life)
     const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
-    const filling = this.#write(varied === null
+    const filling = inTurn(lease, async () => await this.#write(varied === null
       ? FILL.run(this.#client, names, [lease.token, bytes, life])
       : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant)],
-        [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life]))
+        [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life])))
     const stored = await this.#changing(filling, (tiered) => { tiered.fill(key, lease.variant) })
     return Number(stored) === 1 ? 'stored' : 'lost'
   }

@@ -109,6 +109,8 @@ export interface Lease {
   variant: string | null
   /** The key's last response could not be shared: nobody is to wait for this one. */
   isPass: boolean
+  /** Done when the last command that names the token is. */
+  turn?: Promise<void>
 }
 
 /**

@@ -2,7 +2,7 @@
 // gate stands at the lease, in the client of the second of two processes.
 import t from 'tap'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
-import { cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
+import { beyondLookup, cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 
 /** The client, with a gate in front of the lease of `k`, and of its variants. */
@@ -15,6 +15,23 @@ function gatedLease (redis: RedisClient, wait: () => Promise<void>): RedisClient
       return async (...args: Parameters<RedisClient['evalsha']>) => {
         if (/^lease:\{.*:k\}/.test(String(args[2]))) await wait()
         return await target.evalsha(...args)
+      }
+    }
+  })
+}
+
+/** The client, which hears later that a lease became one that nobody waits for. */
+function deafToPass (redis: RedisClient, wait: () => Promise<void>): RedisClient {
+  return new Proxy(redis, {
+    get: (target, name) => {
+      const method: unknown = Reflect.get(target, name)
+      if (typeof method !== 'function') return method
+      if (name !== 'evalsha' && name !== 'eval') return method.bind(target)
+      return async (...args: Parameters<RedisClient['evalsha']>) => {
+        const reply = await target[name](...args)
+        // The token from then on.
+        if (String(args[5]).startsWith('~')) await wait()
+        return reply
       }
     }
   })
@@ -100,4 +117,25 @@ t.test('what was filled between lookup and lease is served', async (t) => {
     lease.open()
     t.equal((await asked).body, 'b')
   })
+})
+
+t.test('a handler that answers while its lease is renewed as one that nobody waits for: its answer is stored', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const renewal = gate()
+  const app = await cachedApp(t, { redis: deafToPass(server.client(), renewal.wait), waitTimeout: 1 })
+  const handler = gate()
+  app.get('/', { cache: { key: 'k' } }, async () => {
+    await handler.wait()
+    return 'x'
+  })
+  const asked = app.inject('/')
+  await renewal.reached
+  handler.open()
+  t.equal((await asked).body, 'x')
+  await beyondLookup(app)
+  renewal.open()
+  await settled(app)
+  t.match(app.cache.stats().total, { stores: 1, refusals: {} })
+  t.match((await app.inject('/')).headers['cache-status'], /hit/)
 })
