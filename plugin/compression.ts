@@ -23,6 +23,8 @@ const ENCODERS: Record<Coding, (size: Bytes) => Transform> = {
 
 /** Of bodies that wait for others: a third of a second's work, as requests wait for what is being filled. */
 const MOST_WAITING: Bytes = 8 * 1024 * 1024
+/** A small body counts as much: setting up its two encoders takes as long as compressing that. */
+const LEAST_COST: Bytes = 16 * 1024
 
 export class Compressor {
   readonly #queue: Array<(isTurn: boolean) => void> = []
@@ -54,10 +56,11 @@ export class Compressor {
       this.#isBusy = true
       return true
     }
-    if (this.#waiting + size > MOST_WAITING) return false
-    this.#waiting += size
+    const cost = Math.max(size, LEAST_COST)
+    if (this.#waiting + cost > MOST_WAITING) return false
+    this.#waiting += cost
     const isTurn = await new Promise<boolean>((resolve) => { this.#queue.push(resolve) })
-    this.#waiting -= size
+    this.#waiting -= cost
     return isTurn
   }
 

@@ -66,6 +66,19 @@ t.test('what is too much to wait is not compressed, and does not keep later ones
   for (const waited of again) t.equal((await waited).length, 2, 'what has waited is not counted any more')
 })
 
+t.test('nor are more small ones than there is time for', async (t) => {
+  const held = holdGzip(t)
+  const compressor = new Compressor()
+  const first = compressor.run(TEXT)
+  await held.reached
+  const small = TEXT.subarray(0, 1024)
+  const waiting = Array.from({ length: 512 }, async () => await compressor.run(small))
+  t.strictSame(await compressor.run(small), [], 'the 513th')
+  held.open()
+  for (const encoded of await Promise.all([first, ...waiting])) if (encoded.length !== 2) t.fail('it waited, and was not compressed')
+  t.equal((await compressor.run(small)).length, 2)
+})
+
 for (const when of ['at once', 'on its way'] as const) {
   t.test(`a coding that fails ${when}: it rejects, and the next has its turn`, async (t) => {
     const compressor = new Compressor()
