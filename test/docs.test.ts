@@ -25,6 +25,9 @@ const RUN: Record<string, Record<string, string[]>> = {
   'docs/routes.md': { 'test/readme.test.ts': ['routes', 'tags'] },
   'docs/invalidating.md': { 'test/readme.test.ts': ['writers'] },
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
+  'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
+  'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },
+  'docs/dashboard.md': { 'test/readme.test.ts': ['curl'] },
   'docs/metrics.md': { 'test/extras/metrics-guide.test.ts': ['prometheus', 'opentelemetry', 'rate', 'events'] },
   'docs/operating.md': { 'test/plugin/acl.test.ts': ['acl', 'more'] },
   'docs/postgres.md': { 'test/extras/postgres-docs.test.ts': ['app', 'psql', 'whole', 'migration', 'grants', 'skip'] },
@@ -141,6 +144,11 @@ t.test('tables name all that there is', async (t) => {
   t.strictSame(members.filter((name) => name !== 'constructor' && !new RegExp(`\`${name}[(\`]`).test(rows)), [], 'fastify.cache')
   t.strictSame(lack(Object.keys(BYPASS_WORDS), sectionOf(options, '| bypass |')), [], 'bypasses')
   t.strictSame(lack(Object.keys(REFUSAL_WORDS), sectionOf(options, '| refusal |')), [], 'refusals')
+  const ofStats = [...await membersOf('plugin/stats.ts', 'CacheStats'), ...await membersOf('plugin/stats.ts', 'RouteStats')]
+  t.ok(ofStats.length > 20)
+  t.strictSame(lack(ofStats, sectionOf(options, '| `cache.stats()` |') + sectionOf(options, '| counter |')), [], 'stats')
+  const [, ofTier] = /^\| `tier` \| .*`\{ (.+) \}` \|$/m.exec(options)!
+  t.strictSame(ofTier!.split(', ').sort(), (await membersOf('plugin/store/tier.ts', 'TierStats')).sort(), 'stats of the tier')
   const codes = Array.from((await read('plugin/errors.ts')).matchAll(/^ {2}\| '(FRC_\w+)'$/gm), ([, code]) => code!)
   t.ok(codes.length > 8)
   t.strictSame(lack(codes, sectionOf(options, '| code |')), [], 'codes of errors')

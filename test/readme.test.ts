@@ -1,16 +1,18 @@
 // Every example of the README, and of guides that have no test of their own, is run: a block behind `<!-- run: name -->` is
 // what the case of that name gets. That these pages have no others is seen to by docs.test.ts.
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { freePorts, startRedis } from './helpers/redis.js'
 
 // Inside the repository, so that the package's name resolves as it does for users: to what was built.
 const folder = new URL(`../.cache/readme-${process.pid}/`, import.meta.url)
-const pages = await Promise.all(['README.md', 'docs/routes.md', 'docs/invalidating.md', 'docs/tier.md'].map(async (name) =>
-  await readFile(new URL(`../${name}`, import.meta.url), 'utf8')))
+const names = ['README.md', ...['routes', 'invalidating', 'tier', 'options', 'authenticated', 'dashboard'].map((name) => `docs/${name}.md`)]
+const pages = await Promise.all(names.map(async (name) => await readFile(new URL(`../${name}`, import.meta.url), 'utf8')))
 const blocks = new Map(pages.flatMap((page) => Array.from(
   page.matchAll(/<!-- run: (\w+) -->\n```\w+\n([^]*?)```/g), ([, name, code]) => [name!, code!] as const
 )))
@@ -32,6 +34,10 @@ t.test('quick start: the server, and the requests to it', async (t) => {
   const next = await fetch(`http://127.0.0.1:${port}/users/1`)
   t.match(next.headers.get('cache-status'), /fwd=miss/)
   t.match(await next.json(), { name: 'Grace' })
+  for (const time of ['first', 'second']) {
+    const none = await fetch(`http://127.0.0.1:${port}/users/99`)
+    t.match([none.status, none.headers.get('cache-status')], [404, /fwd=miss$/], `nobody, the ${time} time`)
+  }
 })
 
 t.test('with Redis', async (t) => {
@@ -39,7 +45,9 @@ t.test('with Redis', async (t) => {
   t.teardown(async () => { await server.stop() })
   // A test that means a stored entry must not see a bypass because this machine was busy.
   const patient = block('redis').replace("{ prefix: 'shop' }", "{ prefix: 'shop', deadline: 30 }")
-  await run(t, `${patient}await app.close()\n`, { REDIS_URL: server.url })
+  for (const [time, said] of [['first', 'fwd=miss'], ['second', 'hit; ttl=']] as const) {
+    t.match(await run(t, patient, { REDIS_URL: server.url }), `fastify-route-cache; ${said}`, `the ${time} time`)
+  }
   const [, pattern, names] = /^\$ redis-cli --scan --pattern '(\S+)'\n([^]*)$/.exec(block('names'))!
   t.strictSame(await server.client().keys(pattern!), names!.trim().split('\n'))
 })
@@ -168,6 +176,55 @@ t.test('writers', async (t) => {
   ])
 })
 
+t.test('from CommonJS, where nothing waits', async (t) => {
+  const printed = await run(t, block('commonjs') + `
+    const say = async () => console.log((await app.inject('/users/1')).headers['cache-status'])
+    say().then(say).then(() => app.close())
+  `, {}, 'cjs')
+  t.strictSame(printed.trim().split('\n'), ['fastify-route-cache; fwd=miss', 'fastify-route-cache; hit; ttl=60'])
+})
+
+t.test('the user, typed', async (t) => {
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', '--skipLibCheck']
+  const compile = async (name: string, code: string): Promise<string> => {
+    const file = new URL(name, folder)
+    await writeFile(file, code)
+    const compiler = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url))
+    const command = [compiler, ...options, '--ignoreConfig', fileURLToPath(file)]
+    return await promisify(execFile)(process.execPath, command).then(() => 'passed', (error) => String(error.stdout))
+  }
+  t.equal(await compile('user.mts', block('user')), 'passed')
+  const undeclared = block('user').replace(/^declare module[^]*?^\}$/m, '')
+  t.match(await compile('undeclared.mts', undeclared), /Property 'user' does not exist/, 'it is the declaration that does it')
+})
+
+t.test('the dashboard, by curl', async (t) => {
+  const [port] = await freePorts(1)
+  await start(t, `
+    import fastify from 'fastify'
+    import routeCache from 'fastify-route-cache'
+    import dashboard from 'fastify-route-cache/dashboard'
+    const right = 'Basic ' + Buffer.from('operator:change-me').toString('base64')
+    const app = fastify()
+    await app.register(routeCache)
+    await app.register(dashboard, { prefix: '/cache', guard: ({ headers }) => headers.authorization === right })
+    app.get('/users/:id', { cache: { key: 'user:{id}' } }, async () => 'x')
+    await app.listen({ port: ${port} })
+  `)
+  await answer(`http://127.0.0.1:${port}/users/7`, 'GET')
+  const answers: unknown[] = []
+  for (const line of block('curl').trim().split('\n')) {
+    const [, login, type, body, path] = /^\$ curl -u (\S+) (?:-H 'content-type: (\S+)' -d '(\S+)' )?localhost:3000(\S+)$/.exec(line)!
+    const authorization = `Basic ${Buffer.from(login!).toString('base64')}`
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, type === undefined || body === undefined
+      ? { headers: { authorization } }
+      : { method: 'POST', headers: { authorization, 'content-type': type }, body })
+    t.equal(response.status, 200, line)
+    answers.push(await response.json())
+  }
+  t.match(answers, [{ total: { misses: 1 } }, { key: 'user:7', outcome: 'hit' }, { entries: 1 }])
+})
+
 function block (name: string): string {
   const code = blocks.get(name)
   if (code === undefined) throw new Error(`no page has a block "${name}"`)
@@ -175,8 +232,8 @@ function block (name: string): string {
 }
 
 /** Starts the code as a user would; it is ended with the test. */
-async function start (t: Test, code: string, env: Record<string, string> = {}): Promise<ReturnType<typeof spawn>> {
-  const file = new URL(`${t.name.replaceAll(/\W/g, '-')}.mjs`, folder)
+async function start (t: Test, code: string, env: Record<string, string> = {}, type = 'mjs'): Promise<ReturnType<typeof spawn>> {
+  const file = new URL(`${t.name.replaceAll(/\W/g, '-')}.${type}`, folder)
   await writeFile(file, code)
   const child = spawn(process.execPath, [file.pathname], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
@@ -184,8 +241,8 @@ async function start (t: Test, code: string, env: Record<string, string> = {}): 
 }
 
 /** Runs the code to its end, which must be a good one; what it printed. */
-async function run (t: Test, code: string, env: Record<string, string> = {}): Promise<string> {
-  const child = await start(t, code, env)
+async function run (t: Test, code: string, env: Record<string, string> = {}, type = 'mjs'): Promise<string> {
+  const child = await start(t, code, env, type)
   let printed = ''
   child.stdout!.on('data', (chunk) => { printed += chunk })
   const [exit] = await once(child, 'close')
