@@ -242,6 +242,9 @@ t.test('at 1280 and 390 px, light and dark: screenshots, nothing sideways, no vi
       const ground = await page.evaluate('getComputedStyle(document.body).backgroundColor')
       t.equal(ground, colorScheme === 'light' ? 'rgb(244, 245, 247)' : 'rgb(18, 21, 26)', name)
       t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, `${name}: as wide as the screen`)
+      const [legend, text] = await page.evaluate(`[document.querySelector('.u-legend').getBoundingClientRect().bottom,
+        document.getElementById('curve-text').getBoundingClientRect().top]`) as [number, number]
+      t.ok(legend <= text, `${name}: the curve's legend ends at ${legend} px, the text begins at ${text}`)
       await page.screenshot({ path: `${screenshots}dashboard-${width}-${colorScheme}.png`, fullPage: true })
       t.same(faults, [], `${name}: neither errors nor requests to others`)
       t.same(await violations(page), [], `${name}: axe`)

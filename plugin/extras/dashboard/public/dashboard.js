@@ -172,8 +172,7 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { ch
 new ResizeObserver(() => { chart?.setSize(room()) }).observe(byId('curve'))
 
 function room () {
-  const { clientWidth, clientHeight } = byId('curve')
-  return { width: clientWidth, height: Math.max(120, clientHeight - 30) }
+  return { width: byId('curve').clientWidth, height: 200 }
 }
 
 function showCurve (curve) {
