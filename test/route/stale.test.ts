@@ -1,7 +1,9 @@
 // Stale while it is refreshed: served at once, and one request of the cache's own behind it, as the one that caused it.
 import { once as event } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -504,7 +506,10 @@ t.test('a client without an address', async (t) => {
   app.addHook('onRequest', async (request) => { seen.push(request.ip) })
   const { gates } = cached(app)
   gates[1]!.open()
-  const path = join(t.testdir(), 'socket')
+  // Not in the checkout, whose path may be long: a socket's takes some hundred characters at most.
+  const folder = await mkdtemp(join(tmpdir(), 'route-cache-'))
+  t.teardown(async () => { await rm(folder, { recursive: true }) })
+  const path = join(folder, 'socket')
   await app.listen({ path })
   const ask = async (): Promise<void> => {
     const asked = httpRequest({ socketPath: path, path: '/', agent: false })
