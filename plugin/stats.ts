@@ -146,7 +146,8 @@ function zeros (): Counters {
   }
 }
 
-const SUMS = [
+/** Those that are numbers, and are added where routes or processes are put together. */
+export const SUMS = [
   'hits', 'collapsed', 'stale', 'misses', 'rescued', 'outdated', 'unreadable', 'refreshes', 'sets', 'stores', 'errors', 'bytes'
 ] as const
 

@@ -1,9 +1,9 @@
 // The page in a real browser: `npm run test:browser`. Needs Chromium, so `npm test` leaves it out.
-import { setTimeout as delay } from 'node:timers/promises'
 import { chromium, type Browser, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { buildApp } from '../../demo-app/app.js'
 import { startPostgres } from '../helpers/postgres.js'
+import { until as holding } from '../helpers/until.js'
 
 const postgres = await startPostgres({ load: true })
 const app = await buildApp({ databaseUrl: postgres.url })
@@ -49,13 +49,12 @@ async function newest (page: Page, count: number): Promise<string | null> {
 
 /** Resolves when the numbers say so: they come with the next look at the server. */
 async function until (page: Page, route: string, wanted: Record<string, string | RegExp>): Promise<Record<string, string>> {
-  const deadline = performance.now() + 10_000
-  for (;;) {
-    const found = await numbers(page, route)
-    const right = Object.entries(wanted).every(([name, value]) => new RegExp(value).test(found[name] ?? ''))
-    if (right || performance.now() > deadline) return found
-    await delay(20)
-  }
+  let found: Record<string, string> = {}
+  await holding(async () => {
+    found = await numbers(page, route)
+    return Object.entries(wanted).every(([name, value]) => new RegExp(value).test(found[name] ?? ''))
+  }, async () => `${route}: ${JSON.stringify(found)}`)
+  return found
 }
 
 t.test('a miss, a hit, an invalidation, a miss: in the log and in the numbers', async (t) => {

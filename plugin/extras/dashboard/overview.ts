@@ -2,6 +2,7 @@
 import type { CacheStats, RouteStats } from '../../index.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../../reasons.js'
+import { SUMS } from '../../stats.js'
 import { VALUES } from '../metrics/instruments.js'
 import type { RedisHealth } from './health.js'
 import { Histogram } from './histogram.js'
@@ -127,9 +128,6 @@ function routesOf (heard: readonly Heard[]): Map<string, Part[]> {
   return routes
 }
 
-const SUMS = [
-  'hits', 'collapsed', 'stale', 'misses', 'rescued', 'outdated', 'unreadable', 'refreshes', 'sets', 'stores', 'errors', 'bytes'
-] as const
 type Sum = typeof SUMS[number]
 
 function together (route: string | null, parts: readonly Part[]): RouteOverview {
