@@ -6,14 +6,13 @@ import type { Milliseconds } from './duration.js'
 import { examineKey } from './examination.js'
 import { explained, unexamined, type Explanation } from './explanation.js'
 import { textOf } from './explanation-text.js'
-import { fingerprint, type RequestFields } from './http/vary.js'
 import { own } from './key.js'
 import type { OwnRequests } from './own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from './store/keys.js'
 import { checkKeyOf } from './target.js'
 import { openTicket } from './ticket.js'
-import type { Selection } from './variant.js'
+import { selectBy } from './variant.js'
 
 /** The request that is to be explained. */
 export interface ExplainOption extends RequestOption {
@@ -49,17 +48,13 @@ async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOptio
   }
   const headers = readHeaders(WHERE, 'headers', option.headers)
   const key = checkKeyOf(option.key)
-  const response = await examineKey(cache, key, selectionOf(headers))
+  const response = await examineKey(cache, key, selectBy(headers))
   const isThere = response.bypass !== null || response.present !== null || response.sight?.found.marker != null
-  const value = isThere ? null : await examineKey(cache, valueKey(key), selectionOf({}))
+  const value = isThere ? null : await examineKey(cache, valueKey(key), selectBy({}))
   const isValue = value !== null && value.present !== null
   const examined = isValue ? value : response
   const told = explained(examined, ttl)
   return { ...told, text: textOf(`${isValue ? 'value under key' : 'key'} ${show(key)}`, told, examined) }
-}
-
-function selectionOf (headers: RequestFields): Selection {
-  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
 }
 
 async function explainRequest ({ requests, ttl }: ExplainParts, option: string | ExplainOption): Promise<Explanation> {

@@ -6,7 +6,7 @@ import type { Entry } from './entry.js'
 import { RouteCacheError, optionError, show } from './errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
-import { fingerprint, type RequestFields } from './http/vary.js'
+import type { RequestFields } from './http/vary.js'
 import { buildKey } from './key.js'
 import type { OwnRequests } from './own-request.js'
 import type { RequestOption } from './request-option.js'
@@ -18,7 +18,7 @@ import {
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'
-import type { Selection } from './variant.js'
+import { selectBy } from './variant.js'
 
 /** A stored response, seen from outside. */
 export interface EntryInfo {
@@ -155,14 +155,14 @@ export class RouteCache {
    * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
    */
   async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
-    const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
+    const entry = await this.#cache.get(checkKeyOf(key), selectBy(headers))
     // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
     return entry === null ? null : { ...this.#describe(entry), body: Buffer.from(bodyOf(entry)) }
   }
 
   /** The same as `get` without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
-    const entry = await this.#cache.get(checkKeyOf(key), selectionOf(headers))
+    const entry = await this.#cache.get(checkKeyOf(key), selectBy(headers))
     return entry === null ? null : this.#describe(entry)
   }
 
@@ -217,10 +217,6 @@ export class RouteCache {
       size: sizeOf(entry)
     }
   }
-}
-
-function selectionOf (headers: RequestFields): Selection {
-  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
 }
 
 function checkFunction<T> (name: string, value: () => T): () => T {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { EPOCH_LENGTH, decode, decodeKept, decodeMarker, encodeMarker, isMarker, ownName } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import { asSoftened, isValid, type Entry, type Ground, type Marker } from './entry.js'
+import { fingerprint, type RequestFields } from './http/vary.js'
 import type { Ask, Lease, Reading, Store, Varied } from './store/store.js'
 import type { TagMemory } from './tag-memory.js'
 
@@ -22,6 +23,11 @@ export interface Selection {
   fingerprint: (members: readonly string[]) => string
   /** The policy's, for this request: they decide about an entry, whatever it lists itself. */
   tags: readonly string[]
+}
+
+/** By these headers alone, whatever a route would say. */
+export function selectBy (headers: RequestFields): Selection {
+  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
 }
 
 /** What there is for a request: the entry, and where a fill of its own would go. */
