@@ -46,7 +46,7 @@ import type { Write } from './topology.js'
 
 /** Keys and tags that one script does at once: some ten microseconds each, while which a server does nothing else. */
 const AT_ONCE = 100
-/** How long what is held stays so if its writer dies, and more for each name; if that was too short, both steps are repeated. */
+/** How long what is held stays so if its writer dies, and more for each name; too short, both steps are repeated. */
 const LEAST_HOLD: Milliseconds = 5_000
 const HOLD_PER_NAME: Milliseconds = 1
 /** A removal of names that takes longer than this is not one. */
