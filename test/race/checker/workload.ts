@@ -183,5 +183,5 @@ function lead (random: Random): number {
 /** Mostly none; now and then more than are sent at a time. */
 function padding (random: Random): number {
   if (random.chance(0.6)) return 0
-  return random.chance(0.7) ? random.below(100) : 500 + random.below(300)
+  return random.chance(0.7) ? random.below(100) : 500 + random.below(1_000)
 }
