@@ -21,10 +21,10 @@ export function addComposition (origin: Origin, name: CompositionName): void {
 }
 
 function addPages ({ app, database, process }: Origin, name: CompositionName, composition: Composition): void {
-  const { page, staleTime, isTaggedLate, isList = false, isVaried = false } = composition
+  const { page, ttl = TTL, staleTime, isTaggedLate, isList = false, isVaried = false } = composition
   const tags = page.by === 'tag' && isTaggedLate !== true ? { tags: [page.name] } : {}
   const stale = staleTime === undefined ? {} : { staleWhileRevalidate: staleTime / 1000 }
-  app.get(`/${name}/:id/:page`, { cache: { key: page.key, ...tags, ...stale } }, async (request, reply) => {
+  app.get(`/${name}/:id/:page`, { cache: { key: page.key, ttl, ...tags, ...stale } }, async (request, reply) => {
     // The lease is taken by now.
     await pause(request, 'before')
     const id = numberOf(request, 'id')

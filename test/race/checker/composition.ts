@@ -32,6 +32,8 @@ export interface Composition {
   isVaried?: boolean
   /** The first value is a route of its own, which the page's handler calls. */
   isInjected?: boolean
+  /** How long the page lives, in seconds; absent: as long as all others. */
+  ttl?: number
   /** The page may be served stale for so long, in milliseconds. */
   staleTime?: number
 }
@@ -83,8 +85,9 @@ export const COMPOSITIONS = {
   'injected-tags': {
     page: byTag('it:{id}:{page}', 'it-pages:{id}'), values: [byTag('it-part:{id}', 'it-parts:{id}')], pages, isInjected: true
   },
-  // A value may have the key of the response that is made of it: they go together.
-  'same-key': { page: byKey('sk:{id}'), values: [byKey('sk:{id}')], pages: [1] },
+  // A value may have the key of the response that is made of it: they go together. The page lives shorter, so that it is often
+  // made anew while an old value is there.
+  'same-key': { page: byKey('sk:{id}'), values: [byKey('sk:{id}')], pages: [1], ttl: 0.1 },
   softened: { page: byKey('so:{id}:{page}'), values: [byKey('so-value:{id}')], pages, staleTime: SOFT_TIME },
   'softened-tags': {
     page: byTag('st:{id}:{page}', 'st-pages:{id}'), values: [byTag('st-value:{id}', 'st-values:{id}')], pages, staleTime: SOFT_TIME

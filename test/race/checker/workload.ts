@@ -79,7 +79,7 @@ const WAYS: Partial<Record<ModeName, Way[]>> = {
   'composed-prefixes': ['prefixes'],
   'composed-mutate': ['mutate', 'mutate', 'throws'],
   'composed-declared': ['declared', 'declared', 'strict'],
-  'composed-set': ['set', 'set', 'set', 'invalidate'],
+  'composed-set': ['set', 'set', 'invalidate'],
   'composed-soft': ['soft']
 }
 
@@ -182,6 +182,6 @@ function lead (random: Random): number {
 
 /** Mostly none; now and then more than are sent at a time. */
 function padding (random: Random): number {
-  if (random.chance(0.6)) return 0
-  return random.chance(0.7) ? random.below(100) : 500 + random.below(1_000)
+  if (random.chance(0.5)) return 0
+  return random.chance(0.6) ? random.below(100) : 500 + random.below(1_000)
 }
