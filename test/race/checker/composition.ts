@@ -85,8 +85,8 @@ export const COMPOSITIONS = {
   'injected-tags': {
     page: byTag('it:{id}:{page}', 'it-pages:{id}'), values: [byTag('it-part:{id}', 'it-parts:{id}')], pages, isInjected: true
   },
-  // A value may have the key of the response that is made of it: they go together. The page lives shorter, so that it is often
-  // made anew while an old value is there.
+  // A value may have the key of the response that is made of it: they go together. The page lives shorter, so that it is
+  // often made anew while an old value is there.
   'same-key': { page: byKey('sk:{id}'), values: [byKey('sk:{id}')], pages: [1], ttl: 0.1 },
   softened: { page: byKey('so:{id}:{page}'), values: [byKey('so-value:{id}')], pages, staleTime: SOFT_TIME },
   'softened-tags': {

@@ -82,7 +82,7 @@ export const USAGE = `npm run race -- [options]
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --memory          every process with a tier: exact for its own writes, for others' within a second
   --plugin DIR      a checkout, or an unpacked package, whose plugin is run instead of this one's
-  --beside DIR      another one, run by every second process: a fleet of two builds under one prefix
+  --beside DIR      another one, run by every second process (p1, p3, ...): two builds under one prefix
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
   --until-stale     end a mode with its first stale read
