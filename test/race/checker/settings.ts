@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { BROKEN_BUILDS, type BrokenBuildName } from './broken-build.js'
 import { ROWS_APART } from './forms.js'
-import { COMPOSED_MODES, MODES, type ModeName } from './workload.js'
+import { COMPOSED_MODES, MODES, PLAIN_MODES, type ModeName } from './workload.js'
 
 /** `sentinel`: a primary and its replica, found by three sentinels. */
 const TARGETS = ['standalone', 'cluster', 'sentinel'] as const
@@ -71,8 +71,10 @@ export const DEFAULTS: Settings = {
 export const USAGE = `npm run race -- [options]
   --seconds N       of each mode (${DEFAULTS.seconds})
   --processes P     with the plugin (${DEFAULTS.processes})
-  --mode M          ${MODES.join('|')}|all, several
-                    with commas, or composed: where responses are made of cached values (key)
+  --mode M          ${PLAIN_MODES.join('|')},
+                    ${COMPOSED_MODES.slice(0, 7).join('|')}|
+                    ${COMPOSED_MODES.slice(7).join('|')}:
+                    several with commas; composed: all of responses made of cached values; all (key)
   --target T        ${TARGETS.join('|')} (standalone)
   --seed S          of all choices (${DEFAULTS.seed})
   --rows N          that they collide on (${DEFAULTS.rows})

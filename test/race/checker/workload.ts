@@ -5,15 +5,16 @@ import { FORMS, ROWS_APART, type Form, type FormName, type ReadPlan } from './fo
 import type { Random } from './random.js'
 import { DELAYS } from './reading.js'
 
+export const PLAIN_MODES = [
+  'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft'
+] as const
 /** Where responses are made of cached values, and both are ended by one call: composition.ts. */
 export const COMPOSED_MODES = [
   'composed-keys', 'composed-levels', 'composed-tag', 'composed-tags', 'composed-key-tag', 'composed-prefix',
   'composed-key-prefix', 'composed-prefixes', 'composed-vary', 'composed-inject', 'composed-mutate', 'composed-declared',
   'composed-set', 'composed-soft'
 ] as const
-export const MODES = [
-  'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft', ...COMPOSED_MODES
-] as const
+export const MODES = [...PLAIN_MODES, ...COMPOSED_MODES] as const
 export type ModeName = typeof MODES[number]
 
 /** What `cache.invalidate` is called with. */
