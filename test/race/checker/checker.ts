@@ -45,7 +45,7 @@ export async function check (settings: Settings, circumstances: Circumstances = 
   const endings: Array<() => Promise<void>> = []
   try {
     const apps = [await compileApp(settings.plugin, settings.broken)]
-    endings.unshift(async () => { for (const { remove } of apps) await remove() })
+    endings.unshift(async () => { await Promise.all(apps.map(async ({ remove }) => await remove())) })
     if (settings.beside !== undefined) apps.push(await compileApp(settings.beside))
     const backend = await startBackend(settings)
     endings.unshift(backend.stop)

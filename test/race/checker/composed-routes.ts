@@ -3,7 +3,8 @@
 import type { FastifyRequest } from 'fastify'
 import { COMPOSITIONS, fill, GROUP, type Composition, type CompositionName, type Part } from './composition.js'
 import type { Versions } from './database.js'
-import { DELAYS, late, numberOf, pause, vary, type Origin, type ReadBody } from './reading.js'
+import { DELAYS } from './forms.js'
+import { late, numberOf, pause, vary, type Origin, type ReadBody } from './reading.js'
 
 /** What a part is: the versions of its rows, and which processes made it and what it was made of. */
 type Made = Required<Pick<ReadBody, 'versions' | 'parts'>>

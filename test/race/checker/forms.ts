@@ -1,6 +1,9 @@
 // The forms of a row: how its responses are asked for, and by which names they are ended.
 import { COMPOSITIONS, endsOf, groupOf, PAGES, type Composition, type CompositionName, type Ends } from './composition.js'
 
+/** The headers that tell a handler how many milliseconds it takes before it reads, in a value's `load`, and behind that. */
+export const DELAYS = { before: 'x-lead', load: 'x-load', behind: 'x-delay' } as const
+
 /** One way to ask for a row. */
 export interface ReadPlan {
   path: string

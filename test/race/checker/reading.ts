@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database, Versions } from './database.js'
+import { DELAYS } from './forms.js'
 
 export interface Origin {
   app: FastifyInstance
@@ -21,9 +22,6 @@ export interface ReadBody {
   /** The request headers that selected this response: nobody else's may be given out. */
   selected?: Record<string, string | undefined>
 }
-
-/** The headers that tell a handler how many milliseconds it takes before it reads, in a value's `load`, and behind that. */
-export const DELAYS = { before: 'x-lead', load: 'x-load', behind: 'x-delay' } as const
 
 /** The row was read: what the handler does with it takes as long as the request says. */
 export async function late<T> (request: FastifyRequest, body: T): Promise<T> {

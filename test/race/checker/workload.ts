@@ -1,9 +1,8 @@
 // What is read and written in each mode. A row is read in several forms; its writer invalidates all forms of its mode.
 // All chance lies here and in the driver, which has the seed: also how long a handler takes is told it by the request.
 import { SOFT_TIME } from './composition.js'
-import { FORMS, ROWS_APART, type Form, type FormName, type ReadPlan } from './forms.js'
+import { DELAYS, FORMS, ROWS_APART, type Form, type FormName, type ReadPlan } from './forms.js'
 import type { Random } from './random.js'
-import { DELAYS } from './reading.js'
 
 export const PLAIN_MODES = [
   'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft'
