@@ -119,6 +119,11 @@ export class ResponseCache {
     return this.enabled && this.invalidation.isTold && !this.breaker.isOpen
   }
 
+  /** A handler runs in this process, or its answer is on its way, that may be stored. */
+  get isFilling (): boolean {
+    return this.#flights.areAloft
+  }
+
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
     return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
