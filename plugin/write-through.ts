@@ -57,9 +57,10 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
     })
     throw outcome.error
   }
+  const areSame = cache.invalidation.sameServers()
   const stored = await outcomeOf(async () => await store(parts, { key, right, value: outcome.result, ...wanted }))
-  // Of what `getOrSet` keeps under the key only the database knows what it is now.
-  await invalidate(parts, 'result' in stored && stored.result ? valueKey(key) : key)
+  // Of what `getOrSet` keeps under the key only the database knows what it is now. Other servers may have an older response.
+  await invalidate(parts, key, 'result' in stored && stored.result && areSame())
   if ('error' in stored) throw worked(stored.error)
   return outcome.result
 }
@@ -91,9 +92,10 @@ function canBeSentTwice (value: unknown): boolean {
   return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
-async function invalidate ({ cache }: WriteThrough, key: string): Promise<void> {
+async function invalidate ({ cache }: WriteThrough, key: string, isStored = false): Promise<void> {
+  const targets = { ...NO_TARGETS, keys: [key] }
   try {
-    await cache.invalidation.run({ ...NO_TARGETS, keys: [key] })
+    await cache.invalidation.run(isStored ? { ...NO_TARGETS, keys: [valueKey(key)] } : targets, '', targets)
   } catch (error) {
     throw worked(error)
   }

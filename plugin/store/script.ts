@@ -1,6 +1,7 @@
 // A Lua script as Redis knows it: what it must do in one step.
 import { createHash } from 'node:crypto'
 import type { RedisClient } from './redis-client.js'
+import { heeded } from './refusal.js'
 
 /** A Lua script, called by its hash. */
 export class Script {
@@ -12,8 +13,12 @@ export class Script {
     this.#sha = createHash('sha1').update(text).digest('hex')
   }
 
-  /** Runs it; a server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
   async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    return await heeded(client, this.#send(client, keys, args))
+  }
+
+  /** A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
+  async #send (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {
