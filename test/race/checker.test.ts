@@ -102,7 +102,7 @@ t.test('settings that make no sense are refused', async (t) => {
   for (const args of [['x'], ['pressure'], ['untrack'], ['failover'], ['handover'], ['restart', '--target', 'cluster'], ['restart', '--target', 'sentinel']]) {
     t.throws(() => readSettings(['--fault', ...args]), Error, args.join(' '))
   }
-  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {
+  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--blind'], ['--x']]) {
     t.throws(() => readSettings(args), Error, args.join(' '))
   }
 })

@@ -36,6 +36,8 @@ export interface Settings {
   fault: FaultName
   /** Whether all processes have a tier in front of Redis. */
   memory: boolean
+  /** Whether no client hears from the sentinels that a primary was replaced. */
+  blind: boolean
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
   /** Without which of its checks. Undefined: whole. */
@@ -58,6 +60,7 @@ export const DEFAULTS: Settings = {
   ballast: 2000,
   fault: 'none',
   memory: false,
+  blind: false,
   plugin: undefined,
   broken: undefined,
   redisArgs: [],
@@ -76,6 +79,7 @@ export const USAGE = `npm run race -- [options]
   --ballast N       other names in Redis (${DEFAULTS.ballast})
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --memory          every process with a tier: exact for its own writes, for others' within a second
+  --blind           clients without failoverDetector: exact for a process' own writes, for others' within 15 s
   --plugin DIR      a checkout whose plugin is run instead of this one's
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
@@ -89,6 +93,7 @@ const options = {
   ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'fault',
     'plugin', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
   memory: { type: 'boolean' as const },
+  blind: { type: 'boolean' as const },
   'until-stale': { type: 'boolean' as const },
   json: { type: 'boolean' as const },
   help: { type: 'boolean' as const }
@@ -115,6 +120,7 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     ballast: number('ballast', 0),
     fault: oneOf('fault', text('fault', 'none'), Object.keys(FAULTS) as FaultName[]),
     memory: values.memory === true,
+    blind: values.blind === true,
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
     redisArgs: text('redis-args', '').split(/\s+/).filter((word) => word !== ''),
@@ -124,7 +130,8 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
   return { settings, json: values.json === true, help: values.help === true }
 }
 
-function mustBePossible ({ fault, target, redisArgs, memory }: Settings): void {
+function mustBePossible ({ fault, target, redisArgs, memory, blind }: Settings): void {
+  if (blind && target !== 'sentinel') throw new Error('--blind is about sentinels: it needs --target sentinel')
   const targets: readonly string[] = FAULTS[fault]
   if (!targets.includes(target)) throw new Error(`--fault ${fault} is for --target ${targets.join(' or ')}`)
   if (fault === 'untrack' && !memory) throw new Error('--fault untrack breaks the connections of tiers: it needs --memory')
