@@ -129,6 +129,8 @@ t.test('a primary that stood still is left', { buffered: true }, async (t) => {
   const [first, second] = sentinels.servers as [RedisServer, RedisServer]
   const { state, open } = sites(t, sentinels)
   const [detecting, other] = [await open({ failoverDetector: true }), await open()]
+  t.strictSame([detecting, other].map(({ app }) => app.lines.filter(({ msg }) => /failoverDetector/.test(String(msg))).length), [0, 1],
+    'who does not listen to the sentinels is told so at start')
   await filled(detecting)
   t.strictSame(await other.ask(), all('old, hit'))
   await sentinels.synced()

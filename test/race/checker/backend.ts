@@ -14,8 +14,8 @@ const NODE_TIMEOUT = 1_000
 /** What a client needs to know. */
 export type Address = { host: string, port: number } | { nodes: Array<{ host: string, port: number }> } | SentinelClient
 
-/** By the detector it leaves a primary that goes on after it was replaced. */
-interface SentinelClient extends SentinelAddress { failoverDetector: boolean }
+/** `blind`: every other process hears of no failover. */
+interface SentinelClient extends SentinelAddress { blind: boolean }
 
 export type TestRedis = RedisServer | RedisCluster | RedisSentinel
 
@@ -52,7 +52,7 @@ async function startRedisFor ({ target, fault, redisArgs }: Settings): Promise<T
 
 function addressOf (redis: TestRedis, { blind }: Settings): Address {
   if (redis instanceof RedisCluster) return { nodes: redis.nodes }
-  if (redis instanceof RedisSentinel) return { ...redis.address, failoverDetector: !blind }
+  if (redis instanceof RedisSentinel) return { ...redis.address, blind }
   return { host: redis.host, port: redis.port }
 }
 

@@ -36,7 +36,7 @@ export interface Settings {
   fault: FaultName
   /** Whether all processes have a tier in front of Redis. */
   memory: boolean
-  /** Whether no client hears from the sentinels that a primary was replaced. */
+  /** Whether every other process does not hear from the sentinels that a primary was replaced. */
   blind: boolean
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
@@ -79,7 +79,7 @@ export const USAGE = `npm run race -- [options]
   --ballast N       other names in Redis (${DEFAULTS.ballast})
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --memory          every process with a tier: exact for its own writes, for others' within a second
-  --blind           clients without failoverDetector: exact for a process' own writes, for others' within 15 s
+  --blind           every other process without failoverDetector: exact for a process' own writes, for others' within 15 s
   --plugin DIR      a checkout whose plugin is run instead of this one's
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
