@@ -2,7 +2,7 @@
 // nothing. What Redis does wrong is put into a script, what we do into a store.
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { BODIES, raise, tick, type Body, type Data } from './data.js'
-import type { Broken } from './scenario.js'
+import type { Broken } from './run.js'
 
 const nothing: Body = () => 0
 const KEYS = ['keys', 'a prefix']

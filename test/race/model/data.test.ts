@@ -175,7 +175,9 @@ function coarse (text: string): string {
 }
 
 /** Nobody waits for his turn. */
-const STILL: World = { step: async () => {}, say: () => {}, repliesComeLate: false }
+const STILL: World = {
+  step: async () => {}, say: () => {}, cut: () => null, after: async () => {}, done: () => {}, repliesComeLate: false
+}
 
 /** The time that the real server had, if it took its clock's value from there. */
 async function timeOf (real: Redis, last: string | null): Promise<number> {

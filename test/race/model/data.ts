@@ -124,7 +124,7 @@ export function scriptOf (sha: string): string {
   return SHAS.get(sha) ?? 'unknown script'
 }
 
-function textOf (value: Argument): string {
+export function textOf (value: Argument): string {
   return (value instanceof Buffer ? value : Buffer.from(String(value))).toString('latin1')
 }
 
@@ -159,7 +159,7 @@ function isNumber (text: string | null): boolean {
   return text !== null && /^\d+$/.test(text)
 }
 
-function isQuarantine (text: string | null): boolean {
+export function isQuarantine (text: string | null): boolean {
   return text?.startsWith('!') === true
 }
 
