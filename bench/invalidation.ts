@@ -41,14 +41,14 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
   const valid = async (): Promise<boolean> => {
     const { main, history, generations } = await store.read({ key: 'tagged:7', variant: null, tags: ['users'] })
     const entry = { status: 200, headers: [], body: main!, encoded: [], kind: 'text' as const, epoch: '', history, tags: ['users'], storedAt: 0, staleAt: 1, deadAt: 1, rescueUntil: 1, cost: 0 }
-    return isValid({ ...entry, asOf: lease.asOf }, { history, tags: ['users'], generations, softened: [] })
+    return isValid({ ...entry, asOf: lease.asOf }, { history, least: 0, tags: ['users'], generations, softened: [] })
   }
   const times: number[] = []
   if (!await valid()) throw new Error('the entries are not valid')
   await reset(servers)
   for (let i = 0; i < 101; i++) {
     const began = performance.now()
-    await store.invalidateTags(['users'])
+    await store.invalidate({ tags: ['users'] })
     times.push(performance.now() - began)
   }
   if (await valid()) throw new Error('the entries are still valid')
@@ -58,7 +58,7 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
   await put(client, prefixed, (i) => `p:${i}`, bytes)
   await reset(servers)
   const began = performance.now()
-  const removed = await store.invalidatePrefix('p:')
+  const removed = await store.invalidate({ prefixes: ['p:'] })
   const time = performance.now() - began
   console.log(`  a prefix of ${removed} keys beside ${tagged} others: ${(time / 1000).toFixed(1)} s`)
   for (const server of servers) console.log(`    ${await percentiles(server)}`)

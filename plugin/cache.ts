@@ -161,7 +161,7 @@ export class ResponseCache {
     if (seized === null) return null
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
-    const right = { key, lease, marker: null, ground: { history, tags: [], generations: [], softened: [] }, flight }
+    const right = { key, lease, marker: null, ground: { history, least: 0, tags: [], generations: [], softened: [] }, flight }
     flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
     return right
   }

@@ -11,7 +11,6 @@
 import type { ResponseCache } from './cache.js'
 import type { Log } from './caller.js'
 import { CHANGE, type Carrier, type Change } from './carrier.js'
-import { NO_TARGETS, type Targets } from './claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
@@ -63,7 +62,7 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
       if (isTold || change.failed || reply.statusCode < 200 || reply.statusCode >= 400) return
       isTold = true
       try {
-        await tell(cache, await (early ?? declaration.targets(request, reply)))
+        await cache.invalidation.run(together(await (early ?? declaration.targets(request, reply))))
       } catch (error) {
         complain(request, error)
       }
@@ -87,13 +86,6 @@ function promised (result: unknown): Promise<unknown> | undefined {
   return result === undefined ? undefined : Promise.resolve(result)
 }
 
-/** All of them, side by side, so that what one of them can't do does not keep the others. */
-async function tell (cache: ResponseCache, targets: readonly Targets[]): Promise<void> {
-  const told = await Promise.allSettled(together(targets).map(async (targets) => await cache.invalidation.run(targets)))
-  const failed = told.find((one) => one.status === 'rejected')
-  if (failed !== undefined) throw failed.reason
-}
-
 function complain ({ log, routeOptions: { url } }: RequestView, error: unknown): void {
   log.error({ err: error, route: url }, 'cache could not be told of the change')
 }
@@ -103,7 +95,7 @@ async function runInQuarantine (
   cache: ResponseCache, declaration: Declaration, { request, reply, run }: Run
 ): Promise<unknown> {
   const change: Change = request[CHANGE] = { failed: false, conclude: async () => {} }
-  const [targets = NO_TARGETS] = together(await declaration.targets(request, reply))
+  const targets = together(await declaration.targets(request, reply))
   return await new Promise((resolve, reject) => {
     let hasBegun = false
     const ended = cache.invalidation.mutate(targets, async () => {

@@ -6,6 +6,8 @@ import type { BypassReason, RefusalReason } from './outcome.js'
 import type { Lease } from './store/store.js'
 import type { Selected, Selection } from './variant.js'
 
+export { NO_TARGETS, type Targets } from './store/targets.js'
+
 /**
  * A fresh entry, to be filled again already where there is `early`; or a stale one, that may be served while it is
  * refreshed, or (`ifError`) as the handler failed just now; or the right to fill, null where nobody has it or somebody else,
@@ -80,13 +82,3 @@ export interface Answer {
   /** Whether its body is stored in codings, too. Then it must not change any more. */
   isEncoded: boolean
 }
-
-/** What is invalidated. */
-export interface Targets {
-  keys: readonly string[]
-  tags: readonly string[]
-  prefix: string | null
-  all: boolean
-}
-
-export const NO_TARGETS: Targets = { keys: [], tags: [], prefix: null, all: false }

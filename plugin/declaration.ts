@@ -84,16 +84,16 @@ function compileItem ({ where, option, route }: Place, item: unknown): Item {
   const names = typeof item === 'object' && item !== null ? Object.keys(item) : []
   const [keys = [], tags = [], prefix, all] = TARGETS.map((name) => own(item, name))
   const isRight = names.length > 0 && names.every((name) => TARGETS.includes(name)) && isTexts(keys) && isTexts(tags) &&
-    (prefix === undefined || isText(prefix)) && (all === undefined || (all === true && names.length === 1))
+    (prefix === undefined || isTexts([prefix].flat())) && (all === undefined || (all === true && names.length === 1))
   if (!isRight) throw optionError(where, option, item, FORMS)
   const compile = (text: string): Fill => compileTemplate(`${where}: ${option}`, text, route).fill
-  const fills = { keys: keys.map(compile), tags: tags.map(compile), prefix: prefix === undefined ? null : compile(prefix) }
+  const fills = { keys: keys.map(compile), tags: tags.map(compile), prefixes: [prefix ?? []].flat().map((text) => compile(text as string)) }
   return (source) => ({
     ...NO_TARGETS,
     // Nothing is stored under the empty key.
     keys: fills.keys.map((fill) => fill(source)).filter((key) => key !== '').map(checkKeyOf),
     tags: storedTags(fills.tags.map((fill) => fill(source))),
-    prefix: fills.prefix === null ? null : checkPrefix(fills.prefix(source)),
+    prefixes: fills.prefixes.map((fill) => checkPrefix(fill(source))),
     all: all === true
   })
 }

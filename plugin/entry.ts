@@ -71,6 +71,8 @@ export function mayBeDue ({ staleAt, cost }: Entry, now: Milliseconds): boolean 
 /** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */
 export interface Ground {
   history: string
+  /** Below which `asOf` the entry is invalid by its key's prefix; 0: it is not. */
+  least: number
   tags: readonly string[]
   /** In the order of the tags; null: there is none. */
   generations: readonly (number | null)[]
@@ -80,7 +82,8 @@ export interface Ground {
 
 /** Whether nothing was invalidated since its handler began: `ground` has all its tags, and those of the policy. */
 export function isValid ({ history, asOf }: Entry, ground: Ground): boolean {
-  return history === ground.history && ground.generations.every((generation) => generation !== null && generation <= asOf)
+  return history === ground.history && asOf >= ground.least &&
+    ground.generations.every((generation) => generation !== null && generation <= asOf)
 }
 
 /** Whether the entry may be served at this instant without further ado. */

@@ -79,6 +79,8 @@ export class Fills {
       await handOut(flightName(key, lease.variant), claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
+      // It may be held yet, where Redis is full for example: others would wait for nobody.
+      background.run(async () => { await store.release(key, lease) }, () => {})
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
       caller.told?.('store')

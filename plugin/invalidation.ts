@@ -13,7 +13,7 @@ import { mutate } from './mutation.js'
 import type { Stats } from './stats.js'
 import { withValue } from './store/keys.js'
 import type { Store } from './store/store.js'
-import { mentioned } from './target.js'
+import { isNothing, mentioned } from './target.js'
 
 export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
   store: Store
@@ -59,10 +59,10 @@ export class Invalidation {
   }
 
   /**
-   * Invalidates all of these, side by side; the number of entries that went by their keys. `token`: of the quarantine that
-   * ends with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
+   * Invalidates all of these together; the number of entries that went by their keys. `token`: of the quarantine that ends
+   * with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
-  async run (targets: Targets, token = ''): Promise<number> {
+  async run (targets: Targets, token?: string): Promise<number> {
     const began = stamp(channels.invalidation)
     try {
       const removed = await telling(this.#store, 'invalidate', this.#background.watch(this.#tell(targets, token)))
@@ -109,20 +109,16 @@ export class Invalidation {
   }
 
   /** To who listens. */
-  #say ({ keys, tags, prefix, all }: Targets, { began, ...ended }: Ended): void {
-    const named = { keys: keys.length, tags: tags.length, prefixed: prefix !== null, all }
+  #say ({ keys, tags, prefixes, all }: Targets, { began, ...ended }: Ended): void {
+    const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
     tell('invalidation', this.#instance, { ...named, ...ended, duration: since(began) ?? 0 })
   }
 
-  async #tell ({ keys, tags, prefix, all }: Targets, token = ''): Promise<number> {
-    const [byKey, byPrefix] = await Promise.all([
-      keys.length === 0 ? 0 : this.#store.invalidate(keys, token),
-      prefix === null ? 0 : this.#store.invalidatePrefix(prefix),
-      tags.length === 0 ? undefined : this.#store.invalidateTags(tags, token),
-      all ? this.#store.invalidateAll() : undefined
-    ])
-    this.#forget({ keys, tags, prefix, all })
-    return byKey + byPrefix
+  /** `token`: of the quarantine that ends with it; undefined: of none. */
+  async #tell (targets: Targets, token?: string): Promise<number> {
+    const removed = isNothing(targets) ? 0 : await this.#store.invalidate(targets, token)
+    this.#forget(targets)
+    return removed
   }
 
   /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
@@ -141,9 +137,9 @@ export class Invalidation {
   }
 
   /** What runs for them can't be stored any more: who comes now need not wait for it. */
-  #forget ({ keys, prefix, all }: Targets): void {
+  #forget ({ keys, prefixes, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
-    this.#flights.forget((key) => all || forgotten.has(key) || (prefix !== null && key.startsWith(prefix)))
+    this.#flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))
   }
 
   /** The store answers: what is kept is told soon. */

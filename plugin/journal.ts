@@ -116,11 +116,12 @@ export class Journal {
   /** Tells all that is kept by now. Never rejects. */
   async #tellAll (): Promise<void> {
     const told = [...this.#kept]
-    const [first, ...others] = told.map(([, targets]) => targets)
+    const all = told.map(([, targets]) => targets)
     try {
-      // One alone: a store that hangs must not be piled up with all of them each time.
-      await this.#tell(first!)
-      for (const targets of together(others)) await this.#tell(targets)
+      // One alone: a store that hangs must not be piled up with all of them each time. It is among all of them again, as what
+      // was made of it may have been stored meanwhile.
+      if (all.length > 1) await this.#tell(all[0]!)
+      await this.#tell(together(all))
     } catch (error) {
       return this.#log.debug({ err: error, journal: this.size }, 'cache journal could not be told')
     }

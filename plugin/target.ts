@@ -15,8 +15,8 @@ export interface InvalidateTargets {
   keys?: readonly string[]
   /** Whatever carries one of them. */
   tags?: readonly string[]
-  /** All keys that begin so. Not empty: everything is `{ all: true }`. */
-  prefix?: string
+  /** All keys that begin so; or with one of these. Not empty: everything is `{ all: true }`. */
+  prefix?: string | readonly string[]
 }
 
 /** How `cache.invalidate` goes about it. */
@@ -35,16 +35,17 @@ export function checkTarget (target: unknown): Targets {
   const names = typeof target === 'object' && target !== null ? Object.keys(target) : []
   if (names.length === 1 && own(target, 'all') === true) return { ...NO_TARGETS, all: true }
   const [keys = [], tags = [], prefix] = ['keys', 'tags', 'prefix'].map((name) => own(target, name))
+  const prefixes = prefix === undefined ? [] : [prefix].flat()
   const isRight = names.length > 0 && names.every((name) => ['keys', 'tags', 'prefix'].includes(name)) &&
-    Array.isArray(keys) && Array.isArray(tags) && (prefix === undefined || (typeof prefix === 'string' && prefix !== ''))
+    Array.isArray(keys) && Array.isArray(tags) && prefixes.every((prefix) => typeof prefix === 'string' && prefix !== '')
   if (!isRight) {
     throw new RouteCacheError('FRC_TARGET', `can't invalidate ${show(target)}; write a key, an array of keys, ` +
-      '{ keys, tags, prefix } with arrays of keys or tags, or a prefix that is a non-empty string, or { all: true }')
+      '{ keys, tags, prefix } with arrays of keys or tags, or a prefix or several, non-empty strings, or { all: true }')
   }
   return {
     keys: keys.map(checkKeyOf),
     tags: checkTags(tags),
-    prefix: prefix === undefined ? null : boundPrefix(escapeKey(prefix)),
+    prefixes: prefixes.map((prefix) => boundPrefix(escapeKey(prefix as string))),
     all: false
   }
 }
@@ -72,7 +73,7 @@ export function checkSoft (target: unknown): Targets {
 
 function checkNamed (target: unknown, what: string, instead: string): Targets {
   const targets = checkTarget(target)
-  if (targets.prefix === null && !targets.all) return targets
+  if (targets.prefixes.length === 0 && !targets.all) return targets
   throw new RouteCacheError('FRC_TARGET', `${what}: what begins with a prefix, or everything, can't be ${instead}`)
 }
 
@@ -83,31 +84,32 @@ export function checkKeyOf (key: unknown): string {
 }
 
 /** Each of them alone. */
-export function apart ({ keys, tags, prefix, all }: Targets): Targets[] {
+export function apart ({ keys, tags, prefixes, all }: Targets): Targets[] {
   return [
     ...keys.map((key) => ({ ...NO_TARGETS, keys: [key] })),
     ...tags.map((tag) => ({ ...NO_TARGETS, tags: [tag] })),
-    ...prefix === null ? [] : [{ ...NO_TARGETS, prefix }],
+    ...prefixes.map((prefix) => ({ ...NO_TARGETS, prefixes: [prefix] })),
     ...all ? [{ ...NO_TARGETS, all }] : []
   ]
 }
 
-/** All of these in as few as may be: each has one prefix at most. */
-export function together (list: readonly Targets[]): Targets[] {
-  if (list.length === 0) return []
-  const [prefix = null, ...prefixes] = new Set(list.flatMap(({ prefix }) => prefix ?? []))
-  const first = {
+/** All of these, each once. */
+export function together (list: readonly Targets[]): Targets {
+  return {
     keys: [...new Set(list.flatMap(({ keys }) => keys))],
     tags: [...new Set(list.flatMap(({ tags }) => tags))],
-    prefix,
+    prefixes: [...new Set(list.flatMap(({ prefixes }) => prefixes))],
     all: list.some(({ all }) => all)
   }
-  return [first, ...prefixes.map((prefix) => ({ ...NO_TARGETS, prefix }))]
+}
+
+export function isNothing ({ keys, tags, prefixes, all }: Targets): boolean {
+  return keys.length === 0 && tags.length === 0 && prefixes.length === 0 && !all
 }
 
 /** For the log: only what was named. */
-export function mentioned ({ keys, tags, prefix, all }: Targets): object {
+export function mentioned ({ keys, tags, prefixes, all }: Targets): object {
   return {
-    ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefix !== null && { prefix }, ...all && { all }
+    ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefixes.length > 0 && { prefix: prefixes.length === 1 ? prefixes[0] : prefixes }, ...all && { all }
   }
 }

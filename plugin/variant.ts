@@ -77,7 +77,8 @@ export function readyEntry ({ key, variant, tags, members }: Asked, selection: S
   }
   if (tags === selection.tags) {
     if (!isSame(entry.tags, tags) && without(entry.tags, tags).length > 0) return null
-    const ground = { history: reading.history, tags, generations: reading.generations, softened: reading.softened }
+    const { history, least, generations, softened } = reading
+    const ground = { history, least, tags, generations, softened }
     return isValid(entry, ground) ? asSoftened(entry, ground) : null
   }
   if (without(entry.tags, tags).length > 0) return null
@@ -102,8 +103,8 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const { needs, hint, fingerprint } = selection
   const asked = first?.asked ?? askFor(shelf, key, selection)
   const { variant: guess, tags, members } = asked
-  const { main, varied: guessed, history, generations, softened } = first?.reading ?? await shelf.store.read(asked)
-  const ground = { history, generations, softened, tags }
+  const { main, varied: guessed, history, least, generations, softened } = first?.reading ?? await shelf.store.read(asked)
+  const ground = { history, least, generations, softened, tags }
   const marker = main === null ? null : decodeMarker(main)
   if (marker === null) {
     const present = main === null ? null : decode(main, key)
@@ -139,6 +140,7 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
     const { history, generations, softened } = await shelf.store.generations(unread)
     ground = {
       history,
+      least: ground.least,
       tags: [...ground.tags, ...unread],
       generations: [...ground.generations, ...generations],
       softened: [...ground.softened, ...softened]
@@ -156,6 +158,7 @@ function only (tags: readonly string[], ground: Ground): Ground {
   const at = new Map(ground.tags.map((tag, i) => [tag, i]))
   return {
     history: ground.history,
+    least: ground.least,
     tags,
     generations: tags.map((tag) => ground.generations[at.get(tag)!] ?? null),
     softened: tags.map((tag) => ground.softened[at.get(tag)!] ?? 0)

@@ -4,6 +4,7 @@
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { isLate } from './deadline.js'
+import { leastOf, type FloorState } from './floor-text.js'
 import { readGeneration, type Generation } from './generations.js'
 import type { Keys } from './keys.js'
 import { Patience } from './patience.js'
@@ -17,8 +18,8 @@ const NONE: readonly never[] = []
 /** Where the floor stands among the names. */
 const FLOOR = 0
 
-/** What the names of a batch hold, and the history that the floor names. */
-export interface Answer { values: readonly (Buffer | null)[], history: string }
+/** What the names of a batch hold, and what the floor says. */
+export interface Answer extends FloorState { values: readonly (Buffer | null)[] }
 
 export interface BatchParts {
   keys: Keys
@@ -30,6 +31,7 @@ export interface BatchParts {
 
 interface Waiting {
   reader: Reader
+  key: string | null
   /** It has a limit of its own. */
   isPatient: boolean
   main: number
@@ -65,18 +67,19 @@ class Batch {
     return place
   }
 
-  answer ({ values, history }: Answer, left: Milliseconds): void {
+  answer ({ values, history, prefixes }: Answer, left: Milliseconds): void {
     const generations: Array<Generation | null | undefined> = []
     const generationAt = (place: number): Generation | null => {
       let generation = generations[place]
       if (generation === undefined) generation = generations[place] = readGeneration(values[place]?.toString('latin1') ?? '')
       return generation
     }
-    for (const { reader, main, varied, tags } of this.#take()) {
+    for (const { reader, key, main, varied, tags } of this.#take()) {
       reader.read({
         main: values[main] ?? null,
         varied: varied === FLOOR ? null : values[varied] ?? null,
         history,
+        least: prefixes.length === 0 || key === null ? 0 : leastOf(prefixes, key),
         generations: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.dropped ?? null),
         softened: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.stale ?? 0),
         isKept: this.#shared.has(varied === FLOOR ? main : varied),
@@ -115,6 +118,7 @@ export class Batches {
     const batch = this.#open()
     batch.add({
       reader,
+      key,
       isPatient,
       main: key === null ? FLOOR : batch.place(keys.entry(key)),
       varied: key === null || variant === null ? FLOOR : batch.place(keys.variant(key, variant)),

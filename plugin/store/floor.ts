@@ -34,6 +34,7 @@ import { RouteCacheError } from '../errors.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
 import { FLOOR } from './clock-scripts.js'
+import { readFloor, type FloorState } from './floor-text.js'
 import { slotOf } from './slot.js'
 import { topologyOf, type Write } from './topology.js'
 
@@ -53,11 +54,6 @@ interface Known {
 /** A history's name, random: as long as an entry has room for. */
 export function newHistory (): string {
   return randomBytes(9).toString('base64url')
-}
-
-/** The history that a floor names; '' where there is no floor. */
-export function historyOf (floor: Buffer | string | null): string {
-  return floor === null ? '' : floor.toString('latin1').slice(0, 12)
 }
 
 export class Floor {
@@ -165,11 +161,11 @@ export class Floor {
     this.#known.delete(server)
   }
 
-  /** The history of now; a new one where the floor or the clock is not there. */
-  async renew (): Promise<string> {
+  /** What it says now; a new history where the floor or the clock is not there. */
+  async renew (): Promise<FloorState> {
     const names = [this.#keys.floor, this.#keys.clock, this.#keys.lastTag]
     const floor = await this.#write(FLOOR.run(this.#client, names, [this.#runs, newHistory()]))
-    return historyOf(String(floor))
+    return readFloor(String(floor))
   }
 
   close (): void {

@@ -18,7 +18,7 @@
 // W before 1 is in what is read in 2. All who find a reservation read a value after that and put theirs in its place, the
 // first one counts: so nobody waits for a process that died.
 //
-// Nor are value and generation of an invalidation written in one step there, with others between them. So one that finds no
+// Nor are value and generation of an invalidation written in one step there: see joint-invalidation.ts. One that finds no
 // generation leaves none, and the next miss creates it. With two invalidations V and W, and a fill F:
 //
 //   1. V  clock = 8
@@ -32,16 +32,17 @@ import type { Keys } from './keys.js'
 import { readAll } from './read-all.js'
 import type { RedisClient } from './redis-client.js'
 import {
-  CREATE, EXTEND, INVALIDATE_TAGS, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN, SOFTEN_TAGS
+  CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
 } from './clock-scripts.js'
-import { QUARANTINE } from './script.js'
+import { ADVANCE } from './joint-scripts.js'
+import { HOLD, QUARANTINE, type Script } from './script.js'
 import { LEASE_TIME } from './store.js'
 import type { Write } from './topology.js'
 
-/** Tags that are invalidated at a time. */
+/** Tags that a script has at a time, or scripts that are sent at a time. */
 const BATCH = 500
 /** A generation lives at least so long, and as long as the entries that are stored under it. */
-const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
+export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
 /** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
 const MOST_REMEMBERED = 10_000
 
@@ -61,7 +62,7 @@ export class Generations {
 
   /** Creates those of these generations that are missing. */
   async create (tags: readonly string[]): Promise<void> {
-    this.#forget(tags)
+    this.forget(tags)
     const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
     const args = [newHistory(), LEAST_LIFE]
@@ -87,48 +88,47 @@ export class Generations {
       : held))
   }
 
-  /** `token`: of the quarantine that ends with it; '': of none. */
-  async invalidate (tags: readonly string[], token = ''): Promise<void> {
-    for (let from = 0; from < tags.length; from += BATCH) await this.#invalidateSome(tags.slice(from, from + BATCH), token)
+  /** Held until they are raised, for so long at most: nothing is valid under them. True where they were so until now. */
+  async hold (tags: readonly string[], token: string, time: Milliseconds): Promise<boolean> {
+    return await this.#occupy(tags, [token, time, HOLD])
   }
 
-  async #invalidateSome (tags: readonly string[], token: string): Promise<void> {
-    this.#forget(tags)
-    const { floor, clock, lastTag } = this.#keys
-    const names = tags.map((tag) => this.#keys.tag(tag))
-    const args = [newHistory(), LEAST_LIFE, token]
-    if (this.#client.isCluster !== true) {
-      await this.#write(INVALIDATE_TAGS.run(this.#client, [floor, clock, lastTag, ...names], args))
-      return
-    }
-    const value = String(await this.#write(INVALIDATE_TAGS.run(this.#client, [floor, clock, lastTag], args)))
-    await this.#each(names, async (name) => await RAISE.run(this.#client, [name], [value, LEAST_LIFE, token]))
+  /** Lets go of those that were held, invalidated as of this value of the clock; false where one was not held any more. */
+  async raise (tags: readonly string[], value: string, token: string): Promise<boolean> {
+    this.forget(tags)
+    return await this.#each(RAISE, tags, [value, LEAST_LIFE, token])
   }
 
-  /** What was stored under them before becomes stale. */
-  async soften (tags: readonly string[]): Promise<void> {
-    const { floor, clock, lastTag } = this.#keys
-    const names = tags.map((tag) => this.#keys.tag(tag))
-    const single = this.#client.isCluster === true ? [] : names
-    const keys = [floor, clock, lastTag, ...single]
-    const value = String(await this.#write(SOFTEN_TAGS.run(this.#client, keys, [newHistory()])))
-    if (single.length === 0) await this.#each(names, async (name) => await SOFTEN.run(this.#client, [name], [value]))
+  /** The same, and what was stored under them before becomes stale. */
+  async soften (tags: readonly string[], value: string, token: string): Promise<boolean> {
+    this.forget(tags)
+    return await this.#each(SOFTEN_TAG, tags, [value, LEAST_LIFE, token])
   }
 
   /** Nothing is valid under them for so long; true where that was so until now, under the same token. */
   async quarantine (tags: readonly string[], token: string, time: Milliseconds): Promise<boolean> {
-    this.#forget(tags)
+    const had = await this.#occupy(tags, [token, time, QUARANTINE])
     const { floor, clock, lastTag } = this.#keys
-    const names = tags.map((tag) => this.#keys.tag(tag))
-    const lists = this.#client.isCluster === true ? names.map((name) => [name]) : [names]
-    const had = await Promise.all(lists.map(async (list) =>
-      Number(await this.#write(QUARANTINE_TAGS.run(this.#client, list, [token, time])))))
     await this.#write(QUARANTINE_ANY_TAG.run(this.#client, [floor, clock, lastTag], [newHistory(), time]))
-    return had.every((one) => one === 1)
+    return had
   }
 
-  async #each (names: readonly string[], work: (name: string) => Promise<unknown>): Promise<void> {
-    await Promise.all(names.map(async (name) => await this.#write(work(name))))
+  async #occupy (tags: readonly string[], args: readonly [token: string, time: Milliseconds, sign: string]): Promise<boolean> {
+    this.forget(tags)
+    return await this.#each(QUARANTINE_TAGS, tags, args)
+  }
+
+  /** Whether the script says 1 of all: one by one on a Cluster, elsewhere many at a time. */
+  async #each (script: Script, tags: readonly string[], args: ReadonlyArray<string | number>): Promise<boolean> {
+    const names = tags.map((tag) => this.#keys.tag(tag))
+    const size = this.#client.isCluster === true ? 1 : BATCH
+    const lists = Array.from({ length: Math.ceil(names.length / size) }, (_, i) => names.slice(i * size, (i + 1) * size))
+    const results: unknown[] = []
+    for (let from = 0; from < lists.length; from += BATCH) {
+      results.push(...await Promise.all(lists.slice(from, from + BATCH).map(async (list) =>
+        await this.#write(script.run(this.#client, list, args)))))
+    }
+    return results.every((one) => Number(one) === 1)
   }
 
   /** For tags that only the response named: whether a response of this `asOf` is still valid under them. */
@@ -139,12 +139,12 @@ export class Generations {
     const missing = tags.filter((_, i) => readGeneration(generations[i]!) === null)
     if (generations.some((generation) => isAbove(generation, asOf))) return false
     if (missing.length === 0) return true
-    this.#forget(tags)
+    this.forget(tags)
     const reserved = await this.#reserve(missing.map((tag) => this.#keys.tag(tag)))
     const [last = ''] = await this.#values([this.#keys.lastTag])
     // Nobody knows when a tag was last invalidated: then it was after this handler had begun.
     if (!isGeneration(last)) {
-      await this.invalidate(tags)
+      await this.#invalidate(tags)
       return false
     }
     // Perhaps it was invalidated since. `last` may be ahead: where tags were in quarantine, when that would have run out.
@@ -154,6 +154,12 @@ export class Generations {
     }
     const settled = await this.#settle(reserved, last)
     return settled.every((generation) => readGeneration(generation) !== null && !isAbove(generation, asOf))
+  }
+
+  async #invalidate (tags: readonly string[]): Promise<void> {
+    const { floor, clock, lastTag } = this.#keys
+    const [value] = await this.#write(ADVANCE.run(this.#client, [floor, clock, lastTag], [newHistory(), '', '', 0])) as unknown[]
+    await this.raise(tags, String(value), '')
   }
 
   /** Sees to it that generations outlive an entry with this life. Nobody needs to wait for it, or hear that it failed. */
@@ -170,7 +176,7 @@ export class Generations {
   }
 
   /** What is created anew does not live as long as it did. */
-  #forget (tags: readonly string[]): void {
+  forget (tags: readonly string[]): void {
     for (const tag of tags) this.#livesUntil.delete(tag)
   }
 
@@ -194,11 +200,11 @@ export function isGeneration (text: string): boolean {
 export interface Generation { dropped: number, stale: number }
 
 /**
- * Above every value in quarantine. Null: anything else that is no generation, a reservation for example: then nothing is
+ * Above every value in quarantine, and while it is held. Null: anything else that is no generation, a reservation for example: then nothing is
  * valid under it, either, and it may be created.
  */
 export function readGeneration (text: string): Generation | null {
-  if (text.startsWith(QUARANTINE)) return { dropped: Infinity, stale: Infinity }
+  if (text.startsWith(QUARANTINE) || text.startsWith(HOLD)) return { dropped: Infinity, stale: Infinity }
   const [, dropped, stale] = /^(\d+)(?:~(\d+))?$/.exec(text) ?? []
   return dropped === undefined ? null : { dropped: Number(dropped), stale: Number(stale ?? 0) }
 }

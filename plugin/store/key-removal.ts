@@ -4,12 +4,16 @@
 import type { Milliseconds } from '../duration.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
-import { INVALIDATE, QUARANTINE_KEY, SOFTEN_KEY } from './scripts.js'
+import { INVALIDATE } from './joint-scripts.js'
+import { QUARANTINE_KEY, SOFTEN_KEY } from './scripts.js'
 import type { Script } from './script.js'
 import type { Write } from './topology.js'
 
 /** Keys that are sent at a time. */
 const BATCH = 500
+
+/** How many entries went, or became stale; and whether all keys had been in quarantine until now, under the token. */
+export interface Removed { entries: number, had: boolean }
 
 export class KeyRemoval {
   readonly #client: RedisClient
@@ -24,31 +28,32 @@ export class KeyRemoval {
     this.#now = now
   }
 
-  /** The number of entries that went. `token`: of the quarantine that ends with it; '': of none. */
-  async invalidate (keys: readonly string[], token: string): Promise<number> {
-    const removed = await this.#each(keys, INVALIDATE, [token])
-    return removed.reduce((sum, n) => sum + n, 0)
+  /** `token`: of the quarantine that ends with it. */
+  async invalidate (keys: readonly string[], token: string): Promise<Removed> {
+    return await this.#each(keys, INVALIDATE, [0, token, '', 0, '', 0])
   }
 
-  /** The number of entries that became stale, or went. */
-  async soften (keys: readonly string[]): Promise<number> {
-    const softened = await this.#each(keys, SOFTEN_KEY, [this.#now()])
-    return softened.reduce((sum, n) => sum + n, 0)
+  /** Makes entries stale; for so long nobody gets their leases. 0: that is over, if it was so under this token. */
+  async soften (keys: readonly string[], token: string, time: Milliseconds): Promise<Removed> {
+    return await this.#each(keys, SOFTEN_KEY, [this.#now(), token, time])
   }
 
-  /** For so long from now; true where they had been in quarantine until now, under the same token. */
-  async quarantine (keys: readonly string[], token: string, time: Milliseconds): Promise<boolean> {
-    const had = await this.#each(keys, QUARANTINE_KEY, [token, time])
-    return had.every((one) => one === 1)
+  /** For so long from now. */
+  async quarantine (keys: readonly string[], token: string, time: Milliseconds): Promise<Removed> {
+    return await this.#each(keys, QUARANTINE_KEY, [token, time])
   }
 
-  async #each (keys: readonly string[], script: Script, args: readonly (string | number)[]): Promise<number[]> {
-    const results: unknown[] = []
+  async #each (keys: readonly string[], script: Script, args: ReadonlyArray<string | number>): Promise<Removed> {
+    const sum: Removed = { entries: 0, had: true }
     for (let from = 0; from < keys.length; from += BATCH) {
-      results.push(...await Promise.all(keys.slice(from, from + BATCH).map(async (key) =>
-        await this.#write(script.run(this.#client, this.#keys.pairs(key), args)))))
+      const replies = await Promise.all(keys.slice(from, from + BATCH).map(async (key) =>
+        await this.#write(script.run(this.#client, this.#keys.pairs(key), args)))) as unknown[][]
+      for (const [entries, had] of replies) {
+        // A number, or its text: a client may be set to give texts.
+        sum.entries += Number(entries)
+        sum.had &&= Number(had) === 1
+      }
     }
-    // A number, or its text: a client may be set to give texts.
-    return results.map(Number)
+    return sum
   }
 }

@@ -6,8 +6,8 @@
 //   {shop:user:1}:value   what getOrSet keeps under the key; its lease is lease:{shop:user:1}:value
 //   shop#tag:users        the generation of the tag `users`; `#` can't follow the prefix in the name of an entry
 //   shop#beat:x:{7}:1     heartbeats of the process x (tracking.ts)
-//   shop#floor            the floor; in its slot {shop#floor}:clock, and {shop#floor}:tags: when any tag was last
-//                         invalidated
+//   shop#floor            the floor; in its slot {shop#floor}:clock, {shop#floor}:tags: when any tag was last invalidated,
+//                         and {shop#floor}:once:x: that the command x was done
 //
 // Keys and tags contain no braces (key.ts), so a slot is that of the whole name, or of what stands in the braces.
 
@@ -67,6 +67,11 @@ export class Keys {
   /** Entries and their leases, in pairs: of the response and of the value under this key, all in one slot. */
   pairs (key: string): string[] {
     return withValue(key).flatMap((one) => [this.entry(one), this.lease(one)])
+  }
+
+  /** Tells for a while that a command was done, should the client send it twice. */
+  once (token: string): string {
+    return `{${this.floor}}:once:${token}`
   }
 
   tag (tag: string): string {

@@ -97,9 +97,13 @@ export class Leases {
     })
   }
 
+  /** One that lasts longer than leases do is left over from before the server's time stepped back, and is there for the taking. */
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
-    const held = await this.#write(this.#client.get(this.#keys.lease(key, variant)))
-    return held === null ? 'none' : holding(String(held))
+    const name = this.#keys.lease(key, variant)
+    const [held, life] = await this.#write(Promise.all([this.#client.get(name), this.#client.pttl(name)]))
+    if (held === null) return 'none'
+    const state = holding(String(held))
+    return state === 'held' && Number(life) > LEASE_TIME ? 'none' : state
   }
 }
 

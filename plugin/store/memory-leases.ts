@@ -1,5 +1,6 @@
 // The leases of this process, by the name of what they are for.
 import type { Milliseconds } from '../duration.js'
+import { LEASE_TIME, PASS_TIME } from './store.js'
 
 export interface Held {
   key: string
@@ -17,10 +18,10 @@ export class MemoryLeases {
     this.#now = now
   }
 
-  /** One that has ended is gone. */
+  /** One that has ended is gone; and one that lasts longer than any may, as the clock has stepped back. */
   get (name: string): Held | undefined {
     const held = this.#names.get(name)
-    if (held === undefined || held.until > this.#now()) return held
+    if (held === undefined || this.#isOn(held)) return held
     this.#names.delete(name)
     return undefined
   }
@@ -32,8 +33,13 @@ export class MemoryLeases {
     for (const [other, present] of this.#names) {
       if (++looks > 2) break
       this.#names.delete(other)
-      if (present.until > this.#now()) this.#names.set(other, present)
+      if (this.#isOn(present)) this.#names.set(other, present)
     }
+  }
+
+  #isOn ({ token, until }: Held): boolean {
+    const left = until - this.#now()
+    return left > 0 && left <= (token === '' ? PASS_TIME : LEASE_TIME)
   }
 
   delete (name: string): void {

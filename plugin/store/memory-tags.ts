@@ -27,7 +27,7 @@ export class MemoryTags {
     return this.#clock
   }
 
-  read (tags: readonly string[]): Omit<Ground, 'history'> {
+  read (tags: readonly string[]): Omit<Ground, 'history' | 'least'> {
     const generations = tags.map((tag) => this.#generation(tag))
     return { generations: generations.map(({ dropped }) => dropped), softened: generations.map(({ stale }) => stale) }
   }

@@ -7,6 +7,7 @@ import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
 import { cost, epochOf, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
+import { NO_TARGETS, type Targets } from './targets.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader,
   type Reading, type Seen, type Seized, type Store, type Taken, type Writing
@@ -47,6 +48,7 @@ export class MemoryStore implements Store {
       main: this.#get(key),
       varied: variant === null ? null : this.#get(nameOf(key, variant)),
       history: this.#history,
+      least: 0,
       generations,
       softened,
       isKept: true,
@@ -59,7 +61,7 @@ export class MemoryStore implements Store {
   }
 
   async generations (tags: readonly string[]): Promise<Ground> {
-    return { history: this.#history, ...this.#tags.read(tags) }
+    return { history: this.#history, least: 0, ...this.#tags.read(tags) }
   }
 
   #get (name: string): Buffer | null {
@@ -159,9 +161,19 @@ export class MemoryStore implements Store {
     return (tags.length === 0 || this.#tags.quarantine(tags, token, time)) && had.every(Boolean)
   }
 
-  async invalidate (keys: readonly string[], token = ''): Promise<number> {
-    for (const key of keys.flatMap(withValue)) this.#quarantines.end(key, token)
-    return this.#remove(keys.flatMap(withValue))
+  async invalidate (targets: Partial<Targets>, token = ''): Promise<number> {
+    const { keys, tags, prefixes, all } = { ...NO_TARGETS, ...targets }
+    if (all) {
+      this.#beginHistory()
+      return 0
+    }
+    const names = keys.flatMap(withValue)
+    for (const key of names) this.#quarantines.end(key, token)
+    if (tags.length > 0) {
+      this.#tags.release(tags, token)
+      this.#tags.invalidate(tags)
+    }
+    return this.#remove(names) + prefixes.reduce((sum, prefix) => sum + this.#removePrefix(prefix), 0)
   }
 
   async soften ({ keys, tags }: Writing): Promise<number> {
@@ -186,18 +198,13 @@ export class MemoryStore implements Store {
     }).length
   }
 
-  async invalidatePrefix (prefix: string): Promise<number> {
+  #removePrefix (prefix: string): number {
     this.#leases.deleteWhere((key) => key.startsWith(prefix))
     // Variants have other names: without their markers they are not found any more, and go when they are the oldest.
     return this.#remove([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
   }
 
-  async invalidateTags (tags: readonly string[], token = ''): Promise<void> {
-    this.#tags.release(tags, token)
-    this.#tags.invalidate(tags)
-  }
-
-  async invalidateAll (): Promise<void> {
+  #beginHistory (): void {
     this.#history = historyOf(++this.#histories)
     this.#slots.clear()
     this.#bytes = 0

@@ -10,6 +10,7 @@ export interface RedisClient {
   getBuffer (key: string): Promise<Buffer | null>
   mgetBuffer (...keys: string[]): Promise<(Buffer | null)[]>
   get (key: string): Promise<string | null>
+  pttl (key: string): Promise<number>
   unlink (...keys: string[]): Promise<number>
   info (...sections: 'replication'[]): Promise<string>
   wait (replicas: number, time: number): Promise<number>

@@ -3,8 +3,11 @@ import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { Batches, promised, type Answer } from './batch.js'
 import { within } from './deadline.js'
-import { Floor, historyOf, newHistory } from './floor.js'
+import { Floor, newHistory } from './floor.js'
+import { readFloor, type FloorState } from './floor-text.js'
 import { Generations } from './generations.js'
+import { INVALIDATE_ALL } from './clock-scripts.js'
+import { JointInvalidation, LONGEST_READ } from './joint-invalidation.js'
 import { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
 import { inTurn, Leases } from './leases.js'
@@ -12,12 +15,12 @@ import { PrefixRemoval } from './prefix.js'
 import { readAll } from './read-all.js'
 import { mustFit, type RedisClient } from './redis-client.js'
 import { confirmed } from './replicas.js'
-import { INVALIDATE_ALL } from './clock-scripts.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
   type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
+import { NO_TARGETS, type Targets } from './targets.js'
 import type { TierStats } from './tier.js'
 import { Tiered, type TierLimits } from './tiered.js'
 import { allAnswer, type Write } from './topology.js'
@@ -52,7 +55,7 @@ export class RedisStore implements Store {
   readonly #generations: Generations
   readonly #leases: Leases
   readonly #removal: KeyRemoval
-  readonly #prefixes: PrefixRemoval
+  readonly #joint: JointInvalidation
   readonly #tiered: Tiered | null
 
   constructor ({
@@ -69,7 +72,8 @@ export class RedisStore implements Store {
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write, now })
-    this.#prefixes = new PrefixRemoval({ client, keys, write })
+    const parts = { client, keys, write, now, writeDeadline, generations: this.#generations, removal: this.#removal }
+    this.#joint = new JointInvalidation({ ...parts, prefixes: new PrefixRemoval({ client, keys, write }) })
     mustFit(client)
     this.#tiered = memory === null ? null : new Tiered({ client, keys, limits: memory, now, complain, onDrop })
   }
@@ -116,15 +120,25 @@ export class RedisStore implements Store {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
     const ticket = this.#tiered?.sent() ?? 0
-    const values = await readAll(this.#client, names, this.#serverOf)
+    const values = await this.#readAll(names)
     const looking = this.#floor.end(names, since)
     if (looking !== undefined) await looking
     this.#tiered?.answered(ticket, names, values)
-    return { values, history: await this.#history(values[0] ?? null) }
+    return { values, ...await this.#floorOf(values[0] ?? null) }
   }
 
-  async #history (floor: Buffer | null): Promise<string> {
-    return floor === null ? await this.#floor.renew() : historyOf(floor)
+  /** On a Cluster from servers that may be apart in time, by no longer than a prefix' record stays: see joint-invalidation.ts. */
+  async #readAll (names: readonly string[]): Promise<Array<Buffer | null>> {
+    const began = performance.now()
+    const values = await readAll(this.#client, names, this.#serverOf)
+    if (this.#client.isCluster !== true || performance.now() - began < LONGEST_READ) return values
+    throw new RouteCacheError('FRC_STORE', `the Cluster's servers took longer than ${LONGEST_READ} ms to answer one read`)
+  }
+
+  async #floorOf (bytes: Buffer | null): Promise<FloorState> {
+    const floor = bytes === null ? await this.#floor.renew() : readFloor(bytes)
+    if (floor.prefixes.length > 0) this.#joint.tidy(floor.prefixes)
+    return floor
   }
 
   async take (key: string, variant: string | null, seen: Seen): Promise<Taken> {
@@ -172,31 +186,24 @@ export class RedisStore implements Store {
     const [byKeys, byTags] = await this.#telling(Promise.all([
       this.#removal.quarantine(keys, token, time), tags.length === 0 || this.#generations.quarantine(tags, token, time)
     ]), (tiered) => { tiered.write({ keys, tags }) })
-    return byKeys && byTags
+    return byKeys.had && byTags
   }
 
-  async invalidate (keys: readonly string[], token = ''): Promise<number> {
-    return await this.#telling(this.#removal.invalidate(keys, token), (tiered) => { tiered.write({ keys, tags: [] }) })
+  async invalidate (named: Partial<Targets>, token?: string): Promise<number> {
+    const targets = { ...NO_TARGETS, ...named }
+    const work = targets.all ? this.#beginHistory() : this.#joint.run(targets, token)
+    return await this.#telling(work, (tiered) => { tiered.invalidate(targets) })
+  }
+
+  /** With it all other targets are invalidated, too. */
+  async #beginHistory (): Promise<number> {
+    const { floor, clock, lastTag } = this.#keys
+    await this.#write(INVALIDATE_ALL.run(this.#client, [floor, clock, lastTag], [newHistory()]))
+    return 0
   }
 
   async soften ({ keys, tags }: Writing): Promise<number> {
-    const [softened] = await this.#telling(Promise.all([
-      this.#removal.soften(keys), tags.length > 0 && this.#generations.soften(tags)
-    ]), (tiered) => { tiered.write({ keys, tags }) })
-    return softened
-  }
-
-  async invalidatePrefix (prefix: string): Promise<number> {
-    return await this.#telling(this.#prefixes.run(prefix), (tiered) => { tiered.writePrefix(prefix) })
-  }
-
-  async invalidateTags (tags: readonly string[], token = ''): Promise<void> {
-    await this.#telling(this.#generations.invalidate(tags, token), (tiered) => { tiered.write({ keys: [], tags }) })
-  }
-
-  async invalidateAll (): Promise<void> {
-    const writing = this.#write(INVALIDATE_ALL.run(this.#client, [this.#keys.floor], [newHistory()]))
-    await this.#telling(writing, (tiered) => { tiered.writeAll() })
+    return await this.#telling(this.#joint.soften({ keys, tags }), (tiered) => { tiered.write({ keys, tags }) })
   }
 
   close (): void {

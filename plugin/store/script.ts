@@ -2,7 +2,16 @@
 import { createHash } from 'node:crypto'
 import type { RedisClient } from './redis-client.js'
 
-/** A Lua script, called by its hash. */
+type Arguments = ReadonlyArray<string | Buffer | number>
+
+/** A script that was sent. */
+export interface Sent {
+  reply: Promise<unknown>
+  /** The server did not know it, so it was sent once more, behind what was sent meanwhile. */
+  isResent: () => boolean
+}
+
+/** A Lua script, called by its hash. A client resends what was under way when its connection was cut: each may run twice. */
 export class Script {
   readonly #text: string
   readonly #sha: string
@@ -13,20 +22,39 @@ export class Script {
   }
 
   /** Runs it; a server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
-  async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
-    try {
-      return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await client.eval(this.#text, keys.length, ...keys, ...args)
+  async run (client: RedisClient, keys: readonly string[], args: Arguments): Promise<unknown> {
+    return await this.send(client, keys, args).reply
+  }
+
+  send (client: RedisClient, keys: readonly string[], args: Arguments): Sent {
+    let isResent = false
+    const run = async (): Promise<unknown> => {
+      try {
+        return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+        isResent = true
+        return await client.eval(this.#text, keys.length, ...keys, ...args)
+      }
     }
+    return { reply: run(), isResent: () => isResent }
   }
 }
+
+/**
+ * First line of the scripts that invalidate and release: a server that is full, and evicts nothing, lets them write all the
+ * same. They take little room, and what they free is more. https://redis.io/docs/latest/develop/programmability/eval-intro/
+ */
+export const ALLOWED_WHEN_FULL = '#!lua flags=allow-oom\n'
 
 /**
  * What of a quarantine stands yet. The value of a name in quarantine is `!<end>@<token>`, one for each `mutate` that has it
  * there, with commas between them; ends are milliseconds of the server's time, so that a process that died is not counted
  * when another's renewals keep the name alive.
+ *
+ * A tag that an invalidation of several targets holds until it has them all is `#<end>@<token>` instead, so likewise, and
+ * with `=` as the token of its last member what its generation must be at least when it is let go. Former builds take such
+ * a value for no generation: they create one, and the hold is found to be lost.
  */
 export const QUARANTINES = `
 local function text(name)
@@ -36,30 +64,46 @@ end
 local function isQuarantine(value)
   return string.sub(value, 1, 1) == '!'
 end
+local function isHold(value)
+  return string.sub(value, 1, 1) == '#'
+end
 local function milliseconds()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local function others(value, token, now)
-  local left, last, had = {}, 0, 0
+  local left, last, had, record = {}, 0, 0, ''
   for ending, holder in string.gmatch(value, '(%d+)@([^,]+)') do
-    if holder == token then
+    if string.sub(holder, 1, 1) == '=' then
+      record = string.sub(holder, 2)
+    elseif holder == token then
       had = 1
     elseif tonumber(ending) > now then
       left[#left + 1] = ending .. '@' .. holder
       last = math.max(last, tonumber(ending))
     end
   end
-  return left, last, had
+  return left, last, had, record
 end
-local function quarantine(name, token, time)
+local function keep(name, sign, left, last, record, now)
+  local list = table.concat(left, ',')
+  if record ~= '' then list = list .. ',' .. string.format('%.0f', last) .. '@=' .. record end
+  redis.call('SET', name, sign .. list, 'PX', string.format('%.0f', math.max(1, last - now)))
+end
+local function occupy(name, sign, token, time)
   local now = milliseconds()
   local present = text(name)
-  local left, last, had = {}, 0, 0
-  if isQuarantine(present) then left, last, had = others(present, token, now) end
-  local ending = string.format('%.0f', now + time)
-  left[#left + 1] = ending .. '@' .. token
-  redis.call('SET', name, '!' .. table.concat(left, ','), 'PX', string.format('%.0f', math.max(last, now + time) - now))
+  local left, last, had, record = {}, 0, 0, ''
+  if isQuarantine(present) or (isHold(present) and sign == '#') then
+    left, last, had, record = others(present, token, now)
+  elseif isHold(present) then
+    left, last = others(present, token, now)
+  elseif string.match(present, '^%d+~?%d*$') then
+    record = present
+  end
+  if isQuarantine(present) then sign = '!' end
+  left[#left + 1] = string.format('%.0f', now + time) .. '@' .. token
+  keep(name, sign, left, math.max(last, now + time), sign == '#' and record or '', now)
   return had
 end
 local function staysQuarantined(name, present, token)
@@ -67,9 +111,11 @@ local function staysQuarantined(name, present, token)
   local now = milliseconds()
   local left, last = others(present, token, now)
   if #left == 0 then return false end
-  redis.call('SET', name, '!' .. table.concat(left, ','), 'PX', string.format('%.0f', last - now))
+  keep(name, '!', left, last, '', now)
   return true
 end`
 
 /** What a name's value begins with in quarantine. */
 export const QUARANTINE = '!'
+/** What a tag's generation begins with while an invalidation of several targets has it. */
+export const HOLD = '#'

@@ -1,9 +1,18 @@
 // What Redis must do in one step with entries and leases. All names of a script are in one slot.
-import { QUARANTINE, QUARANTINES, Script } from './script.js'
+//
+// A client sends again what was under way when its connection was cut, also where the server had done it. So whatever gives
+// or changes a token knows its own work: what it finds done is answered as it was the first time.
+import { ALLOWED_WHEN_FULL, QUARANTINE, QUARANTINES, Script } from './script.js'
+
+/** Whether what lies there is what was to be stored: its checksum is, by the layout in codec.ts. */
+const STORED = `
+local function isStored(name, bytes)
+  return redis.pcall('GETRANGE', name, 1, 4) == string.sub(bytes, 2, 5)
+end`
 
 /** KEYS: entry, lease. ARGV: token, bytes, life in ms. 1: stored, and the lease is used up. 0: the lease is lost. */
-export const FILL = new Script(`
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+export const FILL = new Script(`${STORED}
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
 return 1`)
@@ -13,8 +22,8 @@ return 1`)
  * in ms. As FILL, and the lease is used up where the marker is another, too: nobody would give it back. A marker lives as
  * long as the longest-lived of its variants.
  */
-export const FILL_VARIANT = new Script(`
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+export const FILL_VARIANT = new Script(`${STORED}
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[3], ARGV[4]) and 1 or 0 end
 local life = tonumber(ARGV[5])
 if ARGV[2] ~= '' then
   if redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then
@@ -32,13 +41,20 @@ return 1`)
 export const PASS = '~'
 
 /**
+ * A lease never lasts longer than its time, unless the server's time has stepped back: then whoever had it may be long dead,
+ * and who lives renews it within a third of that time. Taken from a living one, it costs a refused fill.
+ *
  * KEYS: lease, what it is for. ARGV: token, time in ms, and the checksum of what was seen there ('': nothing) if it matters.
  * Gives what the lease now holds where it was taken: the token, or under PASS '~' and the token; else '' and what somebody
  * else holds, or nothing where there is something else than what was seen.
  */
 export const TAKE = new Script(`
 local held = redis.call('GET', KEYS[1])
-if held and held ~= '${PASS}' then return {'', held} end
+if held and (held == ARGV[1] or held == '${PASS}' .. ARGV[1]) then return {held} end
+if held and held ~= '${PASS}' then
+  if string.sub(held, 1, 1) == '${QUARANTINE}' or redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return {'', held} end
+  held = false
+end
 local present = redis.pcall('GETRANGE', KEYS[2], 1, 4)
 if ARGV[3] and type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
 local token = (held or '') .. ARGV[1]
@@ -51,6 +67,7 @@ return {token}`)
  * can't be filled any more. Not in quarantine. Gives what TAKE gives.
  */
 export const TAKE_FIRST = new Script(`
+if redis.call('GET', KEYS[2]) == ARGV[1] then return {ARGV[1]} end
 local held = redis.call('GET', KEYS[3])
 if held and string.sub(held, 1, 1) == '${QUARANTINE}' then return {'', held} end
 local present = redis.pcall('GETRANGE', KEYS[1], 1, 4)
@@ -61,12 +78,13 @@ return {ARGV[1]}`)
 
 /** KEYS: lease. ARGV: token, time in ms, the token from now on. 1: it lasts so long from now. 0: it is lost. */
 export const RENEW = new Script(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local held = redis.call('GET', KEYS[1])
+if held ~= ARGV[1] and held ~= ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
 return 1`)
 
 /** KEYS: lease. ARGV: token, and where nobody is to wait for the key, for how many ms. */
-export const RELEASE = new Script(`
+export const RELEASE = new Script(`${ALLOWED_WHEN_FULL}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] then redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
 return 1`)
@@ -77,44 +95,40 @@ if isQuarantine(text(KEYS[1])) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`)
 
-/**
- * KEYS: entry, lease; or several such pairs. ARGV: the token of the quarantine that ends with it ('': of none). A quarantine
- * of others stays. Gives the number of entries that went.
- */
-export const INVALIDATE = new Script(`${QUARANTINES}
-local removed = 0
-for i = 1, #KEYS, 2 do
-  if not staysQuarantined(KEYS[i + 1], text(KEYS[i + 1]), ARGV[1]) then redis.call('DEL', KEYS[i + 1]) end
-  removed = removed + redis.call('UNLINK', KEYS[i])
-end
-return removed`)
-
-/**
- * KEYS: entry, lease; or several such pairs. ARGV: the instant. Makes entries stale that may be served so, and has them end
- * when their stale time is over from now; others go, a marker too. A fill that is under way is refused. The layout is in
- * codec.ts. Gives their number.
- */
-export const SOFTEN_KEY = new Script(`${QUARANTINES}
-local softened = 0
-for i = 1, #KEYS, 2 do
-  if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end
-  local head = redis.pcall('GETRANGE', KEYS[i], 0, 46)
+/** Makes an entry stale where it lies; 1 where there was one. The layout is in codec.ts. */
+export const SOFTENING_KEY = `
+local function softenKey(name, instant)
+  local head = redis.pcall('GETRANGE', name, 0, 46)
   local since, stale, dead, rescue = 0, 0, 0, 0
   if type(head) == 'string' and #head == 47 and string.byte(head) == 5 then
     since, stale, dead, rescue = struct.unpack('>dddd', head, 16)
   end
+  if since ~= 0 then return 1 end
   local time = math.max(dead, rescue) - stale
-  if since ~= 0 then
-    softened = softened + 1
-  elseif time > 0 then
-    redis.call('SETRANGE', KEYS[i], 15, struct.pack('>d', tonumber(ARGV[1])))
-    redis.call('PEXPIRE', KEYS[i], string.format('%.0f', math.min(redis.call('PTTL', KEYS[i]), time)))
-    softened = softened + 1
-  else
-    softened = softened + redis.call('UNLINK', KEYS[i])
+  if time <= 0 then return redis.call('UNLINK', name) end
+  redis.call('SETRANGE', name, 15, struct.pack('>d', tonumber(instant)))
+  redis.call('PEXPIRE', name, string.format('%.0f', math.min(redis.call('PTTL', name), time)))
+  return 1
+end`
+
+/**
+ * KEYS: entry, lease; or several such pairs. ARGV: the instant, token, time in ms. Makes entries stale that may be served so,
+ * and has them end when their stale time is over from now; others go, a marker too. A fill that is under way is refused; and
+ * for so long nobody gets the lease, 0: that is over. Gives their number, and 1 where it had been so until now.
+ */
+export const SOFTEN_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${SOFTENING_KEY}
+local count, had = 0, 1
+for i = 1, #KEYS, 2 do
+  local present = text(KEYS[i + 1])
+  if not isQuarantine(present) or not string.find(present, '@' .. ARGV[2], 1, true) then had = 0 end
+  if tonumber(ARGV[3]) > 0 then
+    occupy(KEYS[i + 1], '${QUARANTINE}', ARGV[2], ARGV[3])
+  elseif not staysQuarantined(KEYS[i + 1], present, ARGV[2]) then
+    redis.call('DEL', KEYS[i + 1])
   end
+  count = count + softenKey(KEYS[i], ARGV[1])
 end
-return softened`)
+return {count, had}`)
 
 /** KEYS: leases. Removes them, but no quarantine. */
 export const UNLINK_LEASES = new Script(`${QUARANTINES}
@@ -123,13 +137,13 @@ for i = 1, #KEYS do
 end`)
 
 /**
- * KEYS: entry, lease; or several such pairs. ARGV: token, time in ms. Has the quarantine last for so long from now; where it
- * had not lasted until now, entries and leases that there are by then go. 1: it had.
+ * KEYS: entry, lease; or several such pairs. ARGV: token, time in ms. Has the quarantine last for so long from now; entries
+ * that there are by then go, and leases. Gives their number, and 1 where it had lasted until now.
  */
-export const QUARANTINE_KEY = new Script(`${QUARANTINES}
-local had = 1
+export const QUARANTINE_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}
+local removed, had = 0, 1
 for i = 1, #KEYS, 2 do
-  had = math.min(had, quarantine(KEYS[i + 1], ARGV[1], ARGV[2]))
-  redis.call('UNLINK', KEYS[i])
+  had = math.min(had, occupy(KEYS[i + 1], '${QUARANTINE}', ARGV[1], ARGV[2]))
+  removed = removed + redis.call('UNLINK', KEYS[i])
 end
-return had`)
+return {removed, had}`)

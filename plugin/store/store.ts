@@ -60,6 +60,7 @@
 // lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
 // beyond every `asOf` before it. Every call may reject; none throws.
 import type { Milliseconds } from '../duration.js'
+import type { Targets } from './targets.js'
 import type { TierStats } from './tier.js'
 
 /** What to read, in one trip. */
@@ -91,6 +92,8 @@ export interface Reader {
 /** What decides about entries. */
 export interface Ground {
   history: string
+  /** Below which `asOf` the key's entry is invalid by its prefix; 0: it is not. */
+  least: number
   /** In the order of the tags; null: there is none. In quarantine it is Infinity, above every `asOf`. */
   generations: readonly (number | null)[]
   /** Below which value of `asOf` an entry is stale by its tag: in the same order; 0: none. */
@@ -198,21 +201,18 @@ export interface Store {
    */
   quarantine (targets: Writing, token: string, time: Milliseconds): Promise<boolean>
   /**
-   * Removes entry (or marker) and lease of each key, of its response and of its value. Resolves, once that is done, with the
-   * number of entries there were. `token`: of the quarantine that ends with it; default: of none. Those of others stay.
+   * Invalidates all of these together: what began before it resolves is served by none of them, nor what was made of such an
+   * entry of theirs (joint-invalidation.ts). Entry (or marker) and lease go of each key and of each that begins with a prefix,
+   * of its response and of its value; what carries a tag is invalid, also if it is on its way; `all`: another history begins,
+   * and nothing is valid. Resolves with the number of entries that went by their keys. `token`: of the quarantine that ends
+   * with it; absent: of none. Those of others stay.
    */
-  invalidate (keys: readonly string[], token?: string): Promise<number>
+  invalidate (targets: Partial<Targets>, token?: string): Promise<number>
   /**
-   * Makes stale instead: entries that may be served so, until their stale time is over from now; others go, as do leases.
-   * Resolves with the number of entries under these keys.
+   * The same, but makes stale instead: entries that may be served so, until their stale time is over from now; others go, as do
+   * leases. Resolves with the number of entries under these keys.
    */
   soften (targets: Writing): Promise<number>
-  /** The same as `invalidate` for all keys that begin with this; quarantines stay. */
-  invalidatePrefix (prefix: string): Promise<number>
-  /** Makes what carries one of these tags, and what is on its way to be stored with it, invalid. `token`: as above. */
-  invalidateTags (tags: readonly string[], token?: string): Promise<void>
-  /** The same for everything: begins another history. */
-  invalidateAll (): Promise<void>
   /** Lets go of what the store itself holds; a client that was given to it stays open. */
   close (): void
 }

@@ -2,10 +2,11 @@
 // Only a fresh hit of a route is served from it: whatever else a lookup turns out to be, it is asked of Redis, with all its
 // names; so are the values of getOrSet, which are not kept.
 import type { Bytes, Milliseconds } from '../duration.js'
-import { historyOf } from './floor.js'
+import { leastOf, readFloor, type FloorState } from './floor-text.js'
 import { readGeneration, type Generation } from './generations.js'
 import { withValue, type Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
+import type { Targets } from './targets.js'
 import type { Ask, Reading, Writing } from './store.js'
 import { Tier, type Copy, type Ticket, type TierStats } from './tier.js'
 import { Tracking } from './tracking.js'
@@ -69,12 +70,14 @@ export class Tiered {
     if (main === null || floor === null) return null
     const generations = tags.length === 0 ? NONE : this.#generations(tags, now)
     if (generations === null) return null
+    const { history, prefixes } = (floor.decoded ??= readFloor(floor.bytes)) as FloorState
     this.#hits++
     this.#last = ask
     return {
       main: main.bytes,
       varied: variant === null ? null : this.#tier.get(keys.variant(key, variant), now)?.bytes ?? null,
-      history: (floor.decoded ??= historyOf(floor.bytes)) as string,
+      history,
+      least: prefixes.length === 0 ? 0 : leastOf(prefixes, key),
       generations: generations.length === 0 ? NONE : generations.map((generation) => generation?.dropped ?? null),
       softened: generations.length === 0 ? NONE : generations.map((generation) => generation?.stale ?? 0),
       isKept: true,
@@ -119,9 +122,11 @@ export class Tiered {
     this.#tier.change([this.#keys.entry(key), ...variant === null ? [] : [this.#keys.variant(key, variant)]])
   }
 
-  /** The same of all keys that begin so. */
-  writePrefix (prefix: string): void {
-    this.#tier.changePrefixes(this.#keys.beginnings(prefix))
+  /** The same of what was invalidated. */
+  invalidate ({ keys, tags, prefixes, all }: Targets): void {
+    if (all) return this.writeAll()
+    this.write({ keys, tags })
+    if (prefixes.length > 0) this.#tier.changePrefixes(prefixes.flatMap((prefix) => this.#keys.beginnings(prefix)))
   }
 
   /** The same of everything. */

@@ -1,7 +1,7 @@
 // A store as it looks to tests of what neither varies nor has tags: keys only.
 import type { FillResult, Lease, Seen, Store, Taken } from '../../plugin/store/store.js'
 
-export interface PlainStore extends Pick<Store, 'kind' | 'release' | 'invalidate' | 'invalidatePrefix' | 'close'> {
+export interface PlainStore extends Pick<Store, 'kind' | 'release' | 'invalidate' | 'close'> {
   read: (key: string) => Promise<Buffer | null>
   /** Null: somebody else has it. */
   take: (key: string) => Promise<Lease | null>
@@ -15,8 +15,7 @@ export function plain (store: Store): PlainStore {
     take: async (key) => leaseOf(await store.take(key, null, NOTHING_SEEN)),
     fill: async (key, lease, fill) => await store.fill(key, lease, { ...fill, varied: null, tags: [], late: [] }),
     release: async (key, lease) => { await store.release(key, lease) },
-    invalidate: async (keys) => await store.invalidate(keys),
-    invalidatePrefix: async (prefix) => await store.invalidatePrefix(prefix),
+    invalidate: async (targets) => await store.invalidate(targets),
     close: () => { store.close() }
   }
 }

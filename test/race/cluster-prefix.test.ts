@@ -26,7 +26,7 @@ t.test('a Cluster client whose connections are not what they should be', async (
   await t.test('not connected yet', async (t) => {
     await fill()
     t.equal(await left(), 12)
-    t.equal(await storeOf(cluster.client({ lazyConnect: true })).invalidatePrefix('p:'), 12)
+    t.equal(await storeOf(cluster.client({ lazyConnect: true })).invalidate({ prefixes: ['p:'] }), 12)
     t.equal(await left(), 0)
   })
 
@@ -38,7 +38,7 @@ t.test('a Cluster client whose connections are not what they should be', async (
     node!.disconnect()
     await ended
     t.equal(client.nodes('master').length, 2, 'the client knows of two')
-    t.equal(await storeOf(client).invalidatePrefix('p:'), 12)
+    t.equal(await storeOf(client).invalidate({ prefixes: ['p:'] }), 12)
     t.equal(await left(), 0)
   })
 
@@ -46,7 +46,7 @@ t.test('a Cluster client whose connections are not what they should be', async (
     const client = await ready(cluster.client())
     await cluster.servers[2]!.kill()
     const store = new RedisStore({ client, keys: new Keys('shop'), writeDeadline: 300, now: Date.now })
-    await t.rejects(store.invalidatePrefix('p:'))
+    await t.rejects(store.invalidate({ prefixes: ['p:'] }))
   })
 
   t.throws(() => storeOf(cluster.client({ scaleReads: 'slave' })), { code: 'FRC_OPTION', message: /reads from replicas/ })
@@ -67,7 +67,7 @@ t.test('a server that takes no writes does not count as told', async (t) => {
   t.teardown(async () => { await Promise.all([primary.stop(), replica.stop()]) })
   const client = replica.client()
   await client.replicaof(primary.host, primary.port)
-  await t.rejects(storeOf(client).invalidatePrefix('p:'), /READONLY/)
+  await t.rejects(storeOf(client).invalidate({ prefixes: ['p:'] }), /READONLY/)
 })
 
 async function ready (client: Cluster): Promise<Cluster> {

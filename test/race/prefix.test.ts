@@ -34,7 +34,7 @@ t.test('a fill can not slip in behind the scan', async (t) => {
         if (isHere && !before) await fill()
         return page
       })
-      await new RedisStore({ client: gated, keys, writeDeadline: 0, now: Date.now }).invalidatePrefix('user:')
+      await new RedisStore({ client: gated, keys, writeDeadline: 0, now: Date.now }).invalidate({ prefixes: ['user:'] })
       t.equal(filled, 1, 'the fill happened there')
       t.equal(await filler.read('user:1'), null)
     })

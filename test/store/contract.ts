@@ -79,15 +79,15 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
 
   await t.test('invalidating removes the entries of these keys only, and says how many', async (t) => {
     for (const key of ['inv:1', 'inv:2', 'inv:11']) await put(key)
-    t.equal(await store.invalidate(['inv:1', 'inv:2', 'inv:3']), 2)
-    t.equal(await store.invalidate(['inv:1', 'inv:2']), 0)
+    t.equal(await store.invalidate({ keys: ['inv:1', 'inv:2', 'inv:3'] }), 2)
+    t.equal(await store.invalidate({ keys: ['inv:1', 'inv:2'] }), 0)
     t.strictSame([await has('inv:1'), await has('inv:2'), await has('inv:11')], [false, false, true])
-    t.equal(await store.invalidate([]), 0)
+    t.equal(await store.invalidate({ keys: [] }), 0)
   })
 
   await t.test('a fill that was under way when its key was invalidated is lost', async (t) => {
     const slow = await take('race:key')
-    t.equal(await store.invalidate(['race:key']), 0, 'there was no entry yet')
+    t.equal(await store.invalidate({ keys: ['race:key'] }), 0, 'there was no entry yet')
     t.equal(await store.fill('race:key', slow, { bytes: Buffer.from('old'), life: LIFE }), 'lost')
     t.equal(await has('race:key'), false)
     const next = await take('race:key')
@@ -97,15 +97,15 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
 
   await t.test('invalidating a prefix removes all that begin so, and nothing else', async (t) => {
     for (const key of ['p:a', 'p:a:1', 'p:ab', 'p:b', 'q:a']) await put(key)
-    t.equal(await store.invalidatePrefix('p:a'), 3)
+    t.equal(await store.invalidate({ prefixes: ['p:a'] }), 3)
     t.strictSame(await Promise.all(['p:a', 'p:a:1', 'p:ab', 'p:b', 'q:a'].map(has)), [false, false, false, true, true])
-    t.equal(await store.invalidatePrefix('p:a'), 0)
+    t.equal(await store.invalidate({ prefixes: ['p:a'] }), 0)
   })
 
   await t.test('a prefix is taken literally', async (t) => {
     for (const key of ['g*:1', 'gx:1', 'g[ab]:1', 'ga:1', 'g\\:1', 'g?:1', 'g^-:1', 'gé:1']) await put(key)
     for (const [prefix, removed] of [['g*', 1], ['g[ab]', 1], ['g\\', 1], ['g?', 1], ['g^-', 1], ['gé', 1]] as const) {
-      t.equal(await store.invalidatePrefix(prefix), removed, prefix)
+      t.equal(await store.invalidate({ prefixes: [prefix] }), removed, prefix)
     }
     t.strictSame([await has('gx:1'), await has('ga:1')], [true, true])
   })
@@ -113,7 +113,7 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
   await t.test('a fill that was under way when its prefix was invalidated is lost', async (t) => {
     const slow = await take('race:prefix:1')
     const other = await take('race:other:1')
-    await store.invalidatePrefix('race:prefix:')
+    await store.invalidate({ prefixes: ['race:prefix:'] })
     t.equal(await store.fill('race:prefix:1', slow, { bytes: Buffer.from('old'), life: LIFE }), 'lost')
     t.equal(await store.fill('race:other:1', other, { bytes: Buffer.from('new'), life: LIFE }), 'stored')
   })
@@ -121,8 +121,8 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
   await t.test('many keys at once', async (t) => {
     const keys = Array.from({ length: 1_500 }, (_, i) => `many:${i}`)
     await Promise.all(keys.map(async (key) => { await put(key) }))
-    t.equal(await store.invalidate(keys.slice(0, 700)), 700)
-    t.equal(await store.invalidatePrefix('many:'), 800)
+    t.equal(await store.invalidate({ keys: keys.slice(0, 700) }), 700)
+    t.equal(await store.invalidate({ prefixes: ['many:'] }), 800)
     t.equal((await Promise.all(keys.map(has))).filter(Boolean).length, 0)
   })
 
@@ -175,7 +175,7 @@ async function variants (t: Test, store: Store): Promise<void> {
   await t.test('a variant lands only under the marker that it was missed under', async (t) => {
     await put('v:epoch', 'de', E1, '')
     const slow = await take('v:epoch', 'en')
-    t.equal(await store.invalidate(['v:epoch']), 1)
+    t.equal(await store.invalidate({ keys: ['v:epoch'] }), 1)
     t.equal(await store.fill('v:epoch', slow!, { bytes, life: LIFE, ...NO_TAGS, varied: varied('en', E1, E1) }), 'lost', 'no marker')
     const slower = await take('v:epoch', 'fr')
     t.equal(await put('v:epoch', 'de', E2, ''), 'stored')
@@ -194,7 +194,7 @@ async function variants (t: Test, store: Store): Promise<void> {
   await t.test('invalidating a prefix ends variants and their fills', async (t) => {
     await put('v:prefix:1', 'de', E1, '')
     const slow = await take('v:prefix:1', 'en')
-    t.equal(await store.invalidatePrefix('v:prefix:'), 1, 'one key')
+    t.equal(await store.invalidate({ prefixes: ['v:prefix:'] }), 1, 'one key')
     t.equal(await put('v:prefix:1', 'de', E1, ''), 'stored')
     t.equal(await store.fill('v:prefix:1', slow!, { bytes, life: LIFE, ...NO_TAGS, varied: varied('en', E1, E1) }), 'lost')
   })

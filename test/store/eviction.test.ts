@@ -63,7 +63,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
         if (index === begun) old = await start(`old:${++keys}`)
         if (index !== at) return
         if (isEarly) await end(old!, ['users'])
-        await store.invalidateTags(['users'])
+        await store.invalidate({ tags: ['users'] })
         await client.del(GENERATION)
         isOver = true
       }))
@@ -97,7 +97,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       t.equal(await isServed(next, late), true)
       await client.set(GENERATION, '?of-the-dead')
       t.equal(await isServed(next, late), false)
-      await store.invalidateTags(['users'])
+      await store.invalidate({ tags: ['users'] })
       await start(`dead:${++keys}`, ['users'])
       t.ok(Number(await client.get(GENERATION)) > next.lease.asOf)
     }

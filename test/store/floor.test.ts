@@ -40,10 +40,10 @@ async function reborn (server: RedisServer, client: Redis): Promise<void> {
 }
 
 const INVALIDATIONS: Record<string, (store: Store) => Promise<unknown>> = {
-  'its key': async (store) => await store.invalidate(['user:1']),
-  'its prefix': async (store) => await store.invalidatePrefix('user:'),
-  'its tag': async (store) => { await store.invalidateTags(['users']) },
-  everything: async (store) => { await store.invalidateAll() }
+  'its key': async (store) => await store.invalidate({ keys: ['user:1'] }),
+  'its prefix': async (store) => await store.invalidate({ prefixes: ['user:'] }),
+  'its tag': async (store) => { await store.invalidate({ tags: ['users'] }) },
+  everything: async (store) => { await store.invalidate({ all: true }) }
 }
 
 for (const [what, invalidate] of Object.entries(INVALIDATIONS)) {
@@ -77,7 +77,7 @@ t.test('an answer to a question from before the restart does not count', async (
   const old = await start('user:1', ['users'])
   await end(old)
   await client.save()
-  await store.invalidate(['user:1'])
+  await store.invalidate({ keys: ['user:1'] })
   await server.pause()
   const asked = [
     store.read({ key: 'user:1', variant: null, tags: ['users'] }), store.generations(['users']),
@@ -95,7 +95,7 @@ t.test('a lease from before the restart fills nothing that is served', async (t)
   const { start, end, isServed } = actors(storeOf(client))
   const slow = await start('user:1', ['users'])
   await client.save()
-  await storeOf(await ready(server.client())).invalidate(['user:1'])
+  await storeOf(await ready(server.client())).invalidate({ keys: ['user:1'] })
   await reborn(server, client)
   t.equal(await end(slow), 'stored', 'the lease is there again')
   t.equal(await isServed(slow), false)
@@ -166,10 +166,10 @@ t.test('replicas', async (t) => {
   await behind.replicaof(primary.host, primary.port)
   const invalidateWaiting = async (waitForReplicas: number, writeDeadline = 500): Promise<void> => {
     const store = storeOf(client, { waitForReplicas, writeDeadline })
-    await store.invalidate(['k'])
-    await store.invalidateTags(['t'])
-    await store.invalidatePrefix('p')
-    await store.invalidateAll()
+    await store.invalidate({ keys: ['k'] })
+    await store.invalidate({ tags: ['t'] })
+    await store.invalidate({ prefixes: ['p'] })
+    await store.invalidate({ all: true })
   }
   while (await client.wait(1, 1_000) !== 1);
 

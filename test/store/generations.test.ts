@@ -49,7 +49,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
     const next = await start(key, ['users'])
     t.equal(await end(next), 'stored')
     t.equal(await isServed(next), true, 'caching works again')
-    await store.invalidateTags(['users'])
+    await store.invalidate({ tags: ['users'] })
     t.equal(await isServed(next), false, 'and invalidation')
   }
 
@@ -63,9 +63,9 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
           for (const evictAt of ['behind the read', 'behind the lease', 'behind the fill']) {
             for (const isFirst of [true, false]) {
               const act = async (step: string): Promise<void> => {
-                if (invalidateAt === step && isFirst) await store.invalidateTags(['users'])
+                if (invalidateAt === step && isFirst) await store.invalidate({ tags: ['users'] })
                 if (evictAt === step) await evict(client, names)
-                if (invalidateAt === step && !isFirst) await store.invalidateTags(['users'])
+                if (invalidateAt === step && !isFirst) await store.invalidate({ tags: ['users'] })
               }
               const old = await start(`lost:${++keys}`, tags, async () => { await act('behind the read') })
               await act('behind the lease')
@@ -90,7 +90,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
     const old = await start(`clock:${++keys}`, ['users'])
     await end(old)
     await client.del(NAMES.clock)
-    await store.invalidateTags(['others'])
+    await store.invalidate({ tags: ['others'] })
     t.equal(await isServed(old), false, 'begun by an invalidation')
     const next = await start(`clock:${++keys}`, ['users'])
     t.not(next.history, old.history)
@@ -109,7 +109,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
   await t.test('a clock that was ahead of the server\'s time only grows', async (t) => {
     await client.incrby(NAMES.clock, 1e9)
     const ahead = Number(await client.get(NAMES.clock))
-    await store.invalidateTags(['users'])
+    await store.invalidate({ tags: ['users'] })
     t.equal(Number(await client.get(NAMES.clock)), ahead + 1)
     t.equal(Number(await client.get(NAMES.generation)), ahead + 1)
     await worksAgain(t)
@@ -128,7 +128,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       const holding = gated(client, ['evalsha'], async (_, args, send) => {
         if (args[2] !== NAMES.generation || ++scripts !== before) return await send()
         times++
-        await store.invalidateTags(['users'])
+        await store.invalidate({ tags: ['users'] })
         if (isEvicted) await evict(client, [NAMES.generation])
         return await send()
       })
@@ -153,7 +153,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       const watched = gated(client, ['set', 'evalsha', 'mgetBuffer', 'getBuffer'], async (_, args, send) => {
         if (!args.includes(NAMES.generation)) return await send()
         if (++steps === step) {
-          await store.invalidateTags(['users'])
+          await store.invalidate({ tags: ['users'] })
           await evict(client, [NAMES.generation])
           isInvalidated = true
         }
@@ -165,7 +165,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       await filler.end(slow, ['users'])
       t.ok(isInvalidated && served.length > 0)
       t.notOk(served.includes(true), `invalidated before step ${step}: ${String(served)}`)
-      await store.invalidateTags(['users'])
+      await store.invalidate({ tags: ['users'] })
     }
     await worksAgain(t)
   })
@@ -190,7 +190,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       await Promise.race([comes, creator])
       // Another miss begins meanwhile, and its handler before the invalidation.
       const old = await start(`revive:${++keys}`, ['users'])
-      await store.invalidateTags(['users'])
+      await store.invalidate({ tags: ['users'] })
       await evict(client, [NAMES.generation])
       go()
       await creator
@@ -210,10 +210,10 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
         await client.del(name)
         if (typeof value === 'string') await client.set(name, value, 'PX', 60_000)
         else await client.rpush(name, ...value)
-        await store.invalidateTags(['users'])
+        await store.invalidate({ tags: ['users'] })
         // On a Cluster a list can't even be read.
         t.equal(await isServed(old).catch(() => false), false, `${name} ${String(value)}`)
-        await store.invalidateAll()
+        await store.invalidate({ all: true })
         await worksAgain(t)
       }
     }
@@ -232,9 +232,9 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       await open
       return await send()
     }))
-    const first = slow.invalidateTags(['users'])
+    const first = slow.invalidate({ tags: ['users'] })
     if (client.isCluster) await reached
-    await store.invalidateTags(['users'])
+    await store.invalidate({ tags: ['users'] })
     const later = Number(await client.get(NAMES.generation))
     const between = await start(`reverse:${++keys}`, ['users'])
     await end(between)

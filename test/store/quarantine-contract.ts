@@ -41,7 +41,7 @@ async function keysInQuarantine (t: Test, store: Store): Promise<void> {
     t.equal(await take('q:key'), 'pass', 'who comes now does not wait')
     t.equal(await store.holder('q:key', null), 'pass')
     t.equal(await store.quarantine(onKey('q:key'), token, LONG), true, 'again, it had been')
-    await store.invalidate(['q:key'], token)
+    await store.invalidate({ keys: ['q:key'] }, token)
     t.equal(await store.holder('q:key', null), 'none')
     const next = await start('q:key')
     await end(next)
@@ -53,7 +53,7 @@ async function keysInQuarantine (t: Test, store: Store): Promise<void> {
     await store.quarantine(onKey('q:first'), token, LONG)
     const seen = { missing: [], bytes: null, marker: encodeMarker({ members: ['a'], epoch: 'epochepoch-1' }) }
     t.equal(await store.take('q:first', 'x', seen), 'pass')
-    await store.invalidate(['q:first'], token)
+    await store.invalidate({ keys: ['q:first'] }, token)
     t.type(await store.take('q:first', 'x', seen), 'object')
   })
 
@@ -61,13 +61,13 @@ async function keysInQuarantine (t: Test, store: Store): Promise<void> {
     const [one, other] = [randomUUID(), randomUUID()]
     await store.quarantine(onKey('q:two:1'), one, LONG)
     await store.quarantine(onKey('q:two:1'), other, LONG)
-    await store.invalidate(['q:two:1'])
-    await store.invalidatePrefix('q:two:')
-    await store.invalidate(['q:two:1'], randomUUID())
+    await store.invalidate({ keys: ['q:two:1'] })
+    await store.invalidate({ prefixes: ['q:two:'] })
+    await store.invalidate({ keys: ['q:two:1'] }, randomUUID())
     t.equal(await take('q:two:1'), 'pass', 'not who invalidates, by key or prefix')
-    await store.invalidate(['q:two:1'], one)
+    await store.invalidate({ keys: ['q:two:1'] }, one)
     t.equal(await take('q:two:1'), 'pass', 'not the first')
-    await store.invalidate(['q:two:1'], other)
+    await store.invalidate({ keys: ['q:two:1'] }, other)
     t.equal(await take('q:two:1'), 'taken')
   })
 
@@ -81,7 +81,7 @@ async function keysInQuarantine (t: Test, store: Store): Promise<void> {
     t.equal(await take('q:out:1'), 'taken')
     t.equal(await take('q:out:2'), 'pass')
     // The other's end has passed, too.
-    await store.invalidate(['q:out:2'], alive)
+    await store.invalidate({ keys: ['q:out:2'] }, alive)
     t.equal(await take('q:out:2'), 'taken')
   })
 }
@@ -103,10 +103,10 @@ async function tagsInQuarantine (t: Test, store: Store): Promise<void> {
     t.equal(await isServed(during), false)
     const late = await start('q:tag:3')
     t.equal(await end(late, ['q-tag']), 'outdated', 'a tag that only the response names')
-    await store.invalidateTags(['q-tag'])
+    await store.invalidate({ tags: ['q-tag'] })
     t.equal(await generationOf('q-tag'), Infinity, 'others do not end it')
     t.equal(await store.quarantine(onTag('q-tag'), token, LONG), true)
-    await store.invalidateTags(['q-tag'], token)
+    await store.invalidate({ tags: ['q-tag'] }, token)
     t.equal(await isServed(during), false, 'what had been read before its end')
     const next = await start('q:tag:1', ['q-tag'])
     await end(next)
@@ -121,16 +121,16 @@ async function tagsInQuarantine (t: Test, store: Store): Promise<void> {
     t.ok(leaseOf(creator))
     await end(reader)
     t.equal(await generationOf('q-missing'), Infinity)
-    await store.invalidateTags(['q-missing'], token)
+    await store.invalidate({ tags: ['q-missing'] }, token)
   })
 
   await t.test('overlapping quarantines of a tag end with the last', async (t) => {
     const [one, other] = [randomUUID(), randomUUID()]
     await store.quarantine(onTag('q-both'), one, LONG)
     await store.quarantine(onTag('q-both'), other, LONG)
-    await store.invalidateTags(['q-both'], one)
+    await store.invalidate({ tags: ['q-both'] }, one)
     t.equal(await generationOf('q-both'), Infinity)
-    await store.invalidateTags(['q-both'], other)
+    await store.invalidate({ tags: ['q-both'] }, other)
     t.not(await generationOf('q-both'), Infinity)
   })
 
@@ -185,7 +185,7 @@ async function seizing (t: Test, store: Store): Promise<void> {
     await store.quarantine(onKey('seize:3'), token, LONG)
     t.equal(await store.seize('seize:3'), null)
     t.equal(await store.holder('seize:3', null), 'pass')
-    await store.invalidate(['seize:3'], token)
+    await store.invalidate({ keys: ['seize:3'] }, token)
     t.ok(await store.seize('seize:3'))
   })
 }
@@ -202,7 +202,7 @@ async function values (t: Test, store: Store): Promise<void> {
     await end(response)
     t.equal(await isServed(response), true)
     const slow = await start(value)
-    t.equal(await store.invalidate(['value:1']), 2)
+    t.equal(await store.invalidate({ keys: ['value:1'] }), 2)
     t.strictSame([await isServed(response), await isServed(ofValue)], [false, false])
     t.equal(await end(slow), 'lost', 'and what was under way')
   })
@@ -211,14 +211,14 @@ async function values (t: Test, store: Store): Promise<void> {
     const [response, value] = [await start('value:2'), await start(valueKey('value:2'))]
     await end(response)
     await end(value)
-    t.equal(await store.invalidate([valueKey('value:2')]), 1)
+    t.equal(await store.invalidate({ keys: [valueKey('value:2')] }), 1)
     t.strictSame([await isServed(response), await isServed(value)], [true, false])
   })
 
   await t.test('a prefix covers values', async (t) => {
     const [value, slow] = [await start(valueKey('value:p:1')), await start(valueKey('value:p:2'))]
     await end(value)
-    t.equal(await store.invalidatePrefix('value:p:'), 1)
+    t.equal(await store.invalidate({ prefixes: ['value:p:'] }), 1)
     t.equal(await isServed(value), false)
     t.equal(await end(slow), 'lost')
   })
@@ -230,7 +230,7 @@ async function values (t: Test, store: Store): Promise<void> {
     await store.quarantine(onKey('value:q'), token, LONG)
     t.equal(await isServed(value), false)
     t.equal(await store.take(valueKey('value:q'), null, NOTHING_SEEN), 'pass')
-    await store.invalidate(['value:q'], token)
+    await store.invalidate({ keys: ['value:q'] }, token)
     t.ok(leaseOf(await store.take(valueKey('value:q'), null, NOTHING_SEEN)))
   })
 }

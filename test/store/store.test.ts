@@ -55,8 +55,8 @@ t.test('redis', async (t) => {
     for (const store of [one, other]) {
       await store.fill('user:1', (await store.take('user:1'))!, { bytes: Buffer.from('x'), life: 60_000 })
     }
-    await one.invalidatePrefix('u')
-    await one.invalidate(['user:1'])
+    await one.invalidate({ prefixes: ['u'] })
+    await one.invalidate({ keys: ['user:1'] })
     t.strictSame([await one.read('user:1'), String(await other.read('user:1'))], [null, 'x'])
   })
 
@@ -91,7 +91,7 @@ t.test('memory is bounded, and ends entries by the clock it is given', async (t)
   t.not(await store.read('a'), null, 'what is too large displaces nothing')
   now += 100
   t.equal(await store.read('a'), null, 'its life has ended')
-  t.equal(await store.invalidate(['c']), 0, 'what has ended is not counted')
+  t.equal(await store.invalidate({ keys: ['c'] }), 0, 'what has ended is not counted')
   for (let i = 0; i < 1_000; i++) await put(`${i}`, Buffer.alloc(1_000))
   t.not(await store.read('999'), null, 'no room was lost by all that')
 

@@ -59,20 +59,20 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const old = await start('tag:valid:1', ['tag-a', 'tag-b'])
     t.equal(await end(old), 'stored')
     t.equal(await isServed(old), true)
-    await store.invalidateTags(['tag-b'])
+    await store.invalidate({ tags: ['tag-b'] })
     t.equal(await isServed(old), false, 'one of its tags is enough')
     const next = await start('tag:valid:1', ['tag-a', 'tag-b'])
     t.equal(await end(next), 'stored')
     t.equal(await isServed(next), true, 'one that was begun after it is valid')
-    await store.invalidateTags(['tag-c'])
+    await store.invalidate({ tags: ['tag-c'] })
     t.equal(await isServed(next), true, 'another tag is none of its business')
-    await store.invalidateTags(['tag-c', 'tag-a'])
+    await store.invalidate({ tags: ['tag-c', 'tag-a'] })
     t.equal(await isServed(next), false, 'one of several invalidated together')
   })
 
   await t.test('what began before its tag was invalidated is not valid, however late it is filled', async (t) => {
     const slow = await start('tag:slow:1', ['tag-slow'])
-    await store.invalidateTags(['tag-slow'])
+    await store.invalidate({ tags: ['tag-slow'] })
     t.equal(await end(slow), 'stored', 'the lease is held')
     t.equal(await isServed(slow), false)
   })
@@ -81,7 +81,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const { lease } = await start('tag:raised:1', ['tag-raised'])
     let last = (await generationOf('tag-raised'))!
     for (let i = 0; i < 5; i++) {
-      await store.invalidateTags(['tag-raised'])
+      await store.invalidate({ tags: ['tag-raised'] })
       const generation = (await generationOf('tag-raised'))!
       t.ok(generation > last, `${generation} is above ${last}`)
       last = generation
@@ -89,20 +89,20 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     t.ok(last > lease.asOf)
     const numbers = Array.from({ length: 20 }, (_, i) => i)
     const { lease: before } = await start('tag:raised:2', ['tag-raised-too'])
-    await Promise.all(numbers.map(async () => { await store.invalidateTags(['tag-raised', 'tag-raised-too']) }))
+    await Promise.all(numbers.map(async () => { await store.invalidate({ tags: ['tag-raised', 'tag-raised-too'] }) }))
     const { generations: [one, other] } = await store.generations(['tag-raised', 'tag-raised-too'])
     t.ok(one! > before.asOf && other === one, 'many at once end at the last of them')
   })
 
   await t.test('a tag that only the response named and nobody knows counts as any tag\'s last invalidation', async (t) => {
-    await store.invalidateTags(['tag-any'])
+    await store.invalidate({ tags: ['tag-any'] })
     const late = await start('tag:late:1')
     t.equal(await end(late, ['tag-late']), 'stored', 'nothing was invalidated since')
     t.equal(await isServed(late, ['tag-late']), true)
     t.ok((await generationOf('tag-late'))! <= late.lease.asOf)
 
     const other = await start('tag:late:2')
-    await store.invalidateTags(['tag-any'])
+    await store.invalidate({ tags: ['tag-any'] })
     // Exactly known where no generation is ever lost; else it may have been this one.
     t.equal(await end(other, ['tag-late-2']), store.kind === 'redis' ? 'outdated' : 'stored')
     t.not(await store.take('tag:late:2', null, NOTHING_SEEN), 'held', 'its lease was given back')
@@ -112,7 +112,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const first = await start('tag:own:1')
     await end(first, ['tag-own'])
     const slow = await start('tag:own:1')
-    await store.invalidateTags(['tag-own'])
+    await store.invalidate({ tags: ['tag-own'] })
     t.equal(await end(slow, ['tag-fine', 'tag-own']), 'outdated')
     t.equal(await isServed(slow, ['tag-own']), false)
     t.equal(await store.holder('tag:own:1', null), 'none')
@@ -123,7 +123,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
 
   await t.test('an own tag of a lost lease changes nothing', async (t) => {
     const slow = await start('tag:lost:1')
-    await store.invalidate(['tag:lost:1'])
+    await store.invalidate({ keys: ['tag:lost:1'] })
     t.not(await end(slow, ['tag-of-lost']), 'stored')
     t.equal(await isServed(slow, ['tag-of-lost']), false)
   })
@@ -132,7 +132,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const [old, slow] = [await start('all:1', ['tag-all']), await start('all:2')]
     await end(old)
     t.equal(await isServed(old), true)
-    await store.invalidateAll()
+    await store.invalidate({ all: true })
     t.equal(await isServed(old), false)
     await end(slow)
     t.equal(await isServed(slow), false, 'what was under way is of the old one')
@@ -146,7 +146,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
   await t.test('very many tags at once', async (t) => {
     const started = await start('tag:many', ['many:1'])
     t.equal(await end(started), 'stored')
-    await store.invalidateTags(Array.from({ length: 20_000 }, (_, i) => `many:${i}`))
+    await store.invalidate({ tags: Array.from({ length: 20_000 }, (_, i) => `many:${i}`) })
     t.equal(await isServed(started), false)
   })
 
@@ -165,11 +165,11 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     t.ok(main?.equals(marker))
     const en = leaseOf(await take('en', null, null))
     t.equal(await store.fill('first:1', de!, put('de', marker)), 'stored')
-    await store.invalidate(['first:1'])
+    await store.invalidate({ keys: ['first:1'] })
     t.equal(await store.fill('first:1', en!, put('en', marker)), 'lost', 'its marker has gone')
 
     const doomed = leaseOf(await take('fr', null, marker))
-    await store.invalidate(['first:1'])
+    await store.invalidate({ keys: ['first:1'] })
     const next = leaseOf(await take('fr', null, other))
     t.not(next, null, 'nobody waits for a lease under a marker that has gone')
     t.equal(await store.fill('first:1', doomed!, put('fr', marker)), 'lost')
@@ -191,7 +191,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const { lease } = await start('renew:1')
     t.equal(await store.renew('renew:1', lease), true)
     t.equal(await store.renew('renew:1', { ...lease, token: 'another' }), false)
-    await store.invalidate(['renew:1'])
+    await store.invalidate({ keys: ['renew:1'] })
     t.equal(await store.renew('renew:1', lease), false)
     const { lease: next } = await start('renew:1')
     t.equal(await store.renew('renew:1', lease), false, 'also where another has it')
@@ -231,8 +231,8 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
 
   await t.test('a pass ends with its key', async (t) => {
     for (const invalidate of [
-      async () => { await store.invalidate(['pass:2']) },
-      async () => { await store.invalidatePrefix('pass:') }
+      async () => { await store.invalidate({ keys: ['pass:2'] }) },
+      async () => { await store.invalidate({ prefixes: ['pass:'] }) }
     ]) {
       const { lease } = await start('pass:2')
       t.equal(lease.isPass, false)

@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { slotOf } from '../../plugin/store/slot.js'
+import { NO_TARGETS } from '../../plugin/store/targets.js'
 import { Tiered } from '../../plugin/store/tiered.js'
 import { CONNECTION_NAME } from '../../plugin/store/tracked-server.js'
 import { DEADLINE, INTERVAL } from '../../plugin/store/tracking.js'
@@ -152,7 +153,7 @@ t.test('one server', async (t) => {
     await load(client, tier)
     for (const change of [
       () => { tiered.write({ keys: ['user:1'], tags: [] }) }, () => { tiered.write({ keys: [], tags: ['users'] }) },
-      () => { tiered.fill('user:1', 'x') }, () => { tiered.writePrefix('user:') }, () => { tiered.writeAll() }
+      () => { tiered.fill('user:1', 'x') }, () => { tiered.invalidate({ ...NO_TARGETS, prefixes: ['user:'] }) }, () => { tiered.writeAll() }
     ]) {
       await load(client, tier)
       const reading = tier.read()

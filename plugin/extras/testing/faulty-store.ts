@@ -153,23 +153,13 @@ class Faulty implements Store {
     return await this.#writing(async () => await this.#store.quarantine(targets, token, time))
   }
 
-  async invalidate (keys: readonly string[], token?: string): Promise<number> {
-    return await this.#writing(async () => await this.#store.invalidate(keys, token))
+  async invalidate (...args: Parameters<Store['invalidate']>): Promise<number> {
+    return await this.#writing(async () => await this.#store.invalidate(...args))
   }
 
   async soften (targets: Writing): Promise<number> {
     return await this.#writing(async () => await this.#store.soften(targets))
   }
-
-  async invalidatePrefix (prefix: string): Promise<number> {
-    return await this.#writing(async () => await this.#store.invalidatePrefix(prefix))
-  }
-
-  async invalidateTags (tags: readonly string[], token?: string): Promise<void> {
-    await this.#writing(async () => { await this.#store.invalidateTags(tags, token) })
-  }
-
-  async invalidateAll (): Promise<void> { await this.#writing(async () => { await this.#store.invalidateAll() }) }
 
   close (): void {
     this.#store.close()

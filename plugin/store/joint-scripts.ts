@@ -1,0 +1,112 @@
+// What Redis must do in one step for a call that invalidates several targets: see joint-invalidation.ts.
+import { RAISING, TICK } from './clock-scripts.js'
+import { ALLOWED_WHEN_FULL, Script } from './script.js'
+import { SOFTENING_KEY } from './scripts.js'
+
+// What prefixes invalidate lies in the floor, which every lookup reads, between the history and the runs. A record is
+// `;<value>,<end>,<token>,<prefix>,<prefix>…`: entries under these prefixes whose `asOf` is below the value are invalid. It
+// is there until they have all been removed; see joint-invalidation.ts. Where there are very many of them, a new history
+// does the same for all entries.
+const RECORDS = `
+local function putRecord(floor, token, record, history)
+  local before, list, runs = string.match(text(floor), '^([^; ]*)(;?[^ ]*)( .*)$')
+  if not before then return 1 end
+  local now = milliseconds()
+  local left, had = {}, 0
+  for one in string.gmatch(list, ';[^;]+') do
+    local ending, holder = string.match(one, '^;%d+,(%d+),([^,]+)')
+    if holder == token then
+      had = 1
+    elseif tonumber(ending or 0) > now then
+      left[#left + 1] = one
+    end
+  end
+  if record ~= '' and #left >= 200 then
+    redis.call('SET', floor, history .. runs)
+  else
+    local after = before .. table.concat(left) .. record .. runs
+    if after ~= before .. list .. runs then redis.call('SET', floor, after) end
+  end
+  return had
+end
+local function recordOf(value, time, token, prefixes)
+  return ';' .. value .. ',' .. string.format('%.0f', milliseconds() + time) .. ',' .. token .. ',' .. prefixes
+end`
+
+/**
+ * All of a call in one step, where one server has all its names. KEYS: floor, clock, lastTag, generations, then entry, lease;
+ * or several such pairs; without the first three where there are neither tags nor prefixes. ARGV: the number of generations,
+ * the token of the quarantine that ends with it ('': of none), the prefixes, how long their record may stand in ms, a new
+ * history, a generation's life in ms. Quarantines of others stay. Gives the number of entries that went, and 1 where all that
+ * had been in quarantine until now, under this token.
+ */
+export const INVALIDATE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RECORDS}
+local tags, token, prefixes = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local from, removed, had = 1, 0, 1
+if tags > 0 or prefixes ~= '' then
+  local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[5])
+  if tags > 0 then advance(KEYS[3], value) end
+  if prefixes ~= '' then
+    putRecord(KEYS[1], token, recordOf(value, ARGV[4], token, prefixes), named(ARGV[5], value))
+  end
+  for i = 4, 3 + tags do had = math.min(had, change(KEYS[i], value, ARGV[6], token, true, raised)) end
+  from = 4 + tags
+end
+for i = from, #KEYS, 2 do
+  local present = text(KEYS[i + 1])
+  if not isQuarantine(present) or not string.find(present, '@' .. token, 1, true) then had = 0 end
+  if not staysQuarantined(KEYS[i + 1], present, token) then redis.call('DEL', KEYS[i + 1]) end
+  removed = removed + redis.call('UNLINK', KEYS[i])
+end
+return {removed, had}`)
+
+/**
+ * KEYS: floor, clock, lastTag. ARGV: a new history, a token, prefixes ('': none), how long their record may stand in ms. A
+ * call's second step on a Cluster: gives the clock, and 1 where the record was there.
+ */
+export const ADVANCE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
+local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
+advance(KEYS[3], value)
+if ARGV[3] == '' then return {value, 1} end
+return {value, putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value))}`)
+
+/** KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until their record has a value. */
+export const HOLD_PREFIXES = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
+return putRecord(KEYS[1], ARGV[1], recordOf('9007199254740991', ARGV[3], ARGV[1], ARGV[2]), ARGV[4])`)
+
+/**
+ * KEYS: floor. ARGV: token ('': none), its record as it is to be for so long yet in ms; 0: it goes. Records that have ended go
+ * in any case.
+ */
+export const END_RECORD = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
+local kept = ''
+if tonumber(ARGV[2]) > 0 then
+  for one in string.gmatch(text(KEYS[1]), ';[^; ]+') do
+    local value, holder, rest = string.match(one, '^;(%d+),%d+,([^,]+),(.*)$')
+    if holder == ARGV[1] then kept = recordOf(value, ARGV[2], holder, rest) end
+  end
+end
+return putRecord(KEYS[1], ARGV[1], kept, '')`)
+
+/**
+ * The same, but what was stored before becomes stale, see SOFTEN_KEY. KEYS: floor, clock, lastTag, what tells that it was
+ * done, generations, then pairs; without the first four where there are no tags. ARGV: the number of generations, a new
+ * history, a generation's life in ms, the instant. Not twice where the client sends it twice: what is softened again is
+ * dropped. Gives the number of entries.
+ */
+export const SOFTEN = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${SOFTENING_KEY}
+local tags, from = tonumber(ARGV[1]), 1
+if tags > 0 then
+  from = 5 + tags
+  if redis.call('SET', KEYS[4], '1', 'PX', 60000, 'NX') then
+    local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[2])
+    advance(KEYS[3], value)
+    for i = 5, 4 + tags do change(KEYS[i], value, ARGV[3], '', true, softened) end
+  end
+end
+local count = 0
+for i = from, #KEYS, 2 do
+  if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end
+  count = count + softenKey(KEYS[i], ARGV[4])
+end
+return count`)
