@@ -85,6 +85,7 @@ export class Network {
       mgetBuffer: async (...names) => await to(names[0]!).do(`MGET ${names.join(' ')}`, () => names.map(bytes)),
       get: async (name) => await to(name).do(`GET ${name}`, () => data.get(name)),
       set: async (name, value, _unit, life) => await to(name).do(`SET NX ${name}`, () => data.setNew(name, value, life)),
+      pttl: async (name) => await to(name).do(`PTTL ${name}`, () => data.pttl(name)),
       unlink,
       evalsha: async (sha, keys, ...args) => await script(sha, keys, args),
       eval: async (text, keys, ...args) => await script(createHash('sha1').update(text).digest('hex'), keys, args)

@@ -20,10 +20,12 @@ import { fingerprint } from '../../../plugin/http/vary.js'
 import { Stats } from '../../../plugin/stats.js'
 import { Keys } from '../../../plugin/store/keys.js'
 import { RedisStore } from '../../../plugin/store/redis.js'
+import type { RedisClient } from '../../../plugin/store/redis-client.js'
 import { PASS } from '../../../plugin/store/scripts.js'
 import type { Store } from '../../../plugin/store/store.js'
 import { getOrSet } from '../../../plugin/value.js'
-import { Data, isQuarantine, type DataOptions } from './data.js'
+import { isHold, isQuarantine } from './bodies.js'
+import { Data, type DataOptions } from './data.js'
 import type { Mode } from './modes.js'
 import { Network, type Done, type World } from './network.js'
 import { EVICTED, LIFE, PROCESSES, type Cut, type Part, type Reader, type Scenario, type Writer } from './scenario.js'
@@ -31,6 +33,7 @@ import { EVICTED, LIFE, PROCESSES, type Cut, type Part, type Reader, type Scenar
 /** What is broken on purpose. */
 export interface Broken extends Pick<DataOptions, 'scripts' | 'isUnseen'> {
   store?: (store: Store) => Store
+  client?: (client: RedisClient) => RedisClient
 }
 
 const COUNTS = [
@@ -141,13 +144,14 @@ class Run {
       repliesComeLate: scenario.repliesComeLate
     }
     this.#network = new Network({ data: this.#data, isCluster: scenario.isCluster, world })
-    this.#processes = Array.from({ length: PROCESSES }, (_, i) => this.#process(`p${i}`, broken.store))
+    this.#processes = Array.from({ length: PROCESSES }, (_, i) => this.#process(`p${i}`, broken))
     this.#mutators = scenario.writers.map(({ isPlain, diesAfter, process }, i) =>
-      isPlain || diesAfter === null ? this.#processes[process]! : this.#process(`w${i}`, broken.store))
+      isPlain || diesAfter === null ? this.#processes[process]! : this.#process(`w${i}`, broken))
   }
 
-  #process (name: string, broken: Broken['store'] = (store) => store): Process {
-    const client = this.#network.client(name)
+  #process (name: string, broken: Broken): Process {
+    const { store: replaced = (store) => store, client: wrapped = (client) => client } = broken
+    const client = wrapped(this.#network.client(name))
     const redis = new RedisStore({ client, keys: KEY_NAMES, writeDeadline: 0, now: NOW })
     const tokens = new Set<string>()
     const quarantine = redis.quarantine.bind(redis)
@@ -155,7 +159,7 @@ class Run {
       tokens.add(token)
       return await quarantine(targets, token, time)
     }
-    const store = broken(redis)
+    const store = replaced(redis)
     const stats = new Stats('redis', 0)
     const log = {
       debug: () => {},
@@ -279,7 +283,7 @@ class Run {
       const text = this.#data.get(name)!
       if (text !== PASS && !isQuarantine(text)) this.#wrong(`${name} is held, and nobody uses it`)
     }
-    const shut = this.#data.names.find((name) => isQuarantine(this.#data.get(name)))
+    const shut = this.#data.names.find((name) => isQuarantine(this.#data.get(name)) || isHold(this.#data.get(name)))
     if (shut !== undefined) this.#wrong(`${shut} stays in quarantine`)
   }
 
@@ -416,9 +420,9 @@ class Run {
   }
 
   #targets (part: Part): Targets {
-    const { values = [], targets: { keys = [], tags = [], prefix = null, ...others } } = this.#mode
+    const { values = [], targets: { keys = [], tags = [], prefixes = [], ...others } } = this.#mode
     if (part === 'all' || part === 'keys' || part === 'tags') {
-      return { ...NO_TARGETS, ...others, prefix, keys: part === 'tags' ? [] : keys, tags: part === 'keys' ? [] : tags }
+      return { ...NO_TARGETS, ...others, prefixes, keys: part === 'tags' ? [] : keys, tags: part === 'keys' ? [] : tags }
     }
     const [ofValues, tagsOfValues] = [values.map(({ key }) => key), values.flatMap(({ tags }) => tags)]
     const isMeant = (isOfValue: boolean): boolean => isOfValue === (part === 'values')
@@ -426,7 +430,7 @@ class Run {
       ...NO_TARGETS,
       keys: keys.filter((key) => isMeant(ofValues.includes(key))),
       tags: tags.filter((tag) => isMeant(tagsOfValues.includes(tag))),
-      prefix: prefix !== null && isMeant(ofValues.some((key) => key.startsWith(prefix))) ? prefix : null
+      prefixes: prefixes.filter((prefix) => isMeant(ofValues.some((key) => key.startsWith(prefix))))
     }
   }
 
