@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { decodeMarker, encodeMarker } from '../../plugin/codec.js'
 import type { FillResult, Lease, Store, Varied } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf, plain } from '../helpers/plain-store.js'
+import { jointContract } from './joint-contract.js'
 import { quarantineContract } from './quarantine-contract.js'
 import { tagContract } from './tag-contract.js'
 
@@ -129,6 +130,7 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
   await variants(t, contracted)
   await tagContract(t, contracted)
   await quarantineContract(t, contracted)
+  await jointContract(t, contracted)
 }
 
 /** Variants under a marker; see the head of the port. */
