@@ -21,7 +21,7 @@ const TWICE: Record<string, readonly string[]> = {
   TAKE: ['keys', 'keys that vary'],
   RENEW: ['keys', 'keys, mutated'],
   SOFTEN: ['tags, softly'],
-  INVALIDATE_ALL: ['everything', madeOf('everything')]
+  INVALIDATE_ALL: [madeOf('everything')]
 }
 
 /** Among the names that a script is given. */
@@ -379,10 +379,10 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     modes: ['keys', 'tags', 'keys, of tags', 'tags, of a prefix', 'keys, softly', 'tags, softly'].map(madeOf),
     broken: { client: answering(['QUARANTINE_KEY', 'SOFTEN_KEY', 'QUARANTINE_TAGS', 'HOLD_PREFIXES'], [0, 1]), scripts: claiming({}) }
   },
-  'keys are not held': { modes: ['keys', 'keys, of tags'].map(madeOf), broken: { scripts: claiming({ QUARANTINE_KEY: removing }) } },
+  'keys are not held': { modes: [madeOf('keys')], broken: { scripts: claiming({ QUARANTINE_KEY: () => [0, 1] }) } },
   'keys are not held, softly': {
     modes: ['keys, softly'].map(madeOf),
-    broken: { scripts: claiming({ SOFTEN_KEY: (data, keys, [instant, token]) => BODIES.SOFTEN_KEY(data, keys, [instant!, token!, '0']) }) }
+    broken: { scripts: claiming({ SOFTEN_KEY: (data, keys, args) => args[2] === '0' ? BODIES.SOFTEN_KEY(data, keys, args) : [0, 1] }) }
   },
   'tags are not held': {
     modes: ['one tag', 'tags', 'tags of the response', 'tags, softly'].map(madeOf),
@@ -391,12 +391,12 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     }
   },
   'a hold forgets the values of others': {
-    modes: ['tags of the policy', 'tags of the response'],
+    modes: ['tags of the response'].map(madeOf),
     broken: { scripts: { RAISE: forgetting(BODIES.RAISE) } }
   },
   'a hold that was lost is not missed': { modes: ['keys', 'tags'].map(madeOf), broken: { scripts: claiming({}) } },
   'prefixes are not held': {
-    modes: ['tags, of a prefix', 'keys, of a prefix'].map(madeOf), broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
+    modes: ['keys, of a prefix'].map(madeOf), broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
   },
   'nobody looks at what is invalid by its prefix': {
     modes: ['a prefix', 'keys, of a prefix', 'prefixes'].map(madeOf), broken: { store: reading(() => ({ least: 0 })) }

@@ -106,7 +106,7 @@ class Run {
   readonly #network: Network
   readonly #processes: Process[]
   /** Writer by writer. */
-  readonly #mutators: Process[]
+  readonly #writers: Process[]
   readonly #lines: string[] = []
   readonly #wrongs: string[] = []
   #isUnderWay = false
@@ -123,6 +123,8 @@ class Run {
   readonly #heldBack: Array<{ until: number, resolve: () => void }> = []
   /** Those that have not happened; behind how many other commands of theirs. */
   readonly #cuts: Cut[]
+  /** Those that have not happened; behind how many other steps of theirs. */
+  readonly #holds: Array<{ who: string, behind: number, for: number }>
   readonly #renewals: ReadonlyMap<unknown, () => void>
   /** Handlers that ran: what each of them gives is something else. */
   #runs = 0
@@ -134,6 +136,7 @@ class Run {
     this.#tally = tally
     this.#renewals = renewals
     this.#cuts = scenario.cuts.map((cut) => ({ ...cut }))
+    this.#holds = scenario.holds.map(({ writer, ...hold }) => ({ who: `w${writer} `, ...hold }))
     this.#data = new Data(broken)
     const world: World = {
       step: async (label) => { await this.step(label) },
@@ -145,8 +148,8 @@ class Run {
     }
     this.#network = new Network({ data: this.#data, isCluster: scenario.isCluster, world })
     this.#processes = Array.from({ length: PROCESSES }, (_, i) => this.#process(`p${i}`, broken))
-    this.#mutators = scenario.writers.map(({ isPlain, diesAfter, process }, i) =>
-      isPlain || diesAfter === null ? this.#processes[process]! : this.#process(`w${i}`, broken))
+    this.#writers = scenario.writers.map(({ isPlain, isApart, diesAfter, process }, i) =>
+      isApart || (!isPlain && diesAfter !== null) ? this.#process(`w${i}`, broken) : this.#processes[process]!)
   }
 
   #process (name: string, broken: Broken): Process {
@@ -178,6 +181,8 @@ class Run {
     if (!this.#isUnderWay) return
     const slow = this.#scenario.slow.find(({ what }) => label.includes(what))
     if (slow !== undefined) await this.#after(slow.for)
+    const hold = this.#holds.find(({ who, behind }) => behind >= 0 && label.startsWith(who))
+    if (hold !== undefined && hold.behind-- === 0) await this.#after(hold.for)
     await this.#s.schedule(Promise.resolve(), label)
     await this.#live(label.slice(0, label.indexOf(' ')))
     if (this.#scenario.timeRuns) this.#data.micros++
@@ -228,8 +233,8 @@ class Run {
   }
 
   async whole (): Promise<void> {
-    const { readers, writers, evictions, restarts, renewals } = this.#scenario
-    for (const { cache } of new Set([...this.#processes, ...this.#mutators])) await cache.connect()
+    const { readers, writers, evictions, restarts } = this.#scenario
+    for (const { cache } of new Set([...this.#processes, ...this.#writers])) await cache.connect()
     if (this.#scenario.isWarm) await this.#value('before,', { process: 0 }, { at: 0, depth: this.#mode.values!.length })
     await turn()
     this.#isUnderWay = true
@@ -237,21 +242,20 @@ class Run {
     writers.forEach((writer, i) => {
       const name = writer.isPlain ? `writer ${i}` : `w${i}`
       this.#act(name, async () => {
-        await (writer.isPlain ? this.#write(name, writer) : this.#mutate(name, writer, this.#mutators[i]!))
+        await (writer.isPlain ? this.#write : this.#mutate).call(this, name, writer, this.#writers[i]!)
       }, writer.at)
     })
     for (const { at, kind } of evictions.filter(({ kind }) => !this.#isBeyond(kind))) {
       this.#act(`Redis evicts ${kind}`, async () => { this.#evict(EVICTED[kind]!) }, at)
     }
     for (const { at, server } of restarts) this.#act(`server ${server}`, async (name) => { await this.#restart(name, server) }, at)
-    for (const { at } of renewals) this.#act('leases', async () => { this.#renew() }, at)
     await this.#drain()
     this.#look()
     // What is left is looked at by all.
     for (const process of this.#processes.keys()) {
       for (const reader of readers) {
         const members = this.#mode.varies === true ? ['x'] : []
-        const again: Reader = { ...reader, at: 0, process, members, end: 'fill', life: LIFE }
+        const again: Reader = { ...reader, at: 0, process, members, isLong: false, end: 'fill', life: LIFE }
         this.#act(`p${process} afterwards`, async (name) => { await this.#read(name, again) })
       }
     }
@@ -269,6 +273,7 @@ class Run {
     }
   }
 
+  /** All that is held by now. */
   #renew (): void {
     for (const renew of [...this.#renewals.values()]) {
       this.#tally.renewals++
@@ -374,8 +379,9 @@ class Run {
 
   /** What the handler does, and what becomes of its answer: the version that it is made of. */
   async #run (name: string, reader: Reader, claim: Claim | null): Promise<number> {
-    const { process, key, x, y, members, end, life, depth } = reader
+    const { process, key, x, y, members, isLong, end, life, depth } = reader
     const { cache, caller } = this.#processes[process]!
+    if (isLong) this.#renew()
     const version = await this.#make(name, { process }, { at: 0, depth })
     const row: Row = { version, key, members, request: { x, y }, run: ++this.#runs }
     await this.step(`${name} answers ${row.version}`)
@@ -478,14 +484,13 @@ class Run {
     this.#say(`${name}: what is older than ${version} is not served from here on`)
   }
 
-  async #write (name: string, { process, part }: Writer): Promise<void> {
+  async #write (name: string, { process, part }: Writer, { cache: { invalidation } }: Process): Promise<void> {
     const version = ++this.#version
     this.#say(`${name} (p${process}) has written version ${version}`)
     await this.step(`${name} invalidates`)
     const targets = this.#targets(part)
     const before = this.#dropped(targets)
     try {
-      const { invalidation } = this.#processes[process]!.cache
       await (this.#mode.soft === true ? invalidation.soften(targets) : invalidation.run(targets))
     } catch (error) {
       return this.#failure(`${name} could not invalidate: ${String(error)}`)

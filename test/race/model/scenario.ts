@@ -14,6 +14,8 @@ export interface Reader {
   x: string
   y: string
   members: readonly string[]
+  /** The handler takes so long that leases and quarantines are renewed meanwhile. */
+  isLong: boolean
   end: End
   /** How long what it stores is fresh. */
   life: number
@@ -34,7 +36,9 @@ export interface Writer {
   part: Part
   /** Invalidates behind its commit, and no more. */
   isPlain: boolean
-  /** Behind so many steps, if it has not come to its end; null: it doesn't. One that may has a process of its own. */
+  /** It has a process of its own, named `w` and its number. */
+  isApart: boolean
+  /** Behind so many steps, if it has not come to its end; null: it doesn't. One that may is apart in any case. */
   diesAfter: number | null
   throws: boolean
   /** How long its quarantine lasts when it is dead, in steps. */
@@ -60,8 +64,8 @@ export interface Scenario {
   evictions: Array<{ at: number, kind: string }>
   restarts: Array<{ at: number, server: number }>
   cuts: Cut[]
-  /** When leases and quarantines are renewed that are held then. */
-  renewals: Array<{ at: number }>
+  /** A step of a writer who is apart, the one behind so many others of his, that is held back for so many. */
+  holds: Array<{ writer: number, behind: number, for: number }>
   /** Steps that are held back for so many others, where one of these texts is in their label. */
   slow: Array<{ what: string, for: number }>
 }
@@ -79,14 +83,12 @@ const SLOW_WRITERS = [' QUARANTINE', 'works', 'the database', 'has committed', '
 const SLOW_ACTORS = ['reads the row', 'answers', 'invalidates', 'starts again', 'reader 0', 'reader 1', 'p0', 'p1']
 /** Of responses that are made of values: the first key of a call and the others, and their tags. */
 const SLOW_PARTS = ofAll([
-  ' INVALIDATE shop:k', ' INVALIDATE shop:v', ' INVALIDATE_TAGS', ' RAISE shop#tag:t', ' RAISE shop#tag:u', ' RAISE shop#tag:w',
-  ' SOFTEN_KEY shop:k', ' SOFTEN_KEY shop:v', ' SOFTEN_TAGS', ' SOFTEN shop#tag:t', ' SOFTEN shop#tag:u', ' SOFTEN shop#tag:w',
-  ' SCAN 0 {shop', ' FILL shop:', ' FILL {'
+  ' INVALIDATE shop:k', ' INVALIDATE shop:v', ' QUARANTINE_KEY shop:v', ' SOFTEN_KEY shop:v', ' QUARANTINE_TAGS', ' ADVANCE', ' HOLD_PREFIXES',
+  ' END_RECORD', ' RAISE shop#tag:t', ' RAISE shop#tag:u', ' RAISE shop#tag:w', ' SOFTEN_TAG', ' SCAN 0 {shop', ' FILL shop:', ' FILL {'
 ])
-/** '': any command. */
 const CUT = ofAll([
-  '', '', ' FILL', ' TAKE', ' RENEW', ' RELEASE', ' CREATE', ' RESERVE', ' SETTLE', ' FLOOR', ' GET', ' MGET', ' INVALIDATE', ' SOFTEN', ' RAISE',
-  ' QUARANTINE', ' SCAN', ' UNLINK'
+  ' FILL', ' TAKE', ' RENEW', ' RELEASE', ' CREATE', ' RESERVE', ' SETTLE', ' FLOOR', ' GET', ' MGET', ' INVALIDATE', ' SOFTEN', ' RAISE',
+  ' QUARANTINE', ' ADVANCE', ' HOLD', ' END', ' SCAN', ' UNLINK'
 ])
 const VARYING: readonly string[][] = [['x'], ['x'], ['x', 'y'], []]
 export const EVICTED: Record<string, RegExp> = {
@@ -117,7 +119,10 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
   const { values = [], restarts = false, mutates = false } = mode
   const any = fc.constantFrom(...SLOW, ...SLOW_ACTORS, ...mutates ? SLOW_WRITERS : [])
   const slow = values.length > 0 ? fc.oneof(any, fc.constantFrom(...SLOW_PARTS)) : any
-  const cut = fc.record({ what: fc.constantFrom(...CUT), behind: fc.nat({ max: 4 }), for: held })
+  const cut = fc.oneof(
+    fc.record({ what: fc.constantFrom('', 'p0', 'p1'), behind: fc.nat({ max: LATEST }), for: held }),
+    fc.record({ what: fc.constantFrom(...CUT), behind: fc.constantFrom(0, 0, 0, 1, 2), for: held })
+  )
   return fc.record({
     isCluster: fc.boolean(),
     repliesComeLate: fc.boolean(),
@@ -129,7 +134,9 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
     evictions: fc.array(fc.record({ at, kind: fc.constantFrom(...evictable(mode)) }), { maxLength: 2 }),
     restarts: restarts ? fc.array(fc.record({ at, server: fc.nat(1) }), { minLength: 1, maxLength: 2 }) : fc.constant([]),
     cuts: fc.boolean().chain((isCut) => fc.array(cut, { minLength: isCut ? 1 : 0, maxLength: isCut ? 2 : 0 })),
-    renewals: fc.array(fc.record({ at }), { maxLength: 1 }),
+    holds: fc.array(fc.record({ writer: fc.nat({ max: 1 }), behind: fc.nat({ max: 14 }), for: held }), {
+      maxLength: values.length === 0 ? 0 : 2
+    }),
     slow: fc.array(fc.record({ what: slow, for: held }), { maxLength: 3 })
   })
 }
@@ -145,6 +152,7 @@ function readersOf ({ varies = false, stale = false, values = [] }: Mode, placed
     x: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     y: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     members: fc.constantFrom(...(varies ? VARYING : [[]])),
+    isLong: fc.constantFrom(true, false, false, false),
     end: fc.constantFrom<End>('fill', 'fill', 'fill', 'fill', 'abandon', 'pass'),
     life: stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE)
   })).map(([place, reader]) => ({ ...place, ...reader }))
@@ -155,6 +163,7 @@ function writersOf (mode: Mode, placed: Placed): fc.Arbitrary<Writer> {
   return fc.tuple(placed, fc.record({
     part: fc.constantFrom<Part>(...partsOf(mode)),
     isPlain: mutates ? fc.constantFrom(false, false, false, true) : fc.constant(true),
+    isApart: mode.values === undefined ? fc.constant(false) : fc.constantFrom(true, true, true, false),
     diesAfter: mutates ? fc.option(fc.integer({ min: 1, max: 24 })) : fc.constant(null),
     throws: mutates ? fc.constantFrom(false, false, true) : fc.constant(false),
     lasts: mutates ? fc.nat({ max: LATEST }) : fc.constant(0)
