@@ -119,6 +119,11 @@ export class ResponseCache {
     return this.enabled && this.invalidation.isTold && !this.breaker.isOpen
   }
 
+  /** A handler runs in this process, or its answer is on its way, that may be stored. */
+  get isFilling (): boolean {
+    return this.#flights.areAloft
+  }
+
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
     return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
@@ -161,7 +166,8 @@ export class ResponseCache {
     if (seized === null) return null
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
-    const right = { key, lease, marker: null, ground: { history, least: 0, tags: [], generations: [], softened: [] }, flight }
+    const ground = { history, least: 0, tags: [], generations: [], softened: [] }
+    const right = { key, lease, marker: null, ground, flight }
     flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
     return right
   }

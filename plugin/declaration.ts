@@ -87,7 +87,8 @@ function compileItem ({ where, option, route }: Place, item: unknown): Item {
     (prefix === undefined || isTexts([prefix].flat())) && (all === undefined || (all === true && names.length === 1))
   if (!isRight) throw optionError(where, option, item, FORMS)
   const compile = (text: string): Fill => compileTemplate(`${where}: ${option}`, text, route).fill
-  const fills = { keys: keys.map(compile), tags: tags.map(compile), prefixes: [prefix ?? []].flat().map((text) => compile(text as string)) }
+  const prefixes = [prefix ?? []].flat() as string[]
+  const fills = { keys: keys.map(compile), tags: tags.map(compile), prefixes: prefixes.map(compile) }
   return (source) => ({
     ...NO_TARGETS,
     // Nothing is stored under the empty key.

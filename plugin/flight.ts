@@ -186,6 +186,10 @@ export class Flights {
     return [...this.#aloft]
   }
 
+  get areAloft (): boolean {
+    return this.#aloft.size > 0
+  }
+
   get size (): number {
     return this.#open.size
   }

@@ -118,8 +118,8 @@ export class Journal {
     const told = [...this.#kept]
     const all = told.map(([, targets]) => targets)
     try {
-      // One alone: a store that hangs must not be piled up with all of them each time. It is among all of them again, as what
-      // was made of it may have been stored meanwhile.
+      // One alone: a store that hangs must not be piled up with all of them each time. It is among all of them again, as
+      // what was made of it may have been stored meanwhile.
       if (all.length > 1) await this.#tell(all[0]!)
       await this.#tell(together(all))
     } catch (error) {

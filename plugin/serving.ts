@@ -8,6 +8,8 @@
 // where an AsyncLocalStorage has its user, its id, its span.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AsyncResource } from 'node:async_hooks'
+import { IncomingMessage } from 'node:http'
+import { Http2ServerRequest } from 'node:http2'
 import { statusFieldOf, type Signals } from './announcement.js'
 import type { ResponseCache } from './cache.js'
 import { conclude } from './capture.js'
@@ -108,11 +110,20 @@ class Attempt implements Reader {
 
   run (): void {
     const { store } = this.#engine.cache.shelf
-    const near = store.glance(this.#asked)
+    const near = store.kind === 'redis' && this.#isPart() ? null : store.glance(this.#asked)
     if (near !== null && this.#serve(near)) return
     if (near !== null && store.kind === 'memory') return this.#goOn({ reading: near, error: null, left: 0 })
     this.#context = new AsyncResource('RouteCacheLookup')
     store.ask(this.#asked, this)
+  }
+
+  /**
+   * A handler asks its own app, perhaps, for a part of what is to be stored. What is near may be behind by a message, and
+   * what is made of it would stay so.
+   */
+  #isPart (): boolean {
+    const raw: object = this.#of.request.raw
+    return this.#engine.cache.isFilling && !(raw instanceof IncomingMessage) && !(raw instanceof Http2ServerRequest)
   }
 
   read (reading: Reading, left: Milliseconds): void {

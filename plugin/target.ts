@@ -110,6 +110,9 @@ export function isNothing ({ keys, tags, prefixes, all }: Targets): boolean {
 /** For the log: only what was named. */
 export function mentioned ({ keys, tags, prefixes, all }: Targets): object {
   return {
-    ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefixes.length > 0 && { prefix: prefixes.length === 1 ? prefixes[0] : prefixes }, ...all && { all }
+    ...keys.length > 0 && { keys },
+    ...tags.length > 0 && { tags },
+    ...prefixes.length > 0 && { prefix: prefixes.length === 1 ? prefixes[0] : prefixes },
+    ...all && { all }
   }
 }

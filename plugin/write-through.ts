@@ -57,11 +57,16 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
     })
     throw outcome.error
   }
-  const stored = await outcomeOf(async () => await store(parts, { key, right, value: outcome.result, ...wanted }))
-  // Of what `getOrSet` keeps under the key only the database knows what it is now.
-  await invalidate(parts, 'result' in stored && stored.result ? valueKey(key) : key)
+  const { result: value } = outcome
+  // Of what `getOrSet` keeps under the key only the database knows what it is now. It goes before the response is stored:
+  // who takes the lease behind that, and makes the response anew, is given nothing old.
+  const isEnded = await invalidate(parts, valueKey(key)).then(() => true, () => false)
+  if (!isEnded && right !== null) cache.abandon(right, caller)
+  const storing = async (): Promise<boolean> => isEnded && await store(parts, { key, right, value, ...wanted })
+  const stored = await outcomeOf(storing)
+  if ('error' in stored || !stored.result) await invalidate(parts, key)
   if ('error' in stored) throw worked(stored.error)
-  return outcome.result
+  return value
 }
 
 interface Wanted { route: string, life: Milliseconds | null, tags: readonly string[] }

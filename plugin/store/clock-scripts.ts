@@ -50,9 +50,9 @@ end`
 // each time would let it be served for longer.
 //
 // Generations never shrink: two invalidations may arrive in either order. Where there is none, or a quarantine that ends
-// with it, nobody knows what of others, above this value, went with it: unless the value is of this very step (`isNow`), there
-// is then none, until it is created anew, above all of them. A quarantine or a hold of others stays; a hold keeps what its
-// generation must be at least.
+// with it, nobody knows what of others, above this value, went with it: unless the value is of this very step (`isNow`),
+// there is then none, until it is created anew, above all of them. A quarantine or a hold of others stays; a hold keeps what
+// its generation must be at least.
 export const RAISING = `
 local function raised(present, value)
   local dropped, stale = string.match(present, '^(%d+)~?(%d*)$')
@@ -134,8 +134,8 @@ local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 advance(KEYS[3], string.format('%.0f', value + ARGV[2] * 1000))`)
 
 /**
- * KEYS: generations. ARGV: token, time in ms, the sign: of a quarantine, or of a hold. Has it last for so long from now. 1: it
- * had lasted until now.
+ * KEYS: generations. ARGV: token, time in ms, the sign: of a quarantine, or of a hold. Has it last for so long from now.
+ * 1: it had lasted until now.
  */
 export const QUARANTINE_TAGS = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}
 local had = 1

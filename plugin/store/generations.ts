@@ -113,7 +113,8 @@ export class Generations {
     return had
   }
 
-  async #occupy (tags: readonly string[], args: readonly [token: string, time: Milliseconds, sign: string]): Promise<boolean> {
+  /** `args`: token, time, sign. */
+  async #occupy (tags: readonly string[], args: ReadonlyArray<string | number>): Promise<boolean> {
     this.forget(tags)
     return await this.#each(QUARANTINE_TAGS, tags, args)
   }
@@ -158,7 +159,8 @@ export class Generations {
 
   async #invalidate (tags: readonly string[]): Promise<void> {
     const { floor, clock, lastTag } = this.#keys
-    const [value] = await this.#write(ADVANCE.run(this.#client, [floor, clock, lastTag], [newHistory(), '', '', 0])) as unknown[]
+    const advancing = ADVANCE.run(this.#client, [floor, clock, lastTag], [newHistory(), '', '', 0])
+    const [value] = await this.#write(advancing) as unknown[]
     await this.raise(tags, String(value), '')
   }
 
@@ -200,8 +202,8 @@ export function isGeneration (text: string): boolean {
 export interface Generation { dropped: number, stale: number }
 
 /**
- * Above every value in quarantine, and while it is held. Null: anything else that is no generation, a reservation for example: then nothing is
- * valid under it, either, and it may be created.
+ * Above every value in quarantine, and while it is held. Null: anything else that is no generation, a reservation for
+ * example: then nothing is valid under it, either, and it may be created.
  */
 export function readGeneration (text: string): Generation | null {
   if (text.startsWith(QUARANTINE) || text.startsWith(HOLD)) return { dropped: Infinity, stale: Infinity }

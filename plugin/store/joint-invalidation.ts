@@ -39,19 +39,18 @@ import { ADVANCE, END_RECORD, HOLD_PREFIXES, INVALIDATE, SOFTEN } from './joint-
 import type { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
 import type { PrefixRemoval } from './prefix.js'
+import { LONGEST_READ } from './read-all.js'
 import type { RedisClient } from './redis-client.js'
 import type { Targets } from './targets.js'
 import type { Write } from './topology.js'
 
 /** Keys and tags that one script does at once: some ten microseconds each, while which a server does nothing else. */
 const AT_ONCE = 100
-/** How long what is held stays so if its writer dies, and for each name more; where it was too short, both steps follow again. */
+/** How long what is held stays so if its writer dies, and more for each name; too short, both steps are repeated. */
 const LEAST_HOLD: Milliseconds = 5_000
 const HOLD_PER_NAME: Milliseconds = 1
 /** A removal of names that takes longer than this is not one. */
 const LONGEST_SCAN: Milliseconds = 60 * 60_000
-/** How long a read of a Cluster's servers may take: what takes longer is not believed. */
-export const LONGEST_READ: Milliseconds = 1_000
 const MOST_ROUNDS = 5
 
 interface JointParts {

@@ -34,11 +34,11 @@ local function recordOf(value, time, token, prefixes)
 end`
 
 /**
- * All of a call in one step, where one server has all its names. KEYS: floor, clock, lastTag, generations, then entry, lease;
- * or several such pairs; without the first three where there are neither tags nor prefixes. ARGV: the number of generations,
- * the token of the quarantine that ends with it ('': of none), the prefixes, how long their record may stand in ms, a new
- * history, a generation's life in ms. Quarantines of others stay. Gives the number of entries that went, and 1 where all that
- * had been in quarantine until now, under this token.
+ * All of a call in one step, where one server has all its names. KEYS: floor, clock, lastTag, generations, then entry,
+ * lease; or several such pairs; without the first three where there are neither tags nor prefixes. ARGV: the number of
+ * generations, a token: of the quarantine that ends with it, and of the record of prefixes; these, how long their record may
+ * stand in ms, a new history, a generation's life in ms. Quarantines of others stay. Gives the number of entries that went,
+ * and 1 where all that had been in quarantine until now, under this token.
  */
 export const INVALIDATE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RECORDS}
 local tags, token, prefixes = tonumber(ARGV[1]), ARGV[2], ARGV[3]
@@ -70,12 +70,12 @@ advance(KEYS[3], value)
 if ARGV[3] == '' then return {value, 1} end
 return {value, putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value))}`)
 
-/** KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until their record has a value. */
+/** KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until they have a value. */
 export const HOLD_PREFIXES = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
 return putRecord(KEYS[1], ARGV[1], recordOf('9007199254740991', ARGV[3], ARGV[1], ARGV[2]), ARGV[4])`)
 
 /**
- * KEYS: floor. ARGV: token ('': none), its record as it is to be for so long yet in ms; 0: it goes. Records that have ended go
+ * KEYS: floor. ARGV: token ('': none), for how long in ms its record is to stand yet; 0: it goes. Records that have ended go
  * in any case.
  */
 export const END_RECORD = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}

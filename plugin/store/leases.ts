@@ -97,7 +97,7 @@ export class Leases {
     })
   }
 
-  /** One that lasts longer than leases do is left over from before the server's time stepped back, and is there for the taking. */
+  /** One that lasts longer than leases do is left over from before the server's time stepped back, and may be taken. */
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     const name = this.#keys.lease(key, variant)
     const [held, life] = await this.#write(Promise.all([this.#client.get(name), this.#client.pttl(name)]))

@@ -7,7 +7,7 @@ import { Floor, newHistory } from './floor.js'
 import { readFloor, type FloorState } from './floor-text.js'
 import { Generations } from './generations.js'
 import { INVALIDATE_ALL } from './clock-scripts.js'
-import { JointInvalidation, LONGEST_READ } from './joint-invalidation.js'
+import { JointInvalidation } from './joint-invalidation.js'
 import { KeyRemoval } from './key-removal.js'
 import type { Keys } from './keys.js'
 import { inTurn, Leases } from './leases.js'
@@ -120,19 +120,11 @@ export class RedisStore implements Store {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
     const ticket = this.#tiered?.sent() ?? 0
-    const values = await this.#readAll(names)
+    const values = await readAll(this.#client, names, this.#serverOf)
     const looking = this.#floor.end(names, since)
     if (looking !== undefined) await looking
     this.#tiered?.answered(ticket, names, values)
     return { values, ...await this.#floorOf(values[0] ?? null) }
-  }
-
-  /** On a Cluster from servers that may be apart in time, by no longer than a prefix' record stays: see joint-invalidation.ts. */
-  async #readAll (names: readonly string[]): Promise<Array<Buffer | null>> {
-    const began = performance.now()
-    const values = await readAll(this.#client, names, this.#serverOf)
-    if (this.#client.isCluster !== true || performance.now() - began < LONGEST_READ) return values
-    throw new RouteCacheError('FRC_STORE', `the Cluster's servers took longer than ${LONGEST_READ} ms to answer one read`)
   }
 
   async #floorOf (bytes: Buffer | null): Promise<FloorState> {

@@ -112,9 +112,9 @@ local function softenKey(name, instant)
 end`
 
 /**
- * KEYS: entry, lease; or several such pairs. ARGV: the instant, token, time in ms. Makes entries stale that may be served so,
- * and has them end when their stale time is over from now; others go, a marker too. A fill that is under way is refused; and
- * for so long nobody gets the lease, 0: that is over. Gives their number, and 1 where it had been so until now.
+ * KEYS: entry, lease; or several such pairs. ARGV: the instant, token, time in ms. Makes entries stale that may be served
+ * so, and has them end when their stale time is over from now; others go, a marker too. A fill that is under way is refused;
+ * and for so long nobody gets the lease, 0: that is over. Gives their number, and 1 where it had been so until now.
  */
 export const SOFTEN_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${SOFTENING_KEY}
 local count, had = 0, 1

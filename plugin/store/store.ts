@@ -201,16 +201,16 @@ export interface Store {
    */
   quarantine (targets: Writing, token: string, time: Milliseconds): Promise<boolean>
   /**
-   * Invalidates all of these together: what began before it resolves is served by none of them, nor what was made of such an
-   * entry of theirs (joint-invalidation.ts). Entry (or marker) and lease go of each key and of each that begins with a prefix,
-   * of its response and of its value; what carries a tag is invalid, also if it is on its way; `all`: another history begins,
-   * and nothing is valid. Resolves with the number of entries that went by their keys. `token`: of the quarantine that ends
-   * with it; absent: of none. Those of others stay.
+   * Invalidates all of these together: what began before it resolves is served by none of them, nor what was made of such
+   * an entry of theirs (joint-invalidation.ts). Entry (or marker) and lease go of each key and of each that begins with a
+   * prefix, of its response and of its value; what carries a tag is invalid, also if it is on its way; `all`: another
+   * history begins, and nothing is valid. Resolves with the number of entries that went by their keys. `token`: of the
+   * quarantine that ends with it; absent: of none. Those of others stay.
    */
   invalidate (targets: Partial<Targets>, token?: string): Promise<number>
   /**
-   * The same, but makes stale instead: entries that may be served so, until their stale time is over from now; others go, as do
-   * leases. Resolves with the number of entries under these keys.
+   * The same, but makes stale instead: entries that may be served so, until their stale time is over from now; others go, as
+   * do leases. Resolves with the number of entries under these keys.
    */
   soften (targets: Writing): Promise<number>
   /** Lets go of what the store itself holds; a client that was given to it stays open. */

@@ -4,9 +4,12 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { BROKEN_BUILDS, edited } from './checker/broken-build.js'
 import { check } from './checker/checker.js'
+import { compileApp } from './checker/compiled-app.js'
+import { COMPOSITIONS, endsOf, type CompositionName } from './checker/composition.js'
 import { History, type Begun, type Rule, type Seen } from './checker/history.js'
+import { Random } from './checker/random.js'
 import { DEFAULTS, readSettings } from './checker/settings.js'
-import { MODES } from './checker/workload.js'
+import { COMPOSED_MODES, FORMS_OF, MODES, Workload, type Target } from './checker/workload.js'
 
 const seen = (versions: Record<number, number>): Seen => ({ process: 0, outcome: '', versions })
 
@@ -14,6 +17,13 @@ interface MadeUp {
   history: History
   write: (version: number, begun?: Begun) => void
   read: (version: number, begun?: Begun) => boolean
+}
+
+function namesOf (target: Target): Set<string> {
+  if (typeof target === 'string') return new Set([target])
+  if (Array.isArray(target)) return new Set(target)
+  const { keys = [], tags = [], prefix = '' } = 'all' in target ? {} : target
+  return new Set([...keys, ...tags, prefix])
 }
 
 /** A history of one row, with a clock of its own: one millisecond for each thing that happens. */
@@ -85,6 +95,20 @@ t.test('with tiers, what others have written may be given later, within the tole
   t.equal(history.staleReads, 3)
 })
 
+t.test('only a response that says that it is stale may be older, for its stale time', async (t) => {
+  const { history, write } = madeUp({ staleTime: 9 })
+  const read = (version: number, isStale: boolean): boolean =>
+    history.read(history.begin(), { ...seen({ 7: version }), isStale })
+  write(2)
+  t.equal(read(1, true), true, 'sent 1 ms behind the write')
+  t.equal(read(1, false), false, 'as fresh')
+  t.equal(read(1, true), true)
+  t.equal(read(2, false), true)
+  t.equal(read(1, true), true, '9 ms behind it')
+  t.equal(read(1, true), false, '11 ms are too many')
+  t.equal(history.staleReads, 2)
+})
+
 t.test('a response with several rows is stale when one of them is, and counts once', async (t) => {
   const history = new History()
   history.wrote(history.begin(), seen({ 1: 5, 2: 5, 3: 5 }))
@@ -102,6 +126,9 @@ t.test('settings that make no sense are refused', async (t) => {
   for (const args of [['x'], ['pressure'], ['untrack'], ['failover'], ['handover'], ['restart', '--target', 'cluster'], ['restart', '--target', 'sentinel']]) {
     t.throws(() => readSettings(['--fault', ...args]), Error, args.join(' '))
   }
+  t.match(readSettings(['--mode', 'composed,key', '--beside', '/former']).settings,
+    { modes: [...COMPOSED_MODES, 'key'], beside: '/former' })
+  t.throws(() => readSettings(['--beside', '/former', '--processes', '1']), /needs two/)
   for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {
     t.throws(() => readSettings(args), Error, args.join(' '))
   }
@@ -115,8 +142,26 @@ t.test('every broken build is an edit of the plugin as it is', async (t) => {
   }
 })
 
+t.test('a response that is made of cached values is ended by one call with all of them', async (t) => {
+  const random = new Random(1)
+  for (const mode of COMPOSED_MODES.filter((mode) => mode !== 'composed-prefixes')) {
+    const workload = new Workload(mode, 12)
+    for (let times = 0; times < 50; times++) {
+      const { rows, targets } = workload.write(random)
+      const calls = targets.map(namesOf)
+      for (const form of FORMS_OF[mode]) {
+        for (const row of rows) {
+          const { keys, tags, prefixes } = endsOf(COMPOSITIONS[form as CompositionName], row)
+          const names = [...keys, ...tags, ...prefixes]
+          if (!calls.some((call) => names.every((name) => call.has(name)))) t.fail(`${mode}: ${form} of ${row}`, { targets })
+        }
+      }
+    }
+  }
+})
+
 t.test('processes that read, write and invalidate: nothing stale in any mode', async (t) => {
-  const runs = await check({ ...DEFAULTS, modes: [...MODES], processes: 2, seconds: 2, concurrency: 16 })
+  const runs = await check({ ...DEFAULTS, modes: [...MODES], processes: 2, seconds: 1.2, concurrency: 16, writes: 0.08 })
   t.equal(runs.length, MODES.length)
   for (const { mode, causes, incidents, staleReads, failed, hits, fills, writes } of runs) {
     t.match({ mode, staleReads, failed, causes, incidents }, { mode, staleReads: 0, failed: 0, causes: [], incidents: [] })
@@ -140,6 +185,20 @@ t.test('a tier that is not told of what others write is found', async (t) => {
     ...DEFAULTS, memory: true, broken: 'deaf', processes: 2, seconds: 30, concurrency: 16, writes: 0.01, untilStale: true
   })
   t.ok(run?.staleReads, `after ${run?.firstStale} s`)
+})
+
+t.test('in a call whose targets end one after the other, stale reads are found', async (t) => {
+  const [run] = await check({
+    ...DEFAULTS, broken: 'together', modes: ['composed-key-tag'], processes: 2, seconds: 30, concurrency: 16, untilStale: true
+  })
+  t.ok(run?.staleReads, `after ${run?.firstStale} s`)
+})
+
+t.test('two builds side by side: every second process runs the other one, a package as it is', async (t) => {
+  const beside = t.testdir({ dist: { esm: { 'index.js': 'export default process.exit(7)' } } })
+  await t.rejects(check({ ...DEFAULTS, beside, processes: 2, ballast: 0 }), /ended before it listened, with 7/)
+  await t.rejects(compileApp(beside, 'lease'), /only source can be broken/)
+  await t.rejects(compileApp(t.testdirName.replace(/[^/]+$/, 'nowhere')), /ENOENT/)
 })
 
 t.test('without the check of the lease, stale reads are found', async (t) => {

@@ -1,6 +1,6 @@
 // Responses made of cached values, and a call that invalidates both: whichever command of that call is held back by a gate
-// in the writer's client, a reader in another process who makes the page meanwhile leaves nothing old behind. See the head of
-// store/joint-invalidation.ts for the interleaving.
+// in the writer's client, a reader in another process who makes the page meanwhile leaves nothing old behind. See the head
+// of store/joint-invalidation.ts for the interleaving.
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RouteCacheOptions } from '../../plugin/index.js'
@@ -25,7 +25,7 @@ interface Case {
 const KEYS: [string, string, string] = ['page', 'value', 'inner']
 const UNDER: [string, string, string] = ['p:page', 'p:value', 'p:inner']
 const TAGS: [string[], string[], string[]] = [['a'], ['b'], ['c']]
-const all = (target: object | readonly string[], options?: object) => async (app: CachedApp, commit: () => void): Promise<void> => {
+const all = (target: object, options?: object): Case['write'] => async (app, commit) => {
   commit()
   await app.cache.invalidate(target as never, options as never)
 }
@@ -50,12 +50,15 @@ const CASES: Record<string, Case> = {
     held: /value|inner/, write: async (app, commit) => { commit(); await app.inject({ method: 'POST', url: '/declared' }) }
   },
   'declared, with a prefix': {
-    held: /p:/, keys: ['page', 'p:value', 'p:inner'],
+    held: /p:/,
+    keys: ['page', 'p:value', 'p:inner'],
     write: async (app, commit) => { commit(); await app.inject({ method: 'POST', url: '/declared-prefix' }) }
   },
   mutate: { held: /value|inner/, write: async (app, commit) => await app.cache.mutate(KEYS, commit) },
   'mutate, tags and a key': {
-    held: /#tag/, tags: TAGS, write: async (app, commit) => await app.cache.mutate({ keys: ['page'], tags: ['b', 'c'] }, commit)
+    held: /#tag/,
+    tags: TAGS,
+    write: async (app, commit) => await app.cache.mutate({ keys: ['page'], tags: ['b', 'c'] }, commit)
   },
   'soft, keys': { held: /value|inner/, isSoft: true, write: all(KEYS, { soft: true }) },
   'soft, tags': { held: /#tag/, isSoft: true, tags: TAGS, write: all({ tags: ['a', 'b', 'c'] }, { soft: true }) },
@@ -99,7 +102,8 @@ function gatedScan (client: Redis, pass: (what: string) => Promise<void>): Redis
   })
 }
 
-async function appOf (t: Test, redis: Client, { keys = KEYS, tags = [[], [], []], varies = false }: Case, row: { now: string }): Promise<CachedApp> {
+async function appOf (t: Test, redis: Client, of: Case & { row: { now: string } }): Promise<CachedApp> {
+  const { keys = KEYS, tags = [[], [], []], varies = false, row } = of
   const app = await cachedApp(t, { redis, ttl: '1h', writeDeadline: 30 } as RouteCacheOptions)
   const [page, value, inner] = keys
   const cache = { key: page, tags: tags[0], staleWhileRevalidate: '1h', ...varies && { vary: ['accept-language'] } }
@@ -123,9 +127,9 @@ async function made (app: CachedApp): Promise<{ made: string, status: string }> 
 async function held (t: Test, client: () => Client, of: Case, n: number): Promise<void> {
   const row = { now: 'old' }
   const { wait, reached, open } = gate()
-  const reader = await appOf(t, client(), of, row)
+  const reader = await appOf(t, client(), { ...of, row })
   const stage = { left: Infinity, wait }
-  const writer = await appOf(t, gated(client(), of.held, stage), of, row)
+  const writer = await appOf(t, gated(client(), of.held, stage), { ...of, row })
   // All is there, and was made in the other process.
   for (let i = 0; i < 2; i++) await made(writer)
   await settled(writer)

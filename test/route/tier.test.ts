@@ -210,3 +210,27 @@ t.test('no tier unless it is asked for', async (t) => {
   }
   t.notMatch(String(await server.ask('CLIENT', 'LIST')), 'fastify-route-cache-tracking')
 })
+
+t.test('what a handler asks its own app for, while its answer may be stored, is asked of Redis', async (t) => {
+  await server.ask('FLUSHALL')
+  const { reached, wait, open: letGo } = gate()
+  const composed = await cachedApp(t, { redis: server.client(), prefix: 'shop', memory: {} })
+  composed.get('/user/:id', { cache: { key: 'user:{id}', tags: ['users'], staleWhileRevalidate: 60 } }, async () => ({ version: 1 }))
+  composed.get('/page', { cache: { key: 'page' } }, async () => {
+    const near = composed.cache.stats().tier!.hits
+    const part = await versionOf(composed, '/user/1')
+    const isNear = composed.cache.stats().tier!.hits > near
+    await wait()
+    return { part, isNear }
+  })
+  await composed.listen()
+  await until(async () => composed.cache.stats().tier?.isLive === true, 'the tier is live')
+  await warm(composed, '/user/1')
+  const asked = composed.inject('/page')
+  await reached
+  const near = composed.cache.stats().tier!.hits
+  t.equal((await (await fetch(`${composed.listeningOrigin}/user/1`)).json() as Source).version, 1)
+  t.equal(composed.cache.stats().tier!.hits, near + 1, 'clients are served what is near')
+  letGo()
+  t.strictSame((await asked).json(), { part: 1, isNear: false })
+})

@@ -26,8 +26,8 @@ for (const [name, script] of SCRIPTS) {
   await script.run({ evalsha: async (sha: string) => { NAMES.set(sha, name) } } as never, [], [])
 }
 /**
- * Their replies say how many entries went, or whether a hold or a quarantine had been there until then: of the second run that
- * is another number, or has both steps of an invalidation done once more; the case below has that.
+ * Their replies say how many entries went, or whether a hold or a quarantine had been there until then: of the second run
+ * that is another number, or has both steps of an invalidation done once more; the case below has that.
  */
 const COUNTING = ['INVALIDATE', 'QUARANTINE_KEY', 'QUARANTINE_TAGS', 'RAISE', 'SOFTEN', 'SOFTEN_KEY', 'SOFTEN_TAG']
 
@@ -89,7 +89,10 @@ t.test('a hold that is let go of twice has both steps done again', async (t) => 
   }))
   const { start, end, isServed } = actors(store)
   // The servers know the scripts.
-  for (let i = 0; i < 40; i++) await Promise.all([store.invalidate({ keys: [`k:${i}`], tags: [`t:${i}`] }), store.soften({ keys: [`k:${i}`], tags: [`t:${i}`] })])
+  for (let i = 0; i < 40; i++) {
+    const other = { keys: [`k:${i}`], tags: [`t:${i}`] }
+    await Promise.all([store.invalidate(other), store.soften(other)])
+  }
   for (const [work, names] of [
     ['invalidate', ['INVALIDATE', 'RAISE', 'INVALIDATE', 'RAISE']],
     ['soften', ['SOFTEN_KEY', 'SOFTEN_KEY', 'SOFTEN_TAG', 'SOFTEN_KEY', 'SOFTEN_KEY', 'SOFTEN_TAG']]
@@ -154,7 +157,8 @@ t.test('sent again long after', async (t) => {
     await other.fill('soft:1', before.lease, { bytes, life: 120_000, varied: null, tags: ['soft-a'], late: [] })
     const read = async (): Promise<unknown> => {
       const { main, generations, softened } = await other.read({ key: 'soft:1', variant: null, tags: ['soft-a'] })
-      return { isThere: main !== null, isDropped: generations[0]! > before.lease.asOf, isSoft: softened[0]! > before.lease.asOf }
+      const { asOf } = before.lease
+      return { isThere: main !== null, isDropped: generations[0]! > asOf, isSoft: softened[0]! > asOf }
     }
     await store.soften({ keys: ['soft:1'], tags: ['soft-a'] })
     t.strictSame(await read(), { isThere: true, isDropped: false, isSoft: true })

@@ -43,5 +43,6 @@ export async function invalidateFound (cache: Cache, found: Found): Promise<void
     await cache.invalidate({ all: true })
     return
   }
-  if (sizeOf(found) > 0) await cache.invalidate({ keys: [...found.keys], tags: [...found.tags], prefix: [...found.prefixes] })
+  const { keys, tags, prefixes } = found
+  if (sizeOf(found) > 0) await cache.invalidate({ keys: [...keys], tags: [...tags], prefix: [...prefixes] })
 }

@@ -77,6 +77,17 @@ export const BROKEN_BUILDS = {
     text: 'return isValueKey(key) ? [key] : [key, valueKey(key)]',
     replacement: 'return [key]'
   },
+  /** What is named in one call ends one after the other: shows where responses are made of cached values. */
+  together: {
+    mode: 'composed-keys',
+    file: 'route-cache.ts',
+    text: 'invalidation.run(checkTarget(target))',
+    replacement: `(async (targets) => {
+        const { apart } = await import('./target.js')
+        for (const one of apart(targets)) await invalidation.run(one)
+        return 0
+      })(checkTarget(target))`
+  },
   /** What a route declares is invalidated when its client has the answer. */
   declared: {
     mode: 'declarative',

@@ -44,11 +44,12 @@ export interface Circumstances {
 export async function check (settings: Settings, circumstances: Circumstances = {}): Promise<Run[]> {
   const endings: Array<() => Promise<void>> = []
   try {
-    const app = await compileApp(settings.plugin, settings.broken)
-    endings.unshift(app.remove)
+    const apps = [await compileApp(settings.plugin, settings.broken)]
+    endings.unshift(async () => { await Promise.all(apps.map(async ({ remove }) => await remove())) })
+    if (settings.beside !== undefined) apps.push(await compileApp(settings.beside))
     const backend = await startBackend(settings)
     endings.unshift(backend.stop)
-    const fleet = await startFleet(app.path, settings.processes, configOf(settings, backend))
+    const fleet = await startFleet(apps.map(({ path }) => path), settings.processes, configOf(settings, backend))
     endings.unshift(async () => await fleet.stop())
     return await checkModes(settings, { ...circumstances, backend, fleet })
   } finally {

@@ -1,7 +1,7 @@
 // What the processes of the app run: app-process.ts, or what else is forked, and what it imports, with the plugin of any
 // checkout in its place, compiled once. A loader in each process would take seconds of each, and the plugin's own packages
 // from elsewhere.
-import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { access, cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -21,7 +21,7 @@ export interface CompiledApp {
 }
 
 /**
- * @param checkout Whose plugin is run; undefined: this one's.
+ * @param checkout Whose plugin is run, or an unpacked package; undefined: this one's.
  * @param broken Without which of its checks; undefined: whole.
  */
 export async function compileApp (checkout = root, broken?: BrokenBuildName): Promise<CompiledApp> {
@@ -31,8 +31,7 @@ export async function compileApp (checkout = root, broken?: BrokenBuildName): Pr
     // Where Node finds the packages, and that these are modules.
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-    await compile(join(checkout, 'plugin'), join(folder, 'plugin'), (file, text) =>
-      broken === undefined ? text : edited(file, text, BROKEN_BUILDS[broken]))
+    await compilePlugin(checkout, join(folder, 'plugin'), broken)
     for (const room of rooms) await compile(join(root, 'test', room), join(folder, 'test', room), (_file, text) => text)
     const pathOf = (name: string): string => join(folder, 'test', `${name}.js`)
     return { path: pathOf('race/checker/app-process'), pathOf, remove }
@@ -40,6 +39,19 @@ export async function compileApp (checkout = root, broken?: BrokenBuildName): Pr
     await remove()
     throw error
   }
+}
+
+async function compilePlugin (checkout: string, to: string, broken: BrokenBuildName | undefined): Promise<void> {
+  const [source, packed] = [join(checkout, 'plugin'), join(checkout, 'dist/esm')]
+  if (!await exists(source) && await exists(packed)) {
+    if (broken !== undefined) throw new Error(`only source can be broken, and there is none in ${checkout}`)
+    return await cp(packed, to, { recursive: true })
+  }
+  await compile(source, to, (file, text) => broken === undefined ? text : edited(file, text, BROKEN_BUILDS[broken]))
+}
+
+async function exists (path: string): Promise<boolean> {
+  return await access(path).then(() => true, () => false)
 }
 
 async function compile (from: string, to: string, edit: (file: string, text: string) => string): Promise<void> {

@@ -1,6 +1,7 @@
 // The truth: rows with versions, and views, whose row only the database knows.
 import pg from 'pg'
-import { FORMS_OF, MODES, PAGES, rowsOf } from './workload.js'
+import { PAGES } from './composition.js'
+import { FORMS_OF, MODES, rowsOf } from './workload.js'
 
 export type Versions = Record<number, number>
 

@@ -2,11 +2,12 @@
 // After a write, several readers at once want what it has invalidated, in different processes: the rush on a cold key.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Fleet } from './fleet.js'
+import type { ReadPlan } from './forms.js'
 import { History } from './history.js'
-import type { ReadBody } from './origin.js'
 import { Random } from './random.js'
+import type { ReadBody } from './reading.js'
 import type { Settings } from './settings.js'
-import { RUSH, type ReadPlan, type Workload, type WritePlan } from './workload.js'
+import { RUSH, type Workload, type WritePlan } from './workload.js'
 
 /** How long the fills of the last requests may take until the sweep. */
 const SETTLE = 150
@@ -78,7 +79,7 @@ export class Driver {
     await this.#counting(async () => {
       this.tally.writes++
       const begun = this.history.begin()
-      const path = plan.way === 'declared' || plan.way === 'strict' ? `/write/${plan.way}` : '/write'
+      const path = pathOf(plan)
       const { status, body } = await this.#insist(plan, async () => await this.#fleet.ask(process, { path, json: plan }))
       if (status !== 200) throw new Error(`POST ${path}: ${status} ${body}`)
       const outcome = `${plan.way} ${JSON.stringify(plan.targets)}`
@@ -110,12 +111,13 @@ export class Driver {
       const { status, body, cacheStatus } = await this.#fleet.ask(process, { path, headers })
       this.tally.slowestMs = Math.max(this.tally.slowestMs, Math.round(performance.now() - asked))
       if (status !== 200) throw new Error(`GET ${path}: ${status} ${body}`)
-      const { versions, selected, process: source } = JSON.parse(body) as ReadBody
+      const { versions, selected, process: source, parts = [] } = JSON.parse(body) as ReadBody
       const outcome = outcomeOf(cacheStatus)
-      if (outcome === 'hit') this.tally.hits++
+      if (outcome === 'hit' || outcome === 'stale') this.tally.hits++
       if (outcome === 'collapsed') this.tally.collapsed++
       if (outcome === 'bypass') this.tally.bypasses++
-      this.history.read(begun, { process, outcome: `${outcome} ${path} from p${source}`, versions })
+      const sources = [source, ...parts].map((from) => `p${from}`).join(' < ')
+      this.history.read(begun, { process, outcome: `${outcome} ${path} from ${sources}`, versions, isStale: outcome === 'stale' })
       const foreign = Object.entries(selected ?? {}).find(([name, value]) => headers[name] !== value)
       if (foreign !== undefined) throw new Error(`GET ${path} (${outcome}): another client's ${foreign.join(': ')}`)
     })
@@ -131,7 +133,14 @@ export class Driver {
   }
 }
 
+function pathOf ({ way, rows: [row] }: WritePlan): string {
+  if (way === 'prefixes') return `/write/prefixes/${row}`
+  return way === 'declared' || way === 'strict' ? `/write/${way}` : '/write'
+}
+
 /** From our member of Cache-Status. */
 function outcomeOf (cacheStatus: string): string {
+  // What is stale has no time left.
+  if (/;\s*hit;\s*ttl=(?:-|0\b)/.test(cacheStatus)) return 'stale'
   return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*fwd=([a-z-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
 }

@@ -93,12 +93,12 @@ export class Fleet {
   }
 }
 
-/** Forks so many of them, each with its number as `process` in its config; resolves when all listen. */
-export async function startFleet (path: string, processes: number, config: object): Promise<Fleet> {
+/** Forks so many of them, in turns, each with its number as `process` in its config; resolves when all listen. */
+export async function startFleet (paths: readonly string[], processes: number, config: object): Promise<Fleet> {
   const children: ChildProcess[] = []
   try {
     const urls = await Promise.all(Array.from({ length: processes }, async (_, process) => {
-      const child = launch(path, { ...config, process })
+      const child = launch(paths[process % paths.length] as string, { ...config, process })
       children.push(child)
       return await address(child)
     }))

@@ -28,6 +28,8 @@ export interface Operation {
   version: number
   /** A read's: the least version that it may have. */
   floor: number
+  /** A read's: it says of itself that it is stale. */
+  isStale?: boolean
 }
 
 /** A read's answer: which version it has of which rows. */
@@ -35,6 +37,8 @@ export interface Seen {
   process: number
   outcome: string
   versions: Record<number, number>
+  /** It says of itself that it is stale: what is served as fresh may not be older than what has been written. */
+  isStale?: boolean
 }
 
 /** A stale read, with the operations of its row around it. */
@@ -68,7 +72,7 @@ export interface Elsewhere {
 interface Spread { p50: number, p99: number, max: number }
 
 export interface Rule {
-  /** For how many milliseconds an older version may still be given. */
+  /** For how many milliseconds an older version may still be given that is said to be stale. */
   staleTime?: number
   /** And for how many more in other processes than the one that has written; null: they are judged alike. */
   tolerance?: number | null
@@ -128,12 +132,12 @@ export class History {
   }
 
   /** A read was answered; false where the answer was stale. */
-  read (begun: Begun, { process, outcome, versions }: Seen): boolean {
+  read (begun: Begun, { process, outcome, versions, isStale = false }: Seen): boolean {
     const to = this.#elapsed()
     let isFresh = true
     for (const [row, version] of entries(versions)) {
       const floor = floorOf(this.#row(row).landings, begun.order)
-      const operation: Operation = { kind: 'read', from: begun.at, to, process, outcome, version, floor }
+      const operation: Operation = { kind: 'read', from: begun.at, to, process, outcome, version, floor, isStale }
       this.#keep(row, operation)
       if (version >= floor || this.#mayBe(row, operation, begun.order)) continue
       isFresh = false
@@ -156,14 +160,15 @@ export class History {
     const { landings, own } = this.#row(row)
     const landing = replacement(landings, read)
     const staleness = read.from - landing.at
-    if (staleness <= this.#staleTime) return true
+    const staleTime = read.isStale === true ? this.#staleTime : 0
+    if (staleness <= staleTime) return true
     if (this.#tolerance === null) return false
     const mine = own.get(read.process) ?? []
-    const isOwn = read.version < floorOf(mine, order) && read.from - replacement(mine, read).at > this.#staleTime
+    const isOwn = read.version < floorOf(mine, order) && read.from - replacement(mine, read).at > staleTime
     if (isOwn) return false
     landing.oldFor = Math.max(landing.oldFor, staleness)
     this.#elsewhere.push(staleness)
-    return staleness <= this.#staleTime + this.#tolerance
+    return staleness <= staleTime + this.#tolerance
   }
 
   get elsewhere (): Elsewhere {

@@ -32,4 +32,8 @@ export class Random {
   pickHot<T> (list: readonly T[]): T {
     return list[Math.floor(this.next() ** 2 * list.length)] as T
   }
+
+  shuffled<T> (list: readonly T[]): T[] {
+    return list.map((one) => ({ one, at: this.next() })).sort((a, b) => a.at - b.at).map(({ one }) => one)
+  }
 }

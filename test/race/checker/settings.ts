@@ -1,7 +1,8 @@
 // What a run is asked for on the command line.
 import { parseArgs } from 'node:util'
 import { BROKEN_BUILDS, type BrokenBuildName } from './broken-build.js'
-import { MODES, ROWS_APART, type ModeName } from './workload.js'
+import { ROWS_APART } from './forms.js'
+import { COMPOSED_MODES, MODES, PLAIN_MODES, type ModeName } from './workload.js'
 
 /** `sentinel`: a primary and its replica, found by three sentinels. */
 const TARGETS = ['standalone', 'cluster', 'sentinel'] as const
@@ -38,6 +39,8 @@ export interface Settings {
   memory: boolean
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
+  /** A checkout, or an unpacked package, whose plugin every second process runs. Undefined: all run the same one. */
+  beside: string | undefined
   /** Without which of its checks. Undefined: whole. */
   broken: BrokenBuildName | undefined
   /** Appended to every redis-server's command line. */
@@ -59,6 +62,7 @@ export const DEFAULTS: Settings = {
   fault: 'none',
   memory: false,
   plugin: undefined,
+  beside: undefined,
   broken: undefined,
   redisArgs: [],
   untilStale: false
@@ -67,7 +71,10 @@ export const DEFAULTS: Settings = {
 export const USAGE = `npm run race -- [options]
   --seconds N       of each mode (${DEFAULTS.seconds})
   --processes P     with the plugin (${DEFAULTS.processes})
-  --mode M          ${MODES.join('|')}|all, or several with commas (key)
+  --mode M          ${PLAIN_MODES.join('|')},
+                    ${COMPOSED_MODES.slice(0, 7).join('|')}|
+                    ${COMPOSED_MODES.slice(7).join('|')}:
+                    several with commas; composed: all of responses made of cached values; all (key)
   --target T        ${TARGETS.join('|')} (standalone)
   --seed S          of all choices (${DEFAULTS.seed})
   --rows N          that they collide on (${DEFAULTS.rows})
@@ -76,7 +83,8 @@ export const USAGE = `npm run race -- [options]
   --ballast N       other names in Redis (${DEFAULTS.ballast})
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --memory          every process with a tier: exact for its own writes, for others' within a second
-  --plugin DIR      a checkout whose plugin is run instead of this one's
+  --plugin DIR      a checkout, or an unpacked package, whose plugin is run instead of this one's
+  --beside DIR      another one, run by every second process (p1, p3, ...): two builds under one prefix
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
   --redis-args ARGS for every redis-server: "--maxmemory 3mb --maxmemory-policy allkeys-lru"
   --until-stale     end a mode with its first stale read
@@ -87,7 +95,7 @@ const BROKEN_NAMES = Object.keys(BROKEN_BUILDS) as BrokenBuildName[]
 
 const options = {
   ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'fault',
-    'plugin', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
+    'plugin', 'beside', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
   memory: { type: 'boolean' as const },
   'until-stale': { type: 'boolean' as const },
   json: { type: 'boolean' as const },
@@ -116,6 +124,7 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     fault: oneOf('fault', text('fault', 'none'), Object.keys(FAULTS) as FaultName[]),
     memory: values.memory === true,
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
+    beside: values.beside === undefined ? undefined : String(values.beside),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
     redisArgs: text('redis-args', '').split(/\s+/).filter((word) => word !== ''),
     untilStale: values['until-stale'] === true
@@ -124,10 +133,11 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
   return { settings, json: values.json === true, help: values.help === true }
 }
 
-function mustBePossible ({ fault, target, redisArgs, memory }: Settings): void {
+function mustBePossible ({ fault, target, redisArgs, memory, beside, processes }: Settings): void {
   const targets: readonly string[] = FAULTS[fault]
   if (!targets.includes(target)) throw new Error(`--fault ${fault} is for --target ${targets.join(' or ')}`)
   if (fault === 'untrack' && !memory) throw new Error('--fault untrack breaks the connections of tiers: it needs --memory')
+  if (beside !== undefined && processes < 2) throw new Error('--beside is for every second process: it needs two')
   if (fault === 'pressure' && !redisArgs.includes('--maxmemory')) {
     throw new Error('--fault pressure needs a limit: --redis-args "--maxmemory 3mb --maxmemory-policy allkeys-lru"')
   }
@@ -140,7 +150,8 @@ function joined (args: string[]): string[] {
 }
 
 function modesOf (text: string): ModeName[] {
-  return text === 'all' ? [...MODES] : text.split(',').map((name) => oneOf('mode', name, MODES))
+  if (text === 'all') return [...MODES]
+  return text.split(',').flatMap((name) => name === 'composed' ? COMPOSED_MODES : oneOf('mode', name, MODES))
 }
 
 function oneOf<Name extends string> (option: string, text: string, names: readonly Name[]): Name {

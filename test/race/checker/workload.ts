@@ -1,23 +1,29 @@
 // What is read and written in each mode. A row is read in several forms; its writer invalidates all forms of its mode.
 // All chance lies here and in the driver, which has the seed: also how long a handler takes is told it by the request.
+import { SOFT_TIME } from './composition.js'
+import { DELAYS, FORMS, ROWS_APART, type Form, type FormName, type ReadPlan } from './forms.js'
 import type { Random } from './random.js'
 
-export const MODES = [
+export const PLAIN_MODES = [
   'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft'
 ] as const
+/** Where responses are made of cached values, and both are ended by one call: composition.ts. */
+export const COMPOSED_MODES = [
+  'composed-keys', 'composed-levels', 'composed-tag', 'composed-tags', 'composed-key-tag', 'composed-prefix',
+  'composed-key-prefix', 'composed-prefixes', 'composed-vary', 'composed-inject', 'composed-mutate', 'composed-declared',
+  'composed-set', 'composed-soft'
+] as const
+export const MODES = [...PLAIN_MODES, ...COMPOSED_MODES] as const
 export type ModeName = typeof MODES[number]
-
-/** One way to ask for a row. */
-export interface ReadPlan {
-  path: string
-  headers: Record<string, string>
-}
 
 /** What `cache.invalidate` is called with. */
 export type Target = string | string[] | { keys?: string[], tags?: string[], prefix?: string } | { all: true }
 
-/** How a writer says what it changed; 'throws': as 'mutate', with a work that throws behind its commit. */
-export type Way = 'invalidate' | 'mutate' | 'throws' | 'set' | 'declared' | 'strict' | 'soft'
+/**
+ * How a writer says what it changed; 'throws': as 'mutate', with a work that throws behind its commit; 'prefixes': declared
+ * as a list of several.
+ */
+export type Way = 'invalidate' | 'mutate' | 'throws' | 'set' | 'declared' | 'strict' | 'prefixes' | 'soft'
 
 export interface WritePlan {
   rows: number[]
@@ -26,75 +32,14 @@ export interface WritePlan {
   targets: Target[]
   /** Milliseconds between commit and invalidation. */
   pause: number
+  /** How many names that nothing is kept under are ended by the same call. */
+  padding: number
+  /** The path of the response that is set. */
+  route: string
 }
 
-/** One way in which a row's responses are stored and found again. */
-export interface Form {
-  /** All there are: a final sweep asks for each of them. */
-  reads: (row: number) => ReadPlan[]
-  keys?: (row: number) => string[]
-  tags?: (row: number) => string[]
-  prefix?: (row: number) => string
-}
-
-/** How many responses there are of one row in forms that have pages. */
-export const PAGES = [1, 2, 3]
-export const LANGUAGES = ['de', 'en', 'fr']
-export const PLANS = ['free', 'paid']
 /** How many readers come right after a write. */
 export const RUSH = 5
-/** The tag of all lists; theirs is a static one. */
-export const LIST_TAG = 'rows'
-/** Rows of different modes are apart: what one mode's writers invalidate says nothing of the entries of another. */
-export const ROWS_APART = 100
-
-export const FORMS = {
-  key: {
-    reads: (row) => [ask(`/row/${row}`)],
-    keys: (row) => [`row:${row}`]
-  },
-  tag: {
-    reads: (row) => PAGES.map((page) => ask(`/tagged/${row}/${page}`)),
-    tags: (row) => [`group:${row}`]
-  },
-  // Carries all rows of its mode, so that each write concerns it.
-  list: {
-    reads: (row) => [ask(`/list/${row - row % ROWS_APART}`)],
-    tags: () => [LIST_TAG]
-  },
-  view: {
-    reads: (row) => PAGES.map((page) => ask(`/view/${row * 10 + page}`)),
-    tags: (row) => [`row:${row}`]
-  },
-  // No response of the cache: a value that the handler asks for.
-  value: {
-    reads: (row) => [ask(`/value/${row}`)],
-    keys: (row) => [`value:${row}`]
-  },
-  'tagged-value': {
-    reads: (row) => PAGES.map((page) => ask(`/tagged-value/${row}/${page}`)),
-    tags: (row) => [`values:${row}`]
-  },
-  soft: {
-    reads: (row) => [ask(`/soft/${row}`)],
-    keys: (row) => [`soft:${row}`]
-  },
-  'soft-tag': {
-    reads: (row) => PAGES.map((page) => ask(`/soft-tag/${row}/${page}`)),
-    tags: (row) => [`soft:${row}`]
-  },
-  prefix: {
-    reads: (row) => PAGES.map((page) => ask(`/prefixed/${row}/${page}`)),
-    prefix: (row) => `p:${row}:`
-  },
-  vary: {
-    reads: (row) => LANGUAGES.flatMap((language) => PLANS.map((plan) =>
-      ask(`/varied/${row}`, { 'accept-language': language, 'x-plan': plan }))),
-    keys: (row) => [`vary:${row}`]
-  }
-} satisfies Record<string, Form>
-
-export type FormName = keyof typeof FORMS
 
 /** The forms of each mode; a form that is named more often is read more often. */
 export const FORMS_OF: Record<ModeName, FormName[]> = {
@@ -108,7 +53,21 @@ export const FORMS_OF: Record<ModeName, FormName[]> = {
   set: ['key'],
   declarative: ['key', 'tag'],
   getorset: ['value', 'tagged-value'],
-  soft: ['soft', 'soft-tag']
+  soft: ['soft', 'soft-tag'],
+  'composed-keys': ['by-key', 'listed'],
+  'composed-levels': ['two-levels', 'three-levels'],
+  'composed-tag': ['common-tag'],
+  'composed-tags': ['own-tags', 'late-tags', 'levels-by-tags'],
+  'composed-key-tag': ['key-and-tag', 'tag-and-key'],
+  'composed-prefix': ['by-prefix', 'levels-by-prefix'],
+  'composed-key-prefix': ['key-and-prefix', 'prefix-and-key', 'tag-and-prefix'],
+  'composed-prefixes': ['prefixes'],
+  'composed-vary': ['varied'],
+  'composed-inject': ['injected', 'injected-tags'],
+  'composed-mutate': ['by-key', 'two-levels', 'own-tags'],
+  'composed-declared': ['by-key', 'key-and-tag', 'own-tags'],
+  'composed-set': ['same-key'],
+  'composed-soft': ['softened', 'softened-tags', 'softened-key-and-tag']
 }
 
 /** The ways of each mode's writers. */
@@ -116,15 +75,19 @@ const WAYS: Partial<Record<ModeName, Way[]>> = {
   mutate: ['mutate', 'mutate', 'mutate', 'throws', 'invalidate'],
   set: ['set', 'set', 'set', 'invalidate'],
   declarative: ['declared', 'strict'],
-  soft: ['soft']
+  soft: ['soft'],
+  'composed-prefixes': ['prefixes'],
+  'composed-mutate': ['mutate', 'mutate', 'throws'],
+  'composed-declared': ['declared', 'declared', 'strict'],
+  'composed-set': ['set', 'set', 'invalidate'],
+  'composed-soft': ['soft']
 }
 
 /** For how long a response may be served when it has become stale, in milliseconds. */
-export const STALE_TIME: Partial<Record<ModeName, number>> = { soft: 500 }
+export const STALE_TIME: Partial<Record<ModeName, number>> = { soft: SOFT_TIME, 'composed-soft': SOFT_TIME }
 
-function ask (path: string, headers: Record<string, string> = {}): ReadPlan {
-  return { path, headers }
-}
+/** Ways whose calls may name more than what there is. */
+const PADDED: readonly Way[] = ['invalidate', 'mutate', 'throws', 'declared', 'strict', 'soft']
 
 export class Workload {
   readonly rows: number[]
@@ -137,23 +100,35 @@ export class Workload {
     this.#forms = FORMS_OF[mode].map((name) => FORMS[name])
   }
 
-  /** For how long a response may be older than the last write that has answered, in milliseconds. */
+  /** For how many milliseconds a response that says that it is stale may be older than the last write that has answered. */
   get staleTime (): number {
     return STALE_TIME[this.#mode] ?? 0
   }
 
   read (random: Random, row = random.pickHot(this.rows)): ReadPlan {
     const { path, headers } = random.pickHot(random.pick(this.#forms).reads(row))
-    return { path, headers: { ...headers, 'x-delay': `${lag(random)}` } }
+    const delays = {
+      [DELAYS.behind]: `${lag(random)}`,
+      ...this.#isComposed && { [DELAYS.before]: `${lead(random)}`, [DELAYS.load]: `${lag(random)}` }
+    }
+    return { path, headers: { ...headers, ...delays } }
   }
 
   write (random: Random): WritePlan {
     const first = random.pickHot(this.rows)
     const way = random.pick<Way>(WAYS[this.#mode] ?? ['invalidate'])
-    const second = way !== 'set' && random.chance(0.2) ? random.pick(this.rows) : first
+    const isOne = way === 'set' || way === 'prefixes'
+    const second = !isOne && random.chance(0.2) ? random.pick(this.rows) : first
     // In order, so that two transactions never wait for each other.
     const rows = [...new Set([first, second])].sort((a, b) => a - b)
-    return { rows, way, targets: this.#targets(rows, random), pause: random.chance(0.5) ? 0 : random.below(4) }
+    return {
+      rows,
+      way,
+      targets: this.#targets(rows, random),
+      pause: random.chance(0.5) ? 0 : random.below(4),
+      padding: this.#isComposed && PADDED.includes(way) ? padding(random) : 0,
+      route: this.#forms[0]!.reads(first)[0]!.path
+    }
   }
 
   /** Every read that there is. */
@@ -162,22 +137,32 @@ export class Workload {
     return [...new Map(reads.map((plan) => [JSON.stringify(plan), plan])).values()]
   }
 
-  #targets (rows: number[], random: Random): Target[] {
-    if (this.#mode === 'mix' && random.chance(0.02)) return [{ all: true }]
-    const keys = this.#collect(rows, (form, row) => form.keys?.(row) ?? [])
-    const tags = this.#collect(rows, (form, row) => form.tags?.(row) ?? [])
-    const prefixes = this.#collect(rows, (form, row) => form.prefix === undefined ? [] : [form.prefix(row)])
-    if (tags.length === 0 && prefixes.length === 0) return [keys.length === 1 ? keys[0] as string : keys]
-    if (tags.length === 0 && keys.length === 0) return prefixes.map((prefix) => ({ prefix }))
-    if (prefixes.length === 0 && keys.length === 0) return [{ tags }]
-    if (prefixes.length === 0) return [{ keys, tags }]
-    const [prefix = '', ...others] = prefixes
-    return [{ keys, tags, prefix }, ...others.map((other) => ({ prefix: other }))]
+  get #isComposed (): boolean {
+    return COMPOSED_MODES.some((mode) => mode === this.#mode)
   }
 
-  #collect (rows: number[], names: (form: Form, row: number) => string[]): string[] {
-    return [...new Set(rows.flatMap((row) => this.#forms.flatMap((form) => names(form, row))))]
+  /** All names of a form and a row are in one call, which has room for one prefix. */
+  #targets (rows: number[], random: Random): Target[] {
+    if (this.#mode === 'mix' && random.chance(0.02)) return [{ all: true }]
+    const all = rows.flatMap((row) => this.#forms.map(({ keys, tags, prefixes }) =>
+      ({ keys: keys?.(row) ?? [], tags: tags?.(row) ?? [], prefixes: prefixes?.(row) ?? [] })))
+    const plain = all.filter(({ prefixes }) => prefixes.length === 0)
+    const apart = all.flatMap(({ keys, tags, prefixes }) => prefixes.map((prefix) => ({ keys, tags, prefix })))
+    const [first = { keys: [], tags: [], prefix: undefined }, ...others] = apart
+    const keys = [...new Set([...plain, first].flatMap(({ keys }) => keys))]
+    const tags = [...new Set([...plain, first].flatMap(({ tags }) => tags))]
+    // Pages first, or as it comes.
+    const isShuffled = this.#isComposed && random.chance(0.3)
+    const order = (names: string[]): string[] => isShuffled ? random.shuffled(names) : names
+    return [{ keys: order(keys), tags: order(tags), prefix: first.prefix }, ...others].map(targetOf)
   }
+}
+
+interface Named { keys: string[], tags: string[], prefix: string | undefined }
+
+function targetOf ({ keys, tags, prefix }: Named): Target {
+  if (tags.length === 0 && prefix === undefined) return keys.length === 1 ? keys[0] as string : keys
+  return { ...keys.length > 0 && { keys }, ...tags.length > 0 && { tags }, ...prefix !== undefined && { prefix } }
 }
 
 export function rowsOf (mode: ModeName, count: number): number[] {
@@ -188,4 +173,15 @@ export function rowsOf (mode: ModeName, count: number): number[] {
 /** How long a handler takes after it has read its row: now and then so long that its fill lands behind a writer's work. */
 function lag (random: Random): number {
   return random.chance(0.12) ? 20 + random.below(41) : random.below(6)
+}
+
+/** How long a handler takes before it reads: the shorter, the likelier it reads between two steps of an invalidation. */
+function lead (random: Random): number {
+  return random.chance(0.5) ? 0 : random.below(4)
+}
+
+/** Mostly none; now and then more than are sent at a time. */
+function padding (random: Random): number {
+  if (random.chance(0.5)) return 0
+  return random.chance(0.6) ? random.below(100) : 500 + random.below(1_000)
 }

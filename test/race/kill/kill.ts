@@ -39,7 +39,7 @@ async function stageOf (
   { isBroken }: Settings, { app, backend: { postgres, redis, address } }: Ground
 ): Promise<{ stage: Stage, end: () => Promise<unknown> }> {
   const config: AppConfig = { postgres: postgres.url, connections: 10, redis: address }
-  const fleet = await startFleet(app.pathOf('race/kill/reader-process'), READERS, config)
+  const fleet = await startFleet([app.pathOf('race/kill/reader-process')], READERS, config)
   const database = new pg.Pool({ connectionString: postgres.url, max: 4 })
   const client = redis.client()
   const end = async (): Promise<void> => {
