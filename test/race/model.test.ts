@@ -4,32 +4,10 @@
 // It all runs before tap is loaded: tap follows every promise there is, which takes three times as long.
 import fc, { type RunDetails, type Scheduler } from 'fast-check'
 import { BREAKS } from './model/breaks.js'
-import { play, scenarios, type Broken, type Mode, type Scenario, type Tally } from './model/scenario.js'
+import { MODES, type Mode } from './model/modes.js'
+import { newTally, play, type Broken, type Tally } from './model/run.js'
+import { scenarios, type Scenario } from './model/scenario.js'
 
-const KEYS = ['k:1', 'k:2']
-const MODES: Record<string, Mode> = {
-  keys: { targets: { keys: KEYS } },
-  'keys that vary': { targets: { keys: KEYS }, varies: true },
-  'a prefix': { targets: { prefix: 'k:' } },
-  'a prefix of keys that vary': { targets: { prefix: 'k:' }, varies: true },
-  'tags of the policy': { targets: { tags: ['t'] }, known: ['s', 't'] },
-  'tags of the response': { targets: { tags: ['t'] }, late: ['s', 't'] },
-  'tags of both, that vary': { targets: { tags: ['s', 't'] }, known: ['s'], late: ['t'], varies: true },
-  everything: { targets: { all: true }, known: ['s'], late: ['t'] },
-  'keys that become stale': { targets: { keys: KEYS }, stale: true },
-  'keys that vary and become stale': { targets: { keys: KEYS }, varies: true, stale: true },
-  'tags, of what becomes stale': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], stale: true },
-  'keys, softly': { targets: { keys: KEYS }, stale: true, soft: true },
-  'keys that vary, softly': { targets: { keys: KEYS }, varies: true, stale: true, soft: true },
-  'tags, softly': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], stale: true, soft: true },
-  'keys, mutated': { targets: { keys: KEYS }, mutates: true },
-  'keys that vary, mutated': { targets: { keys: KEYS }, varies: true, mutates: true },
-  'tags of the policy, mutated': { targets: { tags: ['t'] }, known: ['s', 't'], mutates: true },
-  'tags of the response, mutated': { targets: { tags: ['t'] }, late: ['s', 't'], mutates: true },
-  'keys and tags, mutated': { targets: { keys: KEYS, tags: ['t'] }, known: ['s'], late: ['t'], mutates: true },
-  'keys, while servers restart': { targets: { keys: KEYS }, restarts: true },
-  'tags, while servers restart': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], restarts: true }
-}
 /** Of each mode, with the same seed always, and with another one each time. */
 const RUNS = Number(process.env.MODEL_RUNS ?? 200)
 /** After so many a break must have been found. */
@@ -39,9 +17,7 @@ const SEED = 4
 interface Outcome { details: RunDetails<[Scheduler, Scenario]>, tally: Tally, time: number }
 
 async function explore (mode: Mode, parameters: { numRuns: number, seed?: number }, broken: Broken = {}): Promise<Outcome> {
-  const tally: Tally = {
-    hits: 0, collapsed: 0, stale: 0, refreshes: 0, misses: 0, stores: 0, refusals: 0, deaths: 0, orphans: 0
-  }
+  const tally = newTally()
   const began = performance.now()
   const property = fc.asyncProperty(fc.scheduler(), scenarios(mode), async (s, scenario) => {
     await play(s, scenario, { mode, tally, broken })

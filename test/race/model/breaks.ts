@@ -1,17 +1,32 @@
 // Protocols that are wrong in one place each: the model has to find an interleaving for every one of them, or it holds
 // nothing. What Redis does wrong is put into a script, what we do into a store.
+import { NO_TARGETS } from '../../../plugin/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
-import { BODIES, raise, tick, type Body, type Data } from './data.js'
-import type { Broken } from './scenario.js'
+import { apart } from '../../../plugin/target.js'
+import { BODIES, isHold, namedByCall, tick, type Body, type ScriptName } from './bodies.js'
+import type { Data } from './data.js'
+import { scriptOf } from './data.js'
+import type { Broken } from './run.js'
 
 const nothing: Body = () => 0
 const KEYS = ['keys', 'a prefix']
 const MUTATED = ['keys, mutated', 'keys that vary, mutated']
 const TAGS_MUTATED = ['tags of the policy, mutated', 'tags of the response, mutated']
 const VARYING = ['keys that vary', 'a prefix of keys that vary']
+const madeOf = (mode: string): string => `made of values: ${mode}`
+/** Where a script that arrives twice is found. */
+const TWICE: Record<string, readonly string[]> = {
+  FILL: ['keys', 'tags of the policy'],
+  FILL_VARIANT: ['keys that vary'],
+  TAKE: ['keys', 'keys that vary'],
+  RENEW: ['keys', 'keys, mutated'],
+  SOFTEN: ['tags, softly'],
+  INVALIDATE_ALL: [madeOf('everything')]
+}
 
-/** Of pairs of an entry and its lease. */
-const leasesOf = (keys: readonly string[]): string[] => keys.filter((_, i) => i % 2 === 1)
+/** Among the names that a script is given. */
+const leasesOf = (keys: readonly string[]): string[] => keys.filter((name) => name.startsWith('lease:'))
+const entriesOf = (keys: readonly string[]): string[] => keys.filter((name) => /^{?shop:/.test(name))
 
 /** As the script, where the lease's name holds the token in any case. */
 const withoutLease = (body: Body): Body => (data, keys, args) => {
@@ -27,10 +42,29 @@ const inOldHistory = (body: Body): Body => (data, keys, args) => {
   return reply
 }
 
+/** As the script, but each history that it begins has one name. */
+const inOneHistory = (body: Body): Body => (data, keys, args) => {
+  const floor = data.get(keys[0]!)
+  const reply = body(data, keys, args)
+  const after = data.get(keys[0]!)
+  if (after === null || after.slice(0, 12) === floor?.slice(0, 12)) return reply
+  data.set(keys[0]!, `historyhisto${after.slice(12)}`)
+  return reply === after ? data.get(keys[0]!) : reply
+}
+
 const FLOOR_OF_OLD: Body = (data, keys, args) => {
   const floor = data.get(keys[0]!)
   if (floor === null || data.get(keys[1]!) === null) return BODIES.FLOOR(data, keys, args)
   return floor
+}
+
+/** As the script, but what others raised a tag to that is held is not kept. */
+const forgetting = (body: Body): Body => (data, keys, args) => {
+  for (const name of keys) {
+    const text = data.get(name)
+    if (isHold(text)) data.set(name, text!.replace(/,?\d+@=[^,]*/, ''))
+  }
+  return body(data, keys, args)
 }
 
 type Kept = (keys: readonly string[], data: Data) => readonly string[]
@@ -43,23 +77,89 @@ const keeping = (body: Body, kept: Kept): Body => (data, keys, args) => {
   return reply
 }
 
-/** As the scripts that invalidate, but where it says so they take no quarantine for one. */
-const blindly = (isBlind: (token: string) => boolean): Required<Broken>['scripts'] => {
-  const end = (data: Data, name: string, token: string): void => {
-    if (isBlind(token) && data.get(name)?.startsWith('!') === true) data.unlink(name)
+type Scripts = Required<Broken>['scripts']
+
+/** As the scripts that invalidate, but no quarantine stays. */
+const BLIND: Scripts = {
+  INVALIDATE: (data, keys, args) => {
+    const { generations, pairs } = namedByCall(keys, args)
+    unlinkQuarantines(data, [...generations, ...pairs.map(([, lease]) => lease)])
+    return BODIES.INVALIDATE(data, keys, args)
+  },
+  RAISE: (data, keys, args) => {
+    unlinkQuarantines(data, keys)
+    return BODIES.RAISE(data, keys, args)
   }
-  return {
-    INVALIDATE: (data, keys, [token]) => {
-      for (const lease of leasesOf(keys)) end(data, lease, token!)
-      return BODIES.INVALIDATE(data, keys, [token!])
-    },
-    INVALIDATE_TAGS: (data, keys, args) => {
-      for (const name of keys.slice(3)) end(data, name, args[2]!)
-      return BODIES.INVALIDATE_TAGS(data, keys, args)
-    },
-    RAISE: (data, keys, args) => {
-      end(data, keys[0]!, args[2]!)
-      return BODIES.RAISE(data, keys, args)
+}
+
+function unlinkQuarantines (data: Data, names: readonly string[]): void {
+  data.unlink(...names.filter((name) => data.get(name)?.startsWith('!') === true))
+}
+
+/** Of pairs: removes them, and occupies nothing. */
+const removing: Body = (data, keys) => [data.unlink(...keys), 1]
+
+const LETTING_GO = ['INVALIDATE', 'SOFTEN_KEY', 'RAISE', 'SOFTEN_TAG', 'ADVANCE'] as const
+
+/** The same scripts, but what they are to let go is always said to have been held. */
+const claiming = (scripts: Scripts): Scripts => ({
+  ...scripts, ...Object.fromEntries(LETTING_GO.map((name) => [name, claimed(scripts[name] ?? BODIES[name])]))
+})
+
+const claimed = (body: Body): Body => (data, keys, args) => {
+  const reply = body(data, keys, args)
+  return Array.isArray(reply) ? [reply[0] as string, 1] : 1
+}
+
+/** A store that does a call target by target, side by side. */
+const byTarget: Required<Broken>['store'] = (store) => replacing(store, {
+  invalidate: async (targets, token) => {
+    const all = { ...NO_TARGETS, ...targets }
+    if (all.all) return await store.invalidate(all)
+    return (await Promise.all(apart(all).map(async (one) => await store.invalidate(one, token)))).reduce((sum, n) => sum + n, 0)
+  },
+  soften: async ({ keys, tags }) => {
+    const all = apart({ ...NO_TARGETS, keys, tags })
+    return (await Promise.all(all.map(async (one) => await store.soften(one)))).reduce((sum, n) => sum + n, 0)
+  }
+})
+
+/** A client that answers for a server before that has done these scripts. */
+const answering = (scripts: readonly ScriptName[], reply: unknown): Required<Broken>['client'] => (client) => {
+  const evalsha = client.evalsha.bind(client)
+  client.evalsha = async (sha, ...args) => {
+    const doing = evalsha(sha, ...args)
+    if (!scripts.includes(scriptOf(sha) as ScriptName)) return await doing
+    doing.catch(() => {})
+    return reply
+  }
+  return client
+}
+
+/** What these scripts did before they knew what they had done when it arrives again. */
+const FORGETFUL: Record<string, Scripts> = {
+  FILL: { FILL: (data, keys, args) => data.get(keys[1]!) === args[0] ? BODIES.FILL(data, keys, args) : 0 },
+  FILL_VARIANT: {
+    FILL_VARIANT: (data, keys, args) => data.get(keys[1]!) === args[0] ? BODIES.FILL_VARIANT(data, keys, args) : 0
+  },
+  TAKE: {
+    TAKE: (data, keys, args) => {
+      const held = data.get(keys[0]!)
+      return held?.endsWith(args[0]!) === true ? ['', held] : BODIES.TAKE(data, keys, args)
+    }
+  },
+  RENEW: { RENEW: (data, keys, args) => data.get(keys[0]!) === args[0] ? BODIES.RENEW(data, keys, args) : 0 },
+  SOFTEN: {
+    SOFTEN: (data, keys, args) => {
+      if (args[0] !== '0') data.unlink(keys[3]!)
+      return BODIES.SOFTEN(data, keys, args)
+    }
+  },
+  INVALIDATE_ALL: {
+    INVALIDATE_ALL: (data, keys, args) => {
+      BODIES.INVALIDATE_ALL(data, keys, args)
+      data.set(keys[0]!, args[0]! + data.get(keys[0]!)!.slice(12))
+      return null
     }
   }
 }
@@ -87,37 +187,33 @@ const RETURNING: Required<Broken>['scripts'] = {
   }
 }
 
+/** The store with other methods. */
+function replacing (store: Store, methods: Partial<Store>): Store {
+  return new Proxy(store, {
+    get: (target, name: keyof Store) => {
+      const value: unknown = methods[name] ?? target[name]
+      return typeof value === 'function' ? value.bind(target) as unknown : value
+    }
+  })
+}
+
 /** A store that reads something else. */
-const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broken>['store'] => (store) => new Proxy(store, {
-  get: (target, name: keyof Store) => {
-    if (name === 'read') {
-      return async (...args: Parameters<Store['read']>) => {
-        const reading = await target.read(...args)
-        return { ...reading, ...change(reading) }
-      }
-    }
-    if (name === 'generations') {
-      return async (...args: Parameters<Store['generations']>) => {
-        const ground = await target.generations(...args)
-        return { ...ground, ...change({ main: null, varied: null, isKept: false, isNear: false, ...ground }) }
-      }
-    }
-    const value: unknown = target[name]
-    return typeof value === 'function' ? value.bind(target) as unknown : value
+const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broken>['store'] => (store) => replacing(store, {
+  read: async (ask) => {
+    const reading = await store.read(ask)
+    return { ...reading, ...change(reading) }
+  },
+  generations: async (tags) => {
+    const ground = await store.generations(tags)
+    return { ...ground, ...change({ main: null, varied: null, isKept: false, isNear: false, ...ground }) }
   }
 })
 
 /** A store that says that a quarantine is on before it is. */
-const hasty: Required<Broken>['store'] = (store) => new Proxy(store, {
-  get: (target, name: keyof Store) => {
-    if (name === 'quarantine') {
-      return async (...args: Parameters<Store['quarantine']>) => {
-        target.quarantine(...args).catch(() => {})
-        return true
-      }
-    }
-    const value: unknown = target[name]
-    return typeof value === 'function' ? value.bind(target) as unknown : value
+const hasty: Required<Broken>['store'] = (store) => replacing(store, {
+  quarantine: async (...args) => {
+    store.quarantine(...args).catch(() => {})
+    return true
   }
 })
 
@@ -126,28 +222,23 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
   'a fill does not look at its lease': { modes: [...KEYS, ...MUTATED.slice(0, 1), 'keys that become stale', 'keys, softly'], broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
   'an invalidation leaves the lease': {
     modes: ['keys'],
-    broken: { scripts: { INVALIDATE: (data, [entry]) => data.unlink(entry!) } }
+    broken: {
+      scripts: {
+        INVALIDATE: keeping(BODIES.INVALIDATE, (keys, data) => leasesOf(keys).filter((name) => data.get(name)?.startsWith('!') === false))
+      }
+    }
   },
   'an invalidation leaves the entry': {
     modes: ['keys', 'keys that vary'],
-    broken: { scripts: { INVALIDATE: (data, [, lease]) => data.unlink(lease!) } }
+    broken: { scripts: { INVALIDATE: keeping(BODIES.INVALIDATE, entriesOf) } }
   },
   'the leases under a prefix are not found': { modes: ['a prefix'], broken: { isUnseen: (pattern) => pattern.startsWith('lease:') } },
   'making stale leaves the lease': {
     modes: ['keys, softly'],
-    broken: {
-      scripts: {
-        SOFTEN_KEY: (data, keys, args) => {
-          const held = leasesOf(keys).map((lease) => [lease, data.get(lease)] as const)
-          const softened = BODIES.SOFTEN_KEY(data, keys, args)
-          for (const [lease, token] of held) if (token !== null) data.set(lease, token)
-          return softened
-        }
-      }
-    }
+    broken: { scripts: { SOFTEN: keeping(BODIES.SOFTEN, leasesOf) } }
   },
   'making stale leaves the entry fresh': {
-    modes: ['keys, softly'], broken: { scripts: { SOFTEN_KEY: (data, keys) => data.unlink(...leasesOf(keys)) } }
+    modes: ['keys, softly'], broken: { scripts: { SOFTEN: keeping(BODIES.SOFTEN, entriesOf) } }
   },
   'nobody looks at what makes a tag stale': {
     modes: ['tags, softly'], broken: { store: reading(({ softened }) => ({ softened: softened.map(() => 0) })) }
@@ -184,15 +275,18 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
   },
   'a tag is not invalidated': {
     modes: ['tags of the policy', 'tags of the response'],
-    broken: {
-      scripts: {
-        INVALIDATE_TAGS: (data, keys, args) => BODIES.INVALIDATE_TAGS(data, keys.slice(0, 3), args), RAISE: nothing
-      }
-    }
+    broken: { scripts: { INVALIDATE: keeping(BODIES.INVALIDATE, (keys) => keys.slice(3)), RAISE: nothing } }
   },
   'a generation can shrink': {
     modes: ['tags of the policy'],
-    broken: { scripts: { RAISE: (data, [generation], [value, life]) => data.set(generation!, value!, life!) } }
+    broken: {
+      scripts: {
+        RAISE: (data, [generation], [value, life]) => {
+          data.set(generation!, value!, life!)
+          return 1
+        }
+      }
+    }
   },
   'a lost generation begins anew': {
     modes: ['tags of the policy', 'tags of the policy, mutated'],
@@ -210,46 +304,46 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     modes: ['tags of the response'],
     broken: {
       scripts: {
-        INVALIDATE_TAGS: (data, [floor, clock, lastTag, ...generations], [history, life]) => {
-          const value = tick(data, [floor!, clock!, lastTag!], history!)
-          for (const name of generations) raise(data, name, [value, life!])
-          return value
-        }
+        INVALIDATE: keeping(BODIES.INVALIDATE, (keys) => keys.slice(2, 3)),
+        ADVANCE: keeping(BODIES.ADVANCE, (keys) => keys.slice(2, 3))
       }
     }
   },
   'a lost clock begins no new history': {
     modes: ['tags of the policy'],
-    broken: { scripts: { CREATE: inOldHistory(BODIES.CREATE), INVALIDATE_TAGS: inOldHistory(BODIES.INVALIDATE_TAGS) } }
+    broken: {
+      scripts: {
+        CREATE: inOldHistory(BODIES.CREATE), INVALIDATE: inOldHistory(BODIES.INVALIDATE), ADVANCE: inOldHistory(BODIES.ADVANCE)
+      }
+    }
   },
   'a quarantine does not occupy the name of the lease': {
-    modes: MUTATED, broken: { scripts: { QUARANTINE_KEY: (data, keys) => { data.unlink(...keys); return 1 } } }
+    modes: MUTATED, broken: { scripts: claiming({ QUARANTINE_KEY: removing }) }
   },
   'a quarantine spares the lease of who fills': {
     modes: MUTATED,
     broken: {
-      scripts: {
+      scripts: claiming({
         QUARANTINE_KEY: keeping(BODIES.QUARANTINE_KEY, (keys, data) =>
           leasesOf(keys).filter((name) => data.get(name)?.startsWith('!') === false))
-      }
+      })
     }
   },
   'a quarantine leaves the entry': {
     modes: MUTATED,
-    broken: { scripts: { QUARANTINE_KEY: keeping(BODIES.QUARANTINE_KEY, (keys) => keys.filter((_, i) => i % 2 === 0)) } }
+    broken: { scripts: { QUARANTINE_KEY: keeping(BODIES.QUARANTINE_KEY, entriesOf) } }
   },
-  'a quarantine of tags is none': { modes: TAGS_MUTATED, broken: { scripts: { QUARANTINE_TAGS: () => 1 } } },
+  'a quarantine of tags is none': {
+    modes: TAGS_MUTATED, broken: { scripts: claiming({ QUARANTINE_TAGS: () => 1 }) }
+  },
   'a quarantine of tags runs out, and their generations are as before': {
-    modes: TAGS_MUTATED, broken: { scripts: RETURNING }
+    modes: TAGS_MUTATED, broken: { scripts: claiming(RETURNING) }
   },
   'a quarantine of tags says nothing of unknown ones': {
     modes: ['tags of the response, mutated'], broken: { scripts: { QUARANTINE_ANY_TAG: nothing } }
   },
-  'the end of a quarantine ends that of others': {
-    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: blindly((token) => token !== '') }
-  },
-  'an invalidation ends quarantines': {
-    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: blindly((token) => token === '') }
+  'an invalidation ends quarantines of others': {
+    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: claiming(BLIND) }
   },
   'the work does not wait for its quarantine': {
     modes: [...MUTATED, ...TAGS_MUTATED, 'keys and tags, mutated'], broken: { store: hasty }
@@ -259,9 +353,10 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     modes: ['everything'],
     broken: {
       scripts: {
-        FLOOR: (data, keys, [runs]) => BODIES.FLOOR(data, keys, [runs!, 'historyhisto']),
-        INVALIDATE_TAGS: (data, keys, [, life]) => BODIES.INVALIDATE_TAGS(data, keys, ['historyhisto', life!]),
-        CREATE: (data, keys, [, life]) => BODIES.CREATE(data, keys, ['historyhisto', life!])
+        FLOOR: inOneHistory(BODIES.FLOOR),
+        INVALIDATE: inOneHistory(BODIES.INVALIDATE),
+        ADVANCE: inOneHistory(BODIES.ADVANCE),
+        CREATE: inOneHistory(BODIES.CREATE)
       }
     }
   },
@@ -272,5 +367,44 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
   'nobody looks at histories': {
     modes: ['everything', 'keys, while servers restart'],
     broken: { store: reading(() => ({ history: 'historyhisto' })) }
-  }
+  },
+  'a call is done target by target': {
+    modes: [
+      'keys', 'keys that vary', 'tags', 'tags of the response', 'keys, of tags', 'tags, of keys', 'keys, of a prefix', 'a prefix, of keys',
+      'tags, of a prefix', 'a prefix, of tags', 'prefixes', 'keys, softly', 'tags, softly', 'keys, of tags, softly', 'tags, of keys, softly'
+    ].map(madeOf),
+    broken: { store: byTarget }
+  },
+  'the second step does not wait for the first': {
+    modes: ['keys', 'tags', 'keys, of tags', 'tags, of a prefix', 'keys, softly', 'tags, softly'].map(madeOf),
+    broken: { client: answering(['QUARANTINE_KEY', 'SOFTEN_KEY', 'QUARANTINE_TAGS', 'HOLD_PREFIXES'], [0, 1]), scripts: claiming({}) }
+  },
+  'keys are not held': { modes: [madeOf('keys')], broken: { scripts: claiming({ QUARANTINE_KEY: () => [0, 1] }) } },
+  'keys are not held, softly': {
+    modes: ['keys, softly'].map(madeOf),
+    broken: { scripts: claiming({ SOFTEN_KEY: (data, keys, args) => args[2] === '0' ? BODIES.SOFTEN_KEY(data, keys, args) : [0, 1] }) }
+  },
+  'tags are not held': {
+    modes: ['one tag', 'tags', 'tags of the response', 'tags, softly'].map(madeOf),
+    broken: {
+      scripts: claiming({ QUARANTINE_TAGS: (data, keys, args) => args[2] === '#' ? 1 : BODIES.QUARANTINE_TAGS(data, keys, args) })
+    }
+  },
+  'a hold forgets the values of others': {
+    modes: ['tags of the response'].map(madeOf),
+    broken: { scripts: { RAISE: forgetting(BODIES.RAISE) } }
+  },
+  'a hold that was lost is not missed': { modes: ['keys', 'tags'].map(madeOf), broken: { scripts: claiming({}) } },
+  'prefixes are not held': {
+    modes: ['keys, of a prefix'].map(madeOf), broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
+  },
+  'nobody looks at what is invalid by its prefix': {
+    modes: ['a prefix', 'keys, of a prefix', 'prefixes'].map(madeOf), broken: { store: reading(() => ({ least: 0 })) }
+  },
+  'a prefix is over before its names are removed': {
+    modes: ['a prefix', ...['a prefix', 'tags, of a prefix'].map(madeOf)], broken: { isUnseen: (pattern) => !pattern.startsWith('lease:') }
+  },
+  ...Object.fromEntries(Object.entries(FORGETFUL).map(([name, scripts]) => [
+    `${name} that arrives twice does not know itself`, { modes: TWICE[name]!, broken: { scripts } }
+  ]))
 }

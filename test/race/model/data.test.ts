@@ -5,12 +5,13 @@ import t from 'tap'
 import { Keys } from '../../../plugin/store/keys.js'
 import type { RedisClient } from '../../../plugin/store/redis-client.js'
 import { startRedis } from '../../helpers/redis.js'
-import { BODIES, Data, scripts, type Argument, type ScriptName } from './data.js'
+import { BODIES, scripts, type ScriptName } from './bodies.js'
+import { Data, type Argument } from './data.js'
 import { Network, type SettingClient, type World } from './network.js'
 
 interface Command { label: string, run: (client: RedisClient) => Promise<unknown> }
 
-const RUNS = 300
+const RUNS = 400
 /** Times to live are compared to the nearest of these. */
 const MINUTE = 60_000
 /** Ahead of the server's time: the clock goes on from here. */
@@ -52,6 +53,7 @@ const marker = one(EPOCHS).map((epoch) => Buffer.concat([Buffer.from([130, 255, 
 const history = one(['historyhist1', 'historyhist2'])
 const runs = one(['runs-1', 'runs-2', ''])
 const some = fc.subarray(NAMES.generation)
+const held = fc.oneof(one(NAMES.generation).map((name) => [name]), fc.constant(NAMES.generation))
 
 function call (name: ScriptName, ofKeys: fc.Arbitrary<string[]>, ...args: fc.Arbitrary<Argument>[]): fc.Arbitrary<Command> {
   return fc.tuple(ofKeys, fc.tuple(...args)).map(([keys, values]) => ({
@@ -60,15 +62,31 @@ function call (name: ScriptName, ofKeys: fc.Arbitrary<string[]>, ...args: fc.Arb
   }))
 }
 
-const quarantined = one([...QUARANTINES, ''])
+/** Of a quarantine or a hold; '': of none. */
+const holder = one([...QUARANTINES, ''])
 const slots = fc.constantFrom(0, 1)
 const pair = slots.map((i) => [NAMES.entry[i]!, NAMES.lease[i]!])
+const NOTHING: fc.Arbitrary<string[]> = fc.constant([])
 const somePairs = fc.oneof(pair, fc.constant<string[]>([NAMES.entry[0]!, NAMES.lease[0]!, NAMES.entry[1]!, NAMES.lease[1]!]))
 const leaseAndEntry = pair.map(([entry, lease]) => [lease!, entry!])
 /** Of nothing, of a marker, or of what may be there. */
 const checksum = fc.oneof(fc.constant(''), marker.map((bytes) => bytes.subarray(1, 5)), bytes.map((bytes) => bytes.subarray(1, 5)))
 const lease = one(NAMES.lease).map((name) => [name])
-const onClock = [keys.floor, keys.clock]
+const onFloor = [keys.floor, keys.clock, keys.lastTag]
+const instant = fc.constantFrom(1e12 - 0.5, 1e12 + MINUTE)
+/** As they stand in a record. */
+const prefixes = one(['user%3A', 'a,b'])
+/** What tells that a command was done. */
+const ONCE = [keys.once('1'), keys.once('2')]
+
+/** A call names something. */
+function namesOf (names: string[], pairs: string[]): fc.Arbitrary<string[]> {
+  return names.length + pairs.length > 0 ? fc.constant([...names, ...pairs]) : pair
+}
+
+/** Of keys alone. */
+const ENDING = call('INVALIDATE', somePairs, fc.constant(0), holder, fc.constant(''), life, history, life)
+const SOFTENING = call('SOFTEN', somePairs, fc.constant(0), history, life, instant)
 
 const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   FILL: call('FILL', pair, token, bytes, life),
@@ -79,25 +97,35 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   RENEW: call('RENEW', lease, token, life, token),
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
   SEIZE: call('SEIZE', lease, token, life),
-  INVALIDATE: call('INVALIDATE', somePairs, quarantined),
-  SOFTEN_KEY: call('SOFTEN_KEY', somePairs, fc.constantFrom(1e12 - 0.5, 1e12 + MINUTE)),
+  INVALIDATE: fc.oneof(ENDING, fc.tuple(some, fc.boolean(), fc.oneof(NOTHING, somePairs)).chain(([tags, isPrefixed, pairs]) => {
+    const floor = tags.length > 0 || isPrefixed ? onFloor : []
+    const under = isPrefixed ? prefixes : fc.constant('')
+    const names = namesOf([...floor, ...tags], pairs)
+    return call('INVALIDATE', names, fc.constant(tags.length), holder, under, life, history, life)
+  })),
+  SOFTEN_KEY: call('SOFTEN_KEY', somePairs, instant, one(QUARANTINES), fc.oneof(fc.constant(0), life)),
   UNLINK_LEASES: call('UNLINK_LEASES', fc.subarray(NAMES.lease, { minLength: 1 })),
   QUARANTINE_KEY: call('QUARANTINE_KEY', somePairs, one(QUARANTINES), life),
-  FLOOR: call('FLOOR', fc.constant([...onClock, keys.lastTag]), runs, history),
-  INVALIDATE_ALL: call('INVALIDATE_ALL', fc.constant([keys.floor]), history),
-  INVALIDATE_TAGS: call('INVALIDATE_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life, quarantined),
-  RAISE: call('RAISE', one(NAMES.generation).map((name) => [name]), clock, life, quarantined),
-  SOFTEN_TAGS: call('SOFTEN_TAGS', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history),
-  SOFTEN: call('SOFTEN', one(NAMES.generation).map((name) => [name]), clock),
-  QUARANTINE_ANY_TAG: call('QUARANTINE_ANY_TAG', fc.constant([...onClock, keys.lastTag]), history, life),
-  QUARANTINE_TAGS: call('QUARANTINE_TAGS', fc.subarray(NAMES.generation, { minLength: 1 }), one(QUARANTINES), life),
-  CREATE: call('CREATE', some.map((tags) => [...onClock, keys.lastTag, ...tags]), history, life),
+  FLOOR: call('FLOOR', fc.constant(onFloor), runs, history),
+  INVALIDATE_ALL: call('INVALIDATE_ALL', fc.constant(onFloor), history),
+  RAISE: call('RAISE', held, clock, life, holder),
+  SOFTEN_TAG: call('SOFTEN_TAG', held, clock, life, holder),
+  SOFTEN: fc.oneof(SOFTENING, fc.tuple(some, one(ONCE), fc.oneof(NOTHING, somePairs)).chain(([tags, once, pairs]) => {
+    const floor = tags.length > 0 ? [...onFloor, once] : []
+    return call('SOFTEN', namesOf([...floor, ...tags], pairs), fc.constant(tags.length), history, life, instant)
+  })),
+  ADVANCE: call('ADVANCE', fc.constant(onFloor), history, one(QUARANTINES), fc.oneof(fc.constant(''), prefixes), life),
+  HOLD_PREFIXES: call('HOLD_PREFIXES', fc.constant([keys.floor]), one(QUARANTINES), prefixes, life, history),
+  END_RECORD: call('END_RECORD', fc.constant([keys.floor]), holder, fc.oneof(fc.constant(0), life)),
+  QUARANTINE_ANY_TAG: call('QUARANTINE_ANY_TAG', fc.constant(onFloor), history, life),
+  QUARANTINE_TAGS: call('QUARANTINE_TAGS', held, one(QUARANTINES), life, one(['!', '#'])),
+  CREATE: call('CREATE', some.map((tags) => [...onFloor, ...tags]), history, life),
   RESERVE: call('RESERVE', one(NAMES.generation).map((name) => [name]), one(RESERVATIONS), life),
   SETTLE: call('SETTLE', one(NAMES.generation).map((name) => [name]), one([...RESERVATIONS, '']), clock, life),
   EXTEND: call('EXTEND', one(NAMES.generation).map((name) => [name]), life, life)
 }
 
-const ALL = [...Object.values(NAMES).flat(), keys.floor, keys.clock, keys.lastTag]
+const ALL = [...Object.values(NAMES).flat(), ...onFloor]
 const PATTERNS = [
   keys.entryPattern('', ''), keys.entryPattern('b*?[', ''), keys.leasePattern('a', ''), keys.variantPattern('a', '')
 ]
@@ -114,9 +142,26 @@ function plainly<T> (weight: number, input: fc.Arbitrary<T>, { label, run }: {
 const set = async (client: RedisClient, [name, value, life]: [string, string, number]): Promise<unknown> =>
   await (client as SettingClient).set(name, value, 'PX', life, 'NX')
 
+/** Under a lease of its own: something lies there then. */
+const storing = fc.tuple(slots, bytes, life).map(([i, bytes, life]): Command => ({
+  label: `store ${NAMES.entry[i]}`,
+  run: async (client) => {
+    await client.unlink(NAMES.lease[i]!)
+    await set(client, [NAMES.lease[i]!, 'token', life])
+    return await scripts.FILL.run(client, [NAMES.entry[i]!, NAMES.lease[i]!], ['token', bytes, life])
+  }
+}))
+
 const commands: fc.Arbitrary<Command> = fc.oneof(
   { weight: 12, arbitrary: fc.oneof(...Object.values(SCRIPTS)) },
-  { weight: 8, arbitrary: fc.oneof(SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, SCRIPTS.INVALIDATE, SCRIPTS.RELEASE, SCRIPTS.RENEW) },
+  {
+    weight: 12,
+    arbitrary: fc.oneof(
+      storing, SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, ENDING, SOFTENING, SCRIPTS.RELEASE, SCRIPTS.RELEASE, SCRIPTS.RENEW
+    )
+  },
+  { weight: 6, arbitrary: fc.oneof(SCRIPTS.QUARANTINE_TAGS, SCRIPTS.RAISE, SCRIPTS.SOFTEN_TAG, SCRIPTS.QUARANTINE_KEY) },
+  { weight: 6, arbitrary: fc.oneof(SCRIPTS.HOLD_PREFIXES, SCRIPTS.ADVANCE, SCRIPTS.END_RECORD, SCRIPTS.SOFTEN) },
   plainly(2, fc.tuple(one(NAMES.generation), clock, life), { label: 'set', run: set }),
   plainly(3, fc.tuple(one(NAMES.lease), token, life), { label: 'set', run: set }),
   plainly(1, one(ALL), { label: 'get', run: async (client, name) => await client.getBuffer(name) }),
@@ -155,13 +200,14 @@ t.test('the same commands, the same replies, and the same is left', async (t) =>
   }), { numRuns: RUNS })
 
   t.strictSame(Object.keys(BODIES).filter((name) => !(name in SCRIPTS)), [], 'every script was among them')
-  for (const reply of ['FILL 1', 'FILL 0', 'FILL_VARIANT 1', 'FILL_VARIANT 0', 'RELEASE 1', 'INVALIDATE 1', 'RENEW 1']) {
+  for (const reply of ['FILL 1', 'FILL 0', 'FILL_VARIANT 1', 'FILL_VARIANT 0', 'RELEASE 1', 'INVALIDATE [1', 'RENEW 1', 'RAISE 1',
+    'SOFTEN_TAG 1', 'QUARANTINE_TAGS 1', 'QUARANTINE_KEY [1', 'HOLD_PREFIXES 1', 'SOFTEN 1']) {
     t.ok(seen.has(reply), `was seen: ${reply}`)
   }
 })
 
 function isEnding (value: Buffer | null): boolean {
-  return value !== null && String(value).startsWith('!')
+  return value !== null && /^[!#]|;/.test(String(value))
 }
 
 function plain (reply: unknown): string {
@@ -169,13 +215,15 @@ function plain (reply: unknown): string {
   return Array.isArray(reply) ? reply.map(plain).join(' ') : String(reply)
 }
 
-/** Ends of quarantines as whole minutes from now, which they are. */
+/** Ends of quarantines and of records as whole minutes from now, which they are. */
 function coarse (text: string): string {
-  return text.replace(/(\d{13})@/g, (_, end: string) => `${Math.round((Number(end) - Date.now()) / MINUTE)}@`)
+  return text.replace(/(?<=[!#,])(\d{13})(?=[@,])/g, (end) => String(Math.round((Number(end) - Date.now()) / MINUTE)))
 }
 
 /** Nobody waits for his turn. */
-const STILL: World = { step: async () => {}, say: () => {}, repliesComeLate: false }
+const STILL: World = {
+  step: async () => {}, say: () => {}, cut: () => null, after: async () => {}, done: () => {}, repliesComeLate: false
+}
 
 /** The time that the real server had, if it took its clock's value from there. */
 async function timeOf (real: Redis, last: string | null): Promise<number> {

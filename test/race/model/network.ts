@@ -3,19 +3,27 @@
 // one connection: more interleavings than there can be.
 //
 // A server may come back with an older memory. A connection notices that when it next does something: it closes, and what
-// it had not heard of is sent again, as ioredis does.
+// it had not heard of is sent again, as ioredis does. A connection may be cut, too, when the server has done a command and
+// before its reply came: then the server does it twice, with anything between.
 import { EventEmitter } from 'node:events'
 import { createHash } from 'node:crypto'
 import type { RedisClient } from '../../../plugin/store/redis-client.js'
 import { SLOTS, slotOf } from '../../../plugin/store/slot.js'
-import { scriptOf, type Argument, type Data } from './data.js'
+import { scriptOf, textOf, type Argument, type Data } from './data.js'
 
 /** Who says whose turn it is. */
 export interface World {
   step: (label: string) => Promise<void>
   say: (line: string) => void
+  /** Whether the connection is cut before the reply to this comes: then it is sent again behind so many steps. */
+  cut: (label: string) => number | null
+  after: (steps: number) => Promise<void>
+  /** Hears what a script was given, and gave. */
+  done: (done: Done) => void
   repliesComeLate: boolean
 }
+
+export interface Done { script: string, keys: readonly string[], args: readonly string[], reply: unknown }
 
 /** The model's own test puts names there, too. */
 export interface SettingClient extends RedisClient {
@@ -66,6 +74,7 @@ export class Network {
         if (new Set(names.map(slotOf)).size > 1 && this.#isCluster) throw new Error(`CROSSSLOT ${names.join(' ')}`)
         const reply = data.run(sha, names, args.slice(keys))
         if (reply === undefined) throw new Error('NOSCRIPT the model does not know it')
+        this.#world.done({ script: scriptOf(sha), keys: names, args: args.slice(keys).map(textOf), reply })
         return reply
       })
     }
@@ -76,6 +85,7 @@ export class Network {
       mgetBuffer: async (...names) => await to(names[0]!).do(`MGET ${names.join(' ')}`, () => names.map(bytes)),
       get: async (name) => await to(name).do(`GET ${name}`, () => data.get(name)),
       set: async (name, value, _unit, life) => await to(name).do(`SET NX ${name}`, () => data.setNew(name, value, life)),
+      pttl: async (name) => await to(name).do(`PTTL ${name}`, () => data.pttl(name)),
       unlink,
       evalsha: async (sha, keys, ...args) => await script(sha, keys, args),
       eval: async (text, keys, ...args) => await script(createHash('sha1').update(text).digest('hex'), keys, args)
@@ -110,6 +120,7 @@ class Connection {
   readonly #process: string
   readonly #world: World
   #run: number
+  #cuts = 0
 
   constructor (server: Server, process: string, world: World) {
     this.server = server
@@ -128,10 +139,20 @@ class Connection {
         this.#run = this.server.run
         this.events.emit('close')
       }
-      const run = this.#run
+      const [run, cuts] = [this.#run, this.#cuts]
       const reply = work()
-      if (this.#world.repliesComeLate) await this.#world.step(`${this.#process} reply to ${label}`)
-      if (run === this.#run) return reply
+      const steps = this.#world.cut(`${this.#process} ${label}`)
+      if (steps !== null) await this.#cut(label, steps)
+      else if (this.#world.repliesComeLate) await this.#world.step(`${this.#process} reply to ${label}`)
+      if (run === this.#run && cuts === this.#cuts) return reply
     }
+  }
+
+  /** All else that waits for its reply is sent again, too. */
+  async #cut (label: string, steps: number): Promise<void> {
+    this.#cuts++
+    this.#world.say(`${this.#process}: connection to server ${this.server.port} cut before the reply to ${label}, and open again`)
+    this.events.emit('close')
+    await this.#world.after(steps)
   }
 }

@@ -1,0 +1,413 @@
+// What each of the store's scripts does, for the model: the same as its Lua, on what data.ts holds.
+import * as clockScripts from '../../../plugin/store/clock-scripts.js'
+import * as jointScripts from '../../../plugin/store/joint-scripts.js'
+import type { Script } from '../../../plugin/store/script.js'
+import * as entryScripts from '../../../plugin/store/scripts.js'
+import type { Data } from './data.js'
+
+export const scripts = { ...entryScripts, ...clockScripts, ...jointScripts }
+
+export type Reply = string | number | null | ReadonlyArray<string | number>
+export type Body = (data: Data, keys: readonly string[], args: readonly string[]) => Reply
+
+export type ScriptName = {
+  [Name in keyof typeof scripts]: (typeof scripts)[Name] extends Script ? Name : never
+}[keyof typeof scripts]
+
+const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+/** A history's name, with the clock's value in it. */
+function named (history: string, value: string): string {
+  let [digits, left] = ['', Number(value)]
+  for (let i = 0; i < 9; i++) {
+    digits = DIGITS[left % 64]! + digits
+    left = Math.floor(left / 64)
+  }
+  return history.slice(0, 3) + digits
+}
+
+/** What follows history and records. */
+function runsOf (floor: string | null): string {
+  return floor?.includes(' ') === true ? floor.slice(floor.indexOf(' ')) : ' '
+}
+
+export function tick (data: Data, [floor, clock, lastTag]: readonly string[], history: string): string {
+  const present = isNumber(data.get(clock!)) ? data.get(clock!) : null
+  const value = String(Math.max(Number(present ?? 0) + 1, data.micros))
+  if (present === null) {
+    data.set(floor!, named(history, value) + runsOf(data.get(floor!)))
+    data.unlink(lastTag!)
+  }
+  data.set(clock!, value)
+  return value
+}
+
+export function advance (data: Data, last: string, value: string): void {
+  const present = data.get(last)
+  if ((isNumber(present) ? Number(present) : 0) < Number(value)) data.set(last, value)
+}
+
+function isNumber (text: string | null): boolean {
+  return text !== null && /^\d+$/.test(text)
+}
+
+export function isQuarantine (text: string | null): boolean {
+  return text?.startsWith('!') === true
+}
+
+export function isHold (text: string | null): boolean {
+  return text?.startsWith('#') === true
+}
+
+function isGeneration (text: string | null): boolean {
+  return /^\d+~?\d*$/.test(text ?? '')
+}
+
+function isStanding (text: string | null): boolean {
+  return isGeneration(text) || isQuarantine(text) || isHold(text)
+}
+
+/** Of a quarantine or a hold: who has it beside this one, whether this one has, and what the generation must be at least. */
+interface Holders {
+  left: string[]
+  last: number
+  had: number
+  record: string
+}
+
+function others (text: string, token: string, now: number): Holders {
+  const holders: Holders = { left: [], last: 0, had: 0, record: '' }
+  for (const [, end, holder] of text.matchAll(/(\d+)@([^,]+)/g)) {
+    if (holder!.startsWith('=')) holders.record = holder!.slice(1)
+    else if (holder === token) holders.had = 1
+    else if (Number(end) > now) {
+      holders.left.push(`${end}@${holder}`)
+      holders.last = Math.max(holders.last, Number(end))
+    }
+  }
+  return holders
+}
+
+interface Kept extends Omit<Holders, 'had'> { sign: string }
+
+function keep (data: Data, name: string, { sign, left, last, record }: Kept): void {
+  const list = [...left, ...record === '' ? [] : [`${last}@=${record}`]].join(',')
+  data.set(name, sign + list, Math.max(1, last - data.now))
+}
+
+/** 1: this token had it until now. */
+export function occupy (data: Data, name: string, [token, time, sign]: readonly string[]): number {
+  const present = data.get(name) ?? ''
+  let holders: Holders = { left: [], last: 0, had: 0, record: '' }
+  if (isQuarantine(present) || (isHold(present) && sign === '#')) holders = others(present, token!, data.now)
+  else if (isHold(present)) holders = { ...others(present, token!, data.now), had: 0, record: '' }
+  else if (isGeneration(present)) holders.record = present
+  const kept = isQuarantine(present) ? '!' : sign!
+  const end = data.now + Number(time)
+  const [left, last] = [[...holders.left, `${end}@${token}`], Math.max(holders.last, end)]
+  keep(data, name, { sign: kept, left, last, record: kept === '#' ? holders.record : '' })
+  return holders.had
+}
+
+function staysQuarantined (data: Data, name: string, token: string): boolean {
+  const present = data.get(name)
+  if (!isQuarantine(present)) return false
+  const { left, last } = others(present!, token, data.now)
+  if (left.length === 0) return false
+  keep(data, name, { sign: '!', left, last, record: '' })
+  return true
+}
+
+/** Gives the lease's name back, if this token had it, or it is of nobody: whether it had. */
+function free (data: Data, lease: string, token: string): number {
+  const present = data.get(lease)
+  const had = isQuarantine(present) && present!.includes(`@${token}`) ? 1 : 0
+  if (!staysQuarantined(data, lease, token)) data.unlink(lease)
+  return had
+}
+
+type Changed = (present: string, value: string) => string
+
+export const raised: Changed = (present, value) => {
+  const [, dropped, stale] = /^(\d+)~?(\d*)$/.exec(present) ?? []
+  if (dropped !== undefined && Number(dropped) >= Number(value)) return present
+  return Number(stale ?? 0) > Number(value) ? `${value}~${stale}` : value
+}
+
+export const softened: Changed = (present, value) => {
+  const [, dropped, stale] = /^(\d+)~?(\d*)$/.exec(present) ?? []
+  if (dropped === undefined || Number(dropped) >= Number(value) || Number(stale) >= Number(value)) return present
+  return `${stale === '' ? dropped : stale}~${value}`
+}
+
+interface Change { token: string, isNow: boolean, changed: Changed }
+
+/** 1: this token had it until now. */
+export function change (data: Data, name: string, [value, life]: readonly string[], how: Change): number {
+  const { token, isNow, changed } = how
+  const present = data.get(name) ?? ''
+  const isSet = isNow && changed === raised
+  if (isQuarantine(present) || isHold(present)) {
+    const { left, last, had, record } = others(present, token, data.now)
+    const least = isHold(present) ? changed(record, value!) : ''
+    if (left.length > 0) keep(data, name, { sign: present[0]!, left, last, record: least })
+    else if (had === 1 && least !== '') data.set(name, least, life!)
+    else if (isSet) data.set(name, value!, life!)
+    else data.unlink(name)
+    return had
+  }
+  if (isGeneration(present)) {
+    const after = changed(present, value!)
+    if (after !== present) data.set(name, after, Math.max(Number(life), data.pttl(name)))
+  } else if (isSet) {
+    data.set(name, value!, life!)
+  } else {
+    data.unlink(name)
+  }
+  return 0
+}
+
+interface Put { token: string, record: string, history: string }
+
+/** Into the floor; 1: there had been one of this token. */
+function putRecord (data: Data, floor: string, { token, record, history }: Put): number {
+  const [, before, list = '', runs] = /^([^; ]*)(;?[^ ]*)( .*)$/s.exec(data.get(floor) ?? '') ?? []
+  if (before === undefined) return 1
+  let had = 0
+  const left = [...list.matchAll(/;[^;]+/g)].map(([one]) => one).filter((one) => {
+    const [, end, holder] = /^;\d+,(\d+),([^,]+)/.exec(one) ?? []
+    if (holder === token) had = 1
+    return holder !== token && Number(end ?? 0) > data.now
+  })
+  if (record !== '' && left.length >= 200) data.set(floor, history + runs)
+  else if (left.join('') + record !== list) data.set(floor, before + left.join('') + record + runs)
+  return had
+}
+
+function recordOf (data: Data, value: string, [token, prefixes, time]: readonly string[]): string {
+  return `;${value},${data.now + Number(time)},${token},${prefixes}`
+}
+
+/** By the place of its checksum. */
+function isStored (data: Data, name: string, bytes: string): boolean {
+  return (data.get(name) ?? '').slice(1, 5) === bytes.slice(1, 5)
+}
+
+function softenKey (data: Data, name: string, instant: string): number {
+  const bytes = Buffer.from(data.get(name) ?? '', 'latin1')
+  const isEntry = bytes.length >= 47 && bytes[0] === 5
+  const [since, stale, dead, rescue] = isEntry ? [15, 23, 31, 39].map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
+  if (since !== 0) return 1
+  const time = Math.max(dead!, rescue!) - stale!
+  if (!(time > 0)) return data.unlink(name)
+  bytes.writeDoubleBE(Number(instant), 15)
+  data.set(name, bytes.toString('latin1'), Math.min(data.pttl(name), time))
+  return 1
+}
+
+/** What a call names, as its script is given it: the floor's names where they are needed, generations, and pairs. */
+interface Named {
+  floor: readonly string[]
+  generations: readonly string[]
+  pairs: Array<[entry: string, lease: string]>
+}
+
+/** `from`: the number of the floor's names. */
+function namedIn (keys: readonly string[], from: number, tags: number): Named {
+  return { floor: keys.slice(0, from), generations: keys.slice(from, from + tags), pairs: pairs(keys.slice(from + tags)) }
+}
+
+/** The same of INVALIDATE. */
+export function namedByCall (keys: readonly string[], [tags, , prefixes]: readonly string[]): Named {
+  return namedIn(keys, tags !== '0' || prefixes !== '' ? 3 : 0, Number(tags))
+}
+
+const changedBy = (changed: Changed): Body => (data, generations, [value, life, token]) => {
+  const how = { token: token!, isNow: false, changed }
+  return Math.min(1, ...generations.map((name) => change(data, name, [value!, life!], how)))
+}
+
+export const BODIES: Record<ScriptName, Body> = {
+  FILL: (data, [entry, lease], [token, bytes, life]) => {
+    if (data.get(lease!) !== token) return isStored(data, entry!, bytes!) ? 1 : 0
+    data.set(entry!, bytes!, life!)
+    data.unlink(lease!)
+    return 1
+  },
+  FILL_VARIANT: (data, [marker, lease, variant], [token, under, newMarker, bytes, life]) => {
+    if (data.get(lease!) !== token) return isStored(data, variant!, bytes!) ? 1 : 0
+    let markerLife = Number(life)
+    if (under !== '') {
+      if ((data.get(marker!) ?? '').slice(5, 17) !== under) {
+        data.unlink(lease!)
+        return 0
+      }
+      if (newMarker!.slice(5, 17) === under) markerLife = Math.max(markerLife, data.pttl(marker!))
+    }
+    data.set(marker!, newMarker!, markerLife)
+    data.set(variant!, bytes!, life!)
+    data.unlink(lease!)
+    return 1
+  },
+  TAKE: (data, [lease, target], [token, time, seen]) => {
+    let held = data.get(lease!)
+    if (held === token || held === scripts.PASS + token!) return [held]
+    if (held !== null && held !== scripts.PASS) {
+      if (isQuarantine(held) || data.pttl(lease!) <= Number(time)) return ['', held]
+      held = null
+    }
+    if (seen !== undefined && (data.get(target!) ?? '').slice(1, 5) !== seen) return ['', '']
+    const mine = (held ?? '') + token!
+    data.set(lease!, mine, time!)
+    return [mine]
+  },
+  TAKE_FIRST: (data, [key, lease, keyLease], [token, time, seen, marker, life]) => {
+    if (data.get(lease!) === token) return [token]
+    if (isQuarantine(data.get(keyLease!))) return ['', data.get(keyLease!)!]
+    if ((data.get(key!) ?? '').slice(1, 5) !== seen) return ['', '']
+    data.set(key!, marker!, life!)
+    data.set(lease!, token!, time!)
+    return [token!]
+  },
+  RENEW: (data, [lease], [token, time, next]) => {
+    if (data.get(lease!) !== token && data.get(lease!) !== next) return 0
+    data.set(lease!, next!, time!)
+    return 1
+  },
+  RELEASE: (data, [lease], [token, time]) => {
+    if (data.get(lease!) !== token) return 0
+    if (time === undefined) data.unlink(lease!)
+    else data.set(lease!, scripts.PASS, time)
+    return 1
+  },
+  SEIZE: (data, [lease], [token, time]) => {
+    if (isQuarantine(data.get(lease!))) return 0
+    data.set(lease!, token!, time!)
+    return 1
+  },
+  SOFTEN_KEY: (data, keys, [instant, token, time]) => {
+    let [count, had] = [0, 1]
+    for (const [entry, lease] of pairs(keys)) {
+      if (!isQuarantine(data.get(lease)) || !data.get(lease)!.includes(`@${token}`)) had = 0
+      if (Number(time) > 0) occupy(data, lease, [token!, time!, '!'])
+      else free(data, lease, token!)
+      count += softenKey(data, entry, instant!)
+    }
+    return [count, had]
+  },
+  UNLINK_LEASES: (data, keys) => {
+    data.unlink(...keys.filter((name) => !isQuarantine(data.get(name))))
+    return null
+  },
+  QUARANTINE_KEY: (data, keys, args) => {
+    let [removed, had] = [0, 1]
+    for (const [entry, lease] of pairs(keys)) {
+      had = Math.min(had, occupy(data, lease, [...args, '!']))
+      removed += data.unlink(entry)
+    }
+    return [removed, had]
+  },
+  FLOOR: (data, [floor, clock, lastTag], [runs, history]) => {
+    const present = data.get(floor!)
+    if (isNumber(data.get(clock!)) && present !== null && runsOf(present) === ` ${runs}`) return present
+    const value = tick(data, [floor!, clock!, lastTag!], history!)
+    data.set(floor!, `${named(history!, value)} ${runs}`)
+    advance(data, lastTag!, value)
+    return data.get(floor!)
+  },
+  INVALIDATE_ALL: (data, keys, [history]) => {
+    const value = tick(data, keys, history!)
+    data.set(keys[0]!, named(history!, value) + runsOf(data.get(keys[0]!)))
+    return null
+  },
+  RAISE: changedBy(raised),
+  SOFTEN_TAG: changedBy(softened),
+  QUARANTINE_ANY_TAG: (data, [floor, clock, lastTag], [history, time]) => {
+    const value = tick(data, [floor!, clock!, lastTag!], history!)
+    advance(data, lastTag!, String(Number(value) + Number(time) * 1000))
+    return null
+  },
+  QUARANTINE_TAGS: (data, generations, args) => Math.min(1, ...generations.map((name) => occupy(data, name, args))),
+  CREATE: (data, [floor, clock, lastTag, ...generations], [history, life]) => {
+    const value = tick(data, [floor!, clock!, lastTag!], history!)
+    for (const name of generations) if (!isStanding(data.get(name))) data.set(name, value, life!)
+    return value
+  },
+  RESERVE: (data, [generation], [reservation, time]) => {
+    const present = data.get(generation!)
+    if (present !== null && (isStanding(present) || present.startsWith(scripts.RESERVED))) return present
+    data.set(generation!, reservation!, time!)
+    return reservation!
+  },
+  SETTLE: (data, [generation], [reservation, value, life]) => {
+    if ((data.get(generation!) ?? '') === reservation) data.set(generation!, value!, life!)
+    return data.get(generation!) ?? ''
+  },
+  EXTEND: (data, [generation], [enough, life]) => {
+    const present = data.get(generation!)
+    if (isQuarantine(present) || isHold(present)) return null
+    if (data.pttl(generation!) < Number(enough)) data.pexpire(generation!, life!)
+    return null
+  },
+  INVALIDATE: (data, keys, args) => {
+    const [, token, prefixes, time, history, life] = args
+    const { floor, generations, pairs } = namedByCall(keys, args)
+    let [removed, had] = [0, 1]
+    if (floor.length > 0) {
+      const value = tick(data, floor, history!)
+      if (generations.length > 0) advance(data, floor[2]!, value)
+      const record = recordOf(data, value, [token!, prefixes!, time!])
+      if (prefixes !== '') putRecord(data, floor[0]!, { token: token!, record, history: named(history!, value) })
+      for (const name of generations) {
+        had = Math.min(had, change(data, name, [value, life!], { token: token!, isNow: true, changed: raised }))
+      }
+    }
+    for (const [entry, lease] of pairs) {
+      had = Math.min(had, free(data, lease, token!))
+      removed += data.unlink(entry)
+    }
+    return [removed, had]
+  },
+  ADVANCE: (data, keys, [history, token, prefixes, time]) => {
+    const value = tick(data, keys, history!)
+    advance(data, keys[2]!, value)
+    if (prefixes === '') return [value, 1]
+    const record = recordOf(data, value, [token!, prefixes!, time!])
+    return [value, putRecord(data, keys[0]!, { token: token!, record, history: named(history!, value) })]
+  },
+  HOLD_PREFIXES: (data, [floor], [token, prefixes, time, history]) => {
+    const record = recordOf(data, '9007199254740991', [token!, prefixes!, time!])
+    return putRecord(data, floor!, { token: token!, record, history: history! })
+  },
+  END_RECORD: (data, [floor], [token, time]) => {
+    let kept = ''
+    if (Number(time) > 0) {
+      for (const [one] of (data.get(floor!) ?? '').matchAll(/;[^; ]+/g)) {
+        const [, value, holder, rest] = /^;(\d+),\d+,([^,]+),(.*)$/.exec(one) ?? []
+        if (holder === token) kept = recordOf(data, value!, [holder!, rest!, time!])
+      }
+    }
+    return putRecord(data, floor!, { token: token!, record: kept, history: '' })
+  },
+  SOFTEN: (data, keys, [tags, history, life, instant]) => {
+    const { floor, generations, pairs } = namedIn(keys, tags === '0' ? 0 : 4, Number(tags))
+    if (floor.length > 0 && data.setNew(floor[3]!, '1', 60_000) !== null) {
+      const value = tick(data, floor, history!)
+      advance(data, floor[2]!, value)
+      for (const name of generations) change(data, name, [value, life!], { token: '', isNow: true, changed: softened })
+    }
+    return sum(pairs, ([entry, lease]) => {
+      if (!isQuarantine(data.get(lease))) data.unlink(lease)
+      return softenKey(data, entry, instant!)
+    })
+  }
+}
+
+/** Entries and their leases. */
+function pairs (keys: readonly string[]): Array<[entry: string, lease: string]> {
+  return keys.flatMap((key, i) => i % 2 === 0 ? [[key, keys[i + 1]!] as [string, string]] : [])
+}
+
+function sum<T> (list: readonly T[], count: (one: T) => number): number {
+  return list.reduce((total, one) => total + count(one), 0)
+}
