@@ -5,7 +5,7 @@
 // Bounded in time: what was confirmed more than a minute or two ago is forgotten. Not while the servers are not known, a
 // primary has lost all of its replicas, or replicas did not confirm in time what they were waited for: each may mean that
 // the server was replaced. And in number: of more, everything is invalidated instead.
-import { NO_TARGETS, type Targets } from './claim.js'
+import type { Targets } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
 import type { Answering, Follower, Witness } from './store/witness.js'
