@@ -48,14 +48,15 @@ const inOneHistory = (body: Body): Body => (data, keys, args) => {
   const reply = body(data, keys, args)
   const after = data.get(keys[0]!)
   if (after === null || after.slice(0, 12) === floor?.slice(0, 12)) return reply
-  data.set(keys[0]!, `historyhisto${after.slice(12)}`)
-  return reply === after ? data.get(keys[0]!) : reply
+  const one = `historyhisto${after.slice(12)}`
+  data.set(keys[0]!, one)
+  return Array.isArray(reply) ? reply.map((part: string | number) => part === after ? one : part) : reply
 }
 
 const FLOOR_OF_OLD: Body = (data, keys, args) => {
   const floor = data.get(keys[0]!)
   if (floor === null || data.get(keys[1]!) === null) return BODIES.FLOOR(data, keys, args)
-  return floor
+  return [floor, 0]
 }
 
 /** As the script, but what others raised a tag to that is held is not kept. */
@@ -116,7 +117,8 @@ const byTarget: Required<Broken>['store'] = (store) => replacing(store, {
   invalidate: async (targets, token) => {
     const all = { ...NO_TARGETS, ...targets }
     if (all.all) return await store.invalidate(all)
-    return (await Promise.all(apart(all).map(async (one) => await store.invalidate(one, token)))).reduce((sum, n) => sum + n, 0)
+    const ended = await Promise.all(apart(all).map(async (one) => await store.invalidate(one, token)))
+    return ended.reduce((sum, n) => sum + n, 0)
   },
   soften: async ({ keys, tags }) => {
     const all = apart({ ...NO_TARGETS, keys, tags })
@@ -313,7 +315,9 @@ export const BREAKS: Record<string, { modes: readonly string[], broken: Broken }
     modes: ['tags of the policy'],
     broken: {
       scripts: {
-        CREATE: inOldHistory(BODIES.CREATE), INVALIDATE: inOldHistory(BODIES.INVALIDATE), ADVANCE: inOldHistory(BODIES.ADVANCE)
+        CREATE: inOldHistory(BODIES.CREATE),
+        INVALIDATE: inOldHistory(BODIES.INVALIDATE),
+        ADVANCE: inOldHistory(BODIES.ADVANCE)
       }
     }
   },
