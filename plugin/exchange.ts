@@ -4,7 +4,7 @@ import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
 import type { Milliseconds } from './duration.js'
-import type { Entry, HeaderField, PayloadKind } from './entry.js'
+import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated } from './key-source.js'
@@ -190,9 +190,9 @@ export function keyToFill ({ outcome }: Exchange): string | null {
   return outcome.type === 'miss' || outcome.type === 'own' ? outcome.key : null
 }
 
-/** Until the entry is stale; 0 or less where it is. What was made so before its time is so since it was stored, or later. */
-export function secondsLeft ({ staleAt, storedAt }: Entry, now: Milliseconds): number {
-  return Math.floor((Math.max(staleAt, storedAt) - now) / 1000)
+/** Until the entry is stale; 0 or less where it is. */
+export function secondsLeft (entry: Entry, now: Milliseconds): number {
+  return Math.floor((staleSince(entry) - now) / 1000)
 }
 
 /** Says why the answer is not stored, and gives the lease back. */

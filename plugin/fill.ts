@@ -7,7 +7,7 @@ import { encode, ownName } from './codec.js'
 import type { Complaints } from './complaints.js'
 import { Compressor } from './compression.js'
 import type { Milliseconds } from './duration.js'
-import { NOT_ENCODED, type EncodedBody } from './entry.js'
+import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from './entry.js'
 import { channels, since, stamp, tellFill } from './events.js'
 import { flightName, type Flights, type Landing } from './flight.js'
 import { count } from './stats.js'
@@ -53,7 +53,7 @@ export class Fills {
     const tags = [...new Set([...selection.tags, ...named])]
     memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
-    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
+    const times = { storedAt, softenings: NOT_SOFTENED, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
     const { epoch, varied } = place
     const whole = life + Math.max(stale, rescue)
     const began = stamp(channels.fill)

@@ -25,8 +25,13 @@
 //   2. F  asOf = 8; reads the old row
 //   3. W  commits the new row; clock = 9, generation(users) = 9, which is then evicted, or W found a quarantine that V ends
 //   4. V  generation(users) = 8 would make F's entry valid
+//
+// What is made stale is so from the instant that the clock tells. It never runs behind the server's time, but ahead of it
+// where that was wrong and has stepped back. Then the instant is still to come, and nobody who reads it later could tell: so
+// it is dropped instead, until the time has caught up. Between the two steps of that, readers see to it: see entry.ts.
 import type { Milliseconds } from '../duration.js'
 import { randomUUID } from 'node:crypto'
+import { isAhead } from './clock-skew.js'
 import { newHistory } from './floor.js'
 import type { Keys } from './keys.js'
 import { readAll } from './read-all.js'
@@ -105,13 +110,15 @@ export class Generations {
     await this.#each(names, async (name) => await RAISE.run(this.#client, [name], [value, LEAST_LIFE, token]))
   }
 
-  /** What was stored under them before becomes stale. */
+  /** What was stored under them before becomes stale; where the clock is ahead of the server's time it is dropped. */
   async soften (tags: readonly string[]): Promise<void> {
     const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
     const single = this.#client.isCluster === true ? [] : names
     const keys = [floor, clock, lastTag, ...single]
-    const value = String(await this.#write(SOFTEN_TAGS.run(this.#client, keys, [newHistory()])))
+    const softening = SOFTEN_TAGS.run(this.#client, keys, [newHistory()])
+    const [value, [seconds, micros]] = await this.#write(Promise.all([softening.then(String), this.#client.time()]))
+    if (isAhead(Number(value) / 1000, Number(seconds) * 1000 + Number(micros) / 1000)) return await this.invalidate(tags)
     if (single.length === 0) await this.#each(names, async (name) => await SOFTEN.run(this.#client, [name], [value]))
   }
 

@@ -12,6 +12,8 @@ export interface RedisClient {
   get (key: string): Promise<string | null>
   unlink (...keys: string[]): Promise<number>
   info (...sections: 'replication'[]): Promise<string>
+  /** Seconds, and the microseconds of the next one. */
+  time (): Promise<readonly (number | string)[]>
   wait (replicas: number, time: number): Promise<number>
   on (event: 'close' | 'end', listener: () => void): unknown
   off (event: 'close' | 'end', listener: () => void): unknown

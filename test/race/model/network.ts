@@ -82,7 +82,8 @@ export class Network {
     }
     if (!this.#isCluster) return Object.assign(nodes[0]!, client)
     const ping = async (): Promise<unknown> => await nodes[0]!.ping()
-    return { ...client, status: 'ready', isCluster: true, options: {}, ping, nodes: () => nodes, slots: ADDRESSES } as RedisClient
+    const time = async (): Promise<readonly (number | string)[]> => await nodes[0]!.time()
+    return { ...client, status: 'ready', isCluster: true, options: {}, ping, time, nodes: () => nodes, slots: ADDRESSES } as RedisClient
   }
 }
 
@@ -96,6 +97,7 @@ function nodeOf (connection: Connection, data: Data): RedisClient {
     status: 'ready',
     options: { host: 'h', port: server.port },
     ping: async () => await connection.do('PING', () => 'PONG'),
+    time: async () => await connection.do('TIME', () => [0, data.micros]),
     info: async () => await connection.do('INFO', () => `role:master\nrun_id:r${server.port}x${server.run}\n`),
     cluster: async () => await connection.do('CLUSTER NODES', () =>
       `n${server.port} h:${server.port}@1 myself,master - 0 0 1 connected ${server.port === 1 ? '0-8191' : '8192-16383'}`),
