@@ -8,6 +8,7 @@ import { staleSince, type Entry, type HeaderField, type PayloadKind } from './en
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated } from './key-source.js'
+import type { Kept } from './kept.js'
 import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
@@ -36,6 +37,8 @@ export interface Site {
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
   isExplained: boolean
+  /** And that something is said of its responses too late. */
+  isTooLate: boolean
 }
 
 /** What `reply.noCache` and `reply.cacheTags` have said so far. */
@@ -77,6 +80,8 @@ export interface Exchange {
   marks: Marks
   /** What the handler sent; null until then, and where it is not stored. */
   answer: Captured | null
+  /** The same from when it is being stored on; null until then, and where it is not stored. */
+  kept: Kept | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
   /** The response has been seen on its way out. */
@@ -141,6 +146,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     life: null,
     marks,
     answer: null,
+    kept: null,
     failed: false,
     captured: false,
     announced: false
