@@ -2,7 +2,7 @@
 import type { Arrival } from './arrival.js'
 import type { Exchange, Marks, RequestView } from './exchange.js'
 import type { KeySource } from './key.js'
-import { sayLate } from './late-call.js'
+import { noteLateCall } from './late-call.js'
 import { checkTags } from './route-template.js'
 import type { CacheOutcome } from './outcome.js'
 import type { Ticket } from './ticket.js'
@@ -55,7 +55,7 @@ export function outcomeOf (request: object): CacheOutcome | null {
 /** Keeps this request's response out of the store. */
 export function markNoCache (request: object): void {
   marksOf(request).noCache = true
-  sayLate((request as Carrier)[EXCHANGE], { call: 'reply.noCache' })
+  noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.noCache' })
 }
 
 export function marksOf (request: object): Marks {
@@ -70,11 +70,11 @@ export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unkn
   try {
     const named = checkTags(tags)
     marks.tags = [...marks.tags, ...named]
-    sayLate((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags', tags: named })
+    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags', tags: named })
   } catch (error) {
     request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
     marks.noCache = true
-    sayLate((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags' })
+    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags' })
   }
 }
 

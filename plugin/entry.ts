@@ -104,11 +104,13 @@ export function isRescuable (entry: Entry, now: Milliseconds): boolean {
 }
 
 /**
- * What an entry may be served for beyond its freshness begins when it was first made stale, if it was not so by itself: each
- * later time would have it served for longer. An instant that lies ahead says only that this was behind the beginning of its
- * handler; counted as it is, it would have the entry served until then, and its stale time beyond.
+ * An entry's time beyond its freshness begins when it was first made stale, if it was not so by itself: a later instant
+ * would have it served for longer. An instant that lies ahead says only that this was after its handler had begun: counted as it
+ * is, it would have the entry served until then, and for its stale time beyond.
  */
-function broughtForward ({ softenings, staleAt, storedAt, cost }: Entry, end: Milliseconds, now: Milliseconds): Milliseconds {
+function broughtForward (
+  { softenings, staleAt, storedAt, cost }: Entry, end: Milliseconds, now: Milliseconds
+): Milliseconds {
   if (softenings.length === 0) return end
   const isUnknown = softenings.some((instant) => isAhead(instant, now))
   const since = isUnknown ? storedAt - cost : Math.min(...softenings)

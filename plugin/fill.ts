@@ -56,7 +56,8 @@ export class Fills {
     const tags = [...new Set([...selection.tags, ...named])]
     memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
-    const times = { storedAt, softenings: NOT_SOFTENED, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
+    const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
+    const times = { storedAt, softenings: NOT_SOFTENED, staleAt, deadAt, rescueUntil, asOf: lease.asOf }
     const { epoch, varied } = place
     const whole = life + Math.max(stale, rescue)
     const began = stamp(channels.fill)
@@ -72,7 +73,6 @@ export class Fills {
       const result = await filling
       const refused = REFUSALS[result]
       if (refused !== null) {
-        kept.refused()
         noteRefusal(key, refused, caller)
         if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: refused, bytes: 0, duration: since(began) })
         return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })

@@ -1,12 +1,12 @@
-// A response that is being stored, or was, of which something is said that came too late for it: a tag that its entry has not,
-// so that nothing would end it by that; or that it is not to be stored. Then it is not kept: what the store was not told yet it
-// is not told, and what it was told is invalidated. With the handler H, which goes on when it has called `reply.send`:
+// A response that is being stored, or was, when something is said of it that comes too late: a tag that its entry does not
+// have, so that invalidating the tag would not end it; or that it is not to be stored. Such a response is not kept: the
+// store is not told of it, or its key is invalidated. With a handler H, which goes on behind `reply.send`, and a writer W:
 //
-//   1. H  reply.send('x')                the answer is captured, and on its way to be stored with the tags named so far
-//   2. H  reply.cacheTags('late')
-//   3. W  invalidates the tag `late`     has no entry to end: that of 1 goes, if it has got there, by its key
+//   1. H  reply.send('x')                the answer is captured, and on its way to the store with the tags named so far
+//   2. H  reply.cacheTags('late')        its key is invalidated, if it has got there
+//   3. W  invalidates the tag `late`     there is nothing that it would have to end
 //
-// Between 1 and 3 it may be served, as nobody knows of 2 yet; so the route is told to say it earlier.
+// Between 1 and 2 it may be served: nobody could know. So the log says that the call has to come earlier.
 import { refuse, type Caller } from './caller.js'
 import type { Milliseconds } from './duration.js'
 
@@ -60,11 +60,6 @@ export class Kept {
     if (this.#told === null) return true
     if (this.#state === 'stored') this.#end()
     return false
-  }
-
-  /** The store has not taken it. */
-  refused (): void {
-    this.#state = 'gone'
   }
 
   #end (): void {

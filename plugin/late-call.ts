@@ -1,6 +1,6 @@
-// `reply.cacheTags()` and `reply.noCache()` count until the response is given to the store: while its handler runs, in onSend
-// hooks, while its stream is read. Behind that the response is not kept, and the log says so once for each route. Where it is
-// not stored anyway (a hit, a HEAD, past the cache, refused) there is nothing to say.
+// `reply.cacheTags()` and `reply.noCache()` count until the response is given to the store: while its handler runs, in
+// onSend hooks, while its stream is read. A response of which they say something later is not kept, and the log says so,
+// once for each route. Of a response that is not stored (a hit, a HEAD, past the cache, refused) there is nothing to say.
 import type { Exchange } from './exchange.js'
 import { without } from './variant.js'
 
@@ -8,7 +8,7 @@ import { without } from './variant.js'
 export interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
 
 /** Has the response not be kept where it is being stored, or was, and not so that this makes no difference. */
-export function sayLate (exchange: Exchange | null | undefined, { call, tags }: LateCall): void {
+export function noteLateCall (exchange: Exchange | null | undefined, { call, tags }: LateCall): void {
   if (exchange?.kept == null) return
   const { kept, site, caller: { log } } = exchange
   if (tags !== undefined && without(tags, kept.tags).length === 0) return

@@ -1,4 +1,4 @@
-// For how long an entry may be served that was made stale: by its key, by tags, by several of them, by clocks that are wrong.
+// For how long an entry may be served that was made stale: by its key, by tags, by several of them, by wrong clocks.
 import fc from 'fast-check'
 import t from 'tap'
 import { asSoftened, isAlive, isFresh, isRescuable, type Entry } from '../plugin/entry.js'
@@ -24,7 +24,8 @@ function entryOf ({ life, stale, rescue }: { life: number, stale: number, rescue
 const entries = fc.record({ life: fc.nat(MINUTE), stale: fc.nat(MINUTE), rescue: fc.nat(MINUTE) }).map(entryOf)
 const instants = fc.integer({ min: BEGAN + 1, max: BEGAN + 4 * MINUTE })
 /** By tags: generations that are not above the entry's `asOf` are of before it. */
-const softenings = fc.array(fc.oneof(instants.map((instant) => instant * 1000), fc.constantFrom(0, AS_OF - 5, AS_OF)), { maxLength: 5 })
+const clocks = fc.oneof(instants.map((instant) => instant * 1000), fc.constantFrom(0, AS_OF - 5, AS_OF))
+const softenings = fc.array(clocks, { maxLength: 5 })
 
 function seen (entry: Entry, softened: readonly number[], now: number): Record<'fresh' | 'alive' | 'rescuable', boolean> {
   const judged = asSoftened(entry, { softened })
@@ -56,13 +57,14 @@ t.test('what makes it stale once more never has it served for longer', async () 
 t.test('an instant that is still to come has it served for no longer than one at its beginning', async (t) => {
   const entry = entryOf({ life: 10_000, stale: 2_000, rescue: 4_000 })
   for (const ahead of [MOST_SKEW + 1, 8_000, 80_000]) {
-    for (const [age, alive, rescuable] of [[0, true, true], [1_999, true, true], [2_000, false, true], [3_999, false, true], [4_000, false, false]] as const) {
+    for (const age of [0, 1_999, 2_000, 3_999, 4_000]) {
       const now = BEGAN + age
-      const expected = { fresh: false, alive, rescuable }
-      t.strictSame(seen(entry, [(now + ahead) * 1000], now), expected, `${age} ms after that, ${ahead} ms ahead, by a tag`)
-      t.strictSame(seen({ ...entry, softenings: [now + ahead] }, [], now), expected, `${age} ms after that, ${ahead} ms ahead, by the key`)
+      const expected = { fresh: false, alive: age < 2_000, rescuable: age < 4_000 }
+      const how = `${ahead} ms ahead, ${age} ms after its beginning`
+      t.strictSame(seen(entry, [(now + ahead) * 1000], now), expected, `by a tag, ${how}`)
+      t.strictSame(seen({ ...entry, softenings: [now + ahead] }, [], now), expected, `by the key, ${how}`)
       const byBoth = seen({ ...entry, softenings: [now] }, [(now + ahead) * 1000], now)
-      t.strictSame(byBoth, expected, `${age} ms after that, ${ahead} ms ahead, by a tag, and by the key now`)
+      t.strictSame(byBoth, expected, `by a tag, ${how}, and by the key now`)
     }
   }
   // Hosts' clocks are never quite the same.

@@ -47,7 +47,7 @@ export class MemoryTags {
     this.#bound()
   }
 
-  /** What was stored under them before becomes stale; where the clock is ahead of the time it is dropped: see generations.ts. */
+  /** What was stored under them before becomes stale; where the clock is ahead of the time it goes: see generations.ts. */
   soften (tags: readonly string[]): void {
     this.#tick()
     if (isAhead(this.#clock / 1000, this.#now())) return this.invalidate(tags)

@@ -176,7 +176,8 @@ export class MemoryStore implements Store {
       if (slot === undefined || time === null) return this.#drop(key)
       // A copy: what was read may still be looked at.
       const now = this.#now()
-      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes, now), until: Math.min(slot.until, now + time), softenedAt: now })
+      const until = Math.min(slot.until, now + time)
+      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes, now), until, softenedAt: now })
       return true
     }).length
   }
