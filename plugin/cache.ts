@@ -7,7 +7,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background } from './background.js'
 import type { Caller, Log } from './caller.js'
-import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
 import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
@@ -16,6 +16,7 @@ import { Failures } from './failures.js'
 import { Fills } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
+import type { Kept } from './kept.js'
 import type { CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
@@ -96,7 +97,8 @@ export class ResponseCache {
     const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
     const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
     const shared = { shelf: this.shelf, flights: this.#flights, background: this.#background, complaints }
-    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, handOut })
+    const invalidate = async (key: string): Promise<unknown> => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
+    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, handOut, invalidate })
   }
 
   get stats (): CacheStats {
@@ -129,9 +131,9 @@ export class ResponseCache {
     return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
-  /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (claim: Claim, answer: Answer, caller: Caller): void {
-    this.#fills.run(claim, answer, caller)
+  /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
+  fill (claim: Claim, answer: Answer, caller: Caller): Kept | null {
+    return this.#fills.run(claim, answer, caller)
   }
 
   #land ({ key, lease, flight }: Right, landing: Landing): void {

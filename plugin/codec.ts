@@ -40,7 +40,7 @@
 // build, of somebody else, or a damaged one is overwritten by the next fill and never served.
 import { crc32 } from 'node:zlib'
 import { bodiesSize, readEncoded, writeBodies } from './bodies.js'
-import { NOT_ENCODED, staleSince, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
+import { NOT_ENCODED, NOT_SOFTENED, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
 
 const VERSION = 5
 const MARKER_VERSION = 128 + VERSION
@@ -69,7 +69,7 @@ export function encode (entry: Entry, name: string): Buffer {
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)
-  bytes.fill(0, SOFTENED_AT, SOFTENED_AT_END)
+  bytes.writeDoubleBE(entry.softenings[0] ?? 0, SOFTENED_AT)
   bytes.writeDoubleBE(entry.staleAt, 23)
   bytes.writeDoubleBE(entry.deadAt, 31)
   bytes.writeDoubleBE(entry.rescueUntil, 39)
@@ -115,7 +115,7 @@ export function decode (bytes: Buffer, name: string): Entry | null {
   // Written so that what is not a number is refused, too.
   if (!(softenedAt >= 0 && softenedAt < Infinity)) return null
   if (headers === null || kind === undefined || status < 100 || status > 599) return null
-  const entry: Entry = {
+  return {
     status,
     headers,
     body: bodies === null ? bytes.subarray(bodyFrom) : bodies.body,
@@ -125,13 +125,13 @@ export function decode (bytes: Buffer, name: string): Entry | null {
     history: bytes.toString('latin1', 72, 84),
     tags: tagsFrom === bodyFrom ? NO_TAGS : bytes.toString('utf8', tagsFrom, bodyFrom - 1).split('\0'),
     storedAt: bytes.readDoubleBE(7),
+    softenings: softenedAt === 0 ? NOT_SOFTENED : [softenedAt],
     staleAt: bytes.readDoubleBE(23),
     deadAt: bytes.readDoubleBE(31),
     rescueUntil: bytes.readDoubleBE(39),
     cost: bytes.readUInt32BE(56),
     asOf: bytes.readDoubleBE(47)
   }
-  return softenedAt === 0 ? entry : staleSince(entry, softenedAt)
 }
 
 function checksum (bytes: Buffer, name: string): number {

@@ -56,6 +56,8 @@ export type RefusalReason =
   | 'header'
   /** The handler called `reply.noCache()`. */
   | 'no-cache-called'
+  /** `reply.noCache()`, or `reply.cacheTags()` with a new tag, was called when it was stored already: it was ended again. */
+  | 'called-late'
   /** The policy's `storeIf` said no. */
   | 'store-if'
   /** The ttl is 0. */

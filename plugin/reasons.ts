@@ -36,6 +36,8 @@ export const REFUSAL_WORDS: Readonly<Record<RefusalReason, string>> = {
   size: 'its body is larger than maxBodyBytes or than the store takes, or its header than maxHeaderBytes',
   header: 'it has a header field that Node would not send',
   'no-cache-called': 'the handler or a hook called reply.noCache()',
+  'called-late': 'reply.noCache() or reply.cacheTags() was called when the response had been sent and was being stored, or had been: ' +
+    'its key was invalidated; call them before reply.send() or return',
   'store-if': 'the route\'s cache.storeIf said no',
   ttl: 'its ttl is 0',
   policy: 'the route\'s cache.ttl or cache.storeIf threw, or gave what it must not; the log has the error',

@@ -106,6 +106,20 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
     await worksAgain(t)
   })
 
+  await t.test('where the clock is ahead of the server\'s time, tags are dropped and not made stale', async (t) => {
+    for (const ahead of [0, 10_000_000]) {
+      const old = await start(`soft:${++keys}`, ['users', 'more'])
+      await end(old)
+      await client.incrby(NAMES.clock, ahead)
+      await store.soften({ keys: [], tags: ['users', 'more'] })
+      t.equal(await isServed(old), ahead === 0, `${ahead / 1e6} s ahead`)
+      const { softened } = await store.generations(['users', 'more'])
+      t.equal(softened.every((clock) => clock > old.lease.asOf), ahead === 0, 'nothing is stale by them')
+    }
+    await evict(client, Object.values(NAMES))
+    await worksAgain(t)
+  })
+
   await t.test('a clock that was ahead of the server\'s time only grows', async (t) => {
     await client.incrby(NAMES.clock, 1e9)
     const ahead = Number(await client.get(NAMES.clock))
