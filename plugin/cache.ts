@@ -1,6 +1,5 @@
 // The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
-// requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP's rules or of
-// Fastify.
+// requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP or Fastify.
 //
 // A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
 // `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
@@ -89,16 +88,15 @@ export class ResponseCache {
       this.invalidation.hurry()
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
-    const calls = { probe: async () => { await store.probe() }, onOpen, onClose }
-    const breaker = this.breaker = new Breaker({ threshold, deadline, ...calls, log })
+    const probe = async (): Promise<void> => { await store.probe() }
+    const breaker = this.breaker = new Breaker({ threshold, deadline, probe, onOpen, onClose, log })
     const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures }
-    const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
-    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
-    const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
+    const giveBack = (isPass: boolean) => (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, isPass) }
+    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon: giveBack(false) })
     const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
-    const shared = { shelf: this.shelf, flights: this.#flights, background: this.#background, complaints }
+    const shared = { shelf: this.shelf, ...behind, complaints }
     const invalidate = async (key: string): Promise<unknown> => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
-    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, handOut, invalidate })
+    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: giveBack(true), handOut, invalidate })
   }
 
   get stats (): CacheStats {
