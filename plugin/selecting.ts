@@ -7,7 +7,7 @@ import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import { fingerprint } from './http/vary.js'
-import { boundKey, type KeySource } from './key.js'
+import type { KeySource } from './key.js'
 import { hasValidation, isThenable, validatedSource } from './key-source.js'
 import type { BypassReason } from './outcome.js'
 import { checkKey, policyFailed } from './policy.js'
@@ -88,8 +88,7 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   const seen = looksAtRequest ? seenWith(request, source) : request
   const key: unknown = policy.key(source, seen)
   const made = (key: unknown): Wanted => ({
-    // A template's parts are escaped each.
-    key: looksAtRequest || key === '' ? checkKey(key) : boundKey(key as string),
+    key: checkKey(key),
     selection: selectionOf(selector, { identity, tags: policy.tags(source, seen) }),
     toRefresh: asksForRefresh(selector.headers) && unpromised(policy.honourNoCache(request)) === true,
     identity

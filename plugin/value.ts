@@ -7,7 +7,7 @@ import type { Claim } from './claim.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from './duration.js'
 import { optionError } from './errors.js'
 import { channels, since, stamp, tell, tellLookup } from './events.js'
-import { own } from './key.js'
+import { isObjectsText, own } from './key.js'
 import { checkTags } from './route-template.js'
 import type { BypassReason, RefusalReason } from './outcome.js'
 import { count } from './stats.js'
@@ -50,6 +50,10 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   if (typeof load !== 'function') throw optionError(WHERE, 'load', load, 'it is a function: getOrSet(key, options, load)')
   const began = stamp(channels.lookup)
   if (!cache.enabled) return await bypass(caller, began, { reason: 'disabled', load })
+  if (isObjectsText(key)) {
+    caller.log.warn({ key }, 'the key of a cache.getOrSet has an object in it, which has become the text that all objects share')
+    return await bypass(caller, began, { reason: 'policy', load })
+  }
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
   const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
