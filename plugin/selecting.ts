@@ -6,6 +6,7 @@ import { credentials, explain, identify, unpromised } from './credentials.js'
 import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
+import { isOriginForm } from './http/request-target.js'
 import { fingerprint } from './http/vary.js'
 import type { KeySource } from './key.js'
 import { hasValidation, isThenable, validatedSource } from './key-source.js'
@@ -40,6 +41,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
   if (isForTheHandler(headers)) return { bypass: 'conditional' }
+  if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
   try {
     const identity = identify(policy, request)
     const reason = policy.shared || identity !== undefined ? null : credentials(request, headers)

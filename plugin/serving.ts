@@ -21,6 +21,7 @@ import type { CacheOutcome } from './outcome.js'
 import { writeEntry } from './past-reply.js'
 import { sendEntry } from './reply.js'
 import { search, type Searching } from './search.js'
+import { isPacked } from './unpacking.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
 import { askFor, readyEntry, type Asked, type First } from './variant.js'
@@ -146,10 +147,12 @@ class Attempt implements Reader {
   /** False where it is no fresh hit. */
   #serve (reading: Reading): boolean {
     const { cache } = this.#engine
-    const { selector: { site, caller }, wanted } = this.#of
+    const { selector: { site, caller, headers }, wanted } = this.#of
     const now = cache.now()
-    const entry = readyEntry(this.#asked, wanted.selection, reading)
+    const entry = readyEntry(this.#asked, wanted.selection, { reading, limits: cache.shelf.limits })
     if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
+    // Few take no coding: their answer has to be decoded first.
+    if (isPacked(entry, headers)) return false
     // What was at hand says nothing of how soon Redis answers.
     if (!reading.isNear) cache.breaker.succeeded()
     caller.counters.hits++
