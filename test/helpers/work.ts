@@ -52,10 +52,13 @@ function watchBuiltIns (): { start: () => void, end: () => void, readonly count:
       const descriptor = Object.getOwnPropertyDescriptor(on, name)!
       const method = descriptor.value as Methods[string]
       kept.push([on as Methods, name, descriptor])
-      Object.defineProperty(on, name, { ...descriptor, value: function (this: { length: number }, ...args: unknown[]) {
-        count += this.length + 1
-        return method.apply(this, args)
-      } })
+      Object.defineProperty(on, name, {
+        ...descriptor,
+        value: function (this: { length: number }, ...args: unknown[]) {
+          count += this.length + 1
+          return method.apply(this, args)
+        }
+      })
     }
   }
   return {
