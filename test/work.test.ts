@@ -1,5 +1,5 @@
-// The work that a client, an origin, or bytes in Redis can make grows with their length and no more: for inputs eight times as
-// long it is some eight times as much. Counted, not timed.
+// The work that a client, an origin, or bytes in Redis can make grows with their length and no more: for inputs eight times
+// as long it is some eight times as much. Counted, not timed.
 import t from 'tap'
 import { decode, decodeMarker, encode, encodeMarker } from '../plugin/codec.js'
 import { markTags, marksOf } from '../plugin/carrier.js'
@@ -166,7 +166,12 @@ type Tap = typeof t
 
 for (const [name, read] of Object.entries(READERS)) {
   t.test(name, async (t) => {
-    for (const [kind, text] of Object.entries(TEXTS)) compare(t as unknown as Tap, kind, (n) => { const long = text(n); return () => read(long) })
+    for (const [kind, textOf] of Object.entries(TEXTS)) {
+      compare(t as unknown as Tap, kind, (n) => {
+        const text = textOf(n)
+        return () => read(text)
+      })
+    }
   })
 }
 
@@ -175,8 +180,14 @@ t.test('lists', async (t) => {
 })
 
 t.test('it counts: what is quadratic is seen', async (t) => {
-  const quadratic = (n: number): number => { const names = many(n); return stepsOf(() => names.filter((name) => names.includes(name))) }
+  const quadratic = (n: number): number => {
+    const names = many(n)
+    return stepsOf(() => names.filter((name) => names.includes(name)))
+  }
   t.ok(quadratic(800) > quadratic(100) * 40)
-  const copied = (n: number): number => stepsOf(() => { let all: string[] = []; for (const name of many(n)) all = [...all, name] })
+  const copied = (n: number): number => stepsOf(() => {
+    let all: string[] = []
+    for (const name of many(n)) all = [...all, name]
+  })
   t.ok(copied(800) > copied(100) * 40)
 })

@@ -151,7 +151,9 @@ t.test('tags that are read as others', async (t) => {
 
 t.test('encoded bodies that are none, or become too large', async (t) => {
   const bomb = (size: number): Buffer => Buffer.alloc(size)
-  const size = (bytes: Buffer, length: number): void => { bytes.writeUInt32BE(length, 93 + bytes.readUInt32BE(84) + bytes.readUInt32BE(88)) }
+  const size = (bytes: Buffer, length: number): void => {
+    bytes.writeUInt32BE(length, 93 + bytes.readUInt32BE(84) + bytes.readUInt32BE(88))
+  }
   const cases: Array<[string, Entry['encoded'], number]> = [
     ['says that it is beyond maxBodyBytes', [{ coding: 'gzip', body: gzipSync(bomb(8 * 1024 * 1024)) }], 8 * 1024 * 1024],
     ['4 GB', [{ coding: 'gzip', body: gzipSync(bomb(1024)) }], 0xffffffff],
