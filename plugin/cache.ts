@@ -1,8 +1,7 @@
 // The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
 // requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP or Fastify.
 //
-// A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
-// `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
+// A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background } from './background.js'
 import type { Caller, Log } from './caller.js'
@@ -16,7 +15,7 @@ import { Fills } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { Kept } from './kept.js'
-import type { CacheLimits } from './limits.js'
+import type { AnswerLimits, CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
 import { settled } from './settling.js'
@@ -32,7 +31,7 @@ const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
-export interface CacheParts extends CacheLimits {
+export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
   stats: Stats
   log: Log
@@ -70,7 +69,8 @@ export class ResponseCache {
   constructor ({ store, stats, log, instance, jitter, now, random, enabled, ...limits }: CacheParts) {
     const { deadline, breakerThreshold: threshold } = limits
     this.#store = store
-    this.shelf = { store, memory: new TagMemory() }
+    const { maxBodyBytes = Infinity, maxHeaderBytes = Infinity } = limits
+    this.shelf = { store, memory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
@@ -201,7 +201,7 @@ export class ResponseCache {
 
   /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
   async look (key: string, selection: Selection): Promise<Sight> {
-    const shelf = { store: this.#store, memory: new TagMemory() }
+    const shelf = { ...this.shelf, memory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {
       return { found, holder: await this.#store.holder(key, found.variant) }
     })

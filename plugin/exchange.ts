@@ -44,7 +44,8 @@ export interface Site {
 /** What `reply.noCache` and `reply.cacheTags` have said so far. */
 export interface Marks {
   noCache: boolean
-  tags: readonly string[]
+  /** Its own: more may be added. */
+  tags: string[]
 }
 
 export interface Exchange {
@@ -113,6 +114,8 @@ export interface Captured {
 /** As much of a request as is looked at here. */
 export interface RequestView extends Validated {
   method: string
+  /** The target, as the client sent it. */
+  originalUrl: string
   headers: Record<string, string | string[] | undefined>
   log: Caller['log']
 }

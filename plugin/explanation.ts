@@ -172,8 +172,9 @@ function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {
 function tagsOf ({ wanted, sight, present }: Examined): ExplainedTag[] {
   if (wanted === null || sight === null) return []
   const { tags, generations, softened } = sight.found.ground
+  const places = new Map(tags.map((tag, place) => [tag, place]))
   return [...new Set([...wanted.selection.tags, ...present?.tags ?? []])].map((tag) => {
-    const at = tags.indexOf(tag)
+    const at = places.get(tag) ?? -1
     const generation = generations[at] ?? null
     return {
       tag,

@@ -14,6 +14,8 @@ export type BypassReason =
   | 'cookie'
   /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
   | 'conditional'
+  /** Its target is no path of this host, or has a fragment (RFC 9112 §3.2). */
+  | 'target'
   /** Params, query or headers are not valid: Fastify answers 400. */
   | 'invalid'
   /** The policy's `when` said no. */
