@@ -1,0 +1,182 @@
+// What tells that a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. One table,
+// asked at the lookup, and again when the response is stored: a hook or the handler may have found out by then who asks.
+import { countedCookie, isNoAnalyticsCookie, listedCookies, type CookieRule } from './http/cookies.js'
+import { namesNobody } from './http/credential-headers.js'
+import type { RequestFields } from './http/vary.js'
+import { unpromised } from './identity.js'
+
+export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'
+
+export interface UserMark {
+  reason: MarkReason
+  /** For Cache-Status, a token: the reason, and behind a colon which one where there are several. */
+  detail: string
+  /** For people: "the header field x-api-key". */
+  words: string
+}
+
+/** As much of a request as is looked at here. */
+export interface MarkedRequest { raw: object }
+
+/** The first mark of the request; null: it is nobody's in particular. */
+export type Marking = (request: MarkedRequest, headers: RequestFields) => UserMark | null
+
+export interface MarkOptions {
+  /** The header fields that say who asks beside Authorization and Cookie, in lower case. */
+  credentials: readonly string[]
+  /** The cookies that count; null: all but those of analytics. */
+  cookies: readonly string[] | null
+  /** Header fields that tell variants apart: they are no mark then. */
+  vary: readonly string[]
+}
+
+type FieldReason = Extract<MarkReason, 'authorization' | 'credential' | 'cookie'>
+
+export function compileMarking ({ credentials, cookies, vary }: MarkOptions): Marking {
+  const fields = new Map<string, FieldReason>(credentials.map((name) => [name, 'credential']))
+  fields.set('authorization', 'authorization').set('cookie', 'cookie')
+  for (const name of vary) fields.delete(name)
+  // Parsed cookies are the field's, whoever has parsed them.
+  const listed = cookies === null ? isNoAnalyticsCookie : listedCookies(cookies)
+  const counts = fields.has('cookie') ? listed : () => false
+  return (request, headers) => {
+    const field = markedField(fields, headers, counts)
+    if (field?.reason === 'authorization') return field
+    return holderOf(request, headers, counts) ?? field ?? (presentsCertificate(request.raw) ? CERTIFICATE : null)
+  }
+}
+
+/** Authorization comes before others. */
+function markedField (
+  fields: ReadonlyMap<string, FieldReason>, headers: RequestFields, counts: CookieRule
+): UserMark | null {
+  let found: UserMark | null = null
+  for (const name in headers) {
+    // A hook may have set headers under names in capitals.
+    const field = name.charCodeAt(0) < 97 ? name.toLowerCase() : name
+    const reason = fields.get(field)
+    if (reason === undefined) continue
+    const value = headers[name]
+    if (namesNobody(value)) continue
+    if (reason === 'authorization') return AUTHORIZATION
+    found ??= reason === 'credential' ? credentialMark(field) : cookieMark(countedCookie(value!, counts))
+  }
+  return found
+}
+
+const AUTHORIZATION: UserMark = { reason: 'authorization', detail: 'authorization', words: 'an Authorization header' }
+const CERTIFICATE: UserMark = { reason: 'certificate', detail: 'certificate', words: 'a client certificate' }
+
+function credentialMark (field: string): UserMark {
+  return { reason: 'credential', detail: `credential:${field}`, words: `the header field ${field}` }
+}
+
+/** Its name comes from the client, so it is for the log only. */
+function cookieMark (name: string | null): UserMark | null {
+  return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
+}
+
+interface Users { user?: unknown, account?: unknown, auth?: unknown, session?: unknown, cookies?: unknown }
+interface Request extends Users { currentUser?: unknown, principal?: unknown, userId?: unknown, tenant?: unknown }
+interface Raw extends Users { signedCookies?: unknown, oidc?: unknown, kauth?: unknown }
+
+/** A place where hooks, and middleware of other frameworks, put who asks. */
+interface Holder {
+  mark: UserMark
+  /** Each reads by a name of its own: a name that is not there costs next to nothing then. */
+  read: (request: Request, raw: Raw) => unknown
+  counts: (value: unknown, headers: RequestFields, cookies: CookieRule) => boolean
+}
+
+const HOLDERS: readonly Holder[] = [
+  holder('user', 'request.user', ({ user }) => user),
+  holder('session', 'request.session', ({ session }) => session, isOwnSession),
+  holder('user:account', 'request.account', ({ account }) => account),
+  holder('user:auth', 'request.auth', ({ auth }) => auth),
+  holder('user:current-user', 'request.currentUser', ({ currentUser }) => currentUser),
+  holder('user:principal', 'request.principal', ({ principal }) => principal),
+  holder('user:user-id', 'request.userId', ({ userId }) => userId),
+  holder('user:tenant', 'request.tenant', ({ tenant }) => tenant),
+  holder('cookie', 'request.cookies', ({ cookies }) => cookies, hasCountedCookie),
+  holder('user:raw', 'request.raw.user', (_, { user }) => user),
+  holder('session:raw', 'request.raw.session', (_, { session }) => session, isOwnSession),
+  holder('user:raw-account', 'request.raw.account', (_, { account }) => account),
+  holder('user:raw-auth', 'request.raw.auth', (_, { auth }) => auth),
+  holder('user:raw-oidc', 'request.raw.oidc', (_, { oidc }) => oidc),
+  holder('user:raw-kauth', 'request.raw.kauth', (_, { kauth }) => kauth),
+  holder('cookie', 'request.raw.cookies', (_, { cookies }) => cookies, hasCountedCookie),
+  holder('cookie', 'request.raw.signedCookies', (_, { signedCookies }) => signedCookies, hasCountedCookie)
+]
+
+function holder (detail: string, place: string, read: Holder['read'], counts: Holder['counts'] = holds): Holder {
+  return { mark: { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }, read, counts }
+}
+
+function holderOf (request: MarkedRequest, headers: RequestFields, cookies: CookieRule): UserMark | null {
+  const raw = request.raw as Raw
+  for (const { mark, read, counts } of HOLDERS) {
+    const value = read(request as Request, raw)
+    if (value != null && counts(unpromised(value), headers, cookies)) return mark
+  }
+  return null
+}
+
+/** Whether there is somebody in it: not in an empty text, false, an object or a list without anything, or a method. */
+function holds (value: unknown): boolean {
+  if (value == null || value === false || value === '' || typeof value === 'function') return false
+  if (typeof value !== 'object') return true
+  if (value instanceof Map || value instanceof Set) return value.size > 0
+  if (Array.isArray(value)) return value.length > 0
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // An object of a class may keep all that it has where we can't see it.
+  return (prototype !== Object.prototype && prototype !== null) || Reflect.ownKeys(value).length > 0
+}
+
+function hasCountedCookie (jar: unknown, _: RequestFields, counts: CookieRule): boolean {
+  if (typeof jar !== 'object') return holds(jar)
+  for (const name in jar) if (counts(name)) return true
+  return false
+}
+
+/** As @fastify/session, @fastify/secure-session, express-session and cookie-session have it. */
+interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => unknown, data?: () => unknown }
+
+/** Of a session itself, not of who has it. */
+const NO_DATA = ['cookie', 'changed', 'deleted']
+
+/**
+ * Whether a session is somebody's: these plugins make an empty one for everybody. What is in it came with its cookie, or was
+ * put there by a hook just now. One that shows nothing of what it has is somebody's where it may have come with a cookie.
+ */
+function isOwnSession (session: unknown, headers: RequestFields): boolean {
+  if (typeof session !== 'object' || session instanceof Map || !holds(session)) return holds(session)
+  const { changed, isChanged, data } = session as Session
+  if (changed === true || isChanged === true) return true
+  // secure-session keeps its data behind a method.
+  const content = typeof changed === 'boolean' && typeof data === 'function' ? data.call(session) : session
+  const names = Object.keys(content as object)
+  if (names.some((name) => !NO_DATA.includes(name) && holds((content as Record<string, unknown>)[name]))) return true
+  if (names.length > 0 || content !== session) return false
+  const { cookie } = headers
+  return cookie !== undefined && countedCookie(cookie, isNoAnalyticsCookie) !== null
+}
+
+/** Whether the handler, or a hook, wrote to a session of the request. */
+export function hasChangedSession (request: object): boolean {
+  const { session, raw } = request as { session?: unknown, raw?: { session?: unknown } }
+  return isChanged(session) || isChanged(raw?.session)
+}
+
+function isChanged (session: unknown): boolean {
+  if (typeof session !== 'object' || session === null) return false
+  const { changed, isChanged, isModified } = session as Session
+  return changed === true || isChanged === true || (typeof isModified === 'function' && isModified.call(session) === true)
+}
+
+/** Whether the client has shown one, be it trusted or not. HTTP/2's socket stands for the connection's. */
+function presentsCertificate (raw: { socket?: unknown }): boolean {
+  const { socket } = raw
+  if (typeof socket !== 'object' || socket === null || (socket as { encrypted?: unknown }).encrypted !== true) return false
+  const { getPeerX509Certificate: certificate } = socket as { getPeerX509Certificate?: () => unknown }
+  return typeof certificate === 'function' && certificate.call(socket) !== undefined
+}
