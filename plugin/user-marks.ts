@@ -33,31 +33,50 @@ export interface MarkOptions {
 type FieldReason = Extract<MarkReason, 'authorization' | 'credential' | 'cookie'>
 
 export function compileMarking ({ credentials, cookies, vary }: MarkOptions): Marking {
-  const fields = new Map<string, FieldReason>(credentials.map((name) => [name, 'credential']))
-  fields.set('authorization', 'authorization').set('cookie', 'cookie')
-  for (const name of vary) fields.delete(name)
+  const reasons = new Map<string, FieldReason>(credentials.map((name) => [name, 'credential']))
+  reasons.set('authorization', 'authorization').set('cookie', 'cookie')
+  for (const name of vary) reasons.delete(name)
+  const fields = fieldsOf(reasons)
   // Parsed cookies are the field's, whoever has parsed them.
   const listed = cookies === null ? isNoAnalyticsCookie : listedCookies(cookies)
-  const counts = fields.has('cookie') ? listed : () => false
+  const counts = reasons.has('cookie') ? listed : () => false
   return (request, headers) => {
     const field = markedField(fields, headers, counts)
     if (field?.reason === 'authorization') return field
-    return holderOf(request, headers, counts) ?? field ?? (presentsCertificate(request.raw) ? CERTIFICATE : null)
+    const held = holderOf(request as Request, request.raw, { headers, cookies: counts })
+    return held ?? field ?? (presentsCertificate(request.raw) ? CERTIFICATE : null)
   }
 }
 
+/** Which header fields are marks. */
+interface Fields {
+  reasons: ReadonlyMap<string, FieldReason>
+  /** By `placeOf` a name: whether one of them stands there. Most names of a request need not be looked up then. */
+  mayBe: Uint8Array
+}
+
+function fieldsOf (reasons: ReadonlyMap<string, FieldReason>): Fields {
+  const mayBe = new Uint8Array(64 * 32)
+  for (const name of reasons.keys()) mayBe[placeOf(name)] = 1
+  return { reasons, mayBe }
+}
+
+/** By its length and its last letter, the same for capitals. */
+function placeOf (name: string): number {
+  const last = name.length - 1
+  return (last & 63) << 5 | (name.charCodeAt(last) & 31)
+}
+
 /** Authorization comes before others. */
-function markedField (
-  fields: ReadonlyMap<string, FieldReason>, headers: RequestFields, counts: CookieRule
-): UserMark | null {
+function markedField ({ reasons, mayBe }: Fields, headers: RequestFields, counts: CookieRule): UserMark | null {
   let found: UserMark | null = null
   for (const name in headers) {
+    if (mayBe[placeOf(name)] !== 1) continue
     // A hook may have set headers under names in capitals.
-    const field = name.charCodeAt(0) < 97 ? name.toLowerCase() : name
-    const reason = fields.get(field)
-    if (reason === undefined) continue
+    const field = name.toLowerCase()
+    const reason = reasons.get(field)
     const value = headers[name]
-    if (namesNobody(value)) continue
+    if (reason === undefined || namesNobody(value)) continue
     if (reason === 'authorization') return AUTHORIZATION
     found ??= reason === 'credential' ? credentialMark(field) : cookieMark(countedCookie(value!, counts))
   }
@@ -81,44 +100,55 @@ interface Request extends Users { currentUser?: unknown, principal?: unknown, us
 interface Raw extends Users { signedCookies?: unknown, oidc?: unknown, kauth?: unknown }
 
 /** A place where hooks, and middleware of other frameworks, put who asks. */
-interface Holder {
-  mark: UserMark
-  /** Each reads by a name of its own: a name that is not there costs next to nothing then. */
-  read: (request: Request, raw: Raw) => unknown
-  counts: (value: unknown, headers: RequestFields, cookies: CookieRule) => boolean
-}
+interface Holder { mark: UserMark, read: (request: Request, raw: Raw) => unknown }
 
-const HOLDERS: readonly Holder[] = [
+const USERS: readonly Holder[] = [
   holder('user', 'request.user', ({ user }) => user),
-  holder('session', 'request.session', ({ session }) => session, isOwnSession),
   holder('user:account', 'request.account', ({ account }) => account),
   holder('user:auth', 'request.auth', ({ auth }) => auth),
   holder('user:current-user', 'request.currentUser', ({ currentUser }) => currentUser),
   holder('user:principal', 'request.principal', ({ principal }) => principal),
   holder('user:user-id', 'request.userId', ({ userId }) => userId),
   holder('user:tenant', 'request.tenant', ({ tenant }) => tenant),
-  holder('cookie', 'request.cookies', ({ cookies }) => cookies, hasCountedCookie),
   holder('user:raw', 'request.raw.user', (_, { user }) => user),
-  holder('session:raw', 'request.raw.session', (_, { session }) => session, isOwnSession),
   holder('user:raw-account', 'request.raw.account', (_, { account }) => account),
   holder('user:raw-auth', 'request.raw.auth', (_, { auth }) => auth),
   holder('user:raw-oidc', 'request.raw.oidc', (_, { oidc }) => oidc),
-  holder('user:raw-kauth', 'request.raw.kauth', (_, { kauth }) => kauth),
-  holder('cookie', 'request.raw.cookies', (_, { cookies }) => cookies, hasCountedCookie),
-  holder('cookie', 'request.raw.signedCookies', (_, { signedCookies }) => signedCookies, hasCountedCookie)
+  holder('user:raw-kauth', 'request.raw.kauth', (_, { kauth }) => kauth)
+]
+const SESSIONS: readonly Holder[] = [
+  holder('session', 'request.session', ({ session }) => session),
+  holder('session:raw', 'request.raw.session', (_, { session }) => session)
+]
+const JARS: readonly Holder[] = [
+  holder('cookie', 'request.cookies', ({ cookies }) => cookies),
+  holder('cookie', 'request.raw.cookies', (_, { cookies }) => cookies),
+  holder('cookie', 'request.raw.signedCookies', (_, { signedCookies }) => signedCookies)
 ]
 
-function holder (detail: string, place: string, read: Holder['read'], counts: Holder['counts'] = holds): Holder {
-  return { mark: { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }, read, counts }
+function holder (detail: string, place: string, read: Holder['read']): Holder {
+  return { mark: { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }, read }
 }
 
-function holderOf (request: MarkedRequest, headers: RequestFields, cookies: CookieRule): UserMark | null {
-  const raw = request.raw as Raw
-  for (const { mark, read, counts } of HOLDERS) {
-    const value = read(request as Request, raw)
-    if (value != null && counts(unpromised(value), headers, cookies)) return mark
-  }
-  return null
+/** All places of a kind are read in one expression first, as that costs a hundredth of asking them one by one. */
+function holderOf (request: Request, raw: Raw, { headers, cookies }: Jar): UserMark | null {
+  const user = request.user ?? request.account ?? request.auth ?? request.currentUser ?? request.principal ??
+    request.userId ?? request.tenant ?? raw.user ?? raw.account ?? raw.auth ?? raw.oidc ?? raw.kauth
+  const found = user == null ? null : firstOf(USERS, { request, raw }, holds)
+  if (found !== null) return found
+  const session = request.session ?? raw.session
+  const own = session == null ? null : firstOf(SESSIONS, { request, raw }, (one) => isOwnSession(one, headers))
+  if (own !== null) return own
+  const jar = request.cookies ?? raw.cookies ?? raw.signedCookies
+  return jar == null ? null : firstOf(JARS, { request, raw }, (one) => hasCountedCookie(one, cookies))
+}
+
+interface Jar { headers: RequestFields, cookies: CookieRule }
+
+function firstOf (
+  holders: readonly Holder[], { request, raw }: { request: Request, raw: Raw }, counts: (value: unknown) => boolean
+): UserMark | null {
+  return holders.find(({ read }) => counts(unpromised(read(request, raw))))?.mark ?? null
 }
 
 /** Whether there is somebody in it: not in an empty text, false, an object or a list without anything, or a method. */
@@ -132,8 +162,8 @@ function holds (value: unknown): boolean {
   return (prototype !== Object.prototype && prototype !== null) || Reflect.ownKeys(value).length > 0
 }
 
-function hasCountedCookie (jar: unknown, _: RequestFields, counts: CookieRule): boolean {
-  if (typeof jar !== 'object') return holds(jar)
+function hasCountedCookie (jar: unknown, counts: CookieRule): boolean {
+  if (typeof jar !== 'object' || jar === null) return holds(jar)
   for (const name in jar) if (counts(name)) return true
   return false
 }
