@@ -43,8 +43,9 @@ export function compileMarking ({ credentials, cookies, vary }: MarkOptions): Ma
   return (request, headers) => {
     const field = markedField(fields, headers, counts)
     if (field?.reason === 'authorization') return field
-    const held = holderOf(request as Request, request.raw, { headers, cookies: counts })
-    return held ?? field ?? (presentsCertificate(request.raw) ? CERTIFICATE : null)
+    const { raw } = request
+    return userOf(request as Request, raw) ?? field ?? sessionOf(request as Request, raw, { headers, cookies: counts }) ??
+      (presentsCertificate(raw) ? CERTIFICATE : null)
   }
 }
 
@@ -131,11 +132,13 @@ function holder (detail: string, place: string, read: Holder['read']): Holder {
 }
 
 /** All places of a kind are read in one expression first, as that costs a hundredth of asking them one by one. */
-function holderOf (request: Request, raw: Raw, { headers, cookies }: Jar): UserMark | null {
+function userOf (request: Request, raw: Raw): UserMark | null {
   const user = request.user ?? request.account ?? request.auth ?? request.currentUser ?? request.principal ??
     request.userId ?? request.tenant ?? raw.user ?? raw.account ?? raw.auth ?? raw.oidc ?? raw.kauth
-  const found = user == null ? null : firstOf(USERS, { request, raw }, holds)
-  if (found !== null) return found
+  return user == null ? null : firstOf(USERS, { request, raw }, holds)
+}
+
+function sessionOf (request: Request, raw: Raw, { headers, cookies }: Jar): UserMark | null {
   const session = request.session ?? raw.session
   const own = session == null ? null : firstOf(SESSIONS, { request, raw }, (one) => isOwnSession(one, headers))
   if (own !== null) return own
