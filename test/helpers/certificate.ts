@@ -1,4 +1,4 @@
-// A certificate that signs itself, made for one test: Node can make keys, but no certificates, and none lies in the repository.
+// A certificate that signs itself, made for one test: Node can make keys, but no certificates.
 import { generateKeyPairSync, sign } from 'node:crypto'
 
 /** For TLS, as PEM. */

@@ -1,6 +1,6 @@
-// Nobody gets another's answer, however an app knows its users: each way is attacked by a second user, with `cache: true` and with
-// what docs/authenticated.md says to write, over HTTP/1, over HTTP/2 and behind a trusted proxy, for 200, for 304 and for HEAD; and
-// with that recipe each user has hits.
+// Nobody gets another's answer, however an app knows its users: each way is attacked by a second user, with `cache: true`
+// and with what docs/authenticated.md says to write, over HTTP/1, over HTTP/2 and behind a trusted proxy, for 200, for 304 and
+// for HEAD; and with that recipe each user has hits.
 import fastify, { type FastifyInstance } from 'fastify'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
@@ -16,10 +16,12 @@ interface Site {
   ask: (user: string, more?: Call) => Promise<Answer>
 }
 
-const OPTIONS: Record<Transport, object> = { 'HTTP/1': {}, 'HTTP/2': { http2: true }, proxy: { trustProxy: true }, TLS: {} }
+interface Setting { transport: Transport, cache: true | CacheOptions }
+
+const OPTIONS: Record<Transport, object> = { 'HTTP/1': {}, 'HTTP/2': { http2: true }, proxy: { trustProxy: true } }
 
 /** The app of this way, with this said at its route. */
-async function open (t: Test, way: Way, { transport, cache }: { transport: Transport, cache: true | CacheOptions }): Promise<Site> {
+async function open (t: Test, way: Way, { transport, cache }: Setting): Promise<Site> {
   const app = fastify(OPTIONS[transport])
   t.teardown(async () => { await app.close() })
   await app.register(routeCache, { deadline: 30, writeDeadline: 30 })

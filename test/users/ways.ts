@@ -1,5 +1,5 @@
-// The ways in which an app knows its user, one for each row of the table in docs/authenticated.md: how the app does it, how its
-// users come, and what the route has to say for hits. users/ways.test.ts attacks each of them.
+// The ways in which an app knows its user, one for each row of the table in docs/authenticated.md: how the app does it, how
+// its users come, and what the route has to say for hits. ways.test.ts attacks each of them.
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createRequire } from 'node:module'
@@ -13,7 +13,7 @@ const [cookie, jwt, session, secureSession] = ['cookie', 'jwt', 'session', 'secu
 type Package = FastifyPluginAsync<Record<string, unknown>>
 
 /** Over which the requests come; `proxy`: HTTP/1 behind a proxy that the app trusts. */
-export type Transport = 'HTTP/1' | 'HTTP/2' | 'proxy' | 'TLS'
+export type Transport = 'HTTP/1' | 'HTTP/2' | 'proxy'
 
 /** As much of a request as plugins put on it. */
 export interface Visit {
