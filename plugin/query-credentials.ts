@@ -6,7 +6,7 @@ import type { UserMark } from './user-marks.js'
 /** By their letters and digits, in lower case: `accessToken`, `access_token` and `access-token` are one. */
 const CREDENTIALS = new Map([
   'access_token', 'id_token', 'refresh_token', 'auth_token', 'user_token', 'session_token', 'api_token', 'token', 'jwt', 'bearer', 'auth',
-  'authorization', 'api_key', 'x_api_key', 'apikey', 'client_secret', 'secret', 'password', 'sig', 'signature', 'hmac',
+  'authorization', 'api_key', 'x_api_key', 'client_secret', 'secret', 'password', 'sig', 'signature', 'hmac',
   'x_amz_signature', 'x_amz_security_token', 'x_amz_credential', 'x_goog_signature', 'x_goog_credential', 'key_pair_id', 'session',
   'session_id', 'sid', 'jsessionid', 'phpsessid', 'ticket'
 ].map((name) => [lettersOf(name), name]))

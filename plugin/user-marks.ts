@@ -131,19 +131,22 @@ function holder (detail: string, place: string, read: Holder['read']): Holder {
   return { mark: { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }, read }
 }
 
-/** All places of a kind are read in one expression first, as that costs a hundredth of asking them one by one. */
+/**
+ * All places of a kind are read in one expression first, as that costs a hundredth of asking them one by one. Each read of a
+ * getter may make a promise of its own.
+ */
 function userOf (request: Request, raw: Raw): UserMark | null {
   const user = request.user ?? request.account ?? request.auth ?? request.currentUser ?? request.principal ??
     request.userId ?? request.tenant ?? raw.user ?? raw.account ?? raw.auth ?? raw.oidc ?? raw.kauth
-  return user == null ? null : firstOf(USERS, { request, raw }, holds)
+  return unpromised(user) == null ? null : firstOf(USERS, { request, raw }, holds)
 }
 
 function sessionOf (request: Request, raw: Raw, { headers, cookies }: Jar): UserMark | null {
   const session = request.session ?? raw.session
-  const own = session == null ? null : firstOf(SESSIONS, { request, raw }, (one) => isOwnSession(one, headers))
+  const own = unpromised(session) == null ? null : firstOf(SESSIONS, { request, raw }, (one) => isOwnSession(one, headers))
   if (own !== null) return own
   const jar = request.cookies ?? raw.cookies ?? raw.signedCookies
-  return jar == null ? null : firstOf(JARS, { request, raw }, (one) => hasCountedCookie(one, cookies))
+  return unpromised(jar) == null ? null : firstOf(JARS, { request, raw }, (one) => hasCountedCookie(one, cookies))
 }
 
 interface Jar { headers: RequestFields, cookies: CookieRule }

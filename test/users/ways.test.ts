@@ -1,6 +1,6 @@
 // Nobody gets another's answer, however an app knows its users: each way is attacked by a second user, with `cache: true`
-// and with what docs/authenticated.md says to write, over HTTP/1, over HTTP/2 and behind a trusted proxy, for 200, for 304 and
-// for HEAD; and with that recipe each user has hits.
+// and with what docs/authenticated.md says to write, over HTTP/1, over HTTP/2 and behind a trusted proxy, for 200, 304 and
+// HEAD; and with that recipe each user has hits.
 import fastify, { type FastifyInstance } from 'fastify'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
@@ -100,7 +100,8 @@ for (const http2 of [false, true]) {
     const certificates = { alice: selfSigned('alice'), bob: selfSigned('bob') }
     const nameOf = ({ raw }: { raw: object }): string | undefined =>
       (raw as { socket: { getPeerCertificate: () => { subject?: { CN: string } } } }).socket.getPeerCertificate()?.subject?.CN
-    const app = fastify({ http2, https: { ...selfSigned('server'), requestCert: true, rejectUnauthorized: false } } as object)
+    const https = { ...selfSigned('server'), requestCert: true, rejectUnauthorized: false }
+    const app = fastify({ http2, https } as object)
     t.teardown(async () => { await app.close() })
     await app.register(routeCache)
     const handler = async (request: object): Promise<string> => `for ${nameOf(request as { raw: object })}`
