@@ -44,9 +44,9 @@ const CHANGED_SESSION: UserMark = { reason: 'session', detail: 'session', words:
 
 interface Explained { policy: Policy, isExplained: boolean }
 
-/** Once per route: what to do so that these requests are served from the cache. */
+/** Once per route, unless the app has named the very mark: what to do so that these requests are served from the cache. */
 export function explain (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
-  if (site.isExplained) return
+  if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
   site.isExplained = true
   log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +
     `users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }${WAYS[reason] ?? ''}`)

@@ -58,6 +58,8 @@ export interface Policy {
   identity: ((request: unknown) => unknown) | null
   /** What tells that a request is somebody's own, where the route does not say how users are told apart. */
   marking: Marking
+  /** The app has said which cookies are marks, so it knows. */
+  namesCookies: boolean
   /** The response is the same for everybody who got through. */
   shared: boolean
   /** Of what the handler makes: another build's entries are not this one's. */
@@ -113,6 +115,8 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   const earlyRefresh = compileSwitch(where, 'earlyRefresh', get('earlyRefresh'))
   const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
   const vary = compileVary(where, get('vary'))
+  const cookies = readCookies(where, 'cache.cookies', get('cookies')) ?? defaults.cookies ?? null
+  const known = defaults.credentials ?? CREDENTIAL_HEADERS
   const hosts = takesManyHosts(route) ? ['host', MATCHED_HOST] : []
   return {
     route: `GET ${canonical}`,
@@ -130,10 +134,11 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     waitTimeout: compileWait(where, get('waitTimeout')) ?? defaults.waitTimeout,
     needs: [...new Set([...vary, ...hosts, ...pseudo])].sort(),
     marking: compileMarking({
-      credentials: readCredentials(where, 'cache.credentials', { names: get('credentials'), known: defaults.credentials ?? CREDENTIAL_HEADERS }),
-      cookies: readCookies(where, 'cache.cookies', get('cookies')) ?? defaults.cookies ?? null,
+      credentials: readCredentials(where, 'cache.credentials', { names: get('credentials'), known }),
+      cookies,
       vary
     }),
+    namesCookies: cookies !== null,
     when: compileFunction(where, 'when', get('when')),
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),

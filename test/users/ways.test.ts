@@ -98,8 +98,9 @@ for (const way of WAYS) {
 for (const http2 of [false, true]) {
   await t.test(`a client certificate, HTTP/${http2 ? 2 : 1}`, async (t) => {
     const certificates = { alice: selfSigned('alice'), bob: selfSigned('bob') }
+    interface Shown { getPeerCertificate: () => { subject?: { CN: string } } | null }
     const nameOf = ({ raw }: { raw: object }): string | undefined =>
-      (raw as { socket: { getPeerCertificate: () => { subject?: { CN: string } } } }).socket.getPeerCertificate()?.subject?.CN
+      (raw as { socket: Shown }).socket.getPeerCertificate()?.subject?.CN
     const https = { ...selfSigned('server'), requestCert: true, rejectUnauthorized: false }
     const app = fastify({ http2, https } as object)
     t.teardown(async () => { await app.close() })
