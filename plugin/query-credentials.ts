@@ -19,15 +19,16 @@ function lettersOf (name: string): string {
 }
 
 /** As much of a request as is looked at here. */
-export interface Targeted { url: string, originalUrl: string }
+export interface Targeted { url: string, raw: { originalUrl?: unknown } }
 
 /** A name in the query as it was sent, decoded, and which credential that is. */
 interface Credential { name: string, as: string }
 
 /** Of the query as the client sent it: the validation may have taken away what a hook has read. */
-export function credentialsIn ({ url, originalUrl }: Targeted): readonly Credential[] {
+export function credentialsIn ({ url, raw: { originalUrl } }: Targeted): readonly Credential[] {
   const found = findIn(url)
-  return originalUrl === url ? found : [...found, ...findIn(originalUrl)]
+  // Before the app has rewritten it. Fastify's own getter would keep it on each request.
+  return typeof originalUrl !== 'string' || originalUrl === url ? found : [...found, ...findIn(originalUrl)]
 }
 
 const NONE: readonly Credential[] = []

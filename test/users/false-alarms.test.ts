@@ -92,7 +92,8 @@ const APPS: Record<string, App> = {
   // Its guards run within the handler that the adapter declares, so a hit has to name its user before them.
   'Nest-like': {
     declare: (app) => {
-      const guarded = (run: (request: FastifyRequest) => unknown) => async (request: FastifyRequest, reply: FastifyReply) => {
+      type Run = (request: FastifyRequest) => unknown
+      const guarded = (run: Run) => async (request: FastifyRequest, reply: FastifyReply) => {
         await authenticate(request, reply)
         return reply.sent ? reply : await run(request)
       }
