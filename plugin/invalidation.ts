@@ -3,6 +3,7 @@
 import type { Background } from './background.js'
 import type { Log } from './caller.js'
 import type { Targets } from './claim.js'
+import { Confirmed, isUnreplicated } from './confirmed.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
 import { channels, since, stamp, tell, type CacheEvents, type Instance } from './events.js'
@@ -36,6 +37,7 @@ export class Invalidation {
   readonly #instance: Instance
   readonly #quarantineTime: Milliseconds
   readonly #journal: Journal
+  readonly #confirmed: Confirmed
 
   constructor ({ store, stats, log, flights, background, instance, quarantineTime, maxJournal }: InvalidationParts) {
     this.#store = store
@@ -45,7 +47,9 @@ export class Invalidation {
     this.#background = background
     this.#instance = instance
     this.#quarantineTime = quarantineTime
-    this.#journal = new Journal({ tell: async (targets) => await this.#tell(targets), log, most: maxJournal })
+    this.#journal = new Journal({ tell: async (targets) => await this.#tellLate(targets), log, most: maxJournal })
+    const again = (list: readonly Targets[]): void => { this.#journal.again(list) }
+    this.#confirmed = new Confirmed({ witness: store.witness, again, isTold: () => this.isTold })
   }
 
   /** The store was told of everything. */
@@ -60,19 +64,20 @@ export class Invalidation {
 
   /**
    * Invalidates all of these together; the number of entries that went by their keys. `token`: of the quarantine that ends
-   * with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before.
+   * with it. `later`: what is told where it has to be told later, more than the targets themselves. Rejects with
+   * FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
-  async run (targets: Targets, token?: string): Promise<number> {
+  async run (targets: Targets, token?: string, later = targets): Promise<number> {
     const began = stamp(channels.invalidation)
     try {
-      const removed = await telling(this.#store, 'invalidate', this.#background.watch(this.#tell(targets, token)))
+      const removed = await telling(this.#store, 'invalidate', this.#background.watch(this.#tell(targets, token, later)))
       this.hurry()
       this.#stats.invalidated(removed)
       if (began > 0) this.#say(targets, { began, soft: false, entries: removed, error: null })
       this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
       return removed
     } catch (error) {
-      return this.#fail(targets, { began, soft: false, entries: 0, error })
+      return this.#fail(later, { began, soft: false, entries: 0, error })
     }
   }
 
@@ -83,7 +88,8 @@ export class Invalidation {
   async soften (targets: Targets): Promise<number> {
     const began = stamp(channels.invalidation)
     try {
-      const softened = await telling(this.#store, 'invalidate', this.#background.watch(this.#store.soften(targets)))
+      const softening = this.#confirmed.by(targets, async () => await this.#store.soften(targets))
+      const softened = await telling(this.#store, 'invalidate', this.#background.watch(softening))
       this.hurry()
       this.#forget(targets)
       this.#stats.invalidated(softened)
@@ -99,10 +105,10 @@ export class Invalidation {
     const { error } = ended
     this.#stats.invalidationFailed()
     if (ended.began > 0) this.#say(targets, ended)
-    // The primary has it: nothing old is served unless it is lost with it.
-    if (error instanceof RouteCacheError && error.code === 'FRC_REPLICAS') throw error
-    this.#journal.keep(targets, error)
     const { code, message, cause } = error as RouteCacheError
+    // Nothing old is served unless the primary is lost with it: then it is among what was confirmed.
+    if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
+    this.#journal.keep(targets, error)
     // A client may be answered with it: it names no keys.
     const later = 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
     throw new RouteCacheError(code, `${message}; ${later}`, { cause })
@@ -115,7 +121,16 @@ export class Invalidation {
   }
 
   /** `token`: of the quarantine that ends with it; undefined: of none. */
-  async #tell (targets: Targets, token?: string): Promise<number> {
+  async #tell (targets: Targets, token?: string, later = targets): Promise<number> {
+    return await this.#confirmed.by(later, async () => await this.#tellNow(targets, token))
+  }
+
+  /** What the replicas have not confirmed is known to the primary, and kept: to tell it again would change nothing. */
+  async #tellLate (targets: Targets): Promise<void> {
+    await this.#tell(targets).catch((error: unknown) => { if (!isUnreplicated(error)) throw error })
+  }
+
+  async #tellNow (targets: Targets, token?: string): Promise<number> {
     const removed = isNothing(targets) ? 0 : await this.#store.invalidate(targets, token)
     this.#forget(targets)
     return removed
@@ -140,6 +155,12 @@ export class Invalidation {
   #forget ({ keys, prefixes, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
     this.#flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))
+  }
+
+  /** Gives, later, whether the same servers have answered all the while: what they were told meanwhile is not lost. */
+  sameServers (): () => boolean {
+    const servers = this.#store.witness?.sent()
+    return () => servers === undefined || servers() !== ''
   }
 
   /** The store answers: what is kept is told soon. */

@@ -37,6 +37,8 @@ export class Journal {
   readonly #most: number
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
   readonly #kept = new Map<string, Targets>()
+  /** How many of them are told again: these have a limit of their own. */
+  #repeated = 0
   #pause = FIRST_PAUSE
   /** Whether the timer is due after the shortest pause. */
   #isSoon = false
@@ -63,7 +65,7 @@ export class Journal {
     const wasEmpty = this.isEmpty
     for (const one of apart(targets)) this.#kept.set(nameOf(one), one)
     if (this.isEmpty) return
-    if (this.#kept.size > this.#most || this.#kept.has(ITS_NAME)) {
+    if (this.#kept.size > this.#most + this.#repeated || this.#kept.has(ITS_NAME)) {
       this.#kept.clear()
       this.#kept.set(ITS_NAME, { ...EVERYTHING })
     }
@@ -72,6 +74,20 @@ export class Journal {
         'nothing is served from the cache until it is told')
     }
     this.#schedule()
+  }
+
+  /** Keeps what another server confirmed than the one that answers now, however much it is; it is told at once. */
+  again (list: readonly Targets[]): void {
+    const each = list.flatMap(apart)
+    for (const one of each) this.#kept.set(nameOf(one), one)
+    if (this.#repeated === 0) {
+      this.#log.warn({ journal: this.size }, 'another Redis server answers than the one that confirmed the last invalidations: ' +
+        'it is told of them again, and nothing is served from the cache until then')
+    }
+    this.#repeated += each.length
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#schedule(0)
   }
 
   /** The store has just answered: what is kept is told soon, however long the pauses have become. */
@@ -98,7 +114,7 @@ export class Journal {
     if (!this.isEmpty) await this.#tellAll()
   }
 
-  #schedule (): void {
+  #schedule (pause = this.#pause): void {
     if (this.isEmpty || this.#isClosed || this.#timer !== undefined || this.#replay !== null) return
     // Never in step with other processes, which wait for the same store.
     this.#timer = setTimeout(() => {
@@ -107,10 +123,10 @@ export class Journal {
         this.#replay = null
         this.#schedule()
       })
-    }, this.#pause * (1 - Math.random() / 4))
+    }, pause * (1 - Math.random() / 4))
     this.#timer.unref()
-    this.#isSoon = this.#pause === FIRST_PAUSE
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
+    this.#isSoon = pause <= FIRST_PAUSE
+    if (pause > 0) this.#pause = Math.min(pause * 2, LONGEST_PAUSE)
   }
 
   /** Tells all that is kept by now. Never rejects. */
@@ -127,7 +143,9 @@ export class Journal {
     }
     for (const [name, targets] of told) if (this.#kept.get(name) === targets) this.#kept.delete(name)
     this.#pause = FIRST_PAUSE
-    if (this.isEmpty) this.#log.info({ told: told.length }, 'the cache was told of all invalidations, and serves again')
+    if (!this.isEmpty) return
+    this.#repeated = 0
+    this.#log.info({ told: told.length }, 'the cache was told of all invalidations, and serves again')
   }
 }
 

@@ -48,8 +48,10 @@ export interface RouteCacheOptions {
    */
   quarantineTime?: Duration
   /**
-   * How many replicas have an invalidation before it resolves (Redis' WAIT), within `writeDeadline`; fewer: it rejects.
-   * Default 0: the primary's word is enough, as after a failover nothing stored before is served.
+   * How many replicas have an invalidation before it resolves (Redis' WAIT), within `writeDeadline`; fewer: it rejects, and
+   * a replica that takes over is told again by this process. Default 0: the primary's word is enough, as after a failover
+   * nothing stored before is served. A primary that was replaced and does not know it gives its word, too: the new one is
+   * told when this process' client has come over to it.
    */
   waitForReplicas?: number
   /**

@@ -23,7 +23,7 @@ import { Stats } from './stats.js'
 import { Keys } from './store/keys.js'
 import { MemoryStore } from './store/memory.js'
 import { RedisStore } from './store/redis.js'
-import { isRedisClient, type RedisClient } from './store/redis-client.js'
+import { isDeafToFailovers, isRedisClient, type RedisClient } from './store/redis-client.js'
 import type { Store } from './store/store.js'
 import { addGet, keysOfUrl, type Gets } from './unsafe.js'
 
@@ -187,6 +187,10 @@ function openStore (app: FastifyInstance, client: RedisClient | null, { settings
     }
     app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
     return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
+  }
+  if (isDeafToFailovers(client)) {
+    app.log.warn('fastify-route-cache: the Redis client finds its primary by sentinels, without failoverDetector: true. It stays with a ' +
+      'primary that was replaced until that is made a replica, and invalidations that it confirms reach others only then')
   }
   const complain = (error: unknown): void => {
     app.log.warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')

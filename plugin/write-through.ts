@@ -58,13 +58,15 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
     throw outcome.error
   }
   const { result: value } = outcome
+  const areSame = cache.invalidation.sameServers()
   // Of what `getOrSet` keeps under the key only the database knows what it is now. It goes before the response is stored:
   // who takes the lease behind that, and makes the response anew, is given nothing old.
-  const isEnded = await invalidate(parts, valueKey(key)).then(() => true, () => false)
+  const isEnded = await invalidate(parts, key, { onlyValue: true }).then(() => true, () => false)
   if (!isEnded && right !== null) cache.abandon(right, caller)
   const storing = async (): Promise<boolean> => isEnded && await store(parts, { key, right, value, ...wanted })
   const stored = await outcomeOf(storing)
-  if ('error' in stored || !stored.result) await invalidate(parts, key)
+  // Other servers may have an older response.
+  if ('error' in stored || !stored.result || !areSame()) await invalidate(parts, key)
   if ('error' in stored) throw worked(stored.error)
   return value
 }
@@ -96,9 +98,11 @@ function canBeSentTwice (value: unknown): boolean {
   return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
-async function invalidate ({ cache }: WriteThrough, key: string): Promise<void> {
+/** Of what is told later, all under the key goes: the response may be older where it is told. */
+async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = false } = {}): Promise<void> {
+  const targets = { ...NO_TARGETS, keys: [key] }
   try {
-    await cache.invalidation.run({ ...NO_TARGETS, keys: [key] })
+    await cache.invalidation.run(onlyValue ? { ...NO_TARGETS, keys: [valueKey(key)] } : targets, undefined, targets)
   } catch (error) {
     throw worked(error)
   }

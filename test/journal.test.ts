@@ -117,7 +117,9 @@ t.test('a store that answers is told soon, and not more often than that', async 
 
 t.test('an invalidation that succeeds has the others told soon', async (t) => {
   const timers = timersOf(t)
-  const store = { isUp: false, invalidate: async () => store.isUp ? 1 : await Promise.reject(AWAY), soften: async () => 1 }
+  const store = {
+    witness: null, isUp: false, invalidate: async () => store.isUp ? 1 : await Promise.reject(AWAY), soften: async () => 1
+  }
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
   const invalidation = new Invalidation({
     store: store as unknown as Store, stats: new Stats('redis', 0), log: log as unknown as Log, flights: new Flights(), background: new Background(), instance: { cache: {}, prefix: '' }, quarantineTime: 1, maxJournal: 9

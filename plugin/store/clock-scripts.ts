@@ -95,17 +95,17 @@ local function change(name, value, life, token, isNow, changed)
 end`
 
 /**
- * KEYS: floor, clock, lastTag. ARGV: the primaries' runs, a new history. Gives the floor, which is a new one where it is not
- * there, or of other runs, or the clock is not there.
+ * KEYS: floor, clock, lastTag. ARGV: the primaries' runs, a new history. Gives the floor, and 1 where it is a new one, as it
+ * was not there, or of other runs, or the clock was not there.
  */
 export const FLOOR = new Script(`${ALLOWED_WHEN_FULL}${TICK}
 local floor = text(KEYS[1])
-if number(KEYS[2]) and string.match(floor, ' (.*)') == ARGV[1] then return floor end
+if number(KEYS[2]) and string.match(floor, ' (.*)') == ARGV[1] then return {floor, 0} end
 local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[2])
 floor = named(ARGV[2], value) .. ' ' .. ARGV[1]
 redis.call('SET', KEYS[1], floor)
 advance(KEYS[3], value)
-return floor`)
+return {floor, 1}`)
 
 /** KEYS: floor, clock, lastTag. ARGV: a new history. Invalidates everything. */
 export const INVALIDATE_ALL = new Script(`${ALLOWED_WHEN_FULL}${TICK}

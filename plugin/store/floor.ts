@@ -19,7 +19,8 @@
 // replication a new id, so that belongs to a run's name.
 //
 // A primary may be made a replica while its connections stay: sentinels end them, a person or a Cluster does not. So, once a
-// second, a server that is asked is asked for its role beside the question, and both answers are waited for.
+// second, a server that is asked is asked for its role beside the question, and both answers are waited for; and one that
+// refuses a write as replicas do is not known any more.
 //
 // Whoever asks for generations asks for the floor with them, although it was asked with the entry before; here of servers E,
 // F and T, which have the entry, the floor and the generation of its tag, that only the entry tells of:
@@ -35,41 +36,36 @@ import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
 import { FLOOR } from './clock-scripts.js'
 import { readFloor, type FloorState } from './floor-text.js'
+import { KnownServers } from './known-servers.js'
+import { onRefusal } from './refusal.js'
+import { Rounds, type Round } from './rounds.js'
+import { addressOf, runOf } from './server-run.js'
 import { slotOf } from './slot.js'
 import { topologyOf, type Write } from './topology.js'
-
-/** So long a server is taken to be what it was. */
-const RECHECK: Milliseconds = 1_000
-
-interface Known {
-  /** The number of a check. */
-  since: number
-  /** The id of its replication, new with each promotion to a primary. */
-  reign: string
-  lookedAt: Milliseconds
-  /** While it is asked again. */
-  looking: Promise<void> | null
-}
+import type { Follower, Witness } from './witness.js'
 
 /** A history's name, random: as long as an entry has room for. */
 export function newHistory (): string {
   return randomBytes(9).toString('base64url')
 }
 
-export class Floor {
+export class Floor implements Witness {
   readonly #client: RedisClient
   readonly #keys: Keys
   readonly #write: Write
   readonly #now: () => Milliseconds
   readonly #trusting: boolean
-  readonly #known = new Map<RedisClient, Known>()
-  readonly #watched = new Map<RedisClient, () => void>()
-  /** On a Cluster: the same servers by their address. */
+  readonly #known: KnownServers
+  readonly #rounds = new Rounds(async () => await this.#goRound())
+  readonly #stopHeeding: () => void
+  /** On a Cluster: the servers by their address. */
   #byAddress = new Map<string, RedisClient>()
-  #checks = 0
-  #losses = 0
+  /** Those of the last check, and their runs. */
+  #servers: readonly RedisClient[] = []
   #runs = ''
+  #checks = 0
   #checking: Promise<void> | null = null
+  #follower: Follower | null = null
 
   constructor ({ client, keys, write, now, trusting }: {
     client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds, trusting: boolean
@@ -79,19 +75,54 @@ export class Floor {
     this.#write = write
     this.#now = now
     this.#trusting = trusting
+    this.#known = new KnownServers({ write, now, onLoss: () => { this.#rounds.hurry() } })
+    // On a Cluster it is not known which of them it was.
+    this.#stopHeeding = onRefusal(client, () => { this.#known.forgetAll() })
+  }
+
+  get servers (): string {
+    return this.#servers.length > 0 && this.#servers.every((server) => this.#known.has(server)) ? this.#runs : ''
+  }
+
+  get isAlone (): boolean {
+    return this.#known.isAnyAlone
+  }
+
+  sent (): () => string {
+    const { servers } = this
+    const { losses } = this.#known
+    const isCluster = this.#client.isCluster === true
+    if (!isCluster) this.#known.watch(this.#client)
+    return () => {
+      if (losses !== this.#known.losses) return ''
+      // One connection, from then until it is known, is to one server.
+      return servers !== '' || isCluster ? servers : this.servers || unnamed(losses)
+    }
+  }
+
+  follow (follower: Follower): void {
+    this.#follower = follower
+  }
+
+  watch (): void {
+    this.#rounds.begin()
   }
 
   /** Before a question about these names: by which check all their servers are known. Checks where they are not. */
   begin (names: readonly string[]): number | Promise<number> {
     const servers = this.#knownOf(names, this.#checks)
     if (servers === null) return this.#beginKnown(names)
-    for (const server of servers) this.#look(server)
+    this.#mustCount(names)
+    for (const server of servers) this.#known.look(server)
     return this.#checks
   }
 
   async #beginKnown (names: readonly string[]): Promise<number> {
     await this.check()
-    if (this.#knownOf(names, this.#checks) === null) throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked who they are')
+    if (this.#knownOf(names, this.#checks) === null) {
+      throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked who they are')
+    }
+    this.#mustCount(names)
     return this.#checks
   }
 
@@ -99,15 +130,22 @@ export class Floor {
   end (names: readonly string[], since: number): void | Promise<void> {
     const servers = this.#knownOf(names, since)
     if (servers === null) throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked')
-    const looking = servers.map((server) => this.#known.get(server)!.looking).filter((look) => look !== null)
-    if (looking.length > 0) return Promise.all(looking).then(() => this.end(names, since))
+    const looks = this.#known.looks(servers)
+    if (looks.length > 0) return Promise.all(looks).then(() => this.end(names, since))
+    this.#mustCount(names)
   }
 
   /** The servers that have these names; null where one of them is not known since then. */
   #knownOf (names: readonly string[], since: number): RedisClient[] | null {
     const servers = this.#client.isCluster === true ? names.map((name) => this.serverOf(name)) : [this.#client]
-    const areKnown = servers.every((server) => server !== undefined && (this.#known.get(server)?.since ?? Infinity) <= since)
+    const areKnown = servers.every((server) => server !== undefined && this.#known.since(server) <= since)
     return areKnown ? servers as RedisClient[] : null
+  }
+
+  /** Throws FRC_STORE for what may be older than an invalidation of this process. The floor alone is not. */
+  #mustCount (names: readonly string[]): void {
+    if (names.length === 1 || this.#follower?.isBehind !== true) return
+    throw new RouteCacheError('FRC_STORE', 'another server has taken over, and was not told of the last invalidations yet')
   }
 
   /** On a Cluster: the connection to the primary that has this name, as far as it is known. */
@@ -115,16 +153,13 @@ export class Floor {
     return this.#byAddress.get(this.#client.slots?.[slotOf(name)]?.[0] ?? '')
   }
 
-  /** Asks a server again, now and then, whether it is what it was; if not, it is not known any more. */
-  #look (server: RedisClient): void {
-    const known = this.#known.get(server)!
-    if (Math.abs(this.#now() - known.lookedAt) < RECHECK) return
-    known.lookedAt = this.#now()
-    const forget = (): void => { this.#forget(server) }
-    known.looking = this.#write(server.info('replication'))
-      .then((info) => { if (reignOf(info) !== known.reign) forget() })
-      .catch(forget)
-      .finally(() => { known.looking = null })
+  async #goRound (): Promise<Round> {
+    if (this.#follower?.isKeeping !== true) return 'over'
+    if (this.servers !== '') this.#servers.forEach((server) => { this.#known.look(server) })
+    else if (this.#client.status !== 'ready') return 'away'
+    // A server that hangs must not be piled up with questions.
+    else if (this.#known.unanswered === 0) await this.check().catch(() => {})
+    return this.servers === '' ? 'unknown' : 'known'
   }
 
   /** Asks all servers who they are, and begins a new history where the floor is for others, or not there. */
@@ -134,73 +169,45 @@ export class Floor {
   }
 
   async #check (): Promise<void> {
-    const losses = this.#losses
-    const servers = this.#client.isCluster === true ? (await topologyOf(this.#client, this.#write)).servers : [this.#client]
-    for (const server of servers) this.#watch(server)
+    const { losses } = this.#known
+    const ask: Write = async (question) => await this.#known.ask(question)
+    const servers = this.#client.isCluster === true ? (await topologyOf(this.#client, ask)).servers : [this.#client]
+    for (const server of servers) this.#known.watch(server)
     const lookedAt = this.#now()
-    const infos = await Promise.all(servers.map(async (server) => await this.#write(server.info())))
-    const runs = infos.map(runOf).sort().join(',')
-    this.#runs = this.#trusting ? 'any' : createHash('sha256').update(runs).digest('base64url')
-    await this.renew()
+    const infos = await Promise.all(servers.map(async (server) => await ask(server.info())))
+    const runs = createHash('sha256').update(infos.map(runOf).sort().join(',')).digest('base64url')
+    const answering = this.#follower?.asking()
+    const { isNew } = await this.#renew(runs)
     // One that went meanwhile may be back as another.
-    if (losses !== this.#losses) throw new RouteCacheError('FRC_STORE', 'a server went while it was asked who it is')
+    if (losses !== this.#known.losses) throw new RouteCacheError('FRC_STORE', 'a server went while it was asked who it is')
     this.#checks++
+    this.#servers = servers
+    this.#runs = runs
     this.#byAddress = new Map(servers.map((server) => [addressOf(server), server]))
-    for (const [i, server] of servers.entries()) this.#know(server, reignOf(infos[i]), lookedAt)
-  }
-
-  #know (server: RedisClient, reign: string, lookedAt: Milliseconds): void {
-    const known = this.#known.get(server)
-    // One that is known stays known since then: answers under way count.
-    if (known?.reign === reign) known.lookedAt = lookedAt
-    else this.#known.set(server, { since: this.#checks, reign, lookedAt, looking: null })
-  }
-
-  #forget (server: RedisClient): void {
-    this.#losses++
-    this.#known.delete(server)
+    answering?.({ servers: runs, unnamed: unnamed(losses), isNew })
+    for (const [i, server] of servers.entries()) this.#known.know(server, infos[i], { since: this.#checks, lookedAt })
   }
 
   /** What it says now; a new history where the floor or the clock is not there. */
   async renew (): Promise<FloorState> {
+    return (await this.#renew(this.#runs)).state
+  }
+
+  async #renew (runs: string): Promise<{ state: FloorState, isNew: boolean }> {
     const names = [this.#keys.floor, this.#keys.clock, this.#keys.lastTag]
-    const floor = await this.#write(FLOOR.run(this.#client, names, [this.#runs, newHistory()]))
-    return readFloor(String(floor))
+    const running = FLOOR.run(this.#client, names, [this.#trusting ? 'any' : runs, newHistory()])
+    const [floor, isNew] = await this.#write(running) as unknown[]
+    return { state: readFloor(String(floor)), isNew: Number(isNew) === 1 }
   }
 
   close (): void {
-    for (const [server, forget] of this.#watched) {
-      server.off('close', forget)
-      server.off('end', forget)
-    }
-    this.#watched.clear()
-    this.#known.clear()
-  }
-
-  #watch (server: RedisClient): void {
-    if (this.#watched.has(server)) return
-    const forget = (): void => { this.#forget(server) }
-    server.on('close', forget)
-    server.on('end', forget)
-    this.#watched.set(server, forget)
+    this.#rounds.close()
+    this.#stopHeeding()
+    this.#known.close()
   }
 }
 
-function addressOf ({ options }: RedisClient): string {
-  const { host, port } = options as { host?: string, port?: number }
-  return `${host}:${port}`
-}
-
-/** A server's run id is new with each start. */
-function runOf (info: unknown): string {
-  const run = /^run_id:(\w+)/m.exec(String(info))?.[1]
-  if (run === undefined) throw new RouteCacheError('FRC_STORE', 'INFO does not tell the server\'s run_id')
-  return `${run} ${reignOf(info)}`
-}
-
-function reignOf (info: unknown): string {
-  const text = String(info)
-  // A Cluster's client may not know yet that it is none any more.
-  if (/^role:(?:slave|replica)/m.test(text)) throw new RouteCacheError('FRC_STORE', 'the server is a replica: reads must go to primaries')
-  return /^master_replid:(\w+)/m.exec(text)?.[1] ?? ''
+/** A server that is not known yet, by how many were lost before it. */
+function unnamed (losses: number): string {
+  return `after ${losses}`
 }

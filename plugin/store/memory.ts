@@ -16,6 +16,7 @@ import {
 export class MemoryStore implements Store {
   readonly kind = 'memory'
   readonly tier = null
+  readonly witness = null
   readonly #maxBytes: Bytes
   readonly #now: () => Milliseconds
   readonly #slots = new Map<string, Slot>()

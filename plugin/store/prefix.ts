@@ -10,6 +10,7 @@
 import { RouteCacheError } from '../errors.js'
 import type { Keys } from './keys.js'
 import { keyPrefixOf, type RedisClient } from './redis-client.js'
+import { heeded } from './refusal.js'
 import { UNLINK_LEASES } from './scripts.js'
 import { topologyOf, type Write } from './topology.js'
 
@@ -40,7 +41,7 @@ export class PrefixRemoval {
       return await this.#onCluster(async (servers) => await this.#twoPasses(servers, prefix))
     }
     // SCAN would be answered by a replica, too, or by a primary that is one no more: a write is not.
-    await this.#write(this.#client.unlink(this.#keys.lease('')))
+    await this.#write(heeded(this.#client, this.#client.unlink(this.#keys.lease(''))))
     return await this.#twoPasses([this.#client], prefix)
   }
 

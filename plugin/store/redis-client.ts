@@ -58,6 +58,12 @@ export function mustFit (client: RedisClient): void {
   }
 }
 
+/** Whether sentinels find the primary for it, and it does not listen when they announce another one. */
+export function isDeafToFailovers (client: RedisClient): boolean {
+  const { sentinels, failoverDetector } = (client.options ?? {}) as { sentinels?: unknown, failoverDetector?: unknown }
+  return Array.isArray(sentinels) && failoverDetector !== true
+}
+
 /** Throws FRC_OPTION where the tier could not have a connection of its own beside this client. */
 export function mustBeTrackable (client: RedisClient): void {
   const { duplicate, nodes } = client as { duplicate?: unknown, nodes?: unknown }

@@ -90,6 +90,8 @@ export class RedisStore implements Store {
     return this.#tiered?.stats ?? null
   }
 
+  get witness (): Floor { return this.#floor }
+
   async probe (): Promise<void> {
     this.#mustBeUp()
     if (this.#client.isCluster === true) await allAnswer(this.#client, async (command) => await this.#write(command))

@@ -1,15 +1,7 @@
 // A Lua script as Redis knows it: what it must do in one step.
 import { createHash } from 'node:crypto'
 import type { RedisClient } from './redis-client.js'
-
-type Arguments = ReadonlyArray<string | Buffer | number>
-
-/** A script that was sent. */
-export interface Sent {
-  reply: Promise<unknown>
-  /** The server did not know it, so it was sent once more, behind what was sent meanwhile. */
-  isResent: () => boolean
-}
+import { heeded } from './refusal.js'
 
 /** A Lua script, called by its hash. A client resends what was under way when its connection was cut: each may run twice. */
 export class Script {
@@ -21,23 +13,18 @@ export class Script {
     this.#sha = createHash('sha1').update(text).digest('hex')
   }
 
-  /** Runs it; a server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
-  async run (client: RedisClient, keys: readonly string[], args: Arguments): Promise<unknown> {
-    return await this.send(client, keys, args).reply
+  async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    return await heeded(client, this.#send(client, keys, args))
   }
 
-  send (client: RedisClient, keys: readonly string[], args: Arguments): Sent {
-    let isResent = false
-    const run = async (): Promise<unknown> => {
-      try {
-        return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
-      } catch (error) {
-        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-        isResent = true
-        return await client.eval(this.#text, keys.length, ...keys, ...args)
-      }
+  /** A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
+  async #send (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    try {
+      return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return await client.eval(this.#text, keys.length, ...keys, ...args)
     }
-    return { reply: run(), isResent: () => isResent }
   }
 }
 

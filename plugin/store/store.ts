@@ -62,6 +62,7 @@
 import type { Milliseconds } from '../duration.js'
 import type { Targets } from './targets.js'
 import type { TierStats } from './tier.js'
+import type { Witness } from './witness.js'
 
 /** What to read, in one trip. */
 export interface Ask {
@@ -172,6 +173,8 @@ export interface Store {
   glance (ask: Ask): Reading | null
   /** Of what is at hand in this process, in front of the store; null: nothing is. */
   readonly tier: TierStats | null
+  /** Tells when other servers answer; null: there are no others. */
+  readonly witness: Witness | null
   /** Reads, together with what else is read in this turn of the event loop; within the lookup's deadline. */
   ask (ask: Ask, reader: Reader): void
   /** Of tags that only the entry told of; in their order, and the history that they belong to. */

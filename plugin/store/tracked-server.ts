@@ -10,6 +10,7 @@ import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { within } from './deadline.js'
 import type { RedisClient } from './redis-client.js'
+import { heeded } from './refusal.js'
 
 /** What CLIENT LIST shows of them. */
 export const CONNECTION_NAME = 'fastify-route-cache-tracking'
@@ -145,7 +146,7 @@ export class TrackedServer {
     const name = `${this.#parts.beatPrefix}${tag}:${++this.#beats}`
     const come = new Promise<void>((resolve) => { this.#awaited = { name, come: resolve } })
     try {
-      await Promise.all([this.#client.set(name, '', 'PX', LIFE), come])
+      await Promise.all([heeded(this.#client, this.#client.set(name, '', 'PX', LIFE)), come])
     } finally {
       if (this.#awaited?.name === name) this.#awaited = null
     }

@@ -129,7 +129,7 @@ t.test('settings that make no sense are refused', async (t) => {
   t.match(readSettings(['--mode', 'composed,key', '--beside', '/former']).settings,
     { modes: [...COMPOSED_MODES, 'key'], beside: '/former' })
   t.throws(() => readSettings(['--beside', '/former', '--processes', '1']), /needs two/)
-  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--x']]) {
+  for (const args of [['--mode', 'keys'], ['--target', 'x'], ['--seconds', 'x'], ['--processes', '0'], ['--writes', '0.3'], ['--broken', 'x'], ['--blind'], ['--x']]) {
     t.throws(() => readSettings(args), Error, args.join(' '))
   }
 })

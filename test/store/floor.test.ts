@@ -6,9 +6,10 @@ import t, { type Test } from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { RedisStore, type RedisStoreOptions } from '../../plugin/store/redis.js'
-import type { Store } from '../../plugin/store/store.js'
+import type { Lease, Store } from '../../plugin/store/store.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 import { startCluster, startRedis, type RedisServer } from '../helpers/redis.js'
+import { leaseOf, NOTHING_SEEN } from '../helpers/plain-store.js'
 import { actors } from './tag-contract.js'
 
 const WRITE_DEADLINE = 5_000
@@ -231,6 +232,42 @@ t.test('a primary that is made a replica while its connections stay', async (t) 
   now += 1_000
   await t.rejects(isServed(next), { code: 'FRC_STORE', message: /servers changed/ }, 'nor when it is a primary again by then')
   t.equal(await isServed(next), false)
+})
+
+/** All that is written for the cache: each may be what is refused first. */
+const WRITES: Record<string, (store: Store, lease: Lease) => Promise<unknown>> = {
+  ...INVALIDATIONS,
+  'its key is softened': async (store) => await store.soften({ keys: ['user:1'], tags: [] }),
+  'its tag is softened': async (store) => await store.soften({ keys: [], tags: ['users'] }),
+  'its key is put in quarantine': async (store) => await store.quarantine({ keys: ['user:1'], tags: [] }, 'token', 1_000),
+  'its tag is put in quarantine': async (store) => await store.quarantine({ keys: [], tags: ['users'] }, 'token', 1_000),
+  'a lease is taken': async (store) => await store.take('other', null, NOTHING_SEEN),
+  'a lease is seized': async (store) => await store.seize('other'),
+  'a lease is renewed': async (store, lease) => await store.renew('leased', lease),
+  'a lease is given back': async (store, lease) => { await store.release('leased', lease) },
+  'a response is stored': async (store, lease) =>
+    await store.fill('leased', lease, { bytes: Buffer.from('x'), life: 1_000, varied: null, tags: [], late: [] }),
+  'a generation is created': async (store) => await store.take('other', null, { ...NOTHING_SEEN, missing: ['unknown'] })
+}
+
+t.test('a primary that was made a replica refuses a write: it is not read from any more', async (t) => {
+  const server = await withRedis(t)
+  const client = await ready(server.client())
+  for (const [what, write] of Object.entries(WRITES)) {
+    // No time passes: only what it says tells.
+    const store = storeOf(client, { now: () => 0, keys: new Keys(`shop-${Object.keys(WRITES).indexOf(what)}`) })
+    const { start, end, isServed } = actors(store)
+    const old = await start('user:1', ['users'])
+    t.equal(await end(old), 'stored')
+    const lease = leaseOf(await store.take('leased', null, NOTHING_SEEN))
+    t.equal(await isServed(old), true)
+    await client.replicaof(server.host, server.port)
+    t.equal(await isServed(old), true, 'nobody has written yet')
+    await t.rejects(write(store, lease!), /READONLY/, what)
+    await t.rejects(isServed(old), { code: 'FRC_STORE', message: /replica/ }, what)
+    await client.replicaof('NO', 'ONE')
+    store.close()
+  }
 })
 
 t.test('a replica of a Cluster takes over', async (t) => {

@@ -85,6 +85,10 @@ class Faulty implements Store {
     return this.#store.tier
   }
 
+  get witness (): Store['witness'] {
+    return this.#store.witness
+  }
+
   /** Does it, when and if the trouble lets it. */
   async #try<T> (isWrite: boolean, work: () => Promise<T>): Promise<T> {
     const { trouble } = this.#parts

@@ -2,12 +2,18 @@
 import { Cluster, Redis } from 'ioredis'
 import type { Address } from './backend.js'
 
-export function clientOf (address: Address): Redis | Cluster {
-  // By sentinels, it leaves a primary that goes on after it was replaced.
-  const client = 'nodes' in address ? new Cluster(address.nodes) : new Redis({ ...address, failoverDetector: true })
+export function clientOf (address: Address, process = 1): Redis | Cluster {
+  const client = 'nodes' in address ? new Cluster(address.nodes) : singleOf(address, process)
   // What fails is seen in its commands.
   client.on('error', () => {})
   // It may end for good: when sentinels announce a new primary while it is asking them for one. It ends with its process.
   client.on('end', () => { client.connect().catch(() => {}) })
   return client
+}
+
+/** By the detector it leaves a primary that goes on after it was replaced. */
+function singleOf (address: Exclude<Address, { nodes: unknown }>, process: number): Redis {
+  if (!('sentinels' in address)) return new Redis(address)
+  const { blind, ...sentinels } = address
+  return new Redis({ ...sentinels, failoverDetector: !blind || process % 2 === 1 })
 }

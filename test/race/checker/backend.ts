@@ -12,7 +12,10 @@ const SNAPSHOT = ['--dbfilename', 'dump.rdb']
 const NODE_TIMEOUT = 1_000
 
 /** What a client needs to know. */
-export type Address = { host: string, port: number } | { nodes: Array<{ host: string, port: number }> } | SentinelAddress
+export type Address = { host: string, port: number } | { nodes: Array<{ host: string, port: number }> } | SentinelClient
+
+/** `blind`: every other process hears of no failover. */
+interface SentinelClient extends SentinelAddress { blind: boolean }
 
 export type TestRedis = RedisServer | RedisCluster | RedisSentinel
 
@@ -33,7 +36,7 @@ export async function startBackend (settings: Settings): Promise<Backend> {
     const [postgres, redis] = await Promise.all(starting)
     await createTables(postgres.url, rows)
     await load(redis, ballast)
-    return { postgres, redis, address: addressOf(redis), stop }
+    return { postgres, redis, address: addressOf(redis, settings), stop }
   } catch (error) {
     await stop()
     throw error
@@ -47,9 +50,10 @@ async function startRedisFor ({ target, fault, redisArgs }: Settings): Promise<T
   return await startCluster({ replicas: 1, nodeTimeout: NODE_TIMEOUT, args: redisArgs })
 }
 
-function addressOf (redis: TestRedis): Address {
+function addressOf (redis: TestRedis, { blind }: Settings): Address {
   if (redis instanceof RedisCluster) return { nodes: redis.nodes }
-  return redis instanceof RedisSentinel ? redis.address : { host: redis.host, port: redis.port }
+  if (redis instanceof RedisSentinel) return { ...redis.address, blind }
+  return { host: redis.host, port: redis.port }
 }
 
 /** Other names, so that a SCAN takes several steps and something can happen between them. */

@@ -27,7 +27,7 @@ export interface Run extends Tally, FleetStats {
   firstStale: number | null
   incidents: Incident[]
   fault: Settings['fault']
-  /** With tiers: what processes served that others had replaced. Null: without. */
+  /** With tiers, or blind: what processes served that others had replaced. Else null. */
   elsewhere: Elsewhere | null
   /** What the fault did, counted. */
   damage: Record<string, number>
@@ -108,7 +108,7 @@ async function checkMode (mode: ModeName, settings: Settings, {
     firstStale: firstStale === null ? null : Math.round(firstStale) / 1000,
     incidents,
     fault,
-    elsewhere: settings.memory ? driver.history.elsewhere : null,
+    elsewhere: settings.memory || settings.blind ? driver.history.elsewhere : null,
     damage
   }
 }

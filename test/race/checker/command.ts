@@ -1,6 +1,6 @@
 // `npm run race -- --seconds 15 --mode all`: see USAGE. Exit code 1: a stale read, or a request that failed.
 import { check, type Run } from './checker.js'
-import { damageText, jsonOf, keepIncidents, tableHead, tableLine, tierText, totalOf } from './report.js'
+import { damageText, elsewhereText, jsonOf, keepIncidents, tableHead, tableLine, totalOf } from './report.js'
 import { readSettings, USAGE } from './settings.js'
 
 process.exitCode = await command(process.argv.slice(2))
@@ -16,7 +16,7 @@ async function command (args: string[]): Promise<number> {
   if (runs.length > 1) console.log(tableLine('all', settings.target, totalOf(runs)))
   for (const run of runs) {
     if (run.fault !== 'none') console.log(`${run.mode}: ${run.fault}: ${damageText(run)}`)
-    if (run.elsewhere !== null) console.log(`${run.mode}: ${tierText(run)}`)
+    if (run.elsewhere !== null) console.log(`${run.mode}: ${elsewhereText(run)}`)
     await explain(run)
   }
   if (json) console.log(jsonOf(runs))

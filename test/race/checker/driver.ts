@@ -13,6 +13,8 @@ import { RUSH, type Workload, type WritePlan } from './workload.js'
 const SETTLE = 150
 /** What a tier may be behind other processes: a heartbeat's interval and its deadline, in milliseconds. */
 const TOLERANCE = 1_000
+/** A primary that was replaced is believed until its sentinels make it a replica, which these do in seconds. */
+const BLIND_TOLERANCE = 15_000
 const KEPT_CAUSES = 5
 /** For how long a write is repeated that was refused. */
 const INSISTENCE = 20_000
@@ -45,7 +47,7 @@ export class Driver {
   readonly #signal: AbortSignal
 
   constructor (fleet: Fleet, workload: Workload, { settings, signal }: { settings: Settings, signal: AbortSignal }) {
-    this.history = new History(undefined, { staleTime: workload.staleTime, tolerance: settings.memory ? TOLERANCE : null })
+    this.history = new History(undefined, { staleTime: workload.staleTime, tolerance: toleranceOf(settings) })
     this.#fleet = fleet
     this.#workload = workload
     this.#settings = settings
@@ -143,4 +145,9 @@ function outcomeOf (cacheStatus: string): string {
   // What is stale has no time left.
   if (/;\s*hit;\s*ttl=(?:-|0\b)/.test(cacheStatus)) return 'stale'
   return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*fwd=([a-z-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
+}
+
+function toleranceOf ({ memory, blind }: Settings): number | null {
+  if (blind) return BLIND_TOLERANCE
+  return memory ? TOLERANCE : null
 }

@@ -30,11 +30,11 @@ export function damageText ({ damage }: Run): string {
 }
 
 /** What tiers did. */
-export function tierText ({ elsewhere, tierHits, drops, delayMs, processes }: Run): string {
+export function elsewhereText ({ elsewhere, tierHits, drops, delayMs, processes }: Run): string {
   const { invalidations, oldForMs, reads, readMs } = elsewhere!
   const times = ({ p50, p99, max }: { p50: number, p99: number, max: number }): string => `p50 ${p50}, p99 ${p99}, max ${max} ms`
-  return `${tierHits} hits of ${processes} tiers, dropped ${drops} times; messages took ${delayMs === null ? '?' : times(delayMs)}; ` +
-    `of ${invalidations} invalidations, what was replaced was served by other processes for ${times(oldForMs)}; ` +
+  const tiers = delayMs === null ? '' : `${tierHits} hits of ${processes} tiers, dropped ${drops} times; messages took ${times(delayMs)}; `
+  return tiers + `of ${invalidations} invalidations, what was replaced was served by other processes for ${times(oldForMs)}; ` +
     `in ${reads} reads, for ${times(readMs)}`
 }
 

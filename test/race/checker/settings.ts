@@ -37,6 +37,8 @@ export interface Settings {
   fault: FaultName
   /** Whether all processes have a tier in front of Redis. */
   memory: boolean
+  /** Whether every other process does not hear from the sentinels that a primary was replaced. */
+  blind: boolean
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
   /** A checkout, or an unpacked package, whose plugin every second process runs. Undefined: all run the same one. */
@@ -61,6 +63,7 @@ export const DEFAULTS: Settings = {
   ballast: 2000,
   fault: 'none',
   memory: false,
+  blind: false,
   plugin: undefined,
   beside: undefined,
   broken: undefined,
@@ -83,6 +86,7 @@ export const USAGE = `npm run race -- [options]
   --ballast N       other names in Redis (${DEFAULTS.ballast})
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --memory          every process with a tier: exact for its own writes, for others' within a second
+  --blind           every other process without failoverDetector: exact for a process' own writes, for others' within 15 s
   --plugin DIR      a checkout, or an unpacked package, whose plugin is run instead of this one's
   --beside DIR      another one, run by every second process (p1, p3, ...): two builds under one prefix
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
@@ -97,6 +101,7 @@ const options = {
   ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'fault',
     'plugin', 'beside', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
   memory: { type: 'boolean' as const },
+  blind: { type: 'boolean' as const },
   'until-stale': { type: 'boolean' as const },
   json: { type: 'boolean' as const },
   help: { type: 'boolean' as const }
@@ -123,6 +128,7 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     ballast: number('ballast', 0),
     fault: oneOf('fault', text('fault', 'none'), Object.keys(FAULTS) as FaultName[]),
     memory: values.memory === true,
+    blind: values.blind === true,
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
     beside: values.beside === undefined ? undefined : String(values.beside),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
@@ -133,7 +139,8 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
   return { settings, json: values.json === true, help: values.help === true }
 }
 
-function mustBePossible ({ fault, target, redisArgs, memory, beside, processes }: Settings): void {
+function mustBePossible ({ fault, target, redisArgs, memory, beside, processes, blind }: Settings): void {
+  if (blind && target !== 'sentinel') throw new Error('--blind is about sentinels: it needs --target sentinel')
   const targets: readonly string[] = FAULTS[fault]
   if (!targets.includes(target)) throw new Error(`--fault ${fault} is for --target ${targets.join(' or ')}`)
   if (fault === 'untrack' && !memory) throw new Error('--fault untrack breaks the connections of tiers: it needs --memory')
