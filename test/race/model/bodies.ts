@@ -309,11 +309,11 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   FLOOR: (data, [floor, clock, lastTag], [runs, history]) => {
     const present = data.get(floor!)
-    if (isNumber(data.get(clock!)) && present !== null && runsOf(present) === ` ${runs}`) return present
+    if (isNumber(data.get(clock!)) && present !== null && runsOf(present) === ` ${runs}`) return [present, 0]
     const value = tick(data, [floor!, clock!, lastTag!], history!)
     data.set(floor!, `${named(history!, value)} ${runs}`)
     advance(data, lastTag!, value)
-    return data.get(floor!)
+    return [data.get(floor!)!, 1]
   },
   INVALIDATE_ALL: (data, keys, [history]) => {
     const value = tick(data, keys, history!)

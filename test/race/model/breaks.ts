@@ -49,13 +49,13 @@ const inOneHistory = (body: Body): Body => (data, keys, args) => {
   const after = data.get(keys[0]!)
   if (after === null || after.slice(0, 12) === floor?.slice(0, 12)) return reply
   data.set(keys[0]!, `historyhisto${after.slice(12)}`)
-  return reply === after ? data.get(keys[0]!) : reply
+  return Array.isArray(reply) && reply[0] === after ? [data.get(keys[0]!)!, 1] : reply
 }
 
 const FLOOR_OF_OLD: Body = (data, keys, args) => {
   const floor = data.get(keys[0]!)
   if (floor === null || data.get(keys[1]!) === null) return BODIES.FLOOR(data, keys, args)
-  return floor
+  return [floor, 0]
 }
 
 /** As the script, but what others raised a tag to that is held is not kept. */

@@ -10,13 +10,15 @@ export const SEED = 4
 
 export interface Outcome { details: RunDetails<[Scheduler, Scenario]>, tally: Tally, time: number }
 
+interface Extent { numRuns: number, seed?: number }
+
 /** Ends with the first run that goes wrong. */
-export async function explore (mode: Mode, parameters: { numRuns: number, seed?: number }, broken: Broken = {}): Promise<Outcome> {
+export async function explore (mode: Mode, { numRuns, seed }: Extent, broken: Broken = {}): Promise<Outcome> {
   const tally = newTally()
   const began = performance.now()
   const property = fc.asyncProperty(fc.scheduler(), scenarios(mode), async (s, scenario) => {
     await play(s, scenario, { mode, tally, broken })
   })
-  const details = await fc.check(property, { ...parameters, endOnFailure: true })
+  const details = await fc.check(property, { numRuns, ...seed === undefined ? {} : { seed }, endOnFailure: true })
   return { details, tally, time: Math.round(performance.now() - began) }
 }
