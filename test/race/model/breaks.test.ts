@@ -7,8 +7,8 @@ import { MODES } from './modes.js'
 const MOST_RUNS = 6_000
 
 const found: Array<[name: string, Outcome]> = []
-for (const [name, { modes, broken }] of Object.entries(BREAKS)) {
-  for (const mode of modes) found.push([`${name}: ${mode}`, await explore(MODES[mode]!, { numRuns: MOST_RUNS, seed: SEED }, broken)])
+for (const [name, { modes, broken, seed = SEED }] of Object.entries(BREAKS)) {
+  for (const mode of modes) found.push([`${name}: ${mode}`, await explore(MODES[mode]!, { numRuns: MOST_RUNS, seed }, broken)])
 }
 
 const { default: t } = await import('tap')
