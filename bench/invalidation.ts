@@ -30,6 +30,7 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
     history,
     tags: ['users'],
     storedAt: 0,
+    softenings: [],
     staleAt: LIFE,
     deadAt: LIFE,
     rescueUntil: LIFE,
@@ -40,7 +41,7 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
   await put(client, tagged, (i) => `tagged:${i}`, bytes)
   const valid = async (): Promise<boolean> => {
     const { main, history, generations } = await store.read({ key: 'tagged:7', variant: null, tags: ['users'] })
-    const entry = { status: 200, headers: [], body: main!, encoded: [], kind: 'text' as const, epoch: '', history, tags: ['users'], storedAt: 0, staleAt: 1, deadAt: 1, rescueUntil: 1, cost: 0 }
+    const entry = { status: 200, headers: [], body: main!, encoded: [], kind: 'text' as const, epoch: '', history, tags: ['users'], storedAt: 0, softenings: [], staleAt: 1, deadAt: 1, rescueUntil: 1, cost: 0 }
     return isValid({ ...entry, asOf: lease.asOf }, { history, least: 0, tags: ['users'], generations, softened: [] })
   }
   const times: number[] = []

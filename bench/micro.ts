@@ -51,6 +51,7 @@ function typical (kilobytes: number): Entry {
     history: 'abcdefghijkl',
     tags: ['items'],
     storedAt: now,
+    softenings: [],
     staleAt: now + 600_000,
     deadAt: now + 600_000,
     rescueUntil: now + 600_000,

@@ -6,6 +6,7 @@ import routeCache from 'fastify-route-cache'
 import dashboard from 'fastify-route-cache/dashboard'
 import postgresInvalidation from 'fastify-route-cache/postgres'
 import type { Cluster, Redis } from 'ioredis'
+import { refuseOtherHosts } from './hosts.js'
 import { answerFrameworkError, answerProblems } from './problem.js'
 import { disconnectRedis } from './redis.js'
 import { cities } from './routes/cities.js'
@@ -23,6 +24,8 @@ export interface DemoOptions {
   databaseName?: string
   /** A connected client; the app closes it. Undefined: the plugin's in-process store. */
   redis?: Redis | Cluster | undefined
+  /** Names under which browsers reach it, beside localhost and addresses. Default: none. */
+  hosts?: readonly string[]
   /** Default `silent`. */
   logLevel?: string
   /** How long a request waits for Redis. Default: the plugin's. */
@@ -35,7 +38,7 @@ const watched = [
 ]
 
 export async function buildApp (options: DemoOptions): Promise<FastifyInstance> {
-  const { databaseUrl, databaseName = 'Postgres', redis, logLevel = 'silent', deadline } = options
+  const { databaseUrl, databaseName = 'Postgres', redis, hosts = [], logLevel = 'silent', deadline } = options
   const app = Fastify({
     logger: { level: logLevel },
     bodyLimit: 16 * 1024,
@@ -45,6 +48,7 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
     ajv: { customOptions: { allErrors: true, verbose: true, coerceTypes: false, removeAdditional: false } }
   })
   answerProblems(app)
+  refuseOtherHosts(app, hosts)
 
   // The app's own writes say themselves what they change: with `set`, what they wrote stays in the cache.
   const session = `-c route_cache.skip=${schema}`
@@ -65,7 +69,7 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
   await app.register(postgresInvalidation, { schema, watch: watched, install: true })
 
   // Everybody who reaches the demo may use it; an app of your own says who may: `guard: (request) => ...`.
-  await app.register(dashboard, { prefix: '/dashboard', public: true })
+  await app.register(dashboard, { prefix: '/dashboard', public: true, hosts })
 
   for (const routes of [cities, countries, nearest, users, invalidations]) await app.register(routes)
   await app.register(page, { database: databaseName })

@@ -14,7 +14,7 @@ let stopping = false
 
 async function start (settings: Settings): Promise<void> {
   await checkPort(settings)
-  const { redisUrls, databaseUrl, dataFolder, logLevel, deadline } = settings
+  const { hosts, redisUrls, databaseUrl, dataFolder, logLevel, deadline } = settings
   const redis = redisUrls.length > 0 ? await connectRedis(redisUrls) : undefined
   if (redis !== undefined) endings.push(async () => await disconnectRedis(redis))
   const postgres = databaseUrl === undefined ? await startPostgres(dataFolder) : undefined
@@ -22,7 +22,7 @@ async function start (settings: Settings): Promise<void> {
   const url = postgres?.url ?? databaseUrl ?? ''
   await prepareDatabase(url)
   const databaseName = postgres === undefined ? 'the Postgres of DATABASE_URL' : 'an embedded Postgres'
-  const app = await buildApp({ databaseUrl: url, databaseName, redis, logLevel, deadline })
+  const app = await buildApp({ databaseUrl: url, databaseName, redis, hosts, logLevel, deadline })
   endings.push(async () => await app.close())
   const address = await listen(app, settings)
   const store = redis === undefined ? 'an in-process store' : 'Redis'

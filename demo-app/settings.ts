@@ -5,6 +5,8 @@ export interface Settings {
   host: string
   /** 0: one that is free. */
   port: number
+  /** Names under which browsers reach it, beside localhost and addresses. */
+  hosts: string[]
   /** Undefined: an embedded Postgres. */
   databaseUrl: string | undefined
   /** None: the plugin's in-process store. Several: the nodes of a Cluster. */
@@ -23,6 +25,7 @@ export function readSettings (env: NodeJS.ProcessEnv): Settings {
   return {
     host: env.HOST || '127.0.0.1',
     port: port(env.PORT || '3000'),
+    hosts: env.HOSTS ? hosts(env.HOSTS) : [],
     databaseUrl: env.DATABASE_URL ? databaseUrl(env.DATABASE_URL) : undefined,
     redisUrls: env.REDIS_URL ? redisUrls(env.REDIS_URL) : [],
     logLevel: logLevel(env.LOG_LEVEL || 'warn'),
@@ -34,6 +37,12 @@ export function readSettings (env: NodeJS.ProcessEnv): Settings {
 function port (text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65535) return Number(text)
   throw new StartError(`PORT is ${JSON.stringify(text)}; it must be a number from 0 to 65535`)
+}
+
+function hosts (text: string): string[] {
+  const names = text.toLowerCase().split(',').map((name) => name.trim())
+  if (names.every((name) => /^[a-z0-9][a-z0-9.-]*$/.test(name))) return names
+  throw new StartError(`HOSTS is ${JSON.stringify(text)}; it must be names without ports, separated by commas`)
 }
 
 function logLevel (text: string): string {

@@ -1,13 +1,11 @@
 // The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
-// requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP's rules or of
-// Fastify.
+// requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP or Fastify.
 //
-// A request never hears of what the store does wrong: it goes on without the cache, counted and logged. Only `invalidate`,
-// `mutate`, `set`, `get` and `inspect` reject, because their caller must know.
+// A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background } from './background.js'
 import type { Caller, Log } from './caller.js'
-import type { Answer, Claim, Found, Question, Refreshable, Right } from './claim.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
 import { Complaints } from './complaints.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, type Entry } from './entry.js'
@@ -16,7 +14,8 @@ import { Failures } from './failures.js'
 import { Fills } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
 import { Invalidation, telling } from './invalidation.js'
-import type { CacheLimits } from './limits.js'
+import type { Kept } from './kept.js'
+import type { AnswerLimits, CacheLimits } from './limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
 import { settled } from './settling.js'
@@ -32,7 +31,7 @@ const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
-export interface CacheParts extends CacheLimits {
+export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
   stats: Stats
   log: Log
@@ -70,7 +69,8 @@ export class ResponseCache {
   constructor ({ store, stats, log, instance, jitter, now, random, enabled, ...limits }: CacheParts) {
     const { deadline, breakerThreshold: threshold } = limits
     this.#store = store
-    this.shelf = { store, memory: new TagMemory() }
+    const { maxBodyBytes = Infinity, maxHeaderBytes = Infinity } = limits
+    this.shelf = { store, memory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
     this.#stats = stats
     this.#log = log
     this.#deadline = deadline
@@ -88,15 +88,15 @@ export class ResponseCache {
       this.invalidation.hurry()
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
-    const calls = { probe: async () => { await store.probe() }, onOpen, onClose }
-    const breaker = this.breaker = new Breaker({ threshold, deadline, ...calls, log })
+    const probe = async (): Promise<void> => { await store.probe() }
+    const breaker = this.breaker = new Breaker({ threshold, deadline, probe, onOpen, onClose, log })
     const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures }
-    const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
-    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
-    const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
+    const giveBack = (isPass: boolean) => (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, isPass) }
+    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon: giveBack(false) })
     const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
-    const shared = { shelf: this.shelf, flights: this.#flights, background: this.#background, complaints }
-    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, handOut })
+    const shared = { shelf: this.shelf, ...behind, complaints }
+    const invalidate = async (key: string): Promise<unknown> => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
+    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: giveBack(true), handOut, invalidate })
   }
 
   get stats (): CacheStats {
@@ -129,9 +129,9 @@ export class ResponseCache {
     return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
-  /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  fill (claim: Claim, answer: Answer, caller: Caller): void {
-    this.#fills.run(claim, answer, caller)
+  /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
+  fill (claim: Claim, answer: Answer, caller: Caller): Kept | null {
+    return this.#fills.run(claim, answer, caller)
   }
 
   #land ({ key, lease, flight }: Right, landing: Landing): void {
@@ -201,7 +201,7 @@ export class ResponseCache {
 
   /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
   async look (key: string, selection: Selection): Promise<Sight> {
-    const shelf = { store: this.#store, memory: new TagMemory() }
+    const shelf = { ...this.shelf, memory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {
       return { found, holder: await this.#store.holder(key, found.variant) }
     })

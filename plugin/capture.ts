@@ -227,6 +227,6 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const { compressFrom } = exchange.site.policy
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
-  const kept = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
-  cache.fill(claim, { ...answer, headers, body: kept, isEncoded, tags: exchange.marks.tags }, caller)
+  const bytes = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
+  exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags: exchange.marks.tags }, caller)
 }

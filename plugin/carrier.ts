@@ -2,6 +2,7 @@
 import type { Arrival } from './arrival.js'
 import type { Exchange, Marks, RequestView } from './exchange.js'
 import type { KeySource } from './key.js'
+import { noteLateCall } from './late-call.js'
 import { checkTags } from './route-template.js'
 import type { CacheOutcome } from './outcome.js'
 import type { Ticket } from './ticket.js'
@@ -54,6 +55,7 @@ export function outcomeOf (request: object): CacheOutcome | null {
 /** Keeps this request's response out of the store. */
 export function markNoCache (request: object): void {
   marksOf(request).noCache = true
+  noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.noCache' })
 }
 
 export function marksOf (request: object): Marks {
@@ -66,10 +68,14 @@ export function marksOf (request: object): Marks {
 export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unknown[]): void {
   const marks = marksOf(request)
   try {
-    marks.tags = [...marks.tags, ...checkTags(tags)]
+    const named = checkTags(tags)
+    // One after another, as handlers name them in loops.
+    for (const tag of named) marks.tags.push(tag)
+    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags', tags: named })
   } catch (error) {
     request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
-    markNoCache(request)
+    marks.noCache = true
+    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags' })
   }
 }
 

@@ -38,9 +38,10 @@
 //
 // Bytes that are not a whole, undamaged entry of this version decode to null, which is a miss: a value of an older or newer
 // build, of somebody else, or a damaged one is overwritten by the next fill and never served.
+import { isUtf8 } from 'node:buffer'
 import { crc32 } from 'node:zlib'
 import { bodiesSize, readEncoded, writeBodies } from './bodies.js'
-import { NOT_ENCODED, staleSince, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
+import { NOT_ENCODED, NOT_SOFTENED, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
 
 const VERSION = 5
 const MARKER_VERSION = 128 + VERSION
@@ -69,7 +70,7 @@ export function encode (entry: Entry, name: string): Buffer {
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
   bytes.writeDoubleBE(entry.storedAt, 7)
-  bytes.fill(0, SOFTENED_AT, SOFTENED_AT_END)
+  bytes.writeDoubleBE(entry.softenings[0] ?? 0, SOFTENED_AT)
   bytes.writeDoubleBE(entry.staleAt, 23)
   bytes.writeDoubleBE(entry.deadAt, 31)
   bytes.writeDoubleBE(entry.rescueUntil, 39)
@@ -106,6 +107,8 @@ export function decode (bytes: Buffer, name: string): Entry | null {
   const tagsFrom = HEADERS_FROM + bytes.readUInt32BE(84)
   const bodyFrom = tagsFrom + bytes.readUInt32BE(88)
   if (bodyFrom > bytes.length) return null
+  const tags = tagsOf(bytes, tagsFrom, bodyFrom)
+  if (tags === null) return null
   const bodies = bytes[92] === 0 ? null : readEncoded(bytes, bodyFrom, bytes[92]!)
   if (bodies === null && bytes[92] !== 0) return null
   const headers = headersOf(bytes, tagsFrom)
@@ -115,7 +118,7 @@ export function decode (bytes: Buffer, name: string): Entry | null {
   // Written so that what is not a number is refused, too.
   if (!(softenedAt >= 0 && softenedAt < Infinity)) return null
   if (headers === null || kind === undefined || status < 100 || status > 599) return null
-  const entry: Entry = {
+  return {
     status,
     headers,
     body: bodies === null ? bytes.subarray(bodyFrom) : bodies.body,
@@ -123,15 +126,24 @@ export function decode (bytes: Buffer, name: string): Entry | null {
     kind,
     epoch: bytes[60] === 0 ? '' : bytes.toString('latin1', 60, 72),
     history: bytes.toString('latin1', 72, 84),
-    tags: tagsFrom === bodyFrom ? NO_TAGS : bytes.toString('utf8', tagsFrom, bodyFrom - 1).split('\0'),
+    tags,
     storedAt: bytes.readDoubleBE(7),
+    softenings: softenedAt === 0 ? NOT_SOFTENED : [softenedAt],
     staleAt: bytes.readDoubleBE(23),
     deadAt: bytes.readDoubleBE(31),
     rescueUntil: bytes.readDoubleBE(39),
     cost: bytes.readUInt32BE(56),
     asOf: bytes.readDoubleBE(47)
   }
-  return softenedAt === 0 ? entry : staleSince(entry, softenedAt)
+}
+
+/** Null where the block is none: a tag that is read as another one would not be ended by its own. */
+function tagsOf (bytes: Buffer, from: number, end: number): readonly string[] | null {
+  if (from === end) return NO_TAGS
+  const block = bytes.subarray(from, end)
+  if (block.at(-1) !== 0 || !isUtf8(block)) return null
+  const tags = block.toString('utf8', 0, block.length - 1).split('\0')
+  return tags.includes('') ? null : tags
 }
 
 function checksum (bytes: Buffer, name: string): number {
@@ -152,9 +164,7 @@ export function encodeMarker ({ members, epoch }: Marker): Buffer {
 }
 
 /** Whether these bytes, if they are any of ours, are a marker's. */
-export function isMarker (bytes: Buffer): boolean {
-  return bytes[0] === MARKER_VERSION
-}
+export const isMarker = (bytes: Buffer): boolean => bytes[0] === MARKER_VERSION
 
 /** The marker of these bytes; null where they are none. Never throws. */
 export function decodeMarker (bytes: Buffer): Marker | null {
@@ -197,7 +207,8 @@ function headersOf (bytes: Buffer, end: number): readonly HeaderField[] | null {
   if (known !== undefined) return known
   const headers = decodeHeaders(bytes, end)
   if (headers === null) return null
-  if (blocks.size >= MOST_BLOCKS) blocks.delete(blocks.keys().next().value!)
+  // All of them: to find the oldest in a map is to walk past those that were removed.
+  if (blocks.size >= MOST_BLOCKS) blocks.clear()
   blocks.set(block, headers)
   return headers
 }

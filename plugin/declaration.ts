@@ -4,10 +4,10 @@ import type { Targets } from './claim.js'
 import { NO_TARGETS } from './claim.js'
 import { RouteCacheError, optionError } from './errors.js'
 import { SAFE_METHODS } from './http/methods.js'
-import { boundPrefix, own, type KeySource } from './key.js'
+import { boundKey, boundPrefix, own, type KeySource } from './key.js'
 import type { PolicyRoute } from './policy.js'
 import { compileTemplate, storedTags } from './route-template.js'
-import { checkKeyOf, checkMutation, checkTarget } from './target.js'
+import { checkMutation, checkTarget } from './target.js'
 
 export interface Declaration {
   /** For this request: of templates, or what its function says. Rejects where that is no target. */
@@ -92,7 +92,7 @@ function compileItem ({ where, option, route }: Place, item: unknown): Item {
   return (source) => ({
     ...NO_TARGETS,
     // Nothing is stored under the empty key.
-    keys: fills.keys.map((fill) => fill(source)).filter((key) => key !== '').map(checkKeyOf),
+    keys: fills.keys.map((fill) => fill(source)).filter((key) => key !== '').map(boundKey),
     tags: storedTags(fills.tags.map((fill) => fill(source))),
     prefixes: fills.prefixes.map((fill) => checkPrefix(fill(source))),
     all: all === true

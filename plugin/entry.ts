@@ -2,6 +2,7 @@
 // hosts they may be skewed, which shifts a ttl and nothing else. What decides about invalidation is `asOf`, not time.
 import type { Bytes, Milliseconds } from './duration.js'
 import type { Coding } from './http/encoding.js'
+import { isAhead } from './store/clock-skew.js'
 
 /** One header field, as it was set: an array is a field that is sent more than once. */
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
@@ -13,6 +14,8 @@ export type PayloadKind = 'bytes' | 'text' | 'none'
 export interface EncodedBody { coding: Coding, body: Buffer }
 
 export const NOT_ENCODED: readonly EncodedBody[] = []
+
+export const NOT_SOFTENED: readonly Milliseconds[] = []
 
 /** What a key holds when its response varies: the fields that select a variant, and an id that all its variants carry. */
 export interface Marker {
@@ -39,7 +42,9 @@ export interface Entry {
   /** Those of the policy and those that the handler named. */
   tags: readonly string[]
   storedAt: Milliseconds
-  /** From here on it is served only while it is refreshed, or where that fails; 0 where it was made stale. */
+  /** The instants at which it was made stale, by its key and by its tags: they bring those below forward. */
+  softenings: readonly Milliseconds[]
+  /** From here on it is served only while it is refreshed, or where that fails. */
   staleAt: Milliseconds
   /** From here on it is not served while it is refreshed. */
   deadAt: Milliseconds
@@ -87,33 +92,43 @@ export function isValid ({ history, asOf }: Entry, ground: Ground): boolean {
 }
 
 /** Whether the entry may be served at this instant without further ado. */
-export function isFresh (entry: Entry, now: Milliseconds): boolean {
-  return now < entry.staleAt
+export function isFresh ({ softenings, staleAt }: Entry, now: Milliseconds): boolean {
+  return softenings.length === 0 && now < staleAt
 }
 
 /** Whether it may be served at this instant, be it stale. */
 export function isAlive (entry: Entry, now: Milliseconds): boolean {
-  return now < entry.deadAt
+  return now < broughtForward(entry, entry.deadAt, now)
 }
 
 /** Whether it may stand in at this instant for the answer of a handler that fails. */
 export function isRescuable (entry: Entry, now: Milliseconds): boolean {
-  return now < entry.rescueUntil
+  return now < broughtForward(entry, entry.rescueUntil, now)
 }
 
 /**
- * The entry as its tags' generations have it: made stale by one of them, it is so from then on, for as long as it may be
- * served stale. The clock tells the time in µs.
+ * An entry's time beyond its freshness begins when it was first made stale, if it was not so by itself: a later instant
+ * would have it served for longer. An instant that lies ahead says only that this was after its handler had begun: counted
+ * as it is, it would have the entry served until then, and for its stale time beyond.
  */
-export function asSoftened (entry: Entry, { softened }: Ground): Entry {
-  let since = 0
-  for (const clock of softened) if (clock > entry.asOf) since = Math.max(since, clock / 1000)
-  if (since === 0 || entry.staleAt === 0) return entry
-  return staleSince(entry, since)
+function broughtForward (
+  { softenings, staleAt, storedAt, cost }: Entry, end: Milliseconds, now: Milliseconds
+): Milliseconds {
+  if (softenings.length === 0) return end
+  const isUnknown = softenings.some((instant) => isAhead(instant, now))
+  const since = isUnknown ? storedAt - cost : Math.min(...softenings)
+  return end - Math.max(0, staleAt - since)
 }
 
-/** The entry made stale at this instant, if it was not so by itself: what it may be served for beyond that begins there. */
-export function staleSince (entry: Entry, since: Milliseconds): Entry {
-  const early = Math.max(0, entry.staleAt - since)
-  return { ...entry, staleAt: 0, deadAt: entry.deadAt - early, rescueUntil: entry.rescueUntil - early }
+/** The entry as its tags' generations have it. The clock tells the time in µs. */
+export function asSoftened (entry: Entry, { softened }: Pick<Ground, 'softened'>): Entry {
+  const { asOf, softenings } = entry
+  if (!softened.some((clock) => clock > asOf)) return entry
+  const applying = softened.filter((clock) => clock > asOf)
+  return { ...entry, softenings: [...softenings, ...applying.map((clock) => clock / 1000)] }
+}
+
+/** Since when the entry is stale, or is to be. When one was made stale is another clock's: it is so since it was stored. */
+export function staleSince ({ softenings, staleAt, storedAt }: Entry): Milliseconds {
+  return softenings.length === 0 ? Math.max(staleAt, storedAt) : storedAt
 }

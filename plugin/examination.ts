@@ -2,13 +2,14 @@
 // remembered, taken or served.
 import type { ResponseCache, Sight } from './cache.js'
 import type { Caller } from './caller.js'
-import { decode, ownName } from './codec.js'
+import { ownName } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import type { RequestView, Site } from './exchange.js'
 import { flightName } from './flight.js'
 import type { BypassReason } from './outcome.js'
 import { select, type Wanted } from './selecting.js'
+import { soundEntry } from './soundness.js'
 import { Stats } from './stats.js'
 import type { Selected, Selection } from './variant.js'
 
@@ -74,7 +75,7 @@ async function looked (cache: ResponseCache, examined: Examined, wanted: Wanted)
   if (examined.bypass !== null) return examined
   try {
     const sight = examined.sight = await cache.look(key, { ...selection, hint: { ...selection.hint } })
-    const present = examined.present = presentIn(sight.found, key)
+    const present = examined.present = presentIn(cache, sight.found, key)
     examined.hasFailed = present !== null && cache.failures.has(flightName(key, sight.found.variant), present)
   } catch (error) {
     examined.error = error
@@ -90,8 +91,9 @@ function idleness ({ invalidation, breaker }: ResponseCache): BypassReason | nul
 }
 
 /** What lies where the response would, as far as it is an entry. */
-function presentIn ({ bytes, marker, variant }: Selected, key: string): Entry | null {
-  return bytes == null ? null : decode(bytes, ownName(key, marker === null || variant === null ? null : { variant }))
+function presentIn ({ shelf }: ResponseCache, { bytes, marker, variant }: Selected, key: string): Entry | null {
+  const name = ownName(key, marker === null || variant === null ? null : { variant })
+  return bytes == null ? null : soundEntry({ bytes, name }, shelf.limits)
 }
 
 /** A caller that counts nothing that anybody reads, and hears what failed. */

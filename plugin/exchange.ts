@@ -4,10 +4,11 @@ import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
 import type { Milliseconds } from './duration.js'
-import type { Entry, HeaderField, PayloadKind } from './entry.js'
+import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated } from './key-source.js'
+import type { Kept } from './kept.js'
 import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
@@ -36,12 +37,15 @@ export interface Site {
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
   isExplained: boolean
+  /** And that something is said of its responses too late. */
+  isTooLate: boolean
 }
 
 /** What `reply.noCache` and `reply.cacheTags` have said so far. */
 export interface Marks {
   noCache: boolean
-  tags: readonly string[]
+  /** Its own: more may be added. */
+  tags: string[]
 }
 
 export interface Exchange {
@@ -77,6 +81,8 @@ export interface Exchange {
   marks: Marks
   /** What the handler sent; null until then, and where it is not stored. */
   answer: Captured | null
+  /** The same from when it is being stored on; null until then, and where it is not stored. */
+  kept: Kept | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
   /** The response has been seen on its way out. */
@@ -108,6 +114,8 @@ export interface Captured {
 /** As much of a request as is looked at here. */
 export interface RequestView extends Validated {
   method: string
+  /** The target, as the client sent it. */
+  originalUrl: string
   headers: Record<string, string | string[] | undefined>
   log: Caller['log']
 }
@@ -141,6 +149,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     life: null,
     marks,
     answer: null,
+    kept: null,
     failed: false,
     captured: false,
     announced: false
@@ -190,9 +199,9 @@ export function keyToFill ({ outcome }: Exchange): string | null {
   return outcome.type === 'miss' || outcome.type === 'own' ? outcome.key : null
 }
 
-/** Until the entry is stale; 0 or less where it is. What was made so before its time is so since it was stored, or later. */
-export function secondsLeft ({ staleAt, storedAt }: Entry, now: Milliseconds): number {
-  return Math.floor((Math.max(staleAt, storedAt) - now) / 1000)
+/** Until the entry is stale; 0 or less where it is. */
+export function secondsLeft (entry: Entry, now: Milliseconds): number {
+  return Math.floor((staleSince(entry) - now) / 1000)
 }
 
 /** Says why the answer is not stored, and gives the lease back. */

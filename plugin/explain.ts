@@ -10,7 +10,7 @@ import { own } from './key.js'
 import type { OwnRequests } from './own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from './store/keys.js'
-import { checkKeyOf } from './target.js'
+import { shownKey } from './target.js'
 import { openTicket } from './ticket.js'
 import { selectBy } from './variant.js'
 
@@ -47,7 +47,7 @@ async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOptio
     throw optionError(WHERE, unknown, own(option, unknown), 'there is no such option beside key; there is: headers')
   }
   const headers = readHeaders(WHERE, 'headers', option.headers)
-  const key = checkKeyOf(option.key)
+  const key = shownKey(option.key)
   const response = await examineKey(cache, key, selectBy(headers))
   const isThere = response.bypass !== null || response.present !== null || response.sight?.found.marker != null
   const value = isThere ? null : await examineKey(cache, valueKey(key), selectBy({}))

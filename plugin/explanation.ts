@@ -1,7 +1,7 @@
 // From what was found to an answer for people: what would happen to a request, why, and by what that was judged.
 import { sizeOf } from './bodies.js'
 import type { Bytes, Milliseconds, Seconds } from './duration.js'
-import { isAlive, isFresh, isRescuable, type Entry } from './entry.js'
+import { isAlive, isFresh, isRescuable, staleSince, type Entry } from './entry.js'
 import type { Examined } from './examination.js'
 import { own } from './key.js'
 import type { BypassReason, MissReason, RefusalReason, StaleReason, UncachedReason } from './outcome.js'
@@ -158,11 +158,11 @@ function variantOf (found: Selected | null, { site }: Examined): Explanation['va
 function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {
   const entry = sight?.found.entry ?? present
   if (entry === null) return null
-  const { status, storedAt, staleAt, asOf } = entry
+  const { status, storedAt, asOf } = entry
   return {
     status,
     age: Math.max(0, Math.floor((now - storedAt) / 1000)),
-    ttl: Math.ceil((Math.max(staleAt, storedAt) - now) / 1000),
+    ttl: Math.ceil((staleSince(entry) - now) / 1000),
     size: sizeOf(entry),
     asOf,
     isValid: sight?.found.entry != null
@@ -172,8 +172,9 @@ function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {
 function tagsOf ({ wanted, sight, present }: Examined): ExplainedTag[] {
   if (wanted === null || sight === null) return []
   const { tags, generations, softened } = sight.found.ground
+  const places = new Map(tags.map((tag, place) => [tag, place]))
   return [...new Set([...wanted.selection.tags, ...present?.tags ?? []])].map((tag) => {
-    const at = tags.indexOf(tag)
+    const at = places.get(tag) ?? -1
     const generation = generations[at] ?? null
     return {
       tag,

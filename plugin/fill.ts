@@ -7,9 +7,10 @@ import { encode, ownName } from './codec.js'
 import type { Complaints } from './complaints.js'
 import { Compressor } from './compression.js'
 import type { Milliseconds } from './duration.js'
-import { NOT_ENCODED, type EncodedBody } from './entry.js'
+import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from './entry.js'
 import { channels, since, stamp, tellFill } from './events.js'
 import { flightName, type Flights, type Landing } from './flight.js'
+import { Kept } from './kept.js'
 import { count } from './stats.js'
 import { isLate, within } from './store/deadline.js'
 import { placeFill, without, type Shelf } from './variant.js'
@@ -27,6 +28,7 @@ export interface FillParts {
   abandon: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
   handOut: (name: string, claim: Claim) => Promise<void>
+  invalidate: (key: string) => Promise<unknown>
 }
 
 export class Fills {
@@ -37,15 +39,16 @@ export class Fills {
     this.#parts = parts
   }
 
-  /** Stores an answer under the lease. Nobody waits for it; it never rejects. */
-  run (claim: Claim, { isEncoded, members, tags: named, ...rest }: Answer, caller: Caller): void {
+  /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
+  run (claim: Claim, { isEncoded, members, tags: named, ...rest }: Answer, caller: Caller): Kept | null {
     const { life: longest, stale, rescue, ...answer } = rest
     const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, handOut } = this.#parts
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
       refuse(key, 'vary', caller)
-      return abandon(claim, caller)
+      abandon(claim, caller)
+      return null
     }
     flight.isAnswered = true
     const storedAt = now()
@@ -53,13 +56,18 @@ export class Fills {
     const tags = [...new Set([...selection.tags, ...named])]
     memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
-    const times = { storedAt, staleAt, deadAt: staleAt + stale, rescueUntil: staleAt + rescue, asOf: lease.asOf }
+    const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
+    const times = { storedAt, softenings: NOT_SOFTENED, staleAt, deadAt, rescueUntil, asOf: lease.asOf }
     const { epoch, varied } = place
     const whole = life + Math.max(stale, rescue)
     const began = stamp(channels.fill)
+    const kept = new Kept(tags, { key, caller, until: storedAt + whole, now, end: () => { this.#end(key, caller) } })
     background.run(async () => {
       const encoded = isEncoded ? await this.#compress(answer.body, key, caller) : NOT_ENCODED
       const bytes = encode({ ...answer, ...times, encoded, epoch, history: ground.history, tags }, ownName(key, varied))
+      // Behind `reply.send` the handler may use the bytes for something else, and say more of the response, both at once.
+      await Promise.resolve()
+      if (!kept.send()) return abandon(claim, caller)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
       this.#letGoLate(claim, filling)
       const result = await filling
@@ -69,6 +77,7 @@ export class Fills {
         if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: refused, bytes: 0, duration: since(began) })
         return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
       }
+      if (!kept.stored()) return this.#land(claim, { type: 'pass' })
       caller.told?.('stored')
       caller.counters.stores++
       caller.counters.bytes += bytes.length
@@ -86,6 +95,16 @@ export class Fills {
       caller.told?.('store')
       if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: 'store', bytes: 0, duration: since(began) })
       complaints.warn(caller.log, 'cache fill failed', { err: error, key })
+      kept.stored()
+    })
+    return kept
+  }
+
+  /** What was stored is not to be kept. */
+  #end (key: string, { log }: Caller): void {
+    const { background, invalidate } = this.#parts
+    background.run(async () => { await invalidate(key) }, (error) => {
+      log.error({ err: error, key }, 'cache could not be told of a response that is not to be kept')
     })
   }
 

@@ -1,11 +1,8 @@
 // The head of a stored response, made ready for sending: once for each header block, as the codec gives those of a hot entry
 // the same fields again.
 import type { HeaderField } from './entry.js'
-import { areSendable } from './http/headers.js'
 
 export interface Head {
-  /** Node would send it. What lies in the store may have been written by somebody else, with our checksum. */
-  isSendable: boolean
   /** Names and values in turns, as `writeHead` takes them; a field with several values is there as often. */
   lines: readonly string[]
   /** The same of a 304. */
@@ -44,7 +41,6 @@ function makeHead (headers: readonly HeaderField[]): Head {
     return value === undefined ? undefined : String(value)
   }
   return {
-    isSendable: areSendable(headers),
     lines: linesOf(headers),
     linesOf304: linesOf(headers.filter(([name]) => OF_A_304.has(name))),
     isFixed: !headers.some(([name]) => MOVING.includes(name)),

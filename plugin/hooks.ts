@@ -17,10 +17,10 @@ import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHan
 import { announce, type Signals } from './announcement.js'
 import { arrivalOf } from './arrival.js'
 import type { ResponseCache } from './cache.js'
-import { capture, commit, conclude } from './capture.js'
+import { capture, commit, conclude, type Sent } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
-import { NO_TARGETS } from './claim.js'
-import { bypass, openExchange, tellAnswer, type RequestView, type Site } from './exchange.js'
+import { NO_TARGETS, type Spare } from './claim.js'
+import { bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
@@ -28,8 +28,9 @@ import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, standIn, statusOf } from './reply.js'
-import { rescue } from './rescue.js'
+import { mayBeRescued, rescue } from './rescue.js'
 import { lookup, type Engine, type Waiting } from './serving.js'
+import { isPacked, unpacked } from './unpacking.js'
 
 /** Where a route's config has it that the route is cached. */
 export const SITE = Symbol('fastify-route-cache.site')
@@ -108,19 +109,40 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
     const exchange = (request as Carrier)[EXCHANGE]
     if (exchange == null) return done(null, payload)
     if (exchange.handlerBegan > 0) tellAnswer(exchange, statusOf(reply, payload))
-    const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: reply.raw.closed })
-    if (entry !== null) {
-      const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
-      return done(null, standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before }))
-    }
-    // It runs again when the response is replaced by an error's.
-    if (!exchange.captured) {
-      if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
-      return done(null, capture(cache, exchange, { request: request as RequestView, reply, payload, limits }))
-    }
-    done(null, payload)
+    const status = statusOf(reply, payload)
+    const { spare, headers } = exchange
+    const sent = { request: request as RequestView, reply, payload, limits }
+    const goOn = (): void => { done(null, answerOf(cache, exchange, sent)) }
+    if (spare === null || !mayBeRescued(exchange, status) || !isPacked(spare.entry, headers)) return goOn()
+    unpackSpare(exchange, spare).then(goOn).catch((error: Error) => { done(error) })
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.capture })
+}
+
+/** What is sent instead of what is on its way out, or that. */
+function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply: FastifyReply }): unknown {
+  const { reply, payload } = sent
+  const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: reply.raw.closed })
+  if (entry !== null) {
+    const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
+    return standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })
+  }
+  // It runs again when the response is replaced by an error's.
+  if (exchange.captured) return payload
+  if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
+  return capture(cache, exchange, sent)
+}
+
+/** What can't be decoded stands in for nothing. */
+async function unpackSpare (exchange: Exchange, spare: Spare): Promise<void> {
+  const { caller: { counters, log } } = exchange
+  try {
+    exchange.spare = { ...spare, entry: await unpacked(spare.entry) }
+  } catch (error) {
+    counters.unreadable++
+    log.warn({ err: error, key: keyToFill(exchange) }, 'cache entry could not be decoded')
+    exchange.spare = null
+  }
 }
 
 /** A route's last onSend hook: stores what was captured, and says what the cache did. */

@@ -66,11 +66,15 @@ declare module 'fastify' {
   }
 
   interface FastifyReply {
-    /** Keeps this response out of the cache. On a route that is not cached it does nothing. */
+    /**
+     * Keeps this response out of the cache. To be called before the response is sent, or in an onSend hook: later,
+     * its key is invalidated, and the log warns. Where nothing is stored, as on a route that is not cached, it does nothing.
+     */
     noCache: () => this
     /**
      * Adds tags to this response's entry, besides those of the route's `tags`: `reply.cacheTags('author:7')`. To be called
-     * before the response is sent. On a route that is not cached it does nothing.
+     * before the response is sent, or in an onSend hook: later, where one of them is new to the entry, the response is not
+     * kept, and the log warns. Where nothing is stored, as on a route that is not cached, it does nothing.
      */
     cacheTags: (...tags: string[]) => this
   }

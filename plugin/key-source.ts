@@ -1,6 +1,7 @@
 // Params and query as the handler will see them: validated, so coerced and with defaults. `/users/7` and `/users/007`, or
 // `?page=1` and its default, are then one key; and what the validation refuses has none.
-import type { KeySource } from './key.js'
+import { keyless, type KeySource } from './key.js'
+import { Keyless, copyPlain, kindOf } from './plain-data.js'
 
 export type Validate = (input: unknown) => unknown
 
@@ -16,9 +17,9 @@ export function validatedSource (request: Validated): KeySource | null | Promise
   const ofQuery = request.getValidationFunction('querystring')
   const ofHeaders = request.getValidationFunction('headers')
   if (ofParams === undefined && ofQuery === undefined && ofHeaders === undefined) return request
-  const params = validated(request.params, ofParams)
-  const query = validated(request.query, ofQuery)
-  const headers = validated(request.headers, ofHeaders)
+  const params = ofParams === undefined ? request.params : validated(copyOf(request, 'params'), ofParams)
+  const query = ofQuery === undefined ? request.query : validated(copyOf(request, 'query'), ofQuery)
+  const headers = ofHeaders === undefined ? request.headers : validated({ ...request.headers as object }, ofHeaders)
   if (params instanceof Promise || query instanceof Promise || headers instanceof Promise) {
     return Promise.all([params, query, headers]).then(sourceOf)
   }
@@ -37,23 +38,21 @@ export function hasValidation (request: Pick<Validated, 'getValidationFunction'>
 const PARTS = ['params', 'querystring', 'headers'] as const
 const INVALID = Symbol('invalid')
 
-/** Params and query as they are by now, for later: a validation changes them in place. */
-export function copySource ({ params, query }: KeySource): KeySource {
-  return { params: copyOf(params), query: copyOf(query) }
+/** Throws FRC_KEY for what can't be copied: a validation would change the request's own. */
+function copyOf (source: KeySource, scope: 'params' | 'query'): unknown {
+  const part = source[scope]
+  const copy = copyPlain(part)
+  if (copy !== part || typeof part !== 'object' || part === null) return copy
+  throw keyless(new Keyless(kindOf(part)), scope)
 }
 
-function copyOf (input: unknown): unknown {
-  const copy: unknown = { ...input as object }
-  for (const [name, value] of Object.entries(copy as object)) {
-    if (typeof value === 'object' && value !== null) (copy as Record<string, unknown>)[name] = structuredClone(value)
-  }
-  return copy
+/** Params and query as they are by now, for later: a validation changes them in place. */
+export function copySource ({ params, query }: KeySource): KeySource {
+  return { params: copyPlain(params), query: copyPlain(query) }
 }
 
 /** As Fastify does it: false, or a result with an error, refuses; a result with a value replaces the input. */
-function validated (input: unknown, validate: Validate | undefined): unknown {
-  if (validate === undefined) return input
-  const copy = copyOf(input)
+function validated (copy: unknown, validate: Validate): unknown {
   const result = validate(copy)
   // Fastify takes what an async validator gives for passed or failed, and no more.
   if (isThenable(result)) return Promise.resolve(result).then((passed) => passed === false ? INVALID : copy, () => INVALID)

@@ -1,14 +1,16 @@
 // From a request, or from values that a user names, to a key. Both go through the same compiled template, so that what
 // `cache.key()` builds is what the route builds.
 //
-// No two different sets of values make one key: everything in a value but A-Z a-z 0-9 and - _ . ! ~ * ' ( ) is
-// percent-encoded (RFC 3986 §2.1; a lone surrogate, which has no UTF-8, as %uD800), so a value never contains a separator
-// or a brace, and what is not plain text has forms that no text can have: `%-` absent, `a,b` a list, `%[a]` a list of one,
-// `%[%]` an empty one, `%=…` JSON of anything deeper.
+// No two different sets of values make one key: a value's text (key-value.ts) never contains a separator or a brace.
 //
-// Braces would move a name to another slot of a Redis Cluster, so they are percent-encoded in *every* key, whoever wrote it.
+// A key that a user wrote is stored as it is, but for what Redis can't have: braces would move a name to another slot of a
+// Cluster, and a lone surrogate has no UTF-8. They become `%<`, `%>` and `%!D800`, and of a long key the head and a hash are
+// left, with `%~` between. A user's own `%<` becomes `%_<`, and that `%__<`: no two keys are stored under one name. No
+// template and no value gives such a form, so what `cache.key()` builds is stored as it is.
 import { createHash } from 'node:crypto'
 import { RouteCacheError, show } from './errors.js'
+import { escapeSurrogates, escapeText, escapeValue } from './key-value.js'
+import { Keyless, isBare, isPlainObject, kindOf, memberOf, namesOf } from './plain-data.js'
 
 /** The parts of a request that may select a response. */
 export interface KeySource {
@@ -27,11 +29,10 @@ export type TemplatePart = string | Placeholder
 /** A longer key is hashed. */
 const MOST_CHARACTERS = 1000
 const HEAD_CHARACTERS = 900
-const ABSENT = '%-'
-const EMPTY_LIST = '%[%]'
 /** What `escapeValue` never gives. */
 const SEPARATOR = /[^\w.!~*'()%,[\]=-]/
-const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
+/** The forms that a stored key has for what a user can't have written so. */
+const OWN_FORM = /%(_*[<>!~])/g
 
 /** The parts of a key template such as `user:{id}`. Throws FRC_KEY when braces don't pair or a placeholder is not a name. */
 export function parseTemplate (template: string): TemplatePart[] {
@@ -41,10 +42,10 @@ export function parseTemplate (template: string): TemplatePart[] {
     const match = /^([^{}]*)\{([^{}]*)\}/.exec(rest)
     if (match === null) {
       if (/[{}]/.test(rest)) throw templateError(template, 'a brace has no partner')
-      parts.push(escapeKey(rest))
+      parts.push(escapeSurrogates(rest, '%!'))
       break
     }
-    if (match[1] !== '') parts.push(escapeKey(match[1]!))
+    if (match[1] !== '') parts.push(escapeSurrogates(match[1]!, '%!'))
     parts.push(parsePlaceholder(template, match[2]!))
     rest = rest.slice(match[0].length)
   }
@@ -79,11 +80,47 @@ function templateError (template: string, what: string): RouteCacheError {
   return new RouteCacheError('FRC_KEY', `key template ${show(template)}: ${what}`)
 }
 
-/** The key of a template for these values, each placeholder read by `read`. */
+/** The key of a template for these values, each placeholder read by `read`. Throws FRC_KEY for a value that has no key. */
 export function fillTemplate (parts: readonly TemplatePart[], read: (place: Placeholder) => unknown): string {
   let key = ''
-  for (const part of parts) key += typeof part === 'string' ? part : escapeValue(read(part))
+  for (const part of parts) key += typeof part === 'string' ? part : textAt(part, read)
   return key
+}
+
+function textAt (part: Placeholder, read: (place: Placeholder) => unknown): string {
+  try {
+    return escapeValue(read(part))
+  } catch (error) {
+    throw keyless(error, part.scope === null ? part.name : `${part.scope}.${part.name}`)
+  }
+}
+
+/** What says so to people: `query.ids is a Set …`. */
+export function keyless (error: unknown, place: string): unknown {
+  if (!(error instanceof Keyless)) return error
+  const inside = error.path.map((name) => (typeof name === 'number' ? `[${name}]` : `.${name}`)).join('')
+  return new RouteCacheError('FRC_KEY', `${shortened(place + inside)} is ${error.message}, and a key can't be built from that: only plain ` +
+    'objects, arrays, dates and primitives tell requests apart; have the schema or the parser give one of these, or write ' +
+    'key: (request) => ..., which makes a text of it')
+}
+
+/** Names come from clients. */
+function shortened (place: string): string {
+  return place.length > 100 ? `${place.slice(0, 97)}...` : place
+}
+
+/** What a request has under this name in one of its parts; undefined where there is none. Throws Keyless, FRC_KEY. */
+export function readMember (source: KeySource, { scope, name }: Placeholder): unknown {
+  const part = partOf(source, scope!)
+  return part === null ? undefined : memberOf(part, name)
+}
+
+/** Params or query; null where there are none. Throws FRC_KEY where that is no object whose members could be told apart. */
+function partOf (source: KeySource, scope: 'params' | 'query'): object | null {
+  const part = source[scope]
+  if (part === undefined || part === null) return null
+  if (typeof part === 'object' && isPlainObject(part)) return part
+  throw keyless(new Keyless(kindOf(part)), scope)
 }
 
 /**
@@ -107,7 +144,7 @@ export function buildKey (template: string, values: Readonly<Record<string, unkn
   }
   return fillTemplate(parts, ({ scope, name }) => {
     const scoped = scope === null ? undefined : own(own(values, scope), name)
-    return scoped ?? own(values, name)
+    return scoped === undefined ? own(values, name) : scoped
   })
 }
 
@@ -118,25 +155,62 @@ export function own (object: unknown, name: string): unknown {
     : undefined
 }
 
-/** The key of a route without a `key`: its canonical name, then params, then the query sorted by name. */
+/** The key of a route without a `key`: its canonical name, then params, then the query sorted by name. Throws FRC_KEY. */
 export function defaultKey (route: string, source: KeySource): string {
-  return escapeKey(route) + listed(source.params, ';', ';') + listed(source.query, '?', '&')
+  return escapeKey(route) + listed(source, 'params', [';', ';']) + listed(source, 'query', ['?', '&'])
 }
 
-function listed (values: unknown, opening: string, separator: string): string {
-  if (typeof values !== 'object' || values === null) return ''
+function listed (source: KeySource, scope: 'params' | 'query', [opening, separator]: readonly [string, string]): string {
+  const part = partOf(source, scope)
+  if (part === null) return ''
   let text = ''
-  for (const name of Object.keys(values).sort()) {
-    const value = own(values, name)
-    if (value !== undefined) text += `${text === '' ? opening : separator}${escapeText(name)}=${escapeValue(value)}`
+  let at = ''
+  try {
+    for (const name of isBare(part) ? Object.keys(part).sort() : namesOf(part)) {
+      at = name
+      text += `${text === '' ? opening : separator}${escapeText(name)}=${escapeValue(memberOf(part, name))}`
+    }
+  } catch (error) {
+    throw keyless(error, at === '' ? scope : `${scope}.${at}`)
   }
   return text
 }
 
-/** A key that a user wrote, as it is stored: braces encoded, well-formed Unicode. Doing it twice changes nothing. */
+/** The key that a function of a route gave, as it is stored. Throws FRC_KEY for what is none. */
+export function writtenKey (key: unknown): string {
+  if (typeof key !== 'string' || key === '') throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
+  if (!isObjectsText(key)) return escapeKey(key)
+  throw new RouteCacheError('FRC_KEY', `cache.key gave ${show(key)}: an object has become the text that all objects share; write ` +
+    'into the key what tells them apart, such as JSON.stringify(request.query.filter)')
+}
+
+/** Whether an object, put into a text, has become `[object Object]`, as all others do. */
+export function isObjectsText (text: string): boolean {
+  return text.includes('[object ') && /\[object \w+\]/.test(text)
+}
+
+/** A key that a user wrote, as it is stored. What `cache.key` builds is stored as it is. */
 export function escapeKey (key: string): string {
-  const escaped = /[{}]/.test(key) ? key.replaceAll('{', '%7B').replaceAll('}', '%7D') : key
-  return /[\ud800-\udfff]/.test(escaped) ? escaped.replace(LONE_SURROGATE, escapeSurrogate) : escaped
+  let escaped = key
+  if (key.includes('%')) escaped = escaped.replace(OWN_FORM, '%_$1')
+  if (/[{}]/.test(escaped)) escaped = escaped.replaceAll('{', '%<').replaceAll('}', '%>')
+  return escapeSurrogates(escaped, '%!')
+}
+
+/** A tag as it is stored; doing it twice changes nothing. Two of one name are invalidated together: more than had to be. */
+export function escapeTag (tag: string): string {
+  const escaped = /[{}]/.test(tag) ? tag.replaceAll('{', '%7B').replaceAll('}', '%7D') : tag
+  return escapeSurrogates(escaped, '%!')
+}
+
+/** The names that a user may mean by this text: that of the key that it is, and, as it is shown in logs, the stored one. */
+export function storedKeys (key: string): string[] {
+  const escaped = boundKey(escapeKey(key))
+  return isStoredForm(key) ? [boundKey(key), escaped] : [escaped]
+}
+
+function isStoredForm (key: string): boolean {
+  return /%_*[<>!~]/.test(key) && !/[{}]/.test(key) && escapeSurrogates(key, '') === key
 }
 
 /** A key of bounded length: of a longer one the head, readable and found by prefix, and a hash of the whole. */
@@ -150,48 +224,4 @@ export function boundPrefix (prefix: string): string {
   const head = prefix.slice(0, HEAD_CHARACTERS)
   // Half a pair would be another character when it is encoded.
   return /[\ud800-\udbff]$/.test(head) ? head.slice(0, -1) : head
-}
-
-/** A value from a request, so encoded that it is one piece of a key and nothing else. */
-export function escapeValue (value: unknown): string {
-  switch (typeof value) {
-    case 'string': return escapeText(value)
-    case 'number': case 'boolean': case 'bigint': return escapeText(String(value))
-    case 'undefined': return ABSENT
-    case 'object': break
-    default: throw new RouteCacheError('FRC_KEY', `a key can't be built from ${show(value)}`)
-  }
-  if (value === null) return ABSENT
-  return Array.isArray(value) ? escapeList(value) : `%=${escapeText(sortedJson(value))}`
-}
-
-function escapeList (list: readonly unknown[]): string {
-  if (list.length === 0) return EMPTY_LIST
-  if (list.some(Array.isArray)) return `%=${escapeText(sortedJson(list))}`
-  const text = list.map(escapeValue).join(',')
-  return list.length === 1 ? `%[${text}]` : text
-}
-
-function escapeText (text: string): string {
-  if (/^[\w.-]*$/.test(text)) return text
-  let escaped = ''
-  let from = 0
-  for (const { index } of text.matchAll(LONE_SURROGATE)) {
-    escaped += encodeURIComponent(text.slice(from, index)) + escapeSurrogate(text[index]!)
-    from = index + 1
-  }
-  return escaped + encodeURIComponent(text.slice(from))
-}
-
-function escapeSurrogate (surrogate: string): string {
-  return `%u${surrogate.charCodeAt(0).toString(16).toUpperCase()}`
-}
-
-/** JSON with sorted names, so that equal objects have equal text. */
-function sortedJson (value: object): string {
-  return JSON.stringify(value, (_name, inner: unknown) => {
-    if (typeof inner === 'bigint') return `${inner}n`
-    if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner
-    return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-  })
 }

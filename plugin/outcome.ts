@@ -14,6 +14,8 @@ export type BypassReason =
   | 'cookie'
   /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
   | 'conditional'
+  /** Its target is no path of this host, or has a fragment (RFC 9112 §3.2). */
+  | 'target'
   /** Params, query or headers are not valid: Fastify answers 400. */
   | 'invalid'
   /** The policy's `when` said no. */
@@ -56,6 +58,8 @@ export type RefusalReason =
   | 'header'
   /** The handler called `reply.noCache()`. */
   | 'no-cache-called'
+  /** `reply.noCache()`, or `reply.cacheTags()` with a new tag, was called when it was stored already: it was ended again. */
+  | 'called-late'
   /** The policy's `storeIf` said no. */
   | 'store-if'
   /** The ttl is 0. */

@@ -62,7 +62,7 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
   if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || !isUntouched(reply)) return false
   const { body: present, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  if (!head.isSendable || !head.isFixed || head.hasNonAscii || status === 204) return false
+  if (!head.isFixed || head.hasNonAscii || status === 204) return false
   if (status === 200 && isNotModified(conditions, head.etag, head.lastModified)) {
     reply.hijack()
     raw.writeHead(304, linesOf(hit, head.linesOf304, null)).end()

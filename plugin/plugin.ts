@@ -127,7 +127,8 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         isValidated: null,
         looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
         hint: { members: policy.needs },
-        isExplained: false
+        isExplained: false,
+        isTooLate: false
       }
       // Unlike any other registration's in this app.
       const name = `routeCacheLookup-${registration}-${sites.size + 1}`

@@ -5,7 +5,7 @@ import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Millise
 import { RouteCacheError, optionError, show } from './errors.js'
 import { areSendable } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
-import { boundKey, escapeKey, own, type KeySource } from './key.js'
+import { boundKey, own, type KeySource } from './key.js'
 import { compileStale, compileStatuses, compileTtl, type PolicyStale, type PolicyStatuses, type PolicyTtl } from './policy-life.js'
 import { canonicalName, compileKey, compileTags, type TemplateRoute } from './route-template.js'
 import { IDENTITY, VERSION } from './variant.js'
@@ -190,9 +190,9 @@ function compileFunction (where: string, name: string, value: unknown): ((arg: u
   throw optionError(where, `cache.${name}`, value, 'it is a function')
 }
 
-/** The key that a policy's function gave, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
+/** The key that a policy gives, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
 export function checkKey (key: unknown): string {
-  if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
+  if (typeof key === 'string' && key !== '') return boundKey(key)
   throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
 }
 

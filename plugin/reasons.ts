@@ -13,6 +13,8 @@ export const BYPASS_WORDS: Readonly<Record<BypassReason, string>> = {
   user: `a hook has set request.user ${WAY_OUT}`,
   cookie: `the request has cookies, which the app can read, ${WAY_OUT}`,
   conditional: 'the request has a Range or a precondition (If-Match, If-Unmodified-Since) that only the handler can answer',
+  target: 'its target is no path of this host (http://..., //...), or has a "#": a handler that puts request.url into its answer ' +
+    'would put that into everybody\'s',
   invalid: 'its params, query or headers are not valid for the route\'s schema: Fastify answers 400',
   when: 'the route\'s cache.when said no',
   policy: 'a function of the route\'s policy (key, tags, identity or when) threw, or gave what it must not; the log has the error',
@@ -36,6 +38,8 @@ export const REFUSAL_WORDS: Readonly<Record<RefusalReason, string>> = {
   size: 'its body is larger than maxBodyBytes or than the store takes, or its header than maxHeaderBytes',
   header: 'it has a header field that Node would not send',
   'no-cache-called': 'the handler or a hook called reply.noCache()',
+  'called-late': 'reply.noCache() or reply.cacheTags() was called when the response had been sent and was being stored, or had been: ' +
+    'its key was invalidated; call them before reply.send() or return',
   'store-if': 'the route\'s cache.storeIf said no',
   ttl: 'its ttl is 0',
   policy: 'the route\'s cache.ttl or cache.storeIf threw, or gave what it must not; the log has the error',

@@ -86,8 +86,6 @@ type Discardable = {
 function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Buffer | string | undefined {
   const { status } = entry
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  // Somebody else wrote it: with our checksum, but with fields that Node would throw at.
-  if (!head.isSendable) throw new Error('the entry has header fields that can not be sent')
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {

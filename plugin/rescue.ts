@@ -15,7 +15,6 @@ import { isRescuable, type Entry } from './entry.js'
 import { channels, tell } from './events.js'
 import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
 import { flightName } from './flight.js'
-import { areSendable } from './http/headers.js'
 import { isError } from './http/storable.js'
 
 /** An answer on its way out, and whether its client has left. */
@@ -62,5 +61,5 @@ function nameOf (key: string, { claim, spare }: Exchange): string {
 
 /** By now the cache may be off, or have something to tell the store; and time has passed. */
 function maySend (cache: ResponseCache, entry: Entry, now: Milliseconds): boolean {
-  return cache.enabled && cache.invalidation.isTold && isRescuable(entry, now) && areSendable(entry.headers)
+  return cache.enabled && cache.invalidation.isTold && isRescuable(entry, now)
 }

@@ -13,8 +13,10 @@ import type { RequestOption } from './request-option.js'
 import type { CacheStats } from './stats.js'
 import type { RedisClient } from './store/redis-client.js'
 import {
-  checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft, type InvalidateOptions, type InvalidateTarget, type MutateTarget
+  checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft, shownKey,
+  type InvalidateOptions, type InvalidateTarget, type MutateTarget
 } from './target.js'
+import { unpacked } from './unpacking.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'
@@ -155,14 +157,15 @@ export class RouteCache {
    * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
    */
   async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
-    const entry = await this.#cache.get(checkKeyOf(key), selectBy(headers))
+    const entry = await this.#cache.get(shownKey(key), selectBy(headers))
     // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
-    return entry === null ? null : { ...this.#describe(entry), body: Buffer.from(bodyOf(entry)) }
+    const whole = entry === null ? null : await unpacked(entry).catch(() => null)
+    return whole === null ? null : { ...this.#describe(whole), body: Buffer.from(bodyOf(whole)) }
   }
 
   /** The same as `get` without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
-    const entry = await this.#cache.get(checkKeyOf(key), selectBy(headers))
+    const entry = await this.#cache.get(shownKey(key), selectBy(headers))
     return entry === null ? null : this.#describe(entry)
   }
 

@@ -1,7 +1,10 @@
 // What a route's templates mean: which of the request's values each placeholder stands for, in its key and its tags.
 import { RouteCacheError, optionError, show } from './errors.js'
-import { boundKey, defaultKey, escapeKey, escapeValue, fillTemplate, own, parseTemplate } from './key.js'
+import { boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey } from './key.js'
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
+import { isThenable } from './key-source.js'
+import { escapeText, escapeValue } from './key-value.js'
+import { Keyless, kindOf } from './plain-data.js'
 import { readPath } from './route-path.js'
 
 /** What templates need to know of the route. */
@@ -27,10 +30,12 @@ export function compileKey (
   where: string, route: TemplateRoute, { key, canonical }: { key: unknown, canonical: string }
 ): CompiledKey {
   if (key === undefined) {
+    checkConstraints(where, route)
     return { shape: null, doubt: null, key: (request) => defaultKey(canonical, request) }
   }
   if (typeof key === 'function') {
-    return { shape: null, doubt: null, key: (_, request) => (key as (request: unknown) => string)(request) }
+    const ask = key as (request: unknown) => unknown
+    return { shape: null, doubt: null, key: (_, request) => written(ask(request)) }
   }
   if (typeof key !== 'string' || key === '') {
     throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
@@ -38,6 +43,10 @@ export function compileKey (
   const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
   const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
   return { shape, doubt: doubtOf(where, key, { route, parts }), key: fill }
+}
+
+function written (key: unknown): string | Promise<string> {
+  return isThenable(key) ? Promise.resolve(key).then(writtenKey) : writtenKey(key)
 }
 
 interface Doubtful { route: TemplateRoute, parts: readonly TemplatePart[] }
@@ -55,7 +64,7 @@ function doubtOf (where: string, key: string, { route, parts }: Doubtful): strin
 /** A list of templates, or a function of the request that gives tags as they are. */
 export function compileTags (where: string, route: TemplateRoute, tags: unknown): CompiledTags {
   if (tags === undefined) return () => NO_TAGS
-  if (typeof tags === 'function') return (_, request) => checkTags((tags as (request: unknown) => unknown)(request))
+  if (typeof tags === 'function') return (_, request) => ownTags((tags as (request: unknown) => unknown)(request))
   if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string' && tag !== '')) {
     throw optionError(where, 'cache.tags', tags, 'write a list such as ["users", "user:{id}"], or a function of the request')
   }
@@ -65,6 +74,14 @@ export function compileTags (where: string, route: TemplateRoute, tags: unknown)
   }
   const fixed = storedTags(templates.map(({ fill }) => fill({})))
   return () => fixed
+}
+
+/** Throws FRC_TAG as `checkTags` does, and for a tag that stands for no object in particular. */
+function ownTags (tags: unknown): readonly string[] {
+  const checked = checkTags(tags)
+  const shared = checked.find(isObjectsText)
+  if (shared === undefined) return checked
+  throw new RouteCacheError('FRC_TAG', `cache.tags gave ${show(shared)}: an object has become the text that all objects share`)
 }
 
 /** Throws FRC_TAG for what is no list of tags; gives them as they are stored. */
@@ -79,7 +96,7 @@ export function checkTags (tags: unknown): readonly string[] {
 
 /** As they are stored, each once: a byte 0 separates them there. */
 export function storedTags (tags: readonly string[]): string[] {
-  return [...new Set(tags.map((tag) => boundKey(escapeKey(tag).replaceAll('\0', '%00'))))]
+  return [...new Set(tags.map((tag) => boundKey(escapeTag(tag).replaceAll('\0', '%00'))))]
 }
 
 export interface Template { parts: readonly TemplatePart[], fill: (source: KeySource) => string }
@@ -88,7 +105,7 @@ export interface Template { parts: readonly TemplatePart[], fill: (source: KeySo
 export function compileTemplate (where: string, text: string, route: TemplateRoute): Template {
   const parts = parseRouteTemplate(where, text)
   const places = parts.map((part) => (typeof part === 'string' ? part : resolve(where, text, part, route)))
-  return { parts, fill: (source) => fillTemplate(places, ({ scope, name }) => own(source[scope!], name)) }
+  return { parts, fill: (source) => fillTemplate(places, (place) => readMember(source, place)) }
 }
 
 function parseRouteTemplate (where: string, text: string): TemplatePart[] {
@@ -123,6 +140,30 @@ function declaresQuery (schema: unknown, name: string): boolean {
 export function canonicalName ({ url, constraints }: TemplateRoute): string {
   if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) return url
   const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
-  // A strategy of one's own may take any value: objects by their content.
-  return `${url}@${pairs.map(([name, value]) => `${name}=${value instanceof RegExp ? value : escapeValue(value)}`).join(',')}`
+  return `${url}@${pairs.map(([name, value]) => `${name}=${constraintText(value)}`).join(',')}`
+}
+
+/** A strategy of one's own may take any value: data by their content, others by their text. */
+function constraintText (value: unknown): string {
+  if (value instanceof RegExp) return String(value)
+  return keyText(value) ?? escapeText(`${kindOf(value)}: ${show(value)}`)
+}
+
+/** Null: it has none. */
+function keyText (value: unknown): string | null {
+  try {
+    return escapeValue(value)
+  } catch (error) {
+    if (error instanceof Keyless) return null
+    throw error
+  }
+}
+
+/** Routes whose constraints have no key are told apart by a `key` of their own. Throws FRC_OPTION. */
+function checkConstraints (where: string, { constraints }: TemplateRoute): void {
+  if (typeof constraints !== 'object' || constraints === null) return
+  const keyless = Object.entries(constraints).find(([, value]) => !(value instanceof RegExp) && keyText(value) === null)
+  if (keyless === undefined) return
+  throw optionError(where, 'cache.key', undefined, `the route's constraint "${keyless[0]}" is ${kindOf(keyless[1])}, which the default ` +
+    'key can\'t tell from others: write a key')
 }

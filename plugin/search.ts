@@ -2,13 +2,14 @@
 // when, cache.ts does it.
 import type { ResponseCache } from './cache.js'
 import { refuse } from './caller.js'
-import type { Found, Right } from './claim.js'
+import type { Found, Question, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { bypass, secondsLeft, tellOutcome, type Exchange, type RequestView } from './exchange.js'
 import type { RefusalReason } from './outcome.js'
 import { select, type Selecting } from './selecting.js'
 import type { Ticket } from './ticket.js'
+import { isPacked, unpacked } from './unpacking.js'
 import { VERSION, type First } from './variant.js'
 
 /** What is known of the request's lookup already: what it selects, and what was read first. */
@@ -32,7 +33,7 @@ export async function search (
   // Only GET fills, so a HEAD would hold the lease for nothing.
   const may = { mayBeStale: stale !== null && !onlyFresh, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }
   const question = { ...selected, toFill: request.method === 'GET', ...may, waitTimeout }
-  const found = await cache.lookup(question, caller, first)
+  const found = await readable(cache, exchange, { question, first })
   if (exchange.captured) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.
     if (found.type === 'miss' && found.claim !== null) cache.abandon(found.claim, caller)
@@ -50,6 +51,22 @@ export async function search (
   tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
   return null
+}
+
+/** What is found, with a body that can be sent: what can't be decoded is no entry. */
+async function readable (
+  cache: ResponseCache, { caller, headers }: Exchange, { question, first }: { question: Question, first: First | undefined }
+): Promise<Found> {
+  const found = await cache.lookup(question, caller, first)
+  if (!('entry' in found) || !isPacked(found.entry, headers)) return found
+  try {
+    return { ...found, entry: await unpacked(found.entry) }
+  } catch (error) {
+    caller.counters.unreadable++
+    caller.log.warn({ err: error, key: question.key }, 'cache entry could not be decoded')
+    // To be overwritten.
+    return await cache.lookup({ ...question, toRefresh: true }, caller)
+  }
 }
 
 type Served = Extract<Found, { entry: Entry }>

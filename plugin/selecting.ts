@@ -6,8 +6,9 @@ import { credentials, explain, identify, unpromised } from './credentials.js'
 import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
+import { isOriginForm } from './http/request-target.js'
 import { fingerprint } from './http/vary.js'
-import { boundKey, type KeySource } from './key.js'
+import type { KeySource } from './key.js'
 import { hasValidation, isThenable, validatedSource } from './key-source.js'
 import type { BypassReason } from './outcome.js'
 import { checkKey, policyFailed } from './policy.js'
@@ -40,6 +41,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
   if (isForTheHandler(headers)) return { bypass: 'conditional' }
+  if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
   try {
     const identity = identify(policy, request)
     const reason = policy.shared || identity !== undefined ? null : credentials(request, headers)
@@ -88,8 +90,7 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   const seen = looksAtRequest ? seenWith(request, source) : request
   const key: unknown = policy.key(source, seen)
   const made = (key: unknown): Wanted => ({
-    // A template's parts are escaped each.
-    key: looksAtRequest || key === '' ? checkKey(key) : boundKey(key as string),
+    key: checkKey(key),
     selection: selectionOf(selector, { identity, tags: policy.tags(source, seen) }),
     toRefresh: asksForRefresh(selector.headers) && unpromised(policy.honourNoCache(request)) === true,
     identity

@@ -23,6 +23,7 @@ import type { CacheOutcome } from './outcome.js'
 import { writeEntry } from './past-reply.js'
 import { sendEntry } from './reply.js'
 import { search, type Searching } from './search.js'
+import { isPacked, unpacked } from './unpacking.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
 import { askFor, readyEntry, type Asked, type First } from './variant.js'
@@ -157,20 +158,35 @@ class Attempt implements Reader {
   /** False where it is no fresh hit. */
   #serve (reading: Reading): boolean {
     const { cache } = this.#engine
-    const { selector: { site, caller }, wanted } = this.#of
+    const { selector: { site, headers }, wanted } = this.#of
     const now = cache.now()
-    const entry = readyEntry(this.#asked, wanted.selection, reading)
+    const entry = readyEntry(this.#asked, wanted.selection, { reading, limits: cache.shelf.limits })
     if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
     // What was at hand says nothing of how soon Redis answers.
     if (!reading.isNear) cache.breaker.succeeded()
+    if (isPacked(entry, headers)) this.#unpack(entry, reading)
+    else this.#hit(entry, reading.isKept)
+    return true
+  }
+
+  /** Few take no coding: theirs is decoded first. What can't be is found out again on the long way, and overwritten. */
+  #unpack (entry: Entry, reading: Reading): void {
+    unpacked(entry).then((whole) => {
+      if (!this.#isOver) this.#hit(whole, false)
+    }, () => {
+      if (!this.#isOver) this.#goOn({ reading, error: null, left: 0 })
+    })
+  }
+
+  #hit (entry: Entry, isKept: boolean): void {
+    const { selector: { caller }, wanted: { key } } = this.#of
     caller.counters.hits++
-    caller.log.debug({ key: wanted.key }, 'cache hit')
+    caller.log.debug({ key }, 'cache hit')
     try {
-      this.#send(entry, now, reading.isKept)
+      this.#send(entry, this.#engine.cache.now(), isKept)
     } catch (error) {
       failedToSend(this.#of, error)
     }
-    return true
   }
 
   #send (entry: Entry, now: Milliseconds, isKept: boolean): void {

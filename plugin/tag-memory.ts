@@ -5,17 +5,22 @@ const MOST_KEYS = 10_000
 const NONE: readonly string[] = []
 
 export class TagMemory {
-  readonly #tags = new Map<string, readonly string[]>()
+  /** Two halves: to find the oldest in one map is to walk past all that were removed from it. */
+  #late = new Map<string, readonly string[]>()
+  #early = new Map<string, readonly string[]>()
 
   of (key: string): readonly string[] {
-    return this.#tags.get(key) ?? NONE
+    return this.#late.get(key) ?? this.#early.get(key) ?? NONE
   }
 
-  /** The least lately remembered ones go first. */
+  /** Those that were remembered long ago go first, many at a time. */
   remember (key: string, tags: readonly string[]): void {
-    this.#tags.delete(key)
+    this.#late.delete(key)
+    this.#early.delete(key)
     if (tags.length === 0) return
-    this.#tags.set(key, tags)
-    if (this.#tags.size > MOST_KEYS) this.#tags.delete(this.#tags.keys().next().value!)
+    this.#late.set(key, tags)
+    if (this.#late.size < MOST_KEYS / 2) return
+    this.#early = this.#late
+    this.#late = new Map()
   }
 }

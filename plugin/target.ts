@@ -1,7 +1,7 @@
 // What users name to be invalidated, checked; and how it is taken apart and put together.
 import { NO_TARGETS, type Targets } from './claim.js'
 import { RouteCacheError, optionError, show } from './errors.js'
-import { boundKey, boundPrefix, escapeKey, own } from './key.js'
+import { boundKey, boundPrefix, escapeKey, own, storedKeys } from './key.js'
 import { checkTags } from './route-template.js'
 
 const WHERE = 'cache.invalidate'
@@ -30,8 +30,8 @@ export type MutateTarget = string | readonly string[] | Omit<InvalidateTargets, 
 
 /** Throws FRC_TARGET. */
 export function checkTarget (target: unknown): Targets {
-  if (typeof target === 'string') return { ...NO_TARGETS, keys: [checkKeyOf(target)] }
-  if (Array.isArray(target)) return { ...NO_TARGETS, keys: target.map(checkKeyOf) }
+  if (typeof target === 'string') return { ...NO_TARGETS, keys: keysOf(target) }
+  if (Array.isArray(target)) return { ...NO_TARGETS, keys: target.flatMap(keysOf) }
   const names = typeof target === 'object' && target !== null ? Object.keys(target) : []
   if (names.length === 1 && own(target, 'all') === true) return { ...NO_TARGETS, all: true }
   const [keys = [], tags = [], prefix] = ['keys', 'tags', 'prefix'].map((name) => own(target, name))
@@ -43,7 +43,7 @@ export function checkTarget (target: unknown): Targets {
       '{ keys, tags, prefix } with arrays of keys or tags, or a prefix or several, non-empty strings, or { all: true }')
   }
   return {
-    keys: keys.map(checkKeyOf),
+    keys: keys.flatMap(keysOf),
     tags: checkTags(tags),
     prefixes: prefixes.map((prefix) => boundPrefix(escapeKey(prefix as string))),
     all: false
@@ -77,9 +77,23 @@ function checkNamed (target: unknown, what: string, instead: string): Targets {
   throw new RouteCacheError('FRC_TARGET', `${what}: what begins with a prefix, or everything, can't be ${instead}`)
 }
 
-/** Throws FRC_TARGET. */
+/** The key that is stored by this name. Throws FRC_TARGET. */
 export function checkKeyOf (key: unknown): string {
-  if (typeof key === 'string' && key !== '') return boundKey(escapeKey(key))
+  return boundKey(escapeKey(textOf(key)))
+}
+
+/** The key that is asked for by this name, as the user wrote it or as logs show it. Throws FRC_TARGET. */
+export function shownKey (key: unknown): string {
+  return storedKeys(textOf(key))[0]!
+}
+
+/** All that may be meant. Throws FRC_TARGET. */
+function keysOf (key: unknown): string[] {
+  return storedKeys(textOf(key))
+}
+
+function textOf (key: unknown): string {
+  if (typeof key === 'string' && key !== '') return key
   throw new RouteCacheError('FRC_TARGET', `a key is a non-empty string, not ${show(key)}`)
 }
 

@@ -4,9 +4,10 @@
 // The key is built as GET builds it. Its route is found by the path's shape, as the params of the two routes may have
 // different names, and their values and the query go through its own validation: `PUT /items/007` is about `/items/7` where
 // GET takes an integer. A GET that refuses them has stored nothing under them.
-import { defaultKey, own, type KeySource } from './key.js'
+import { RouteCacheError } from './errors.js'
+import { boundKey, defaultKey, own, type KeySource } from './key.js'
 import { validatedSource, type Validate } from './key-source.js'
-import { checkKey, type PolicyRoute } from './policy.js'
+import type { PolicyRoute } from './policy.js'
 import { readPath } from './route-path.js'
 import { canonicalName } from './route-template.js'
 
@@ -48,9 +49,20 @@ export async function keysOfUrl (gets: Gets, unsafe: PolicyRoute, source: KeySou
     const renamed = rename(source.params, params, get.params)
     const getValidationFunction = (part: string): Validate | undefined => validators[part as Part]
     const validated = await validatedSource({ params: renamed, query: source.query, headers: {}, getValidationFunction })
-    if (validated !== null) keys.push(checkKey(defaultKey(canonicalName(get.route), validated)))
+    const key = validated === null ? null : keyFor(get.route, validated)
+    if (key !== null) keys.push(key)
   }
   return keys
+}
+
+/** Null: what has no key, a Set in the query for example, was never stored. */
+function keyFor (route: PolicyRoute, source: KeySource): string | null {
+  try {
+    return boundKey(defaultKey(canonicalName(route), source))
+  } catch (error) {
+    if (error instanceof RouteCacheError && error.code === 'FRC_KEY') return null
+    throw error
+  }
 }
 
 /** The names of the params, and the shape with what else selects the route. */

@@ -1,17 +1,18 @@
 // Values that are no responses, under the same leases, flights, tags and statistics: a question without a request, and an
 // entry whose body is the value.
-import { bodyOf } from './bodies.js'
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim } from './claim.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from './duration.js'
+import type { Entry } from './entry.js'
 import { optionError } from './errors.js'
 import { channels, since, stamp, tell, tellLookup } from './events.js'
-import { own } from './key.js'
+import { isObjectsText, own } from './key.js'
 import { checkTags } from './route-template.js'
 import type { BypassReason, RefusalReason } from './outcome.js'
 import { count } from './stats.js'
 import { nameOf, valueKey } from './store/keys.js'
+import { unpacked } from './unpacking.js'
 import { readValue, writeValue } from './value-bytes.js'
 
 /** How `cache.getOrSet` keeps a value. */
@@ -50,13 +51,17 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   if (typeof load !== 'function') throw optionError(WHERE, 'load', load, 'it is a function: getOrSet(key, options, load)')
   const began = stamp(channels.lookup)
   if (!cache.enabled) return await bypass(caller, began, { reason: 'disabled', load })
+  if (isObjectsText(key)) {
+    caller.log.warn({ key }, 'the key of a cache.getOrSet has an object in it, which has become the text that all objects share')
+    return await bypass(caller, began, { reason: 'policy', load })
+  }
   const named = valueKey(key)
   const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
   const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
   const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
   let found = await cache.lookup(question, caller)
   if (found.type === 'hit') {
-    const value = valueOf<T>(bodyOf(found.entry), caller)
+    const value = await valueOf<T>(found.entry, caller)
     if (value !== null) {
       caller.counters.hits++
       if (found.collapsed) caller.counters.collapsed++
@@ -144,9 +149,9 @@ function bytesOf (value: unknown, { log }: Caller): Buffer | null {
 }
 
 /** Null: another build's bytes, or somebody else's. */
-function valueOf<T> (body: Buffer, { counters, log }: Caller): { value: T } | null {
+async function valueOf<T> (entry: Entry, { counters, log }: Caller): Promise<{ value: T } | null> {
   try {
-    return { value: readValue(body) as T }
+    return { value: readValue((await unpacked(entry)).body as Buffer) as T }
   } catch (error) {
     counters.errors++
     log.warn({ err: error }, 'a value of cache.getOrSet can not be read')

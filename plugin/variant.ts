@@ -1,10 +1,12 @@
 // Which of a key's responses a request gets where they vary, and where a new one is put: design.md's marker and variants.
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
-import { EPOCH_LENGTH, decode, decodeKept, decodeMarker, encodeMarker, isMarker, ownName } from './codec.js'
+import { EPOCH_LENGTH, encodeMarker, isMarker, ownName } from './codec.js'
 import type { Milliseconds } from './duration.js'
 import { asSoftened, isValid, type Entry, type Ground, type Marker } from './entry.js'
 import { fingerprint, type RequestFields } from './http/vary.js'
+import type { AnswerLimits } from './limits.js'
+import { soundEntry, soundMarker } from './soundness.js'
 import type { Ask, Lease, Reading, Store, Varied } from './store/store.js'
 import type { TagMemory } from './tag-memory.js'
 
@@ -44,8 +46,8 @@ export interface Selected {
   ground: Ground
 }
 
-/** Where entries lie, and what is remembered of their tags. */
-export interface Shelf { store: Store, memory: TagMemory }
+/** Where entries lie, what is remembered of their tags, and how large those may be that are served. */
+export interface Shelf { store: Store, memory: TagMemory, limits: AnswerLimits }
 
 /** What is read first for a request: its key, the variant that is most likely its, the generations that likely decide. */
 export interface Asked extends Ask {
@@ -61,18 +63,23 @@ export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerpri
   return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, memory.of(key)), members }
 }
 
+/** What was read, and what of it may be served. */
+export interface Ready { reading: Reading, limits: AnswerLimits }
+
 /** The entry that the selection leads to, where what was read tells that it is valid; else null: perhaps there is one. */
-export function readyEntry ({ key, variant, tags, members }: Asked, selection: Selection, reading: Reading): Entry | null {
+export function readyEntry (
+  { key, variant, tags, members }: Asked, selection: Selection, { reading, limits }: Ready
+): Entry | null {
   const { main, varied, isKept } = reading
   if (main === null) return null
   let entry: Entry | null
   if (isMarker(main)) {
-    const marker = variant === null || varied === null ? null : decodeMarker(main)
+    const marker = variant === null || varied === null ? null : soundMarker(main)
     if (marker === null || !isSame(marker.members, members) || !contains(members, selection.needs)) return null
-    entry = decoded(varied!, ownName(key, { variant: variant! }), isKept)
+    entry = soundEntry({ bytes: varied!, name: ownName(key, { variant: variant! }), isKept }, limits)
     if (entry?.epoch !== marker.epoch) return null
   } else {
-    entry = selection.needs.length > 0 ? null : decoded(main, key, isKept)
+    entry = selection.needs.length > 0 ? null : soundEntry({ bytes: main, name: key, isKept }, limits)
     if (entry?.epoch !== '') return null
   }
   if (tags === selection.tags) {
@@ -84,11 +91,6 @@ export function readyEntry ({ key, variant, tags, members }: Asked, selection: S
   if (without(entry.tags, tags).length > 0) return null
   const telling = only(union(selection.tags, entry.tags), { ...reading, tags })
   return isValid(entry, telling) ? asSoftened(entry, telling) : null
-}
-
-/** Of bytes that are kept what they say is, too. */
-function decoded (bytes: Buffer, name: string, isKept: boolean): Entry | null {
-  return isKept ? decodeKept(bytes, name) : decode(bytes, name)
 }
 
 function isSame (list: readonly string[], other: readonly string[]): boolean {
@@ -105,9 +107,9 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const { variant: guess, tags, members } = asked
   const { main, varied: guessed, history, least, generations, softened } = first?.reading ?? await shelf.store.read(asked)
   const ground = { history, least, generations, softened, tags }
-  const marker = main === null ? null : decodeMarker(main)
+  const marker = main === null ? null : soundMarker(main)
   if (marker === null) {
-    const present = main === null ? null : decode(main, key)
+    const present = main === null ? null : soundEntry({ bytes: main, name: key }, shelf.limits)
     const entry = needs.length > 0 ? null : present
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
     const isUnreadable = main !== null && present === null
@@ -120,7 +122,7 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
     return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground }
   }
   const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
-  const entry = varied === null ? null : decode(varied, ownName(key, { variant }))
+  const entry = varied === null ? null : soundEntry({ bytes: varied, name: ownName(key, { variant }) }, shelf.limits)
   const isUnreadable = varied !== null && entry === null
   const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground)
   return { ...found, isUnreadable, marker, variant, bytes: varied }
@@ -207,7 +209,9 @@ export function placeFill (
 }
 
 function contains (members: readonly string[], needs: readonly string[]): boolean {
-  return needs.every((need) => members.includes(need))
+  if (needs.length < 5) return needs.every((need) => members.includes(need))
+  const known = new Set(members)
+  return needs.every((need) => known.has(need))
 }
 
 /**

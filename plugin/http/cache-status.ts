@@ -25,9 +25,13 @@ export function cacheStatus (name: string, { fwd, fwdStatus, collapsed, ttl, det
 
 /** The field with our member behind those that are there already. */
 export function withMember (field: string, member: string): string {
-  const others = field.replace(/[\s,]+$/, '')
-  return others === '' ? member : `${others}, ${member}`
+  let end = field.length
+  while (end > 0 && EMPTY.includes(field[end - 1]!)) end--
+  return end === 0 ? member : `${field.slice(0, end)}, ${member}`
 }
+
+/** Of empty members at the end nothing is left. */
+const EMPTY = ', \t\r\n'
 
 /** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */
 function quoted (text: string): string {

@@ -17,9 +17,9 @@ const OF_THE_CONNECTION = new Set([
 export function addedFields (before: HeaderFields, after: HeaderFields): [string, string | string[]][] {
   const added: [string, string | string[]][] = []
   // RFC 9110 §7.6.1: fields that Connection names belong to the connection, too.
-  const named = varyMembers(after.connection)
+  const named = new Set(varyMembers(after.connection))
   for (const [name, value] of Object.entries(after)) {
-    if (value === undefined || OF_THE_CONNECTION.has(name) || named.includes(name) || isSame(before[name], value)) continue
+    if (value === undefined || OF_THE_CONNECTION.has(name) || named.has(name) || isSame(before[name], value)) continue
     if (name === 'vary' && before.vary !== undefined) {
       const members = addedMembers(before.vary, value)
       if (members.length > 0) added.push([name, members.join(', ')])
@@ -32,9 +32,9 @@ export function addedFields (before: HeaderFields, after: HeaderFields): [string
 
 /** The members of a Vary that were not there before, as they are written: CORS and the handler share one field. */
 export function addedMembers (before: HeaderFields[string], after: HeaderFields[string]): string[] {
-  const had = varyMembers(before)
+  const had = new Set(varyMembers(before))
   return String(after ?? '').split(',').map((member) => member.trim())
-    .filter((member) => member !== '' && !had.includes(member.toLowerCase()))
+    .filter((member) => member !== '' && !had.has(member.toLowerCase()))
 }
 
 /** A Vary with the members of another behind its own; the other as it is where there is none. */
@@ -54,6 +54,20 @@ export function areSendable (fields: readonly (readonly [string, string | readon
   } catch {
     return false
   }
+}
+
+/**
+ * Whether these fields may stand in an answer that is given to many: Node would send them, none is of the connection, frames
+ * the message, or is a client's own, and each is there once, in lower case.
+ */
+export function isReplayable (fields: readonly (readonly [string, string | readonly string[]])[]): boolean {
+  const names = new Set(fields.map(([name]) => name))
+  if (names.size !== fields.length || !areSendable(fields)) return false
+  for (const [name, value] of fields) {
+    if (name !== name.toLowerCase() || OF_THE_CONNECTION.has(name) || name.startsWith('proxy-') || name === 'set-cookie') return false
+    if (name === 'vary' && varyMembers(value).includes('*')) return false
+  }
+  return true
 }
 
 /** Whether a field was not changed. */

@@ -14,6 +14,11 @@ export function isError (status: number): boolean {
   return ERRORS.includes(status)
 }
 
+/** RFC 9111 §3: final; §3.3: whole, and 304 has no body of its own. */
+export function isStorableStatus (status: number): boolean {
+  return status >= 200 && status <= 599 && status !== 206 && status !== 304
+}
+
 /** The statuses that the policy stores. */
 interface Statuses { has: (status: number) => boolean }
 
@@ -29,8 +34,7 @@ export interface Head {
 
 /** Why a response may not be stored; null where it may. */
 export function refusalOf ({ status, added, all, target }: Head, statuses: Statuses): HeadRefusal | null {
-  // RFC 9111 §3: final; §3.3: whole, and 304 has no body of its own.
-  if (!statuses.has(status) || status < 200 || status === 206 || status === 304) return 'status'
+  if (!statuses.has(status) || !isStorableStatus(status)) return 'status'
   // RFC 9111 §7.3: a cookie is somebody's own.
   if (added['set-cookie'] !== undefined) return 'set-cookie'
   // RFC 9111 §4.1: nothing selects it.

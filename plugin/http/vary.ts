@@ -31,8 +31,20 @@ function normalized (name: string, value: string | readonly string[] | undefined
   if (value === undefined) return null
   const text = String(value)
   if (name === 'accept-encoding') return codings(text)
-  // Of a list, white space around commas means nothing; of other fields it might.
-  return name.startsWith('accept') ? text.trim().replace(/[ \t]*,[ \t]*/g, ',') : text
+  // Of a list, white space around commas means nothing; in quotes, and in other fields, it might.
+  return name.startsWith('accept') && !text.includes('"') ? text.split(',').map(withoutSpace).join(',') : text
+}
+
+/** A member without the optional white space around it: RFC 9110 §5.6.3. */
+function withoutSpace (member: string): string {
+  let [from, to] = [0, member.length]
+  while (from < to && isSpace(member.charCodeAt(from))) from++
+  while (to > from && isSpace(member.charCodeAt(to - 1))) to--
+  return member.slice(from, to)
+}
+
+function isSpace (code: number): boolean {
+  return code === 0x20 || code === 0x09
 }
 
 /**

@@ -1,10 +1,13 @@
 // What Redis must do in one step with the clock, the floor and generations. All names of a script are in one slot.
+import { MOST_SKEW } from './clock-skew.js'
 import { ALLOWED_WHEN_FULL, HOLD, QUARANTINES, Script } from './script.js'
 
 // The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
 // Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history,
 // and when any tag was last invalidated is not known.
 // What is there instead of a number, somebody else's text or list, is taken for lost.
+//
+// Where it is ahead of the server's time, which was ahead itself, a softening's instant would be one to come.
 //
 // A history's name has the clock's value in it: a command that the client sends again, perhaps long after others began
 // histories of their own, begins one more, and never goes back to one that has been.
@@ -40,6 +43,10 @@ local function tick(floor, clock, last, history)
   end
   redis.call('SET', clock, value)
   return value
+end
+local function isAhead(value)
+  local time = redis.call('TIME')
+  return tonumber(value) - time[1] * 1000000 - time[2] > ${MOST_SKEW * 1_000}
 end
 local function advance(last, value)
   if tonumber(number(last) or 0) < tonumber(value) then redis.call('SET', last, value) end

@@ -25,6 +25,10 @@
 //   2. F  asOf = 8; reads the old row
 //   3. W  commits the new row; clock = 9, generation(users) = 9, which is then evicted, or W found a quarantine that V ends
 //   4. V  generation(users) = 8 would make F's entry valid
+//
+// What is made stale is so from the instant that the clock tells. It never runs behind the server's time, but ahead of it
+// where that was wrong and has stepped back. Then the instant is still to come, and nobody who reads it later could tell: so
+// it is dropped instead, until the time has caught up. Between the two steps of that, readers see to it: see entry.ts.
 import type { Milliseconds } from '../duration.js'
 import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'

@@ -170,8 +170,8 @@ export class JointInvalidation {
       return held
     }, async () => {
       const freeing = removal.soften(keys, token, 0)
-      const { value } = await this.#advance([], token)
-      const raised = await generations.soften(tags, value, token)
+      const { value, isAhead } = await this.#advance([], token)
+      const raised = await (isAhead ? generations.raise(tags, value, token) : generations.soften(tags, value, token))
       const freed = await freeing
       return { ...freed, had: raised && freed.had }
     })
@@ -185,11 +185,11 @@ export class JointInvalidation {
   }
 
   /** The clock's new value, which the prefixes have then. */
-  async #advance (prefixes: readonly string[], token: string): Promise<{ value: string, had: boolean }> {
+  async #advance (prefixes: readonly string[], token: string): Promise<{ value: string, had: boolean, isAhead: boolean }> {
     const { client, write } = this.#parts
     const args = [newHistory(), token, writePrefixes(prefixes), LONGEST_SCAN]
-    const [value, had] = await write(ADVANCE.run(client, this.#floor, args)) as unknown[]
-    return { value: String(value), had: Number(had) === 1 }
+    const [value, had, ahead] = await write(ADVANCE.run(client, this.#floor, args)) as unknown[]
+    return { value: String(value), had: Number(had) === 1, isAhead: Number(ahead) === 1 }
   }
 
   /** Nothing is left that it is about; on a Cluster it stays for a while, for reads that are under way. */

@@ -62,13 +62,15 @@ return {removed, had}`)
 
 /**
  * KEYS: floor, clock, lastTag. ARGV: a new history, a token, prefixes ('': none), how long their record may stand in ms. A
- * call's second step on a Cluster: gives the clock, and 1 where the record was there.
+ * call's second step on a Cluster: gives the clock, 1 where the record was there, and 1 where the clock is ahead of the
+ * server's time.
  */
 export const ADVANCE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
 local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 advance(KEYS[3], value)
-if ARGV[3] == '' then return {value, 1} end
-return {value, putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value))}`)
+local ahead = isAhead(value) and 1 or 0
+if ARGV[3] == '' then return {value, 1, ahead} end
+return {value, putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value)), ahead}`)
 
 /** KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until they have a value. */
 export const HOLD_PREFIXES = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
@@ -89,7 +91,8 @@ end
 return putRecord(KEYS[1], ARGV[1], kept, '')`)
 
 /**
- * The same, but what was stored before becomes stale, see SOFTEN_KEY. KEYS: floor, clock, lastTag, what tells that it was
+ * The same, but what was stored before becomes stale, see SOFTEN_KEY; by a tag it is dropped where the clock is ahead of the
+ * server's time. KEYS: floor, clock, lastTag, what tells that it was
  * done, generations, then pairs; without the first four where there are no tags. ARGV: the number of generations, a new
  * history, a generation's life in ms, the instant. Not twice where the client sends it twice: what is softened again is
  * dropped. Gives the number of entries.
@@ -101,7 +104,8 @@ if tags > 0 then
   if redis.call('SET', KEYS[4], '1', 'PX', 60000, 'NX') then
     local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[2])
     advance(KEYS[3], value)
-    for i = 5, 4 + tags do change(KEYS[i], value, ARGV[3], '', true, softened) end
+    local changed = isAhead(value) and raised or softened
+    for i = 5, 4 + tags do change(KEYS[i], value, ARGV[3], '', true, changed) end
   end
 end
 local count = 0

@@ -4,6 +4,8 @@ import type { Bytes, Milliseconds } from '../duration.js'
 export interface Slot {
   bytes: Buffer
   until: Milliseconds
+  /** When the entry was made stale; absent: it was not. */
+  softenedAt?: Milliseconds
 }
 
 /** Roughly what Map, Slot, a Buffer with memory of its own, and what was made of it take beside key and bytes. */

@@ -1,6 +1,7 @@
 // The clock and the generations of tags in this process. None is ever lost; of tags that were long not invalidated it is
 // only known that they are not newer than those that are.
 import type { Milliseconds } from '../duration.js'
+import { isAhead } from './clock-skew.js'
 import type { Quarantines } from './memory-quarantines.js'
 import type { Ground } from './store.js'
 
@@ -13,7 +14,7 @@ export class MemoryTags {
   readonly #quarantines: Quarantines
   /** The least lately invalidated ones first. */
   readonly #generations = new Map<string, Generation>()
-  /** That of all tags that are not listed. */
+  /** That of all tags that are not listed: what one of them had made stale is dropped, as it is not known when that was. */
   readonly #oldest: Generation = { dropped: 0, stale: 0 }
   readonly #now: () => Milliseconds
   #clock = 0
@@ -46,9 +47,10 @@ export class MemoryTags {
     this.#bound()
   }
 
-  /** What was stored under them before becomes stale. */
+  /** What was stored under them before becomes stale; where the clock is ahead of the time it goes: see generations.ts. */
   soften (tags: readonly string[]): void {
     this.#tick()
+    if (isAhead(this.#clock / 1000, this.#now())) return this.invalidate(tags)
     for (const tag of tags) {
       const { dropped, stale } = this.#listed(tag)
       this.#set(tag, { dropped: Math.max(dropped, stale), stale: this.#clock })
@@ -77,6 +79,9 @@ export class MemoryTags {
     if (state === 'on') return { dropped: Infinity, stale: Infinity }
     // Nobody has ended it: its time ran out.
     if (state === 'over') this.invalidate([tag])
+    const { stale } = this.#listed(tag)
+    // The time has stepped back since: when that instant comes it must not be taken for the one that was meant.
+    if (stale > 0 && isAhead(stale / 1000, this.#now())) this.#set(tag, { dropped: stale, stale: 0 })
     return this.#listed(tag)
   }
 
@@ -93,8 +98,7 @@ export class MemoryTags {
     for (const [tag, { dropped, stale }] of this.#generations) {
       if (this.#generations.size <= MOST_GENERATIONS) break
       this.#generations.delete(tag)
-      this.#oldest.dropped = Math.max(this.#oldest.dropped, dropped)
-      this.#oldest.stale = Math.max(this.#oldest.stale, stale)
+      this.#oldest.dropped = Math.max(this.#oldest.dropped, dropped, stale)
     }
   }
 }

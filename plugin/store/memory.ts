@@ -2,6 +2,7 @@
 // what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
+import { isAhead } from './clock-skew.js'
 import { withValue } from './keys.js'
 import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
@@ -69,7 +70,9 @@ export class MemoryStore implements Store {
     const slot = this.#slots.get(name)
     if (slot === undefined) return null
     this.#slots.delete(name)
-    if (slot.until <= this.#now()) {
+    const now = this.#now()
+    // Also where the time has stepped back since it was made stale: it is not known for how long it may be served yet.
+    if (slot.until <= now || isAhead(slot.softenedAt ?? 0, now)) {
       this.#bytes -= cost(name, slot.bytes)
       return null
     }
@@ -186,7 +189,8 @@ export class MemoryStore implements Store {
       if (slot === undefined || time === null) return this.#drop(key)
       // A copy: what was read may still be looked at.
       const now = this.#now()
-      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes, now), until: Math.min(slot.until, now + time) })
+      const until = Math.min(slot.until, now + time)
+      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes, now), until, softenedAt: now })
       return true
     }).length
   }

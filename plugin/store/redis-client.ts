@@ -13,6 +13,7 @@ export interface RedisClient {
   pttl (key: string): Promise<number>
   unlink (...keys: string[]): Promise<number>
   info (...sections: 'replication'[]): Promise<string>
+  /** Seconds, and the microseconds of the next one. */
   wait (replicas: number, time: number): Promise<number>
   on (event: 'close' | 'end', listener: () => void): unknown
   off (event: 'close' | 'end', listener: () => void): unknown

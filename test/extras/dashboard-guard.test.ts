@@ -237,7 +237,7 @@ const SITES: Array<[headers: Record<string, string>, isOwn: boolean]> = [
 ]
 
 t.test('what another site has asked for is not done', async (t) => {
-  const { app, get, post } = await openSite(t)
+  const { app, get, post } = await openSite(t, { dashboard: { guard: () => true } })
   for (const [headers, isOwn] of SITES) {
     await app.cache.getOrSet('kept', { ttl: 60 }, () => 1)
     await settled(app)
@@ -257,7 +257,7 @@ t.test('what another site has asked for is not done', async (t) => {
 })
 
 t.test('behind a proxy that is trusted, the host is the one that it names', async (t) => {
-  const { post } = await openSite(t, { server: { trustProxy: true } })
+  const { post } = await openSite(t, { server: { trustProxy: true }, dashboard: { guard: () => true } })
   const headers = { host: 'inside:3000', 'x-forwarded-host': HOST }
   t.equal((await post('/api/explain', { key: 'x' }, { ...headers, origin: `https://${HOST}` })).statusCode, 200)
   t.equal((await post('/api/explain', { key: 'x' }, { ...headers, origin: 'http://inside:3000' })).statusCode, 403)

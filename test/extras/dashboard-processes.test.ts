@@ -187,6 +187,17 @@ t.test('what is old, of another build, damaged or hostile is left out', async (t
 
   await redis.hset(HASH, 'right', `${await now()}|${damage(() => {})}`)
   t.match(await site.overview(), { processes: { length: 2 }, total: { requests: 3 } }, 'where nothing is damaged it counts')
+  await redis.hset(HASH, 'long', `${await now()}|${damage((report) => { report.process = 'x'.repeat(600_000) })}`)
+  t.match(await site.overview(), { processes: { length: 2 } }, 'one that is too long is left out, and goes')
+  t.equal(await redis.hexists(HASH, 'long'), 0)
+  const wide = `${await now()}|${damage((report) => { report.process = 'x'.repeat(400_000) })}`
+  for (let i = 0; i < 60; i++) await redis.hset(HASH, `wide${i}`, wide)
+  await site.overview()
+  t.ok(await redis.hlen(HASH) <= 41 + Object.keys(bad).length, 'of all that are long enough, some')
+  await redis.del(HASH)
+  await redis.hset(HASH, Object.fromEntries(Array.from({ length: 1_100 }, (_, i) => [`x${i}`, `${'1'.repeat(9)}|{}`])))
+  t.match(await site.overview(), { processes: { length: 1 } }, 'so many are nobody\'s of ours')
+  t.equal(await redis.hlen(HASH), 0)
   await redis.hdel(HASH, 'right')
   // One that is right but has names and texts to trip over.
   const hostile = damage((report) => {

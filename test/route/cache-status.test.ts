@@ -21,6 +21,7 @@ const BYPASSES: Record<Exclude<BypassReason, 'store' | 'breaker' | 'journal'>, C
   user: { prepare: (app) => { app.decorateRequest('user', { getter: () => ({}) }) } },
   cookie: { headers: { cookie: 'a=1' }, prepare: (app) => { app.decorateRequest('cookies', null) } },
   conditional: { headers: { range: 'bytes=0-1' } },
+  target: { prepare: (app) => { app.addHook('onRequest', async ({ raw }) => { Object.assign(raw, { originalUrl: '/#x' }) }) } },
   invalid: { schema: { headers: { type: 'object', required: ['x-needed'] } } },
   when: { cache: { when: () => false } },
   policy: { cache: { key: () => '' } }

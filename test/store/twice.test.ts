@@ -187,5 +187,5 @@ t.test('sent again long after', async (t) => {
 })
 
 const ENTRY = {
-  status: 200, headers: [], body: Buffer.from('x'), encoded: NOT_ENCODED, kind: 'text' as const, epoch: '', rescueUntil: 0, cost: 0
+  status: 200, headers: [], body: Buffer.from('x'), encoded: NOT_ENCODED, kind: 'text' as const, epoch: '', rescueUntil: 0, cost: 0, softenings: []
 }

@@ -1,6 +1,6 @@
 // What the page asks and has done: the overview, what lies under a key or would happen to a request, an invalidation.
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import type { ExplainKeyOption, ExplainOption, InvalidateTarget, RouteCache } from '../../index.js'
+import type { ExplainKeyOption, ExplainOption, Explanation, InvalidateTarget, RouteCache } from '../../index.js'
 import type { RouteCacheError } from '../../errors.js'
 import { own } from '../../key.js'
 import { isOwn } from './same-origin.js'
@@ -31,7 +31,7 @@ export async function api (app: FastifyInstance, { cache, overview }: ApiOptions
   })
 
   app.post('/explain', async (request, reply) => {
-    return await answered(reply, async () => await cache.explain(request.body as ExplainOption | ExplainKeyOption))
+    return await answered(reply, async () => bounded(await cache.explain(request.body as ExplainOption | ExplainKeyOption)))
   })
 
   app.post('/invalidate', async (request, reply) => {
@@ -42,6 +42,16 @@ export async function api (app: FastifyInstance, { cache, overview }: ApiOptions
       return { entries }
     })
   })
+}
+
+/** An entry may carry tags without end, and a page shows no more. */
+const MOST_TAGS = 1_000
+const LONGEST_TEXT = 100_000
+
+function bounded (explanation: Explanation): Explanation {
+  const { tags, text } = explanation
+  const cut = text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… and more` : text
+  return { ...explanation, tags: tags.slice(0, MOST_TAGS), text: cut }
 }
 
 /** With what the cache says, or why it can't. */

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { readSettings, type DashboardOptions, type Guard, type Settings } from './settings.js'
 import { api } from './api.js'
 import { healthOf } from './health.js'
+import { isOurHost } from './hosts.js'
 import { overviewOf, type Overview } from './overview.js'
 import { pages, protect } from './pages.js'
 import { Recorder } from './recorder.js'
@@ -18,7 +19,7 @@ export type { DashboardOptions, Guard } from './settings.js'
  */
 export async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
   const settings = readSettings(app, options)
-  const { cache, guard } = settings
+  const { cache, guard, hosts } = settings
   const recorder = new Recorder(cache, settings.now)
   const reports = cache.redis === null ? null : new Reports({ ...settings, redis: cache.redis, prefix: cache.prefix })
   const timer = setInterval(() => {
@@ -31,11 +32,26 @@ export async function dashboard (app: FastifyInstance, options: DashboardOptions
     clearInterval(timer)
     recorder.end()
   })
+  if (hosts !== null) checkHosts(app, hosts)
   if (guard !== null) guardAll(app, guard)
   await app.register(pages)
   await app.register(api, { prefix: '/api', cache, overview: async (only, route) => await look(settings, { recorder, reports, only, route }) })
 }
 export default dashboard
+
+/** Nothing is told to a page whose name was made to lead here. */
+function checkHosts (app: FastifyInstance, hosts: readonly string[]): void {
+  let isWarned = false
+  app.addHook('onRequest', async (request, reply) => {
+    if (isOurHost(request, hosts)) return
+    if (!isWarned) {
+      isWarned = true
+      app.log.warn({ host: request.headers.host, forwarded: request.host }, 'the dashboard was asked for under a name that is not ' +
+        'among its hosts; where it is yours, say so: hosts: [\'ops.example.com\']')
+    }
+    return protect(reply).code(403).type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(OTHER_HOST)
+  })
+}
 
 /** In onRequest: nothing is read of a request that is not let through. */
 function guardAll (app: FastifyInstance, guard: Guard): void {
@@ -55,6 +71,7 @@ function guardAll (app: FastifyInstance, guard: Guard): void {
 }
 
 /** As bytes, as hooks of the app may have given the reply a serializer. */
+const OTHER_HOST = Buffer.from('The dashboard is not served under this name; the app says under which: hosts: [\'ops.example.com\'].\n')
 const REFUSED = Buffer.from('The guard of this dashboard did not let you through.\n')
 
 async function tell (reports: Reports, recorder: Recorder): Promise<void> {

@@ -24,18 +24,33 @@ return 1`)
 const READ = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local all = redis.call('HGETALL', KEYS[1])
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[2]) then
+  redis.call('DEL', KEYS[1])
+  return {}
+end
+local left = tonumber(ARGV[4])
 local live = {}
-for i = 1, #all, 2 do
-  local at, report = string.match(all[i + 1], '^(%d+)|(.*)$')
+for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local length = redis.call('HSTRLEN', KEYS[1], id)
+  local at, report
+  if length <= tonumber(ARGV[3]) and length <= left then
+    left = left - length
+    at, report = string.match(redis.call('HGET', KEYS[1], id), '^(%d+)|(.*)$')
+  end
   if at == nil or math.abs(now - tonumber(at)) > tonumber(ARGV[1]) then
-    redis.call('HDEL', KEYS[1], all[i])
+    redis.call('HDEL', KEYS[1], id)
   else
     live[#live + 1] = string.format('%.0f', now - tonumber(at))
     live[#live + 1] = report
   end
 end
 return live`)
+
+/** What is more, or longer, nobody of ours has put there. */
+const MOST_REPORTS = 1_000
+const LONGEST_REPORT = 512 * 1024
+/** Of all that are read at once; of those that are left out their processes tell again. */
+const LONGEST_READING = 16 * 1024 * 1024
 
 /** A report, and how old it is. */
 export interface Heard { age: Milliseconds, report: Report }
@@ -66,14 +81,14 @@ export class Reports {
 
   /** Tells the others. */
   async put (report: Report): Promise<void> {
-    await this.#asked(async () => await PUT.run(this.#redis, [this.#name], [report.id, JSON.stringify(report), this.#life]))
+    await this.#asked(async () => await PUT.run(this.#redis, [this.#name], [report.id, textOf(report), this.#life]))
   }
 
   /** All that told lately, and has them go on telling. */
   async read (): Promise<Heard[]> {
     const told = await this.#asked(async () => {
       const [texts] = await Promise.all([
-        READ.run(this.#redis, [this.#name], [this.#life]),
+        READ.run(this.#redis, [this.#name], [this.#life, MOST_REPORTS, LONGEST_REPORT, LONGEST_READING]),
         WATCH.run(this.#redis, [this.#watched], [this.#life])
       ])
       return texts as string[]
@@ -94,6 +109,17 @@ export class Reports {
 }
 
 const WATCH = new Script("return redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])")
+
+/** Of an app with very many routes only the counters. */
+function textOf (report: Report): string {
+  const text = JSON.stringify(report)
+  if (Buffer.byteLength(text) < LONGEST_REPORT - 100) return text
+  const { form, id, process, stats } = report
+  const less: Report = { form, id, process, stats, times: {}, past: { routes: [], steps: [] } }
+  const short = JSON.stringify(less)
+  if (Buffer.byteLength(short) < LONGEST_REPORT - 100) return short
+  return JSON.stringify({ ...less, stats: { ...stats, routes: {} } })
+}
 
 /** Nothing, where it is of another build, or damaged. */
 function heard (age: Milliseconds, text: string): Heard[] {

@@ -4,6 +4,7 @@ import type { Duration, RouteCache } from '../../index.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, wallClock, type Milliseconds } from '../../duration.js'
 import { optionError } from '../../errors.js'
 import { readSubject } from '../metrics/subject.js'
+import { hostname } from './hosts.js'
 
 /** Lets a request through by giving `true`. Whatever else it gives is a refusal; it may answer, or throw, itself. */
 export type Guard = (request: FastifyRequest, reply: FastifyReply) => unknown
@@ -20,6 +21,12 @@ export interface DashboardOptions {
    * machine. Default false.
    */
   public?: boolean
+  /**
+   * The names under which browsers reach the dashboard, without ports: `['ops.example.com']`. Requests with other names are
+   * refused, so that a page of another site whose name is made to lead here (DNS rebinding) can't use it; `localhost` and IP
+   * addresses may always be used. Default: no others with `public: true`; with a guard all.
+   */
+  hosts?: readonly string[]
   /** Which cache: what `fastify.cache` is. Default: that. To be given where the plugin has another `decorator`. */
   cache?: RouteCache
   /** What the page calls this cache. Default: the cache's `prefix`. */
@@ -33,6 +40,8 @@ export interface DashboardOptions {
 export interface Settings {
   /** Null: public. */
   guard: Guard | null
+  /** In lower case; null: whatever the request names. */
+  hosts: readonly string[] | null
   cache: RouteCache
   name: string
   interval: Milliseconds
@@ -42,7 +51,7 @@ export interface Settings {
 const WHERE = 'fastify-route-cache/dashboard'
 const DEFAULT_INTERVAL: Milliseconds = 2_000
 /** Fastify's own options of `register` come with ours. */
-const NAMES = ['guard', 'public', 'interval', 'now', 'prefix', 'logLevel', 'logSerializers']
+const NAMES = ['guard', 'public', 'interval', 'now', 'hosts', 'prefix', 'logLevel', 'logSerializers']
 
 /** Throws FRC_OPTION for what is unknown, wrong, or open to everybody without saying so. */
 export function readSettings (app: object, options: DashboardOptions): Settings {
@@ -51,7 +60,16 @@ export function readSettings (app: object, options: DashboardOptions): Settings 
   const time = toMilliseconds(interval)
   if (time === undefined || time === 0 || time > LONGEST_TIMER) throw optionError(WHERE, 'interval', interval, `${DURATION_FORMS}, above 0`)
   if (typeof now !== 'function') throw optionError(WHERE, 'now', now, 'it is a function that gives milliseconds')
-  return { guard: readGuard(options), cache, name, interval: time, now }
+  const guard = readGuard(options)
+  return { guard, hosts: readHosts(options, guard === null), cache, name, interval: time, now }
+}
+
+function readHosts ({ hosts }: { hosts?: unknown }, isPublic: boolean): readonly string[] | null {
+  if (hosts === undefined) return isPublic ? [] : null
+  const names = Array.isArray(hosts) ? hosts.map((host) => (typeof host === 'string' ? hostname(host) : null)) : [null]
+  const isRight = names.every((name, i) => name !== null && name === String((hosts as unknown[])[i]).toLowerCase())
+  if (isRight) return names as string[]
+  throw optionError(WHERE, 'hosts', hosts, 'it is a list of host names without ports, such as ["ops.example.com"]')
 }
 
 function readGuard ({ guard, public: isPublic }: { guard?: unknown, public?: unknown }): Guard | null {

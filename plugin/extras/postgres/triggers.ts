@@ -56,7 +56,8 @@ function functionName ({ schema }: Names, { schema: of, name }: Watched): string
 /** Postgres cuts longer names off, and two could become one. */
 function bounded (name: string): string {
   if (Buffer.byteLength(name) <= LONGEST_NAME) return name
-  const head = Buffer.from(name).subarray(0, 46).toString().replace(/\ufffd+$/, '')
+  // Of a character that is cut in the middle nothing is left.
+  const head = new TextDecoder().decode(Buffer.from(name).subarray(0, 46), { stream: true })
   return `${head}_${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }
 

@@ -168,8 +168,11 @@ function addRows (
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
   for (const row of rows) {
-    const text = fillTemplate(parts, ({ name }) => row[places.get(name)!])
-    // Nothing is stored under an empty one.
-    if (text !== '') found[kind].add(text)
+    // A request has nothing where a column is null; or null, where its schema gives that.
+    for (const nothing of [undefined, null]) {
+      const text = fillTemplate(parts, ({ name }) => row[places.get(name)!] ?? nothing)
+      // Nothing is stored under an empty one.
+      if (text !== '') found[kind].add(text)
+    }
   }
 }

@@ -46,8 +46,8 @@ function nameOf (member: string): string {
 
 function read (member: string): Said {
   const parameters = new Map(splitAt(';', member).slice(1).map((parameter) => {
-    const [, name = '', value = ''] = /^([^=]*)=?([^]*)$/.exec(parameter) ?? []
-    return [name, unquoted(value)]
+    const [name = ''] = parameter.split('=', 1)
+    return [name, unquoted(parameter.slice(name.length + 1))]
   }))
   const fwd = parameters.get('fwd')
   const detail = parameters.get('detail')

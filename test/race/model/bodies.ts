@@ -42,6 +42,11 @@ export function tick (data: Data, [floor, clock, lastTag]: readonly string[], hi
   return value
 }
 
+/** Of the server's time, by more than a second. */
+function isAhead (data: Data, value: string): boolean {
+  return Number(value) - data.micros > 1_000_000
+}
+
 export function advance (data: Data, last: string, value: string): void {
   const present = data.get(last)
   if ((isNumber(present) ? Number(present) : 0) < Number(value)) data.set(last, value)
@@ -371,9 +376,10 @@ export const BODIES: Record<ScriptName, Body> = {
   ADVANCE: (data, keys, [history, token, prefixes, time]) => {
     const value = tick(data, keys, history!)
     advance(data, keys[2]!, value)
-    if (prefixes === '') return [value, 1]
+    const ahead = isAhead(data, value) ? 1 : 0
+    if (prefixes === '') return [value, 1, ahead]
     const record = recordOf(data, value, [token!, prefixes!, time!])
-    return [value, putRecord(data, keys[0]!, { token: token!, record, history: named(history!, value) })]
+    return [value, putRecord(data, keys[0]!, { token: token!, record, history: named(history!, value) }), ahead]
   },
   HOLD_PREFIXES: (data, [floor], [token, prefixes, time, history]) => {
     const record = recordOf(data, '9007199254740991', [token!, prefixes!, time!])
@@ -394,7 +400,8 @@ export const BODIES: Record<ScriptName, Body> = {
     if (floor.length > 0 && data.setNew(floor[3]!, '1', 60_000) !== null) {
       const value = tick(data, floor, history!)
       advance(data, floor[2]!, value)
-      for (const name of generations) change(data, name, [value, life!], { token: '', isNow: true, changed: softened })
+      const changed = isAhead(data, value) ? raised : softened
+      for (const name of generations) change(data, name, [value, life!], { token: '', isNow: true, changed })
     }
     return sum(pairs, ([entry, lease]) => {
       if (!isQuarantine(data.get(lease))) data.unlink(lease)
