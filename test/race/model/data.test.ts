@@ -68,6 +68,7 @@ const slots = fc.constantFrom(0, 1)
 const pair = slots.map((i) => [NAMES.entry[i]!, NAMES.lease[i]!])
 const NOTHING: fc.Arbitrary<string[]> = fc.constant([])
 const somePairs = fc.oneof(pair, fc.constant<string[]>([NAMES.entry[0]!, NAMES.lease[0]!, NAMES.entry[1]!, NAMES.lease[1]!]))
+const pairsOrNot = fc.oneof(NOTHING, somePairs)
 const leaseAndEntry = pair.map(([entry, lease]) => [lease!, entry!])
 /** Of nothing, of a marker, or of what may be there. */
 const checksum = fc.oneof(fc.constant(''), marker.map((bytes) => bytes.subarray(1, 5)), bytes.map((bytes) => bytes.subarray(1, 5)))
@@ -97,7 +98,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   RENEW: call('RENEW', lease, token, life, token),
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
   SEIZE: call('SEIZE', lease, token, life),
-  INVALIDATE: fc.oneof(ENDING, fc.tuple(some, fc.boolean(), fc.oneof(NOTHING, somePairs)).chain(([tags, isPrefixed, pairs]) => {
+  INVALIDATE: fc.oneof(ENDING, fc.tuple(some, fc.boolean(), pairsOrNot).chain(([tags, isPrefixed, pairs]) => {
     const floor = tags.length > 0 || isPrefixed ? onFloor : []
     const under = isPrefixed ? prefixes : fc.constant('')
     const names = namesOf([...floor, ...tags], pairs)
@@ -110,7 +111,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   INVALIDATE_ALL: call('INVALIDATE_ALL', fc.constant(onFloor), history),
   RAISE: call('RAISE', held, clock, life, holder),
   SOFTEN_TAG: call('SOFTEN_TAG', held, clock, life, holder),
-  SOFTEN: fc.oneof(SOFTENING, fc.tuple(some, one(ONCE), fc.oneof(NOTHING, somePairs)).chain(([tags, once, pairs]) => {
+  SOFTEN: fc.oneof(SOFTENING, fc.tuple(some, one(ONCE), pairsOrNot).chain(([tags, once, pairs]) => {
     const floor = tags.length > 0 ? [...onFloor, once] : []
     return call('SOFTEN', namesOf([...floor, ...tags], pairs), fc.constant(tags.length), history, life, instant)
   })),
