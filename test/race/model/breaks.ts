@@ -4,7 +4,7 @@ import { NO_TARGETS } from '../../../plugin/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { apart } from '../../../plugin/target.js'
 import { BODIES, isHold, namedByCall, tick, type Body, type ScriptName } from './bodies.js'
-import type { Data } from './data.js'
+import type { Held } from './held.js'
 import { scriptOf } from './data.js'
 import type { Broken } from './run.js'
 
@@ -70,7 +70,7 @@ const forgetting = (body: Body): Body => (data, keys, args) => {
 /** As the script in a call's second step, and nothing in its first. */
 const secondly = (body: Body): Body => (data, keys, args) => args[2] === '0' ? body(data, keys, args) : [0, 1]
 
-type Kept = (keys: readonly string[], data: Data) => readonly string[]
+type Kept = (keys: readonly string[], data: Held) => readonly string[]
 
 /** As the script, but these names hold what they held. */
 const keeping = (body: Body, kept: Kept): Body => (data, keys, args) => {
@@ -95,7 +95,7 @@ const BLIND: Scripts = {
   }
 }
 
-function unlinkQuarantines (data: Data, names: readonly string[]): void {
+function unlinkQuarantines (data: Held, names: readonly string[]): void {
   data.unlink(...names.filter((name) => data.get(name)?.startsWith('!') === true))
 }
 
@@ -176,7 +176,7 @@ const FORGETFUL: Record<string, Scripts> = {
 
 const before = (name: string): string => `before:${name}`
 
-function bringBack (data: Data, name: string): void {
+function bringBack (data: Held, name: string): void {
   const text = data.get(before(name))
   if (data.get(name) === null && text !== null) data.set(name, text)
 }
@@ -357,11 +357,13 @@ export const BREAKS: Record<string, Break> = {
   },
   'a quarantine of tags says nothing of unknown ones': {
     seed: 1,
-    modes: ['tags of the response, mutated'], broken: { scripts: { QUARANTINE_ANY_TAG: nothing } }
+    modes: ['tags of the response, mutated'],
+    broken: { scripts: { QUARANTINE_ANY_TAG: nothing } }
   },
   'an invalidation ends quarantines of others': {
     seed: 2,
-    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: claiming(BLIND) }
+    modes: ['keys that vary, mutated', 'tags of the policy, mutated'],
+    broken: { scripts: claiming(BLIND) }
   },
   'the work does not wait for its quarantine': {
     modes: [...MUTATED, ...TAGS_MUTATED, 'keys and tags, mutated'], broken: { store: hasty }
@@ -412,7 +414,8 @@ export const BREAKS: Record<string, Break> = {
   },
   'prefixes are not held': {
     seed: 9,
-    modes: ['keys, of a prefix'].map(madeOf), broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
+    modes: ['keys, of a prefix'].map(madeOf),
+    broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
   },
   'nobody looks at what is invalid by its prefix': {
     modes: ['a prefix', 'keys, of a prefix', 'prefixes'].map(madeOf), broken: { store: reading(() => ({ least: 0 })) }
