@@ -17,22 +17,23 @@ export const BROKEN_BUILDS = {
   lease: {
     mode: 'key',
     file: 'store/scripts.ts',
-    text: "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\nredis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])",
+    text: "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end\n" +
+      "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])",
     replacement: "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])"
   },
   /** An entry is valid whatever its tags' generations say. */
   generation: {
     mode: 'tag',
     file: 'entry.ts',
-    text: 'return history === ground.history && ground.generations.every(',
-    replacement: 'return history === ground.history || ground.generations.every('
+    text: 'asOf >= ground.least &&\n    ground.generations.every(',
+    replacement: 'asOf >= ground.least ||\n    ground.generations.every('
   },
   /** An entry is valid whatever memory the server came back with: shows with `--fault restart` or `failover`. */
   history: {
     mode: 'key',
     file: 'entry.ts',
-    text: 'return history === ground.history && ground',
-    replacement: 'return ground'
+    text: 'return history === ground.history && asOf',
+    replacement: 'return asOf'
   },
   /** Followers are handed what their leader has stored, without a look whether it is still true. */
   landing: {
@@ -46,22 +47,23 @@ export const BROKEN_BUILDS = {
   quarantine: {
     mode: 'mutate',
     file: 'store/scripts.ts',
-    text: "had = math.min(had, quarantine(KEYS[i + 1], ARGV[1], ARGV[2]))\n  redis.call('UNLINK', KEYS[i])",
-    replacement: "redis.call('UNLINK', KEYS[i])"
+    // eslint-disable-next-line no-template-curly-in-string
+    text: "had = math.min(had, occupy(KEYS[i + 1], '${QUARANTINE}', ARGV[1], ARGV[2]))",
+    replacement: ''
   },
   /** A tag's quarantine ends with a generation that everything is above. */
   mutate: {
     mode: 'mutate',
-    file: 'store/clock-scripts.ts',
-    text: 'for i = 4, #KEYS do raise(KEYS[i], value, ARGV[2], ARGV[3]) end',
-    replacement: "if ARGV[3] ~= '' then value = '1' end\nfor i = 4, #KEYS do raise(KEYS[i], value, ARGV[2], ARGV[3]) end"
+    file: 'store/joint-scripts.ts',
+    text: 'change(KEYS[i], value, ARGV[6], token, true, raised)',
+    replacement: "change(KEYS[i], isQuarantine(text(KEYS[i])) and '1' or value, ARGV[6], token, true, raised)"
   },
   /** A fill that is under way when its key is made stale lands. */
   soft: {
     mode: 'soft',
-    file: 'store/scripts.ts',
-    text: "if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end\n  local head",
-    replacement: 'local head'
+    file: 'store/joint-scripts.ts',
+    text: "if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end\n  count",
+    replacement: 'count'
   },
   /** The lease of a write-through is taken behind its work. */
   set: {
