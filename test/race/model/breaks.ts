@@ -357,11 +357,13 @@ export const BREAKS: Record<string, Break> = {
   },
   'a quarantine of tags says nothing of unknown ones': {
     seed: 1,
-    modes: ['tags of the response, mutated'], broken: { scripts: { QUARANTINE_ANY_TAG: nothing } }
+    modes: ['tags of the response, mutated'],
+    broken: { scripts: { QUARANTINE_ANY_TAG: nothing } }
   },
   'an invalidation ends quarantines of others': {
     seed: 2,
-    modes: ['keys that vary, mutated', 'tags of the policy, mutated'], broken: { scripts: claiming(BLIND) }
+    modes: ['keys that vary, mutated', 'tags of the policy, mutated'],
+    broken: { scripts: claiming(BLIND) }
   },
   'the work does not wait for its quarantine': {
     modes: [...MUTATED, ...TAGS_MUTATED, 'keys and tags, mutated'], broken: { store: hasty }
@@ -412,7 +414,8 @@ export const BREAKS: Record<string, Break> = {
   },
   'prefixes are not held': {
     seed: 9,
-    modes: ['keys, of a prefix'].map(madeOf), broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
+    modes: ['keys, of a prefix'].map(madeOf),
+    broken: { scripts: claiming({ HOLD_PREFIXES: () => 1 }) }
   },
   'nobody looks at what is invalid by its prefix': {
     modes: ['a prefix', 'keys, of a prefix', 'prefixes'].map(madeOf), broken: { store: reading(() => ({ least: 0 })) }
