@@ -3,9 +3,21 @@ import * as clockScripts from '../../../plugin/store/clock-scripts.js'
 import * as jointScripts from '../../../plugin/store/joint-scripts.js'
 import type { Script } from '../../../plugin/store/script.js'
 import * as entryScripts from '../../../plugin/store/scripts.js'
-import type { Data } from './data.js'
 
 export const scripts = { ...entryScripts, ...clockScripts, ...jointScripts }
+
+/** The commands that scripts use: see data.ts. */
+export interface Data {
+  /** The server's time in µs, and in ms. */
+  readonly micros: number
+  readonly now: number
+  get: (name: string) => string | null
+  set: (name: string, text: string, life?: string | number) => 'OK'
+  setNew: (name: string, text: string, life: string | number) => 'OK' | null
+  unlink: (...names: readonly string[]) => number
+  pttl: (name: string) => number
+  pexpire: (name: string, life: string | number) => number
+}
 
 export type Reply = string | number | null | ReadonlyArray<string | number>
 export type Body = (data: Data, keys: readonly string[], args: readonly string[]) => Reply

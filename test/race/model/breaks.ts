@@ -3,8 +3,7 @@
 import { NO_TARGETS } from '../../../plugin/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { apart } from '../../../plugin/target.js'
-import { BODIES, isHold, namedByCall, tick, type Body, type ScriptName } from './bodies.js'
-import type { Data } from './data.js'
+import { BODIES, isHold, namedByCall, tick, type Body, type Data, type ScriptName } from './bodies.js'
 import { scriptOf } from './data.js'
 import type { Broken } from './run.js'
 
