@@ -40,7 +40,7 @@ function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling 
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
   if (outcome.type === 'stale') return staleHandling(outcome)
   if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
-  return { fwd: 'bypass', detail: outcome.reason }
+  return { fwd: 'bypass', detail: outcome.detail ?? outcome.reason }
 }
 
 /** Its ttl is negative: RFC 9211 §2.4. `fwd=stale` is of one that waited for the handler (§2.2). */

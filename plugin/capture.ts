@@ -1,7 +1,7 @@
 // From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
 // the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
 import type { ResponseCache } from './cache.js'
-import { hasChangedHands } from './credentials.js'
+import { refusedAsOwn } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
 import type { HeaderField } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
@@ -136,8 +136,9 @@ function askPolicy (
   response: { request: RequestView, reply: ReplyView, headers: HeaderFields, now: Milliseconds }
 ): Times | RefusalReason {
   const { site: { policy }, caller } = exchange
+  const refusal = refusedAsOwn(exchange)
+  if (refusal !== null) return refusal
   try {
-    if (hasChangedHands(policy, response.request, exchange)) return 'credentials'
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
     const life = exchange.life ?? policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
@@ -219,6 +220,9 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   if (answer === null || claim === null) return
   // Said by an onSend hook, or while a stream was on its way.
   if (exchange.marks.noCache) return refuseAnswer(cache, exchange, 'no-cache-called')
+  // A hook behind ours may have found out who asks; or the handler, while its stream was on its way.
+  const refusal = refusedAsOwn(exchange)
+  if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
   exchange.answer = null
   exchange.claim = null
   const headers: HeaderField[] = [...answer.headers]

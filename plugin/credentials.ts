@@ -1,66 +1,60 @@
-// Who asks, and whether what they get may be anybody's: P5. Looked at when the lookup is done, and again at the fill.
+// Whether a response is for whoever asked at the lookup, and what the log says of requests that are somebody's own.
 import type { Caller } from './caller.js'
-import { RouteCacheError, show } from './errors.js'
+import type { Exchange } from './exchange.js'
 import type { RequestFields } from './http/vary.js'
-import type { Policy } from './policy.js'
+import { identify } from './identity.js'
+import type { RefusalReason } from './outcome.js'
+import { policyFailed, type Policy } from './policy.js'
+import { hasChangedSession, type MarkedRequest, type MarkReason, type UserMark } from './user-marks.js'
 
-/** Who asks; undefined where the policy doesn't tell users apart, or nobody in particular asks. */
-export function identify ({ identity }: Policy, request: object): string | undefined {
-  const name = unpromised(identity?.(request))
-  if (name == null || name === '') return undefined
-  // Any other value has a text that all users share, such as "[object Promise]" or "NaN".
-  if (typeof name === 'string' || Number.isSafeInteger(name)) return String(name)
-  throw new RouteCacheError('FRC_OPTION', `cache.identity gave ${show(name)}; it must give a string, at once`)
-}
+/** Who asks, by the policy's identity, and with which headers. */
+interface Asking { identity: string | undefined, headers: RequestFields }
 
-/** A promise that nobody waits for must not end the process when it rejects. */
-export function unpromised (value: unknown): unknown {
-  if (value instanceof Promise) value.catch(() => {})
-  return value
-}
-
-/** Who asked, when the lookup was done, and with which headers. */
-interface Asked {
-  identity: string | undefined
-  headers: RequestFields
+/** What tells that the request is somebody's own; null: nothing does, or the route says what is to become of it. */
+export function markOf (policy: Policy, request: MarkedRequest, { identity, headers }: Asking): UserMark | null {
+  return policy.shared || identity !== undefined ? null : policy.marking(request, headers)
 }
 
 /**
- * Whether the request has become somebody else's since the lookup: a session that the handler opened, a user that it looked
- * up. Its response then belongs neither under the key nor under the variant that the lookup was for.
+ * Why a response is not stored where the request has become somebody else's since the lookup: by a session that the handler
+ * opened, a user that it looked up. It belongs neither under the key nor under the variant that the lookup was for.
  */
-export function hasChangedHands (policy: Policy, request: object, { identity, headers }: Asked): boolean {
-  if (policy.shared) return false
-  const present = identify(policy, request)
-  if (present !== identity || usesSession(request)) return true
-  return present === undefined && credentials(request, headers) !== null
+export function refusedAsOwn (exchange: Exchange): Extract<RefusalReason, 'credentials' | 'policy'> | null {
+  const { site, caller, identity } = exchange
+  try {
+    if (site.policy.shared) return null
+    if (identify(site.policy, exchange.request) !== identity) return 'credentials'
+    const mark = laterMark(exchange)
+    if (mark === null) return null
+    explain(site, caller, mark)
+    return 'credentials'
+  } catch (error) {
+    policyFailed(site.policy, caller, error)
+    return 'policy'
+  }
 }
 
-/** Whether the handler wrote to the session, as @fastify/secure-session and @fastify/session tell. */
-function usesSession (request: object): boolean {
-  const { session } = request as { session?: { changed?: unknown, isModified?: () => unknown } | null }
-  if (typeof session !== 'object' || session === null) return false
-  return session.changed === true || (typeof session.isModified === 'function' && session.isModified() === true)
+function laterMark ({ site: { policy }, request, identity, headers }: Exchange): UserMark | null {
+  if (hasChangedSession(request)) return CHANGED_SESSION
+  // The handler, or a hook behind the lookup, may have set headers, too.
+  return markOf(policy, request, { identity, headers }) ?? markOf(policy, request, { identity, headers: request.headers })
 }
 
-/** What tells that the request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. */
-export function credentials (request: object, headers: RequestFields): Credentials | null {
-  if (headers.authorization !== undefined) return 'authorization'
-  // What @fastify/jwt and passport set, from cookies too.
-  if ((request as { user?: unknown }).user != null) return 'user'
-  // Cookies that the app has no way to read don't select anything.
-  if (headers.cookie !== undefined && ('cookies' in request || 'session' in request)) return 'cookie'
-  return null
-}
+const CHANGED_SESSION: UserMark = { reason: 'session', detail: 'session', words: 'a session that is opened or changed' }
 
-type Credentials = keyof typeof CREDENTIALS
+interface Explained { policy: Policy, isExplained: boolean }
 
-const CREDENTIALS = { authorization: 'Authorization', user: 'a request.user', cookie: 'cookies that the app can read' } as const
-
-/** Once per route: what to do so that these requests are served from the cache. */
-export function explain (site: { policy: Policy, isExplained: boolean }, { log }: Caller, reason: Credentials): void {
-  if (site.isExplained) return
+/** Once per route, unless the app has named the very mark: what to do so that these requests are served from the cache. */
+export function explain (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
+  if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
   site.isExplained = true
-  log.warn({ route: site.policy.route }, `requests with ${CREDENTIALS[reason]} go past the cache of this route: say what tells ` +
-    'users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }')
+  log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +
+    `users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }${WAYS[reason] ?? ''}`)
+}
+
+/** What else may be meant. */
+const WAYS: Partial<Record<MarkReason, string>> = {
+  cookie: "; or which cookies count, cache: { cookies: ['session'] }",
+  credential: '; or that it selects the response, cache: { vary: [...] }',
+  query: '; or put it in the key'
 }

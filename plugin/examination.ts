@@ -11,6 +11,7 @@ import type { BypassReason } from './outcome.js'
 import { select, type Wanted } from './selecting.js'
 import { soundEntry } from './soundness.js'
 import { Stats } from './stats.js'
+import type { UserMark } from './user-marks.js'
 import type { Selected, Selection } from './variant.js'
 
 export interface Examined {
@@ -20,6 +21,8 @@ export interface Examined {
   now: Milliseconds
   /** Why the request goes past the cache; null: it is looked up. */
   bypass: BypassReason | null
+  /** By what it is seen that the request is somebody's own; null: it is not, or it was not asked. */
+  mark: UserMark | null
   /** What a function of the policy threw, or the store said. */
   error: unknown
   /** Null where the policy has no key for it. */
@@ -46,7 +49,7 @@ export async function examine (cache: ResponseCache, { site, request, headers }:
   const caller = listener(site, (error) => { examined.error = error })
   // A copy: where the log was not told yet what to write in the policy, it will be.
   const selected = await select(cache, { site: { ...site }, caller, request, headers })
-  return 'bypass' in selected ? { ...examined, bypass: selected.bypass } : await looked(cache, examined, selected)
+  return 'bypass' in selected ? { ...examined, bypass: selected.bypass, mark: selected.mark ?? null } : await looked(cache, examined, selected)
 }
 
 /** What lies under a key, for a request that selects so, whatever its route would say. Never rejects. */
@@ -60,6 +63,7 @@ function unseen (cache: ResponseCache): Examined {
     isHead: false,
     now: cache.now(),
     bypass: null,
+    mark: null,
     error: null,
     wanted: null,
     sight: null,

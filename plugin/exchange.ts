@@ -13,6 +13,7 @@ import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
 import type { Recording } from './tee.js'
+import type { UserMark } from './user-marks.js'
 import type { Selection } from './variant.js'
 
 /** A cached route. */
@@ -50,7 +51,7 @@ export interface Marks {
 
 export interface Exchange {
   site: Site
-  request: object
+  request: RequestView
   caller: Caller
   outcome: CacheOutcome
   /** The request's headers as they came: validation and handlers may take some away. */
@@ -114,8 +115,11 @@ export interface Captured {
 /** As much of a request as is looked at here. */
 export interface RequestView extends Validated {
   method: string
+  raw: object
+  url: string
   /** The target, as the client sent it. */
   originalUrl: string
+  host: string
   headers: Record<string, string | string[] | undefined>
   log: Caller['log']
 }
@@ -164,12 +168,13 @@ function snapshot (fields: HeaderFields): HeaderFields {
 }
 
 /** Counts and says that the request goes past the cache. */
-export function bypass (exchange: Exchange, reason: BypassReason): null {
+export function bypass (exchange: Exchange, reason: BypassReason, mark?: UserMark): null {
   const { caller, site: { policy } } = exchange
-  exchange.outcome = { type: 'bypass', reason }
+  const more = mark === undefined || mark.detail === reason ? {} : { detail: mark.detail }
+  exchange.outcome = { type: 'bypass', reason, ...more }
   count(caller.counters.bypasses, reason)
   tellOutcome(exchange)
-  caller.log.debug({ route: policy.route, reason }, 'cache bypass')
+  caller.log.debug({ route: policy.route, reason, ...more, ...mark !== undefined && { mark: mark.words } }, 'cache bypass')
   return null
 }
 

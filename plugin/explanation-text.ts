@@ -39,11 +39,12 @@ const TAG_WORDS = {
   quarantine: 'in quarantine, by a cache.mutate that is under way'
 } as const
 
-function wordsOf ({ reason, outcome, lease }: Told, { error, isHead, site }: Examined): string {
+function wordsOf ({ reason, outcome, lease }: Told, { error, isHead, site, mark }: Examined): string {
   if (outcome === 'hit') return 'what is stored is fresh'
   if (outcome === 'stale') return STALE_WORDS[reason as StaleReason]
   if (outcome === 'bypass') {
-    return BYPASS_WORDS[reason as BypassReason] + (error instanceof Error ? `: ${error.message}` : '')
+    const seen = mark === null ? '' : ` (${mark.words})`
+    return BYPASS_WORDS[reason as BypassReason] + seen + (error instanceof Error ? `: ${error.message}` : '')
   }
   const ends = isHead
     ? 'the handler runs, and nothing is stored, as only GET fills'

@@ -14,6 +14,7 @@ import type { CacheOutcome } from './outcome.js'
 export const routeCache = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache' })
 export default routeCache
 
+export { CREDENTIAL_HEADERS } from './http/credential-headers.js'
 export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { CacheEvents } from './events.js'

@@ -29,6 +29,18 @@ export interface RouteCacheOptions {
    * that invalidating it concerns both. Default: none.
    */
   version?: string | number
+  /**
+   * Header fields that say who asks, beside those of `CREDENTIAL_HEADERS`: `['x-partner-key']`. A request that has one with
+   * a value bypasses the cache of routes that don't say how users are told apart. With `!` in front, a field of that list
+   * does not count: `['!x-session-id']`. Default: the list. Routes may say more.
+   */
+  credentials?: string[]
+  /**
+   * The cookies that tell users apart: a request that has one of them bypasses the cache of routes that don't say how. With
+   * `*` at the end, all that begin so. A name is also meant behind `__Host-` and `__Secure-`, and with a number behind it
+   * (`session.0`). Default: all cookies but well-known ones of analytics and of CDNs. `[]`: none.
+   */
+  cookies?: string[]
   /** The name of the decorator on the Fastify instance. Default `cache`. */
   decorator?: string
   /** Whether lookups and fills take place. Default true. Also `fastify.cache.enabled`, at any time. */

@@ -8,10 +8,18 @@ export type BypassReason =
   | 'answered'
   /** The request carries `Authorization` (RFC 9111 §3.5). */
   | 'authorization'
-  /** There is a `request.user`: the request is somebody's own. */
-  | 'user'
-  /** The request has cookies, and the app can read them. */
+  /** It has a header field that says who asks, such as X-Api-Key (`CREDENTIAL_HEADERS`, and the option `credentials`). */
+  | 'credential'
+  /** It has cookies other than those of analytics, or one of those that the option `cookies` names. */
   | 'cookie'
+  /** The client has shown a certificate. */
+  | 'certificate'
+  /** A credential in the query, such as `access_token`, whose value the key lacks. */
+  | 'query'
+  /** A hook has put who asks on the request: `request.user`, `request.account`, `request.raw.user`, … */
+  | 'user'
+  /** A session that came with the request, or was changed by a hook. */
+  | 'session'
   /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
   | 'conditional'
   /** Its target is no path of this host, or has a fragment (RFC 9112 §3.2). */
@@ -132,8 +140,11 @@ export type CacheOutcome =
   | { type: 'stale', key: string, ttl: number, ifError: boolean, status: number | null }
   /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
   | { type: 'miss', key: string, forced: boolean }
-  /** The store was not asked, or could not answer: the handler ran. */
-  | { type: 'bypass', reason: BypassReason }
+  /**
+   * The store was not asked, or could not answer: the handler ran. `detail`: of a request that is somebody's own, by which
+   * of several marks: `credential:x-api-key`.
+   */
+  | { type: 'bypass', reason: BypassReason, detail?: string }
   /**
    * No client's request, but one of the cache's own. `set`: a value stands for what the handler answers. `refresh`: the
    * key's entry was stale or near its end, and this is as the request that got it. `warm`: of `cache.warm`, and `explain`:

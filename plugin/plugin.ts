@@ -12,6 +12,7 @@ import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHoo
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
+import { isUnsaid, warnOfUnsaid } from './own-hooks.js'
 import { OwnRequests } from './own-request.js'
 import { UNKNOWN, readSurroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
@@ -74,6 +75,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
     place(app, caching.sites)
+    warnOfUnsaid(app.log, caching.unsaid)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
     if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
     await cache.connect()
@@ -89,11 +91,13 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
   const { cache } = engine
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
+  const unsaid: string[] = []
   const gets: Gets = new Map()
   const registration = randomBytes(8).toString('hex')
   let mayRefresh = false
   return {
     sites,
+    unsaid,
     mayRefresh: () => mayRefresh,
     onRoute: function (route) {
       const option = (route as { cache?: unknown }).cache
@@ -113,6 +117,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         claim(owners, policy)
+        if (isUnsaid(route, policy)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
       }
       addGet(gets, option, { route, compiler: () => this.validatorCompiler })
@@ -151,6 +156,8 @@ interface CachingParts { engine: Engine, stats: Stats, instance: Instance }
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
+  /** Those whose policy does not say whom their responses are for, though hooks of their own may know. */
+  unsaid: readonly string[]
   /** Whether any route's entries are filled again by requests of our own. */
   mayRefresh: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void

@@ -3,12 +3,15 @@
 import type { Caller } from './caller.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from './duration.js'
 import { RouteCacheError, optionError, show } from './errors.js'
+import { CREDENTIAL_HEADERS } from './http/credential-headers.js'
 import { areSendable } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
 import { boundKey, own, type KeySource } from './key.js'
+import { readCookies, readCredentials } from './mark-options.js'
 import { compileStale, compileStatuses, compileTtl, type PolicyStale, type PolicyStatuses, type PolicyTtl } from './policy-life.js'
 import { canonicalName, compileKey, compileTags, type TemplateRoute } from './route-template.js'
-import { IDENTITY, VERSION } from './variant.js'
+import { compileMarking, type Marking } from './user-marks.js'
+import { IDENTITY, MATCHED_HOST, VERSION } from './variant.js'
 
 /** What a policy needs to know of the route that it belongs to. */
 export interface PolicyRoute extends TemplateRoute {
@@ -20,6 +23,10 @@ export interface PolicyDefaults {
   ttl: Milliseconds
   waitTimeout: Milliseconds
   version: string | null
+  /** Default: the list of them. */
+  credentials?: readonly string[]
+  /** Default: null, all but those of analytics. */
+  cookies?: readonly string[] | null
 }
 
 /** A compiled policy. Its functions take the request and the reply of the framework above, whatever their type. */
@@ -49,6 +56,10 @@ export interface Policy {
   storeIf: ((reply: unknown) => unknown) | null
   /** Who asks, as far as it selects the response. */
   identity: ((request: unknown) => unknown) | null
+  /** What tells that a request is somebody's own, where the route does not say how users are told apart. */
+  marking: Marking
+  /** The app has said which cookies are marks, so it knows. */
+  namesCookies: boolean
   /** The response is the same for everybody who got through. */
   shared: boolean
   /** Of what the handler makes: another build's entries are not this one's. */
@@ -72,8 +83,8 @@ export interface Policy {
 }
 
 const OPTIONS = [
-  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'version',
-  'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress'
+  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'cookies',
+  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -103,6 +114,10 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   const rescue = compileStale(where, get('staleIfError'), { directive: 'stale-if-error', isOrigin, isTargeted })
   const earlyRefresh = compileSwitch(where, 'earlyRefresh', get('earlyRefresh'))
   const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
+  const vary = compileVary(where, get('vary'))
+  const cookies = readCookies(where, 'cache.cookies', get('cookies')) ?? defaults.cookies ?? null
+  const known = defaults.credentials ?? CREDENTIAL_HEADERS
+  const hosts = takesManyHosts(route) ? ['host', MATCHED_HOST] : []
   return {
     route: `GET ${canonical}`,
     ...compileKey(where, route, { key: get('key'), canonical }),
@@ -117,7 +132,13 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     shared: compileSwitch(where, 'shared', get('shared')),
     version,
     waitTimeout: compileWait(where, get('waitTimeout')) ?? defaults.waitTimeout,
-    needs: [...compileVary(where, get('vary')), ...pseudo].sort(),
+    needs: [...new Set([...vary, ...hosts, ...pseudo])].sort(),
+    marking: compileMarking({
+      credentials: readCredentials(where, 'cache.credentials', { names: get('credentials'), known }),
+      cookies,
+      vary
+    }),
+    namesCookies: cookies !== null,
     when: compileFunction(where, 'when', get('when')),
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
@@ -135,6 +156,11 @@ function compileVary (where: string, vary: unknown): string[] {
     throw optionError(where, 'cache.vary', vary, 'write the names of request headers, such as ["accept-language"]')
   }
   return varyMembers(vary)
+}
+
+/** The host that matched a pattern tells its responses apart, not the pattern. */
+function takesManyHosts ({ constraints }: PolicyRoute): boolean {
+  return Object.prototype.toString.call(own(constraints, 'host')) === '[object RegExp]'
 }
 
 function compileVersion (where: string, version: unknown): string | null {

@@ -4,6 +4,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Bytes, Duration } from './duration.js'
 import type { InvalidateTarget, InvalidateTargets } from './target.js'
 
+/** What `identity` gives, or a part of it. */
+type Identity = string | number | bigint | null | undefined
+
 /**
  * A cached route's `cache` option: GET (with its HEAD) only.
  * @typeParam Request the route's own request type.
@@ -65,11 +68,17 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   vary?: string[]
   /**
    * Who asks: each gets entries of their own, under the same key, so that invalidating it concerns all. Called behind
-   * authentication. Absent, null or '': requests with credentials go past the cache.
+   * authentication. A list has all that tells answers apart: `[user.tenant, user.role]`. Absent, null, '' or a list of such:
+   * nobody in particular, so requests with a mark of a user go past the cache. So does, with a log line, a text that many
+   * users share by mistake, such as `undefined:undefined` or `[object Object]`, and a list in which one part is absent.
    */
-  identity?: (request: Request) => string | null | undefined
-  /** The response is the same for everybody who got through: credentials don't matter. Default false. */
+  identity?: (request: Request) => Identity | readonly Identity[]
+  /** The response is the same for everybody who got through: marks of users don't matter. Default false. */
   shared?: boolean
+  /** As the plugin's `cookies`, for this route. Default: the plugin's. */
+  cookies?: string[]
+  /** As the plugin's `credentials`, for this route, added to the plugin's. */
+  credentials?: string[]
   /** As the plugin's `version`, for this route. Default: the plugin's. */
   version?: string | number
   /** As the plugin's `waitTimeout`, for this route. Default: the plugin's. 0: each request runs its own handler. */

@@ -28,7 +28,7 @@ export async function search (
   const { caller, site: { policy: { waitTimeout, stale, rescue, earlyRefresh } } } = exchange
   const selected = await (selecting ?? select(cache, { ...exchange, request }))
   if (exchange.captured) return null
-  if ('bypass' in selected) return bypass(exchange, selected.bypass)
+  if ('bypass' in selected) return bypass(exchange, selected.bypass, selected.mark)
   exchange.identity = selected.identity
   // Only GET fills, so a HEAD would hold the lease for nothing.
   const may = { mayBeStale: stale !== null && !onlyFresh, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }

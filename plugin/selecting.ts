@@ -2,17 +2,20 @@
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from './cache.js'
 import type { Caller } from './caller.js'
-import { credentials, explain, identify, unpromised } from './credentials.js'
+import { explain, markOf } from './credentials.js'
 import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import { isOriginForm } from './http/request-target.js'
 import { fingerprint } from './http/vary.js'
+import { identify, unpromised } from './identity.js'
 import type { KeySource } from './key.js'
 import { hasValidation, isThenable, validatedSource } from './key-source.js'
 import type { BypassReason } from './outcome.js'
 import { checkKey, policyFailed } from './policy.js'
-import { IDENTITY, VERSION, type Selection } from './variant.js'
+import { credentialsIn, lackedBy } from './query-credentials.js'
+import type { UserMark } from './user-marks.js'
+import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from './variant.js'
 
 /** What is looked up. */
 export interface Wanted {
@@ -24,7 +27,10 @@ export interface Wanted {
   identity: string | undefined
 }
 
-export type Selecting = Wanted | { bypass: BypassReason }
+/** Why it goes past the cache; `mark`: of a request that is somebody's own, by what that is seen. */
+export interface Bypassed { bypass: BypassReason, mark?: UserMark }
+
+export type Selecting = Wanted | Bypassed
 
 /** Who selects: the request, and its headers as they came. */
 export interface Selector {
@@ -37,23 +43,26 @@ export interface Selector {
 
 /** Never throws or rejects. */
 export function select (cache: ResponseCache, selector: Selector): Selecting | Promise<Selecting> {
-  const { site, caller, request, headers } = selector
+  const { site, request, headers } = selector
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
   if (isForTheHandler(headers)) return { bypass: 'conditional' }
   if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
   try {
     const identity = identify(policy, request)
-    const reason = policy.shared || identity !== undefined ? null : credentials(request, headers)
-    if (reason !== null) {
-      explain(site, caller, reason)
-      return { bypass: reason }
-    }
+    const mark = markOf(policy, request, { identity, headers })
+    if (mark !== null) return ownOf(selector, mark)
     const made = policy.when === null ? sourced(selector, identity) : allowed(selector, identity, policy.when(request))
     return made instanceof Promise ? made.catch((error: unknown) => failed(selector, error)) : made
   } catch (error) {
     return failed(selector, error)
   }
+}
+
+/** Of a request that is somebody's own. */
+function ownOf ({ site, caller }: Selector, mark: UserMark): Bypassed {
+  explain(site, caller, mark)
+  return { bypass: mark.reason, mark }
 }
 
 function failed ({ site, caller }: Selector, error: unknown): Selecting {
@@ -95,21 +104,55 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
     toRefresh: asksForRefresh(selector.headers) && unpromised(policy.honourNoCache(request)) === true,
     identity
   })
-  return isThenable(key) ? Promise.resolve(key).then(made) : made(key)
+  const whole = (): Made => isThenable(key) ? Promise.resolve(key).then(made) : made(key)
+  const judged = (mark: UserMark | null): Made => mark === null ? whole() : ownOf(selector, mark)
+  const mark = identity === undefined ? queryMark(selector, source, key) : null
+  return mark instanceof Promise ? mark.then(judged) : judged(mark)
+}
+
+type QueryMark = UserMark | null
+
+/** A credential in the query that the key lacks. */
+function queryMark (
+  { site: { policy }, request }: Selector, source: KeySource, key: unknown
+): QueryMark | Promise<QueryMark> {
+  if (policy.shared) return null
+  const found = credentialsIn(request)
+  if (found.length === 0) return null
+  const make = ({ params, query }: KeySource, changed: (url: string) => string): unknown => {
+    const url = { value: changed(request.url) }
+    const originalUrl = { value: changed(request.originalUrl) }
+    const seen = { params: { value: params }, query: { value: query }, url, originalUrl }
+    return policy.key({ params, query }, Object.create(request, seen))
+  }
+  return lackedBy(found, { source, key, make })
 }
 
 type Selects = Pick<Wanted, 'identity'> & Pick<Selection, 'tags'>
 
 function selectionOf (selector: Selector, { identity, tags }: Selects): Selection {
-  const { policy: { needs, version }, hint } = selector.site
+  const { site: { policy: { needs, version }, hint }, request } = selector
+  // Read now: when the response is stored, the socket may be gone that says whether a proxy is trusted.
+  const host = request.host || undefined
   return {
     needs,
     hint,
-    // The pseudo fields are set in any case: a header field may have any name.
-    fingerprint: (members) =>
-      fingerprint(members, { ...selector.headers, [IDENTITY]: identity, [VERSION]: version ?? undefined }),
+    fingerprint: (members) => fingerprint(members, {
+      ...selector.headers,
+      // Under any protocol, and behind a proxy that the app trusts, that of `request.host`.
+      host,
+      // The pseudo fields are set in any case: a header field may have any name.
+      [MATCHED_HOST]: matchedHost(selector.headers),
+      [IDENTITY]: identity,
+      [VERSION]: version ?? undefined
+    }),
     tags
   }
+}
+
+/** As Fastify's router reads it. */
+function matchedHost (headers: RequestView['headers']): RequestView['headers'][string] {
+  return headers['host'] || headers[':authority']
 }
 
 /** The request with params and query as the handler will see them, for a key function. */

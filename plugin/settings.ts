@@ -1,8 +1,10 @@
 // The plugin's options, checked, with their defaults, in the units that we work with.
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds, wallClock } from './duration.js'
 import { optionError } from './errors.js'
+import { CREDENTIAL_HEADERS } from './http/credential-headers.js'
 import { own } from './key.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
+import { readCookies, readCredentials } from './mark-options.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
 import type { StoreWrapper } from './store/store.js'
 import type { TierLimits } from './store/tiered.js'
@@ -14,6 +16,8 @@ export interface Settings extends CacheLimits, AnswerLimits {
   ttl: Milliseconds
   waitTimeout: Milliseconds
   version: string | null
+  credentials: readonly string[]
+  cookies: readonly string[] | null
   decorator: string
   enabled: boolean
   writeDeadline: Milliseconds
@@ -43,6 +47,8 @@ export function readSettings (options: unknown): Settings {
     ttl: duration(options, 'ttl', 60_000),
     waitTimeout: timer(options, 'waitTimeout', 10_000),
     version: versionOf(own(options, 'version')),
+    credentials: readCredentials(WHERE, 'credentials', { names: own(options, 'credentials'), known: CREDENTIAL_HEADERS }),
+    cookies: readCookies(WHERE, 'cookies', own(options, 'cookies')),
     decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: checked(options, 'enabled', true, isSwitch, SWITCH),
     deadline: timer(options, 'deadline', 50),

@@ -14,6 +14,8 @@ import type { TagMemory } from './tag-memory.js'
 export const IDENTITY = ':identity'
 /** And the one for its `version`. */
 export const VERSION = ':version'
+/** The host that the router has matched, where a route takes those of a pattern. */
+export const MATCHED_HOST = ':host'
 
 /** How a request selects. */
 export interface Selection {

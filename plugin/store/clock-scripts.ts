@@ -54,7 +54,7 @@ end`
 
 // A generation under which something is stale is `<dropped>~<stale>`: what began before the first value is dropped, what
 // began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, as
-// each time would let it be served for longer.
+// each time would let it be served for longer; but not where this very call had softened it to the `former` value.
 //
 // Generations never shrink: two invalidations may arrive in either order. Where there is none, or a quarantine that ends
 // with it, nobody knows what of others, above this value, went with it: unless the value is of this very step (`isNow`),
@@ -67,8 +67,10 @@ local function raised(present, value)
   if (tonumber(stale) or 0) > tonumber(value) then return value .. '~' .. stale end
   return value
 end
+local former = ''
 local function softened(present, value)
   local dropped, stale = string.match(present, '^(%d+)~?(%d*)$')
+  if dropped and stale ~= '' and stale == former then return dropped .. '~' .. value end
   if not dropped or tonumber(dropped) >= tonumber(value) or (tonumber(stale) or 0) >= tonumber(value) then return present end
   return (stale == '' and dropped or stale) .. '~' .. value
 end
@@ -126,8 +128,12 @@ local had = 1
 for i = 1, #KEYS do had = math.min(had, change(KEYS[i], ARGV[1], ARGV[2], ARGV[3], false, raised)) end
 return had`)
 
-/** KEYS: generations. ARGV: value, life in ms, token. As RAISE, but what was stored before becomes stale. */
+/**
+ * KEYS: generations. ARGV: value, life in ms, token, the value that this call had softened them to before ('': none). As
+ * RAISE, but what was stored before becomes stale.
+ */
 export const SOFTEN_TAG = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}
+former = ARGV[4]
 local had = 1
 for i = 1, #KEYS do had = math.min(had, change(KEYS[i], ARGV[1], ARGV[2], ARGV[3], false, softened)) end
 return had`)

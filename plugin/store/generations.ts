@@ -50,6 +50,8 @@ export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
 /** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
 const MOST_REMEMBERED = 10_000
 
+interface Softening { value: string, token: string, former: string }
+
 export class Generations {
   readonly #client: RedisClient
   readonly #keys: Keys
@@ -103,10 +105,10 @@ export class Generations {
     return await this.#each(RAISE, tags, [value, LEAST_LIFE, token])
   }
 
-  /** The same, and what was stored under them before becomes stale. */
-  async soften (tags: readonly string[], value: string, token: string): Promise<boolean> {
+  /** The same, and what was stored under them before becomes stale. `former`: what this call had softened them to before. */
+  async soften (tags: readonly string[], { value, token, former }: Softening): Promise<boolean> {
     this.forget(tags)
-    return await this.#each(SOFTEN_TAG, tags, [value, LEAST_LIFE, token])
+    return await this.#each(SOFTEN_TAG, tags, [value, LEAST_LIFE, token, former])
   }
 
   /** Nothing is valid under them for so long; true where that was so until now, under the same token. */

@@ -165,13 +165,16 @@ export class JointInvalidation {
   async #softenInTwoSteps ({ keys, tags }: Named, token: string): Promise<number> {
     const { removal, generations } = this.#parts
     const time = this.#leastHold + HOLD_PER_NAME * (keys.length + tags.length)
+    let former = ''
     const [softened] = await repeated(async () => {
       const [held] = await Promise.all([removal.soften(keys, token, time), generations.hold(tags, token, time)])
       return held
     }, async () => {
       const freeing = removal.soften(keys, token, 0)
       const { value, isAhead } = await this.#advance([], token)
-      const raised = await (isAhead ? generations.raise(tags, value, token) : generations.soften(tags, value, token))
+      const softening = { value, token, former }
+      const raised = await (isAhead ? generations.raise(tags, value, token) : generations.soften(tags, softening))
+      former = value
       const freed = await freeing
       return { ...freed, had: raised && freed.had }
     })

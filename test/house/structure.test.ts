@@ -8,7 +8,7 @@ import { clockReads, findCycle, importsOf, readTree, root, type Tree } from './s
 /** A rule gives one line for each place that breaks it. */
 type Rule = (tree: Tree) => string[]
 
-const maxLines = 240
+const maxLines = 260
 const fastifyRooms = ['index', 'plugin', 'hooks', 'serving', 'reply', 'past-reply', 'route-options'].map((name) => `plugin/${name}.ts`)
 // What every room may use: the codes and messages, and the units. They import no room themselves (a rule of its own).
 const foundations = ['plugin/errors.ts', 'plugin/duration.ts']

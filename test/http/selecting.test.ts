@@ -207,7 +207,10 @@ const ALONE: Rule = {
     { name: 'with Authorization, where the policy says shared', cache: { shared: true }, send: echo('authorization'), steps: gets('authorization', 'miss', 'hit') },
     { name: 'with a user, where it says shared', cache: { shared: true }, prepare: knowsUsers, send: echo('x-user'), steps: gets('x-user', 'miss', 'hit') },
     { name: 'with cookies, where it says shared', cache: { shared: true }, prepare: readsCookies, send: echo('cookie'), steps: gets('cookie', 'miss', 'hit') },
-    { name: 'with cookies that the app can not read', send: echo('cookie'), steps: gets('cookie', 'miss', 'hit') },
+    {
+      name: "with cookies of analytics, and of nobody's else",
+      steps: [{ is: 'miss', headers: { cookie: '_ga=GA1.1.1; _ga_AB12CD34EF=GS2.1' } }, { is: 'hit', headers: { cookie: '_ga=GA1.1.2' } }]
+    },
     { name: 'nobody in particular, beside users', prepare: knowsUsers, send: echo('x-user'), steps: [{ is: 'miss' }, { is: 'hit' }] }
   ],
   rejects: [
@@ -219,6 +222,7 @@ const ALONE: Rule = {
       steps: gets('authorization', 'bypass authorization', 'bypass authorization')
     },
     { name: 'a user', prepare: knowsUsers, send: echo('x-user'), steps: gets('x-user', 'bypass user', 'bypass user') },
+    { name: 'cookies that the app reads by itself', send: echo('cookie'), steps: gets('cookie', 'bypass cookie', 'bypass cookie') },
     { name: 'cookies that the app can read', prepare: readsCookies, send: echo('cookie'), steps: gets('cookie', 'bypass cookie', 'bypass cookie') },
     {
       name: 'a session that the app can read',

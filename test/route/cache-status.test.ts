@@ -11,6 +11,9 @@ interface Case {
   headers?: Record<string, string>
   prepare?: (app: CachedApp) => void
   schema?: object
+  url?: string
+  /** Where that is more than the reason. */
+  detail?: string
 }
 
 /** Every reason, or it does not compile. */
@@ -18,8 +21,16 @@ const BYPASSES: Record<Exclude<BypassReason, 'store' | 'breaker' | 'journal'>, C
   disabled: { prepare: (app) => { app.cache.enabled = false } },
   answered: { prepare: (app) => { app.addHook('onRequest', async (_, reply) => await reply.code(401).send('no')) } },
   authorization: { headers: { authorization: 'x' } },
-  user: { prepare: (app) => { app.decorateRequest('user', { getter: () => ({}) }) } },
-  cookie: { headers: { cookie: 'a=1' }, prepare: (app) => { app.decorateRequest('cookies', null) } },
+  user: { prepare: (app) => { app.decorateRequest('user', { getter: () => ({ id: 1 }) }) } },
+  session: { prepare: (app) => { app.decorateRequest('session', { getter: () => ({ name: 'alice' }) }) } },
+  cookie: { headers: { cookie: 'a=1' } },
+  credential: { headers: { 'x-api-key': 'x' }, detail: 'credential:x-api-key' },
+  certificate: {
+    prepare: (app) => {
+      app.addHook('onRequest', async ({ raw }) => { Object.assign(raw.socket, { encrypted: true, getPeerX509Certificate: () => ({}) }) })
+    }
+  },
+  query: { url: '/?access_token=x', detail: 'query:access_token' },
   conditional: { headers: { range: 'bytes=0-1' } },
   target: { prepare: (app) => { app.addHook('onRequest', async ({ raw }) => { Object.assign(raw, { originalUrl: '/#x' }) }) } },
   invalid: { schema: { headers: { type: 'object', required: ['x-needed'] } } },
@@ -35,8 +46,8 @@ async function appOf ({ cache, prepare, schema }: Case, t: Test, options = {}): 
 }
 
 /** The members of the field, as a parser of structured fields reads them. */
-async function members (app: CachedApp, headers: Record<string, string> = {}): Promise<[unknown, object][]> {
-  const field = String((await app.inject({ url: '/', headers })).headers['cache-status'])
+async function members (app: CachedApp, headers: Record<string, string> = {}, url = '/'): Promise<[unknown, object][]> {
+  const field = String((await app.inject({ url, headers })).headers['cache-status'])
   await settled(app)
   const plain = ([key, value]: [string, unknown]): [string, unknown] =>
     [key, typeof value === 'object' ? `token ${String(value)}` : value]
@@ -57,7 +68,7 @@ t.test('hit, miss, forced miss', async (t) => {
 t.test('every reason to go past the cache', async (t) => {
   for (const [reason, one] of Object.entries(BYPASSES)) {
     const app = await appOf(one, t)
-    t.strictSame(await members(app, one.headers), [[NAME, { fwd: 'token bypass', detail: `token ${reason}` }]], reason)
+    t.strictSame(await members(app, one.headers, one.url), [[NAME, { fwd: 'token bypass', detail: `token ${one.detail ?? reason}` }]], reason)
   }
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })

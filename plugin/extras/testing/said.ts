@@ -59,7 +59,8 @@ function read (member: string): Said {
     return { ...said, outcome: 'stale', reason: detail === 'stale-if-error' ? detail : 'stale-while-revalidate' }
   }
   if (fwd === undefined || collapsed) return { ...said, outcome: 'hit', reason: null }
-  if (fwd === 'bypass') return { ...said, outcome: 'bypass', reason: (detail ?? null) as BypassReason | null }
+  // Behind a colon it says which of several marks: `credential:x-api-key`.
+  if (fwd === 'bypass') return { ...said, outcome: 'bypass', reason: (detail?.split(':')[0] ?? null) as BypassReason | null }
   return { ...said, outcome: 'miss', reason: null }
 }
 

@@ -3,24 +3,12 @@ import * as clockScripts from '../../../plugin/store/clock-scripts.js'
 import * as jointScripts from '../../../plugin/store/joint-scripts.js'
 import type { Script } from '../../../plugin/store/script.js'
 import * as entryScripts from '../../../plugin/store/scripts.js'
+import type { Held } from './held.js'
 
 export const scripts = { ...entryScripts, ...clockScripts, ...jointScripts }
 
-/** The commands that scripts use: see data.ts. */
-export interface Data {
-  /** The server's time in µs, and in ms. */
-  readonly micros: number
-  readonly now: number
-  get: (name: string) => string | null
-  set: (name: string, text: string, life?: string | number) => 'OK'
-  setNew: (name: string, text: string, life: string | number) => 'OK' | null
-  unlink: (...names: readonly string[]) => number
-  pttl: (name: string) => number
-  pexpire: (name: string, life: string | number) => number
-}
-
 export type Reply = string | number | null | ReadonlyArray<string | number>
-export type Body = (data: Data, keys: readonly string[], args: readonly string[]) => Reply
+export type Body = (data: Held, keys: readonly string[], args: readonly string[]) => Reply
 
 export type ScriptName = {
   [Name in keyof typeof scripts]: (typeof scripts)[Name] extends Script ? Name : never
@@ -43,7 +31,7 @@ function runsOf (floor: string | null): string {
   return floor?.includes(' ') === true ? floor.slice(floor.indexOf(' ')) : ' '
 }
 
-export function tick (data: Data, [floor, clock, lastTag]: readonly string[], history: string): string {
+export function tick (data: Held, [floor, clock, lastTag]: readonly string[], history: string): string {
   const present = isNumber(data.get(clock!)) ? data.get(clock!) : null
   const value = String(Math.max(Number(present ?? 0) + 1, data.micros))
   if (present === null) {
@@ -55,11 +43,11 @@ export function tick (data: Data, [floor, clock, lastTag]: readonly string[], hi
 }
 
 /** Of the server's time, by more than a second. */
-function isAhead (data: Data, value: string): boolean {
+function isAhead (data: Held, value: string): boolean {
   return Number(value) - data.micros > 1_000_000
 }
 
-export function advance (data: Data, last: string, value: string): void {
+export function advance (data: Held, last: string, value: string): void {
   const present = data.get(last)
   if ((isNumber(present) ? Number(present) : 0) < Number(value)) data.set(last, value)
 }
@@ -107,13 +95,13 @@ function others (text: string, token: string, now: number): Holders {
 
 interface Kept extends Omit<Holders, 'had'> { sign: string }
 
-function keep (data: Data, name: string, { sign, left, last, record }: Kept): void {
+function keep (data: Held, name: string, { sign, left, last, record }: Kept): void {
   const list = [...left, ...record === '' ? [] : [`${last}@=${record}`]].join(',')
   data.set(name, sign + list, Math.max(1, last - data.now))
 }
 
 /** 1: this token had it until now. */
-export function occupy (data: Data, name: string, [token, time, sign]: readonly string[]): number {
+export function occupy (data: Held, name: string, [token, time, sign]: readonly string[]): number {
   const present = data.get(name) ?? ''
   let holders: Holders = { left: [], last: 0, had: 0, record: '' }
   if (isQuarantine(present) || (isHold(present) && sign === '#')) holders = others(present, token!, data.now)
@@ -126,7 +114,7 @@ export function occupy (data: Data, name: string, [token, time, sign]: readonly 
   return holders.had
 }
 
-function staysQuarantined (data: Data, name: string, token: string): boolean {
+function staysQuarantined (data: Held, name: string, token: string): boolean {
   const present = data.get(name)
   if (!isQuarantine(present)) return false
   const { left, last } = others(present!, token, data.now)
@@ -136,7 +124,7 @@ function staysQuarantined (data: Data, name: string, token: string): boolean {
 }
 
 /** Gives the lease's name back, if this token had it, or it is of nobody: whether it had. */
-function free (data: Data, lease: string, token: string): number {
+function free (data: Held, lease: string, token: string): number {
   const present = data.get(lease)
   const had = isQuarantine(present) && present!.includes(`@${token}`) ? 1 : 0
   if (!staysQuarantined(data, lease, token)) data.unlink(lease)
@@ -151,8 +139,10 @@ export const raised: Changed = (present, value) => {
   return Number(stale ?? 0) > Number(value) ? `${value}~${stale}` : value
 }
 
-export const softened: Changed = (present, value) => {
+/** `former`: what the same call had softened it to; '': nothing. */
+export const softened = (present: string, value: string, former = ''): string => {
   const [, dropped, stale] = /^(\d+)~?(\d*)$/.exec(present) ?? []
+  if (dropped !== undefined && stale !== '' && stale === former) return `${dropped}~${value}`
   if (dropped === undefined || Number(dropped) >= Number(value) || Number(stale) >= Number(value)) return present
   return `${stale === '' ? dropped : stale}~${value}`
 }
@@ -160,7 +150,7 @@ export const softened: Changed = (present, value) => {
 interface Change { token: string, isNow: boolean, changed: Changed }
 
 /** 1: this token had it until now. */
-export function change (data: Data, name: string, [value, life]: readonly string[], how: Change): number {
+export function change (data: Held, name: string, [value, life]: readonly string[], how: Change): number {
   const { token, isNow, changed } = how
   const present = data.get(name) ?? ''
   const isSet = isNow && changed === raised
@@ -187,7 +177,7 @@ export function change (data: Data, name: string, [value, life]: readonly string
 interface Put { token: string, record: string, history: string }
 
 /** Into the floor; 1: there had been one of this token. */
-function putRecord (data: Data, floor: string, { token, record, history }: Put): number {
+function putRecord (data: Held, floor: string, { token, record, history }: Put): number {
   const [, before, list = '', runs] = /^([^; ]*)(;?[^ ]*)( .*)$/s.exec(data.get(floor) ?? '') ?? []
   if (before === undefined) return 1
   let had = 0
@@ -201,16 +191,16 @@ function putRecord (data: Data, floor: string, { token, record, history }: Put):
   return had
 }
 
-function recordOf (data: Data, value: string, [token, prefixes, time]: readonly string[]): string {
+function recordOf (data: Held, value: string, [token, prefixes, time]: readonly string[]): string {
   return `;${value},${data.now + Number(time)},${token},${prefixes}`
 }
 
 /** By the place of its checksum. */
-function isStored (data: Data, name: string, bytes: string): boolean {
+function isStored (data: Held, name: string, bytes: string): boolean {
   return (data.get(name) ?? '').slice(1, 5) === bytes.slice(1, 5)
 }
 
-function softenKey (data: Data, name: string, instant: string): number {
+function softenKey (data: Held, name: string, instant: string): number {
   const bytes = Buffer.from(data.get(name) ?? '', 'latin1')
   const isEntry = bytes.length >= 47 && bytes[0] === 5
   const [since, stale, dead, rescue] = isEntry ? [15, 23, 31, 39].map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
@@ -239,7 +229,8 @@ export function namedByCall (keys: readonly string[], [tags, , prefixes]: readon
   return namedIn(keys, tags !== '0' || prefixes !== '' ? 3 : 0, Number(tags))
 }
 
-const changedBy = (changed: Changed): Body => (data, generations, [value, life, token]) => {
+const changedBy = (by: typeof softened): Body => (data, generations, [value, life, token, former]) => {
+  const changed: Changed = by === raised ? raised : (present, value) => by(present, value, former)
   const how = { token: token!, isNow: false, changed }
   return Math.min(1, ...generations.map((name) => change(data, name, [value!, life!], how)))
 }

@@ -3,7 +3,8 @@
 import { NO_TARGETS } from '../../../plugin/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { apart } from '../../../plugin/target.js'
-import { BODIES, isHold, namedByCall, tick, type Body, type Data, type ScriptName } from './bodies.js'
+import { BODIES, isHold, namedByCall, tick, type Body, type ScriptName } from './bodies.js'
+import type { Held } from './held.js'
 import { scriptOf } from './data.js'
 import type { Broken } from './run.js'
 
@@ -69,7 +70,7 @@ const forgetting = (body: Body): Body => (data, keys, args) => {
 /** As the script in a call's second step, and nothing in its first. */
 const secondly = (body: Body): Body => (data, keys, args) => args[2] === '0' ? body(data, keys, args) : [0, 1]
 
-type Kept = (keys: readonly string[], data: Data) => readonly string[]
+type Kept = (keys: readonly string[], data: Held) => readonly string[]
 
 /** As the script, but these names hold what they held. */
 const keeping = (body: Body, kept: Kept): Body => (data, keys, args) => {
@@ -94,7 +95,7 @@ const BLIND: Scripts = {
   }
 }
 
-function unlinkQuarantines (data: Data, names: readonly string[]): void {
+function unlinkQuarantines (data: Held, names: readonly string[]): void {
   data.unlink(...names.filter((name) => data.get(name)?.startsWith('!') === true))
 }
 
@@ -175,7 +176,7 @@ const FORGETFUL: Record<string, Scripts> = {
 
 const before = (name: string): string => `before:${name}`
 
-function bringBack (data: Data, name: string): void {
+function bringBack (data: Held, name: string): void {
   const text = data.get(before(name))
   if (data.get(name) === null && text !== null) data.set(name, text)
 }

@@ -110,7 +110,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   FLOOR: call('FLOOR', fc.constant(onFloor), runs, history),
   INVALIDATE_ALL: call('INVALIDATE_ALL', fc.constant(onFloor), history),
   RAISE: call('RAISE', held, clock, life, holder),
-  SOFTEN_TAG: call('SOFTEN_TAG', held, clock, life, holder),
+  SOFTEN_TAG: call('SOFTEN_TAG', held, clock, life, holder, fc.oneof(fc.constant(''), clock)),
   SOFTEN: fc.oneof(SOFTENING, fc.tuple(some, one(ONCE), pairsOrNot).chain(([tags, once, pairs]) => {
     const floor = tags.length > 0 ? [...onFloor, once] : []
     return call('SOFTEN', namesOf([...floor, ...tags], pairs), fc.constant(tags.length), history, life, instant)

@@ -2,7 +2,8 @@
 // one step, on texts of latin1 (bytes). Nothing ends by itself here: names go when the model evicts them. data.test.ts runs
 // the same commands against a real server and compares.
 import { slotOf } from '../../../plugin/store/slot.js'
-import { BODIES, scripts, type Body, type Data as Commands, type Reply, type ScriptName } from './bodies.js'
+import type { Held } from './held.js'
+import { BODIES, scripts, type Body, type Reply, type ScriptName } from './bodies.js'
 
 export type Argument = string | Buffer | number
 
@@ -17,7 +18,7 @@ export interface DataOptions {
   now?: () => number
 }
 
-export class Data implements Commands {
+export class Data implements Held {
   /** The server's time in µs. */
   micros = 0
   readonly #values = new Map<string, Value>()
