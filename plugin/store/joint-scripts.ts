@@ -74,7 +74,9 @@ return {value, putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARG
 
 /** KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until they have a value. */
 export const HOLD_PREFIXES = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
-return putRecord(KEYS[1], ARGV[1], recordOf('9007199254740991', ARGV[3], ARGV[1], ARGV[2]), ARGV[4])`)
+local time = redis.call('TIME')
+local history = named(ARGV[4], time[1] * 1000000 + time[2])
+return putRecord(KEYS[1], ARGV[1], recordOf('9007199254740991', ARGV[3], ARGV[1], ARGV[2]), history)`)
 
 /**
  * KEYS: floor. ARGV: token ('': none), for how long in ms its record is to stand yet; 0: it goes. Records that have ended go

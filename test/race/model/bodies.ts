@@ -386,7 +386,7 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   HOLD_PREFIXES: (data, [floor], [token, prefixes, time, history]) => {
     const record = recordOf(data, '9007199254740991', [token!, prefixes!, time!])
-    return putRecord(data, floor!, { token: token!, record, history: history! })
+    return putRecord(data, floor!, { token: token!, record, history: named(history!, String(data.micros)) })
   },
   END_RECORD: (data, [floor], [token, time]) => {
     let kept = ''

@@ -85,7 +85,11 @@ export async function play (s: Scheduler, scenario: Scenario, { mode, tally, bro
   globalThis.clearInterval = (interval) => { renewals.delete(interval) }
   // What is measured here takes next to no time, however busy this machine is.
   let time = 0
-  Object.assign(performance, { now: () => { return time += 0.001 } })
+  const now = (): number => {
+    time += 0.001
+    return time
+  }
+  Object.assign(performance, { now })
   wake = async () => { await run.step('a poll wakes up') }
   try {
     await run.whole()
