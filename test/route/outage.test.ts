@@ -100,13 +100,12 @@ t.test('Redis is gone: a request does not wait, an invalidation rejects', async 
 
 t.test('Redis refuses: the error is the cause', async (t) => {
   const { app, redis } = await parts(t)
-  await redis.config('SET', 'maxmemory', '1')
-  await redis.config('SET', 'maxmemory-policy', 'noeviction')
+  await redis.config('SET', 'min-replicas-to-write', '1')
   t.match(await app.inject('/'), { statusCode: 200, body: '1' })
   t.match(app.cache.stats().total, { errors: 1, bypasses: { store: 1 } })
-  const full = { code: 'FRC_STORE', message: /OOM/, cause: { message: /OOM/ } }
-  await t.rejects(app.cache.invalidate({ tags: ['t'] }), full)
-  await redis.config('SET', 'maxmemory', '0')
+  const refused = { code: 'FRC_STORE', message: /NOREPLICAS/, cause: { message: /NOREPLICAS/ } }
+  await t.rejects(app.cache.invalidate({ tags: ['t'] }), refused)
+  await redis.config('SET', 'min-replicas-to-write', '0')
   await told(app)
   await redis.hset('cache:k', 'a', 'hash')
   t.match(await app.inject('/'), { statusCode: 200, body: '2' })
