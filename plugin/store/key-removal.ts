@@ -9,8 +9,9 @@ import { QUARANTINE_KEY, SOFTEN_KEY } from './scripts.js'
 import type { Script } from './script.js'
 import type { Write } from './topology.js'
 
-/** Keys that are sent at a time. */
+/** Scripts that are sent at a time; and keys that one of them has where one server has all: some four microseconds each. */
 const BATCH = 500
+const KEYS_OF_A_SCRIPT = 100
 
 /** How many entries went, or became stale; and whether all keys had been in quarantine until now, under the token. */
 export interface Removed { entries: number, had: boolean }
@@ -45,9 +46,12 @@ export class KeyRemoval {
 
   async #each (keys: readonly string[], script: Script, args: ReadonlyArray<string | number>): Promise<Removed> {
     const sum: Removed = { entries: 0, had: true }
-    for (let from = 0; from < keys.length; from += BATCH) {
-      const replies = await Promise.all(keys.slice(from, from + BATCH).map(async (key) =>
-        await this.#write(script.run(this.#client, this.#keys.pairs(key), args)))) as unknown[][]
+    const size = this.#client.isCluster === true ? 1 : KEYS_OF_A_SCRIPT
+    const names = Array.from({ length: Math.ceil(keys.length / size) }, (_, i) =>
+      keys.slice(i * size, (i + 1) * size).flatMap((key) => this.#keys.pairs(key)))
+    for (let from = 0; from < names.length; from += BATCH) {
+      const replies = await Promise.all(names.slice(from, from + BATCH).map(async (pairs) =>
+        await this.#write(script.run(this.#client, pairs, args)))) as unknown[][]
       for (const [entries, had] of replies) {
         // A number, or its text: a client may be set to give texts.
         sum.entries += Number(entries)

@@ -34,7 +34,7 @@ const CASES: Record<string, Case> = {
   keys: { held: /value|inner/, write: all(KEYS) },
   'keys, in another order': { held: /page|inner/, write: all(KEYS.toReversed()) },
   'keys, of a page that varies': { held: /value|inner/, varies: true, write: all(KEYS) },
-  'very many keys': { held: /value|inner/, write: all([...KEYS, ...Array.from({ length: 300 }, (_, i) => `other:${i}`)]) },
+  'very many keys': { held: /value|inner/, write: all([...KEYS, ...Array.from({ length: 600 }, (_, i) => `other:${i}`)]) },
   'one tag of all': { held: /#tag/, tags: [['a'], ['a'], ['a']], write: all({ tags: ['a'] }) },
   'a tag each': { held: /#tag:[bc]/, tags: TAGS, write: all({ tags: ['a', 'b', 'c'] }) },
   'a tag each, in another order': { held: /#tag:[ac]/, tags: TAGS, write: all({ tags: ['c', 'b', 'a'] }) },

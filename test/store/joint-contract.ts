@@ -17,7 +17,7 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
     'a tag and a prefix': (at) => ({ tags: [`${at}:tag`], prefixes: [`${at}:`] }),
     'two prefixes': (at) => ({ prefixes: [`${at}:1`, `${at}:`] }),
     'all kinds': (at) => ({ keys: [`${at}:1`], tags: [`${at}:tag`], prefixes: [`${at}:`] }),
-    'very many': (at) => ({ keys: [1, 2, 3].map((n) => `${at}:${n}`), tags: [`${at}:tag`, ...Array.from({ length: 300 }, (_, i) => `${at}:${i}`)] }),
+    'very many': (at) => ({ keys: [1, 2, 3].map((n) => `${at}:${n}`), tags: [`${at}:tag`, ...Array.from({ length: 600 }, (_, i) => `${at}:${i}`)] }),
     everything: () => ({ all: true, keys: ['joint:x'], tags: ['joint:x'], prefixes: ['joint:x'] })
   }
   for (const [name, call] of Object.entries(calls)) {
