@@ -18,7 +18,7 @@ async function measure (what: string, client: Redis | Cluster, servers: readonly
   const store = new RedisStore({ client, keys, writeDeadline: 60_000, now: Date.now })
   console.log(what)
   const history = (await store.read({ key: 'x', variant: null, tags: [] })).history
-  const lease = await store.take('x', null, { missing: ['users'], bytes: undefined, marker: null })
+  const lease = await store.take('x', null, { tags: ['users'], missing: ['users'], bytes: undefined, marker: null })
   if (typeof lease === 'string') throw new Error('the lease is held')
   const bytes = encode({
     status: 200,

@@ -23,7 +23,7 @@ export interface Caller {
 
 /** Why the store took it or not; null: it did. */
 export const REFUSALS: Record<FillResult, RefusalReason | null> = {
-  stored: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
+  stored: null, crowded: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
 }
 
 /** Says why a response was not stored, which the store was not asked about. */

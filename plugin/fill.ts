@@ -15,6 +15,9 @@ import { count } from './stats.js'
 import { isLate, within } from './store/deadline.js'
 import { placeFill, without, type Shelf } from './variant.js'
 
+const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
+  'such as a language among those that there are, instead of the header as it is sent'
+
 export interface FillParts {
   shelf: Shelf
   flights: Flights
@@ -78,6 +81,7 @@ export class Fills {
         return this.#land(claim, { type: result === 'too-large' ? 'pass' : 'again' })
       }
       if (!kept.stored()) return this.#land(claim, { type: 'pass' })
+      if (result === 'crowded') complaints.warn(caller.log, CROWDED, { key, maxVariants: selection.maxVariants })
       caller.told?.('stored')
       caller.counters.stores++
       caller.counters.bytes += bytes.length

@@ -188,7 +188,8 @@ export class Lookup {
       const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
       const matters = first !== null || (!toRefresh && ticket.canWait)
       const marker = first === null ? null : encodeMarker(first)
-      taken = await this.#shelf.store.take(key, variant, { missing, bytes: matters ? bytes : undefined, marker })
+      const seen = { tags: ground.tags, missing, bytes: matters ? bytes : undefined, marker }
+      taken = await this.#shelf.store.take(key, variant, seen)
     } finally {
       if (taken === 'pass') this.#flights.land(name, flight, { type: 'pass' })
       if (taken === 'changed' || (taken === 'held' && !ticket.canWait)) this.#flights.land(name, flight, { type: 'again' })

@@ -71,6 +71,11 @@ export interface RouteCacheOptions {
    * empty, since a server that comes back with an older memory would serve what was invalidated.
    */
   trustFailover?: boolean
+  /**
+   * How many responses of one key are stored where they vary (by `vary`, `identity`, the response's `Vary`); of more, the
+   * one that was stored longest ago goes, with a log line. Default 1,000; at most 100,000, as all are removed in one step.
+   */
+  maxVariants?: number
   /** Larger bodies are not stored. Bytes. Default 1 MiB. */
   maxBodyBytes?: Bytes
   /** Responses whose header fields are larger, those that the handler set, are not stored. Bytes. Default 16 KiB. */

@@ -7,6 +7,7 @@ import { CREDENTIAL_HEADERS } from './http/credential-headers.js'
 import { areSendable } from './http/headers.js'
 import { varyMembers } from './http/vary.js'
 import { boundKey, own, type KeySource } from './key.js'
+import { readMaxVariants } from './limits.js'
 import { readCookies, readCredentials } from './mark-options.js'
 import { compileStale, compileStatuses, compileTtl, type PolicyStale, type PolicyStatuses, type PolicyTtl } from './policy-life.js'
 import { canonicalName, compileKey, compileTags, type TemplateRoute } from './route-template.js'
@@ -22,6 +23,7 @@ export interface PolicyRoute extends TemplateRoute {
 export interface PolicyDefaults {
   ttl: Milliseconds
   waitTimeout: Milliseconds
+  maxVariants: number
   version: string | null
   /** Default: the list of them. */
   credentials?: readonly string[]
@@ -72,6 +74,8 @@ export interface Policy {
   honourNoCache: (request: unknown) => unknown
   /** Where the lookup stands; null: where it is safe. */
   hook: 'onRequest' | 'preHandler' | null
+  /** How many variants of a key there may be. */
+  maxVariants: number
   /** A CDN-Cache-Control counts instead of Cache-Control. */
   isTargeted: boolean
   /** Downstream Cache-Control where the handler sets none. */
@@ -84,7 +88,7 @@ export interface Policy {
 
 const OPTIONS = [
   'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'cookies',
-  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress'
+  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -132,6 +136,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     shared: compileSwitch(where, 'shared', get('shared')),
     version,
     waitTimeout: compileWait(where, get('waitTimeout')) ?? defaults.waitTimeout,
+    maxVariants: readMaxVariants(where, 'cache.maxVariants', get('maxVariants')) ?? defaults.maxVariants,
     needs: [...new Set([...vary, ...hosts, ...pseudo])].sort(),
     marking: compileMarking({
       credentials: readCredentials(where, 'cache.credentials', { names: get('credentials'), known }),

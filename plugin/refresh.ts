@@ -65,7 +65,7 @@ export class Refreshes {
     const holder = await this.#store.holder(key, variant)
     if (holder !== 'none') return holder
     const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
-    return await this.#store.take(key, variant, { missing, bytes, marker: null })
+    return await this.#store.take(key, variant, { tags: ground.tags, missing, bytes, marker: null })
   }
 
   #rest (name: string): void {

@@ -83,6 +83,8 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   version?: string | number
   /** As the plugin's `waitTimeout`, for this route. Default: the plugin's. 0: each request runs its own handler. */
   waitTimeout?: Duration
+  /** As the plugin's `maxVariants`, for this route. Default: the plugin's. */
+  maxVariants?: number
   /** Whether the cache is used for this request: neither lookup nor fill where it says false. Default: always. */
   when?: (request: Request) => boolean | Promise<boolean>
   /** Whether this response may be stored, where all rules allow it. At once, no promise. Default: yes. */

@@ -131,7 +131,7 @@ function queryMark (
 type Selects = Pick<Wanted, 'identity'> & Pick<Selection, 'tags'>
 
 function selectionOf (selector: Selector, { identity, tags }: Selects): Selection {
-  const { site: { policy: { needs, version }, hint }, request } = selector
+  const { site: { policy: { needs, version, maxVariants }, hint }, request } = selector
   // Read now: when the response is stored, the socket may be gone that says whether a proxy is trusted.
   const host = request.host || undefined
   return {
@@ -146,7 +146,8 @@ function selectionOf (selector: Selector, { identity, tags }: Selects): Selectio
       [IDENTITY]: identity,
       [VERSION]: version ?? undefined
     }),
-    tags
+    tags,
+    maxVariants
   }
 }
 

@@ -3,7 +3,7 @@ import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Millise
 import { optionError } from './errors.js'
 import { CREDENTIAL_HEADERS } from './http/credential-headers.js'
 import { own } from './key.js'
-import type { AnswerLimits, CacheLimits } from './limits.js'
+import { readMaxVariants, type AnswerLimits, type CacheLimits } from './limits.js'
 import { readCookies, readCredentials } from './mark-options.js'
 import { isRedisClient, type RedisClient } from './store/redis-client.js'
 import type { StoreWrapper } from './store/store.js'
@@ -15,6 +15,7 @@ export interface Settings extends CacheLimits, AnswerLimits {
   namespace: string | null
   ttl: Milliseconds
   waitTimeout: Milliseconds
+  maxVariants: number
   version: string | null
   credentials: readonly string[]
   cookies: readonly string[] | null
@@ -46,6 +47,7 @@ export function readSettings (options: unknown): Settings {
     namespace: checked<string | null>(options, 'namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
     ttl: duration(options, 'ttl', 60_000),
     waitTimeout: timer(options, 'waitTimeout', 10_000),
+    maxVariants: readMaxVariants(WHERE, 'maxVariants', own(options, 'maxVariants')) ?? 1_000,
     version: versionOf(own(options, 'version')),
     credentials: readCredentials(WHERE, 'credentials', { names: own(options, 'credentials'), known: CREDENTIAL_HEADERS }),
     cookies: readCookies(WHERE, 'cookies', own(options, 'cookies')),

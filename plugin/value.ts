@@ -56,7 +56,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
     return await bypass(caller, began, { reason: 'policy', load })
   }
   const named = valueKey(key)
-  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags }
+  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags, maxVariants: 0 }
   const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
   const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
   let found = await cache.lookup(question, caller)

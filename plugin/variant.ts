@@ -27,11 +27,14 @@ export interface Selection {
   fingerprint: (members: readonly string[]) => string
   /** The policy's, for this request: they decide about an entry, whatever it lists itself. */
   tags: readonly string[]
+  /** How many variants its key may have. */
+  maxVariants: number
 }
 
 /** By these headers alone, whatever a route would say. */
 export function selectBy (headers: RequestFields): Selection {
-  return { needs: [], hint: { members: [] }, fingerprint: (members) => fingerprint(members, headers), tags: [] }
+  const by = (members: readonly string[]): string => fingerprint(members, headers)
+  return { needs: [], hint: { members: [] }, fingerprint: by, tags: [], maxVariants: 1 }
 }
 
 /** What there is for a request: the entry, and where a fill of its own would go. */
@@ -192,21 +195,21 @@ export function isSelected ({ needs, fingerprint }: Selection, { members, varian
  * a response that does not vary would stand for all the variants that are there.
  */
 export function placeFill (
-  { needs, fingerprint }: Selection,
+  { needs, fingerprint, maxVariants: most }: Selection,
   { members, marker, lease }: { members: readonly string[], marker: Marker | null, lease: Lease }
 ): { epoch: string, varied: Varied | null } | 'unfit' {
   const wanted = [...new Set([...needs, ...members])].sort()
   if (marker === null && wanted.length === 0) return { epoch: '', varied: null }
   if (marker !== null && members.length === 0 && needs.length === 0) return 'unfit'
   if (marker !== null && contains(marker.members, wanted)) {
-    const varied = { variant: lease.variant!, marker: encodeMarker(marker), under: marker.epoch }
+    const varied = { variant: lease.variant!, marker: encodeMarker(marker), under: marker.epoch, most }
     return { epoch: marker.epoch, varied }
   }
   // Other fields select now: a new marker, under which what was stored before is not found any more.
   const next = { members: [...new Set([...marker?.members ?? [], ...wanted])].sort(), epoch: newEpoch() }
   return {
     epoch: next.epoch,
-    varied: { variant: fingerprint(next.members), marker: encodeMarker(next), under: marker?.epoch ?? '' }
+    varied: { variant: fingerprint(next.members), marker: encodeMarker(next), under: marker?.epoch ?? '', most }
   }
 }
 

@@ -134,7 +134,7 @@ const LISTS: Record<string, (n: number) => () => unknown> = {
     const members = many(n).sort()
     const bytes = encodeMarker({ members, epoch: 'twelve-chars' })
     return () => [decodeMarker(bytes), soundMarker(bytes),
-      isSelected({ needs: members, hint: { members: [] }, fingerprint: () => '', tags: [] }, { members, variant: null })]
+      isSelected({ needs: members, hint: { members: [] }, fingerprint: () => '', tags: [], maxVariants: 1 }, { members, variant: null })]
   },
   'a marker\'s members, in a request': (n) => {
     const members = many(n)

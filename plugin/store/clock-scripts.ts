@@ -1,6 +1,7 @@
 // What Redis must do in one step with the clock, the floor and generations. All names of a script are in one slot.
 import { MOST_SKEW } from './clock-skew.js'
 import { ALLOWED_WHEN_FULL, HOLD, QUARANTINES, Script } from './script.js'
+import { FIRST_LIFE } from './store.js'
 
 // The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
 // Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history,
@@ -60,6 +61,8 @@ end`
 // with it, nobody knows what of others, above this value, went with it: unless the value is of this very step (`isNow`),
 // there is then none, until it is created anew, above all of them. A quarantine or a hold of others stays; a hold keeps what
 // its generation must be at least.
+//
+// What is invalidated needs its generation no more: that lives as long as it did, `life` where nobody knows how long.
 export const RAISING = `
 local function raised(present, value)
   local dropped, stale = string.match(present, '^(%d+)~?(%d*)$')
@@ -86,7 +89,7 @@ local function change(name, value, life, token, isNow, changed)
     elseif sign == '#' and had == 1 and record ~= '' then
       redis.call('SET', name, record, 'PX', life)
     elseif isNow and changed == raised then
-      redis.call('SET', name, value, 'PX', life)
+      redis.call('SET', name, value, 'PX', ${FIRST_LIFE})
     else
       redis.call('DEL', name)
     end
@@ -94,9 +97,9 @@ local function change(name, value, life, token, isNow, changed)
   end
   if isGeneration(present) then
     local after = changed(present, value)
-    if after ~= present then redis.call('SET', name, after, 'PX', math.max(tonumber(life), redis.call('PTTL', name))) end
+    if after ~= present then redis.call('SET', name, after, 'PX', math.max(${FIRST_LIFE}, redis.call('PTTL', name))) end
   elseif isNow and changed == raised then
-    redis.call('SET', name, value, 'PX', life)
+    redis.call('SET', name, value, 'PX', ${FIRST_LIFE})
   elseif present ~= '' then
     redis.call('DEL', name)
   end

@@ -40,12 +40,12 @@ import {
 } from './clock-scripts.js'
 import { ADVANCE } from './joint-scripts.js'
 import { HOLD, QUARANTINE, type Script } from './script.js'
-import { LEASE_TIME } from './store.js'
+import { FIRST_LIFE, LEASE_TIME } from './store.js'
 import type { Write } from './topology.js'
 
 /** Tags that a script has at a time, or scripts that are sent at a time. */
 const BATCH = 500
-/** A generation lives at least so long, and as long as the entries that are stored under it. */
+/** A generation under which something is stored lives at least so long, and as long as what is stored. */
 export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
 /** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
 const MOST_REMEMBERED = 10_000
@@ -71,7 +71,7 @@ export class Generations {
     this.forget(tags)
     const { floor, clock, lastTag } = this.#keys
     const names = tags.map((tag) => this.#keys.tag(tag))
-    const args = [newHistory(), LEAST_LIFE]
+    const args = [newHistory(), FIRST_LIFE]
     if (this.#client.isCluster !== true) {
       await CREATE.run(this.#client, [floor, clock, lastTag, ...names], args)
       return
@@ -90,7 +90,7 @@ export class Generations {
   /** Puts the value, which was read behind the reservations, in their place; what is there then. */
   async #settle (reserved: ReadonlyMap<string, string>, value: string): Promise<string[]> {
     return await Promise.all([...reserved].map(async ([name, held]) => held.startsWith(RESERVED)
-      ? String(await this.#write(SETTLE.run(this.#client, [name], [held, value, LEAST_LIFE])))
+      ? String(await this.#write(SETTLE.run(this.#client, [name], [held, value, FIRST_LIFE])))
       : held))
   }
 
@@ -181,6 +181,11 @@ export class Generations {
       const args = [Math.round(enough), Math.max(LEAST_LIFE, 2 * life)]
       EXTEND.run(this.#client, [this.#keys.tag(tag)], args).catch(() => { this.#livesUntil.delete(tag) })
     }
+  }
+
+  /** Has those live on that a running handler needs, if it fills at all. Nobody needs to wait for it. */
+  keep (tags: readonly string[]): void {
+    for (const tag of tags) EXTEND.run(this.#client, [this.#keys.tag(tag)], [FIRST_LIFE, FIRST_LIFE]).catch(() => {})
   }
 
   /** What is created anew does not live as long as it did. */

@@ -1,6 +1,6 @@
 // What Redis must do in one step for a call that invalidates several targets: see joint-invalidation.ts.
 import { RAISING, TICK } from './clock-scripts.js'
-import { ALLOWED_WHEN_FULL, Script } from './script.js'
+import { ALLOWED_WHEN_FULL, Script, UNLINKING_VARIANTS } from './script.js'
 import { SOFTENING_KEY } from './scripts.js'
 
 // What prefixes invalidate lies in the floor, which every lookup reads, between the history and the runs. A record is
@@ -40,7 +40,7 @@ end`
  * stand in ms, a new history, a generation's life in ms. Quarantines of others stay. Gives the number of entries that went,
  * and 1 where all that had been in quarantine until now, under this token.
  */
-export const INVALIDATE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RECORDS}
+export const INVALIDATE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RECORDS}${UNLINKING_VARIANTS}
 local tags, token, prefixes = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local from, removed, had = 1, 0, 1
 if tags > 0 or prefixes ~= '' then
@@ -57,6 +57,7 @@ for i = from, #KEYS, 2 do
   if not isQuarantine(present) or not string.find(present, '@' .. token, 1, true) then had = 0 end
   if not staysQuarantined(KEYS[i + 1], present, token) then redis.call('DEL', KEYS[i + 1]) end
   removed = removed + redis.call('UNLINK', KEYS[i])
+  unlinkVariants(KEYS[i + 1])
 end
 return {removed, had}`)
 
@@ -99,7 +100,7 @@ return putRecord(KEYS[1], ARGV[1], kept, '')`)
  * history, a generation's life in ms, the instant. Not twice where the client sends it twice: what is softened again is
  * dropped. Gives the number of entries.
  */
-export const SOFTEN = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${SOFTENING_KEY}
+export const SOFTEN = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${SOFTENING_KEY}${UNLINKING_VARIANTS}
 local tags, from = tonumber(ARGV[1]), 1
 if tags > 0 then
   from = 5 + tags
@@ -114,5 +115,6 @@ local count = 0
 for i = from, #KEYS, 2 do
   if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end
   count = count + softenKey(KEYS[i], ARGV[4])
+  unlinkVariants(KEYS[i + 1])
 end
 return count`)

@@ -3,6 +3,7 @@
 //   shop:user:1           the entry
 //   lease:{shop:user:1}   its lease: a Cluster hashes only what stands in the braces, so both are in one slot
 //   {shop:user:1}:v:x     the variant with the fingerprint x; its lease is lease:{shop:user:1}:v:x
+//   {shop:user:1}:variants  their list, a sorted set by when each was stored
 //   {shop:user:1}:value   what getOrSet keeps under the key; its lease is lease:{shop:user:1}:value
 //   shop#tag:users        the generation of the tag `users`; `#` can't follow the prefix in the name of an entry
 //   shop#beat:x:{7}:1     heartbeats of the process x (tracking.ts)
@@ -13,6 +14,9 @@
 
 /** No user's key contains a brace, so none ends like this. */
 const VALUE = '{value}'
+
+/** What the name of a key's list of variants ends with. */
+const VARIANTS = 'variants'
 
 /** Names the value that getOrSet keeps under a key, apart from the response under it: a key like others for the store. */
 export function valueKey (key: string): string {
@@ -57,6 +61,11 @@ export class Keys {
 
   variant (key: string, variant: string): string {
     return `{${this.#prefix}:${key}}:v:${variant}`
+  }
+
+  /** What lists the variants of a key, the one first that was stored longest ago. */
+  variants (key: string): string {
+    return `{${this.#prefix}:${key}}:${VARIANTS}`
   }
 
   lease (key: string, variant: string | null = null): string {

@@ -4,6 +4,8 @@ import type { Bytes, Milliseconds } from '../duration.js'
 export interface Slot {
   bytes: Buffer
   until: Milliseconds
+  /** Of a marker: the names of its variants, the one first that was stored longest ago. They go with it. */
+  variants?: Set<string>
   /** When the entry was made stale; absent: it was not. */
   softenedAt?: Milliseconds
 }

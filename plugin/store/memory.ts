@@ -11,7 +11,7 @@ import { MemoryTags } from './memory-tags.js'
 import { NO_TARGETS, type Targets } from './targets.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader,
-  type Reading, type Seen, type Seized, type Store, type Taken, type Writing
+  type Reading, type Seen, type Seized, type Store, type Taken, type Varied, type Writing
 } from './store.js'
 
 export class MemoryStore implements Store {
@@ -88,7 +88,7 @@ export class MemoryStore implements Store {
       if (this.#get(key) !== bytes) return 'changed'
       this.#put(key, { bytes: marker, until: this.#now() + FIRST_MARKER_TIME })
       this.#leases.delete(name)
-      return await this.take(key, variant, { missing: [], bytes: undefined, marker: null })
+      return await this.take(key, variant, { tags: [], missing: [], bytes: undefined, marker: null })
     }
     const held = this.#leases.get(name)
     if (held !== undefined && held.token !== '') return held.isPass ? 'pass' : 'held'
@@ -124,14 +124,29 @@ export class MemoryStore implements Store {
     const until = this.#now() + life
     if (varied === null) {
       this.#put(key, { bytes, until })
-    } else {
-      const { variant, marker, under } = varied
-      const present = this.#slots.get(key)
-      if (under !== '' && epochOf(present?.bytes) !== under) return 'lost'
-      this.#put(key, { bytes: marker, until: epochOf(marker) === under ? Math.max(until, present!.until) : until })
-      this.#put(nameOf(key, variant), { bytes, until })
+      return 'stored'
     }
-    return 'stored'
+    return this.#fillVariant(key, varied, { bytes, until })
+  }
+
+  #fillVariant (key: string, { variant, marker, under, most }: Varied, slot: Slot): FillResult {
+    const present = this.#slots.get(key)
+    if (under !== '' && epochOf(present?.bytes) !== under) return 'lost'
+    const isSame = epochOf(marker) === under
+    const variants = (isSame ? present!.variants : undefined) ?? new Set()
+    // Taken from the marker that goes now, as they are to stay.
+    if (isSame) delete present!.variants
+    this.#put(key, { bytes: marker, until: isSame ? Math.max(slot.until, present!.until) : slot.until, variants })
+    const name = nameOf(key, variant)
+    this.#put(name, slot)
+    variants.delete(name)
+    variants.add(name)
+    if (variants.size <= most) return 'stored'
+    for (const oldest of [...variants].slice(0, variants.size - most)) {
+      variants.delete(oldest)
+      this.#drop(oldest)
+    }
+    return 'crowded'
   }
 
   /** Puts it in as the most recently used, and the least recently used ones out until all fit. */
@@ -205,7 +220,7 @@ export class MemoryStore implements Store {
 
   #removePrefix (prefix: string): number {
     this.#leases.deleteWhere((key) => key.startsWith(prefix))
-    // Variants have other names: without their markers they are not found any more, and go when they are the oldest.
+    // Variants have other names: they go with their markers.
     return this.#remove([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
   }
 
@@ -227,6 +242,7 @@ export class MemoryStore implements Store {
     if (slot === undefined) return false
     this.#slots.delete(key)
     this.#bytes -= cost(key, slot.bytes)
+    for (const variant of slot.variants ?? []) this.#drop(variant)
     return slot.until > this.#now()
   }
 }

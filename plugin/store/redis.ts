@@ -17,7 +17,7 @@ import { mustFit, type RedisClient } from './redis-client.js'
 import { confirmed } from './replicas.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
-  type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
+  FIRST_LIFE, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
 import { NO_TARGETS, type Targets } from './targets.js'
@@ -48,6 +48,7 @@ export class RedisStore implements Store {
   readonly #client: RedisClient
   readonly #keys: Keys
   readonly #writeDeadline: Milliseconds
+  readonly #now: () => Milliseconds
   readonly #waitForReplicas: number
   readonly #floor: Floor
   readonly #batches: Batches
@@ -66,6 +67,7 @@ export class RedisStore implements Store {
     this.#client = client
     this.#keys = keys
     this.#writeDeadline = writeDeadline
+    this.#now = now
     this.#waitForReplicas = waitForReplicas
     this.#floor = new Floor({ client, keys, write, now, trusting: trustFailover })
     this.#batches = new Batches({ keys, deadline, ask: async (names) => await this.#ask(names) })
@@ -139,7 +141,9 @@ export class RedisStore implements Store {
     this.#mustBeUp()
     if (seen.missing.length > 0) await this.#generations.create(seen.missing)
     const taking = this.#leases.take(key, variant, seen)
-    return await (seen.marker === null ? taking : this.#changing(taking, (tiered) => { tiered.fill(key, null) }))
+    const taken = await (seen.marker === null ? taking : this.#changing(taking, (tiered) => { tiered.fill(key, null) }))
+    if (typeof taken !== 'string' && seen.tags.length > 0) taken.needs = { tags: seen.tags, at: 0 }
+    return taken
   }
 
   async seize (key: string): Promise<Seized | null> {
@@ -149,6 +153,12 @@ export class RedisStore implements Store {
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
+    const { needs } = lease
+    const now = this.#now()
+    if (needs !== undefined && now - needs.at > FIRST_LIFE / 3) {
+      needs.at = now
+      this.#generations.keep(needs.tags)
+    }
     return await this.#leases.renew(key, lease, pass)
   }
 
@@ -161,10 +171,10 @@ export class RedisStore implements Store {
     const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
     const filling = inTurn(lease, async () => await this.#write(varied === null
       ? FILL.run(this.#client, names, [lease.token, bytes, life])
-      : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant)],
-        [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life])))
-    const stored = await this.#changing(filling, (tiered) => { tiered.fill(key, lease.variant) })
-    return Number(stored) === 1 ? 'stored' : 'lost'
+      : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant), this.#keys.variants(key)],
+        [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life, varied.variant, varied.most])))
+    const stored = Number(await this.#changing(filling, (tiered) => { tiered.fill(key, lease.variant) }))
+    return stored === 2 ? 'crowded' : stored === 1 ? 'stored' : 'lost'
   }
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {

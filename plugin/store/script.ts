@@ -102,6 +102,25 @@ local function staysQuarantined(name, present, token)
   return true
 end`
 
+/**
+ * Variants are not served without their marker, but they may be a user's data: they go with it. The lease's name tells that
+ * of their list. Where Redis has evicted the list they stay until their life is over.
+ */
+export const UNLINKING_VARIANTS = `
+local function variantIn(list, fingerprint)
+  return string.sub(list, 1, -#'variants' - 1) .. 'v:' .. fingerprint
+end
+local function unlinkListed(list)
+  local variants = redis.pcall('ZRANGE', list, 0, -1)
+  if #variants == 0 then return end
+  for i = 1, #variants do redis.call('UNLINK', variantIn(list, variants[i])) end
+  redis.call('UNLINK', list)
+end
+local function unlinkVariants(lease)
+  local before, key = string.match(lease, '^(.*)lease:({[^{}]*})$')
+  if key then unlinkListed(before .. key .. ':variants') end
+end`
+
 /** What a name's value begins with in quarantine. */
 export const QUARANTINE = '!'
 /** What a tag's generation begins with while an invalidation of several targets has it. */

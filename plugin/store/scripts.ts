@@ -2,7 +2,7 @@
 //
 // A client sends again what was under way when its connection was cut, also where the server had done it. So whatever gives
 // or changes a token knows its own work: what it finds done is answered as it was the first time.
-import { ALLOWED_WHEN_FULL, QUARANTINE, QUARANTINES, Script } from './script.js'
+import { ALLOWED_WHEN_FULL, QUARANTINE, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 
 /** Whether what lies there is what was to be stored: its checksum is, by the layout in codec.ts. */
 const STORED = `
@@ -18,24 +18,35 @@ redis.call('DEL', KEYS[2])
 return 1`)
 
 /**
- * KEYS: marker, lease, variant. ARGV: token, the epoch that the marker must have ('': there was none), marker, bytes, life
- * in ms. As FILL, and the lease is used up where the marker is another, too: nobody would give it back. A marker lives as
- * long as the longest-lived of its variants.
+ * KEYS: marker, lease, variant, the list of variants. ARGV: token, the epoch that the marker must have ('': there was
+ * none), marker, bytes, life in ms, the variant's fingerprint, how many there may be. As FILL, and the lease is used up
+ * where the marker is another, too: nobody would give it back. A marker lives as long as the longest-lived of its variants,
+ * and so does their list. Under another marker the former variants are of no use. 2: stored, and the oldest ones went.
  */
-export const FILL_VARIANT = new Script(`${STORED}
+export const FILL_VARIANT = new Script(`${STORED}${UNLINKING_VARIANTS}
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[3], ARGV[4]) and 1 or 0 end
+if ARGV[2] ~= '' and redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then
+  redis.call('DEL', KEYS[2])
+  return 0
+end
 local life = tonumber(ARGV[5])
-if ARGV[2] ~= '' then
-  if redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then
-    redis.call('DEL', KEYS[2])
-    return 0
-  end
-  if string.sub(ARGV[3], 6, 17) == ARGV[2] then life = math.max(life, redis.call('PTTL', KEYS[1])) end
+if ARGV[2] ~= '' and string.sub(ARGV[3], 6, 17) == ARGV[2] then
+  life = math.max(life, redis.call('PTTL', KEYS[1]))
+else
+  unlinkListed(KEYS[4])
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PX', life)
 redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
 redis.call('DEL', KEYS[2])
-return 1`)
+local time = redis.call('TIME')
+local added = redis.pcall('ZADD', KEYS[4], time[1] * 1000000 + time[2], ARGV[6])
+if type(added) ~= 'number' then return 1 end
+redis.call('PEXPIRE', KEYS[4], life)
+local spare = redis.call('ZCARD', KEYS[4]) - ARGV[7]
+if spare <= 0 then return 1 end
+local oldest = redis.call('ZPOPMIN', KEYS[4], spare)
+for i = 1, #oldest, 2 do redis.call('UNLINK', variantIn(KEYS[4], oldest[i])) end
+return 2`)
 
 /** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
 export const PASS = '~'
@@ -116,7 +127,7 @@ end`
  * so, and has them end when their stale time is over from now; others go, a marker too. A fill that is under way is refused;
  * and for so long nobody gets the lease, 0: that is over. Gives their number, and 1 where it had been so until now.
  */
-export const SOFTEN_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${SOFTENING_KEY}
+export const SOFTEN_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${SOFTENING_KEY}${UNLINKING_VARIANTS}
 local count, had = 0, 1
 for i = 1, #KEYS, 2 do
   local present = text(KEYS[i + 1])
@@ -127,6 +138,7 @@ for i = 1, #KEYS, 2 do
     redis.call('DEL', KEYS[i + 1])
   end
   count = count + softenKey(KEYS[i], ARGV[1])
+  unlinkVariants(KEYS[i + 1])
 end
 return {count, had}`)
 
@@ -140,10 +152,11 @@ end`)
  * KEYS: entry, lease; or several such pairs. ARGV: token, time in ms. Has the quarantine last for so long from now; entries
  * that there are by then go, and leases. Gives their number, and 1 where it had lasted until now.
  */
-export const QUARANTINE_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}
+export const QUARANTINE_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${UNLINKING_VARIANTS}
 local removed, had = 0, 1
 for i = 1, #KEYS, 2 do
   had = math.min(had, occupy(KEYS[i + 1], '${QUARANTINE}', ARGV[1], ARGV[2]))
   removed = removed + redis.call('UNLINK', KEYS[i])
+  unlinkVariants(KEYS[i + 1])
 end
 return {removed, had}`)

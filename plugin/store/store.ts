@@ -113,6 +113,8 @@ export interface Lease {
   variant: string | null
   /** The key's last response could not be shared: nobody is to wait for this one. */
   isPass: boolean
+  /** The tags whose generations the fill needs, and when it was last seen to that they live; where somebody has to. */
+  needs?: { tags: readonly string[], at: Milliseconds }
   /** Done when the last command that names the token is. */
   turn?: Promise<void>
 }
@@ -128,7 +130,9 @@ export interface Seized { lease: Lease, history: string }
 
 /** What a lookup found that now wants the lease. */
 export interface Seen {
-  /** Tags without a generation. */
+  /** Tags that decide about the fill. */
+  tags: readonly string[]
+  /** Those without a generation. */
   missing: readonly string[]
   /** The bytes under the key, or the variant, that the lease is for; undefined: they don't matter. */
   bytes: Buffer | null | undefined
@@ -157,10 +161,15 @@ export interface Varied {
   marker: Buffer
   /** The epoch that the key's marker must still have; '' where there was no marker. */
   under: string
+  /** How many variants of the key there may be: of more, those that were stored longest ago go. */
+  most: number
 }
 
-/** What became of a fill: stored; refused, as lease or generations say that it is old, or as it is more than fits. */
-export type FillResult = 'stored' | 'lost' | 'outdated' | 'too-large'
+/**
+ * What became of a fill: stored; stored, but an older variant went for it; refused, as lease or generations say that it is
+ * old, or as it is more than fits.
+ */
+export type FillResult = 'stored' | 'crowded' | 'lost' | 'outdated' | 'too-large'
 
 export interface Store {
   readonly kind: 'redis' | 'memory'
@@ -227,5 +236,10 @@ export type StoreWrapper = (store: Store, limits: { deadline: Milliseconds, writ
 export const LEASE_TIME: Milliseconds = 3_000
 /** How long a marker lasts under which nothing was stored yet: what takes longer can't fill. */
 export const FIRST_MARKER_TIME: Milliseconds = 60_000
+/**
+ * How long a generation lives under which nothing was stored yet: a request alone can make as many as it likes. Renewed with
+ * the lease, and a fill has it live as long as what it stores.
+ */
+export const FIRST_LIFE: Milliseconds = 60_000
 /** How long nobody waits for a key whose last response could not be shared. */
 export const PASS_TIME: Milliseconds = 10_000

@@ -21,7 +21,7 @@ export function plain (store: Store): PlainStore {
 }
 
 /** Takes the lease whatever lies there. */
-export const NOTHING_SEEN: Seen = { missing: [], bytes: undefined, marker: null }
+export const NOTHING_SEEN: Seen = { tags: [], missing: [], bytes: undefined, marker: null }
 
 /** The lease, if it was taken. */
 export function leaseOf (taken: Taken): Lease | null {

@@ -24,7 +24,7 @@ function inside (app: FastifyInstance): Inside & { counters: Counters } {
 /** The right to fill the key, whatever is there. */
 async function rightTo (app: FastifyInstance, key: string): Promise<Right> {
   const { cache, counters } = inside(app)
-  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags: [] }
+  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags: [], maxVariants: 1 }
   const may = { mayBeStale: false, mayRescue: false, mayBeEarly: false }
   const question = { key, selection, toFill: true, toRefresh: true, ...may, waitTimeout: 0 }
   const found = await cache.lookup(question, { counters, log: app.log, source: SOURCE })

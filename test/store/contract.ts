@@ -55,7 +55,7 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
   })
 
   await t.test('a lease is not given for what was filled since it was looked for', async (t) => {
-    const take = async (bytes: Buffer | null): Promise<unknown> => await contracted.take('seen', null, { missing: [], bytes, marker: null })
+    const take = async (bytes: Buffer | null): Promise<unknown> => await contracted.take('seen', null, { tags: [], missing: [], bytes, marker: null })
     const [E, F] = [randomBytes(20), randomBytes(20)]
     await put('seen', E)
     t.equal(await take(null), 'changed', 'there was nothing then')
@@ -136,7 +136,7 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
 /** Variants under a marker; see the head of the port. */
 async function variants (t: Test, store: Store): Promise<void> {
   const varied = (variant: string, epoch: string, under: string): Varied =>
-    ({ variant, marker: encodeMarker({ members: ['accept-language'], epoch }), under })
+    ({ variant, marker: encodeMarker({ members: ['accept-language'], epoch }), under, most: 10 })
   const bytes = Buffer.from('bytes')
   const NO_TAGS = { tags: [], late: [] }
   const varying = async (key: string, variant: string): Promise<Buffer | null> => {

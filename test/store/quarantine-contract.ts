@@ -51,7 +51,7 @@ async function keysInQuarantine (t: Test, store: Store): Promise<void> {
   await t.test('a first marker is not put there', async (t) => {
     const token = randomUUID()
     await store.quarantine(onKey('q:first'), token, LONG)
-    const seen = { missing: [], bytes: null, marker: encodeMarker({ members: ['a'], epoch: 'epochepoch-1' }) }
+    const seen = { tags: [], missing: [], bytes: null, marker: encodeMarker({ members: ['a'], epoch: 'epochepoch-1' }) }
     t.equal(await store.take('q:first', 'x', seen), 'pass')
     await store.invalidate({ keys: ['q:first'] }, token)
     t.type(await store.take('q:first', 'x', seen), 'object')

@@ -110,11 +110,11 @@ t.test('memory keeps nothing of keys that are not shareable and that nobody asks
   let now = 0
   const store = new MemoryStore({ maxBytes: 10_000, now: () => now })
   const key = (i: number): string => `${i}`.padEnd(1_000, 'x')
-  const long = await store.take(key(-1), null, { missing: [], bytes: undefined, marker: null })
+  const long = await store.take(key(-1), null, { tags: [], missing: [], bytes: undefined, marker: null })
   if (typeof long === 'string') throw new Error(long)
   const before = heap()
   for (let i = 0; i < 50_000; i++) {
-    const lease = await store.take(key(i), null, { missing: [], bytes: undefined, marker: null })
+    const lease = await store.take(key(i), null, { tags: [], missing: [], bytes: undefined, marker: null })
     if (typeof lease === 'string') throw new Error(lease)
     await store.release(key(i), lease, true)
     now += PASS_TIME / 1_000

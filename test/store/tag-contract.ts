@@ -154,10 +154,10 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
     const marker = encodeMarker({ members: ['accept-language'], epoch: 'epoch-number' })
     const other = encodeMarker({ members: ['accept-language'], epoch: 'another-one-' })
     const take = async (variant: string, bytes: Buffer | null, first: Buffer | null): Promise<Taken> =>
-      await store.take('first:1', variant, { missing: [], bytes, marker: first })
+      await store.take('first:1', variant, { tags: [], missing: [], bytes, marker: first })
     const read = async (variant: string): Promise<Reading> => await store.read({ key: 'first:1', variant, tags: [] })
     const put = (variant: string, under: Buffer): Fill =>
-      ({ bytes: BYTES, life: LIFE, tags: [], late: [], varied: { variant, marker: under, under: under.toString('latin1', 5, 17) } })
+      ({ bytes: BYTES, life: LIFE, tags: [], late: [], varied: { variant, marker: under, under: under.toString('latin1', 5, 17), most: 10 } })
 
     const de = leaseOf(await take('de', null, marker))
     t.equal(await take('en', null, other), 'changed', 'somebody has put one there')

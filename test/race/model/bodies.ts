@@ -3,6 +3,7 @@ import * as clockScripts from '../../../plugin/store/clock-scripts.js'
 import * as jointScripts from '../../../plugin/store/joint-scripts.js'
 import type { Script } from '../../../plugin/store/script.js'
 import * as entryScripts from '../../../plugin/store/scripts.js'
+import { FIRST_LIFE } from '../../../plugin/store/store.js'
 import type { Held } from './held.js'
 
 export const scripts = { ...entryScripts, ...clockScripts, ...jointScripts }
@@ -159,15 +160,15 @@ export function change (data: Held, name: string, [value, life]: readonly string
     const least = isHold(present) ? changed(record, value!) : ''
     if (left.length > 0) keep(data, name, { sign: present[0]!, left, last, record: least })
     else if (had === 1 && least !== '') data.set(name, least, life!)
-    else if (isSet) data.set(name, value!, life!)
+    else if (isSet) data.set(name, value!, FIRST_LIFE)
     else data.unlink(name)
     return had
   }
   if (isGeneration(present)) {
     const after = changed(present, value!)
-    if (after !== present) data.set(name, after, Math.max(Number(life), data.pttl(name)))
+    if (after !== present) data.set(name, after, Math.max(FIRST_LIFE, data.pttl(name)))
   } else if (isSet) {
-    data.set(name, value!, life!)
+    data.set(name, value!, FIRST_LIFE)
   } else {
     data.unlink(name)
   }
@@ -212,6 +213,25 @@ function softenKey (data: Held, name: string, instant: string): number {
   return 1
 }
 
+/** A list of variants is a text here, the oldest first. */
+function listedIn (data: Held, list: string): string[] {
+  return data.get(list)?.split(',') ?? []
+}
+
+function variantIn (list: string, fingerprint: string): string {
+  return list.replace(/variants$/, `v:${fingerprint}`)
+}
+
+function unlinkListed (data: Held, list: string): void {
+  data.unlink(...listedIn(data, list).map((one) => variantIn(list, one)), list)
+}
+
+/** Those of the key that has this lease. */
+function unlinkVariants (data: Held, lease: string): void {
+  const [, before, key] = /^(.*)lease:(\{[^{}]*\})$/s.exec(lease) ?? []
+  if (key !== undefined) unlinkListed(data, `${before}${key}:variants`)
+}
+
 /** What a call names, as its script is given it: the floor's names where they are needed, generations, and pairs. */
 interface Named {
   floor: readonly string[]
@@ -242,20 +262,23 @@ export const BODIES: Record<ScriptName, Body> = {
     data.unlink(lease!)
     return 1
   },
-  FILL_VARIANT: (data, [marker, lease, variant], [token, under, newMarker, bytes, life]) => {
+  FILL_VARIANT: (data, [marker, lease, variant, list], [token, under, newMarker, bytes, life, fingerprint, most]) => {
     if (data.get(lease!) !== token) return isStored(data, variant!, bytes!) ? 1 : 0
-    let markerLife = Number(life)
-    if (under !== '') {
-      if ((data.get(marker!) ?? '').slice(5, 17) !== under) {
-        data.unlink(lease!)
-        return 0
-      }
-      if (newMarker!.slice(5, 17) === under) markerLife = Math.max(markerLife, data.pttl(marker!))
+    if (under !== '' && (data.get(marker!) ?? '').slice(5, 17) !== under) {
+      data.unlink(lease!)
+      return 0
     }
+    let markerLife = Number(life)
+    if (under !== '' && newMarker!.slice(5, 17) === under) markerLife = Math.max(markerLife, data.pttl(marker!))
+    else unlinkListed(data, list!)
     data.set(marker!, newMarker!, markerLife)
     data.set(variant!, bytes!, life!)
     data.unlink(lease!)
-    return 1
+    const listed = [...listedIn(data, list!).filter((one) => one !== fingerprint), fingerprint!]
+    const oldest = listed.splice(0, Math.max(0, listed.length - Number(most)))
+    data.set(list!, listed.join(','), markerLife)
+    data.unlink(...oldest.map((one) => variantIn(list!, one)))
+    return oldest.length > 0 ? 2 : 1
   },
   TAKE: (data, [lease, target], [token, time, seen]) => {
     let held = data.get(lease!)
@@ -300,6 +323,7 @@ export const BODIES: Record<ScriptName, Body> = {
       if (Number(time) > 0) occupy(data, lease, [token!, time!, '!'])
       else free(data, lease, token!)
       count += softenKey(data, entry, instant!)
+      unlinkVariants(data, lease)
     }
     return [count, had]
   },
@@ -312,6 +336,7 @@ export const BODIES: Record<ScriptName, Body> = {
     for (const [entry, lease] of pairs(keys)) {
       had = Math.min(had, occupy(data, lease, [...args, '!']))
       removed += data.unlink(entry)
+      unlinkVariants(data, lease)
     }
     return [removed, had]
   },
@@ -373,6 +398,7 @@ export const BODIES: Record<ScriptName, Body> = {
     for (const [entry, lease] of pairs) {
       had = Math.min(had, free(data, lease, token!))
       removed += data.unlink(entry)
+      unlinkVariants(data, lease)
     }
     return [removed, had]
   },
@@ -408,6 +434,7 @@ export const BODIES: Record<ScriptName, Body> = {
     }
     return sum(pairs, ([entry, lease]) => {
       if (!isQuarantine(data.get(lease))) data.unlink(lease)
+      unlinkVariants(data, lease)
       return softenKey(data, entry, instant!)
     })
   }

@@ -354,7 +354,8 @@ class Run {
     const begun = this.#begin()
     const request: Record<string, string> = { x, y }
     const { known = [], stale = false } = this.#mode
-    const selection = { needs: [], hint, fingerprint: (of: readonly string[]) => fingerprint(of, request), tags: known }
+    const by = (members: readonly string[]): string => fingerprint(members, request)
+    const selection = { needs: [], hint, fingerprint: by, tags: known, maxVariants: 10 }
     const may = { mayBeStale: stale, mayRescue: false, mayBeEarly: false }
     const question = { key, selection, toFill: true, toRefresh: false, ...may, waitTimeout: this.#waitTimeout }
     const found = await cache.lookup(question, caller)
