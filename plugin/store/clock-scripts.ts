@@ -83,6 +83,7 @@ local function change(name, value, life, token, isNow, changed)
   if isQuarantine(present) or isHold(present) then
     local now = milliseconds()
     local left, last, had, record = others(present, token, now)
+    if record == '' then life = ${FIRST_LIFE} end
     if sign == '#' then record = changed(record, value) end
     if #left > 0 then
       keep(name, sign, left, last, sign == '#' and record or '', now)

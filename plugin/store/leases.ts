@@ -68,7 +68,8 @@ export class Leases {
     const [seized, clock] = await this.#write(Promise.all([
       SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), this.#client.get(this.#keys.clock)
     ]))
-    return Number(seized) === 1 ? { token, asOf: await this.#asOf(clock), variant: null, isPass: false } : null
+    if (Number(seized) !== 1) return null
+    return { token, asOf: await this.#asOf(clock), variant: null, isPass: false, isSeized: true }
   }
 
   /** Without a clock nothing is valid: with it went the history, and a new one begins. */

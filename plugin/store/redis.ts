@@ -170,7 +170,7 @@ export class RedisStore implements Store {
     this.#generations.extend(tags, life)
     const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
     const filling = inTurn(lease, async () => await this.#write(varied === null
-      ? FILL.run(this.#client, names, [lease.token, bytes, life])
+      ? FILL.run(this.#client, names, [lease.token, bytes, life, ...lease.isSeized === true ? [1] : []])
       : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant), this.#keys.variants(key)],
         [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life, varied.variant, varied.most])))
     const stored = Number(await this.#changing(filling, (tiered) => { tiered.fill(key, lease.variant) }))

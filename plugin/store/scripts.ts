@@ -10,10 +10,14 @@ local function isStored(name, bytes)
   return redis.pcall('GETRANGE', name, 1, 4) == string.sub(bytes, 2, 5)
 end`
 
-/** KEYS: entry, lease. ARGV: token, bytes, life in ms. 1: stored, and the lease is used up. 0: the lease is lost. */
-export const FILL = new Script(`${STORED}
+/**
+ * KEYS: entry, lease. ARGV: token, bytes, life in ms, and something where a marker may lie there: its variants go. 1:
+ * stored, and the lease is used up. 0: the lease is lost.
+ */
+export const FILL = new Script(`${STORED}${UNLINKING_VARIANTS}
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if ARGV[4] then unlinkVariants(KEYS[2]) end
 redis.call('DEL', KEYS[2])
 return 1`)
 

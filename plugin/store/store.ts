@@ -113,6 +113,8 @@ export interface Lease {
   variant: string | null
   /** The key's last response could not be shared: nobody is to wait for this one. */
   isPass: boolean
+  /** It was taken whatever lies there; absent: by who had seen that no marker does, or is to fill a variant. */
+  isSeized?: true
   /** The tags whose generations the fill needs, and when it was last seen to that they live; where somebody has to. */
   needs?: { tags: readonly string[], at: Milliseconds }
   /** Done when the last command that names the token is. */

@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { decodeMarker, encodeMarker } from '../../plugin/codec.js'
 import type { FillResult, Lease, Store, Varied } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf, plain } from '../helpers/plain-store.js'
+import { until } from '../helpers/until.js'
 import { jointContract } from './joint-contract.js'
 import { quarantineContract } from './quarantine-contract.js'
 import { tagContract } from './tag-contract.js'
@@ -192,6 +193,54 @@ async function variants (t: Test, store: Store): Promise<void> {
     t.equal(await put('v:union', 'en', E2, E1), 'stored')
     t.equal(await epochOf('v:union'), E2)
   })
+
+  await t.test('of more than there may be, the one goes that was stored longest ago', async (t) => {
+    const key = 'v:most'
+    const put = async (variant: string, under: string, most: number): Promise<FillResult> => {
+      const lease = await take(key, under === '' ? null : variant)
+      const place = { ...varied(variant, E1, under), most }
+      return await store.fill(key, lease!, { bytes: Buffer.from(variant), life: LIFE, ...NO_TAGS, varied: place })
+    }
+    const left = async (): Promise<string[]> => {
+      const read = await Promise.all(['a', 'b', 'c', 'd'].map(async (variant) => String(await varying(key, variant) ?? '')))
+      return read.filter((text) => text !== '')
+    }
+    t.equal(await put('a', '', 3), 'stored')
+    t.equal(await put('b', E1, 3), 'stored')
+    t.equal(await put('c', E1, 3), 'stored')
+    t.equal(await put('a', E1, 3), 'stored', 'the same one again')
+    t.equal(await put('d', E1, 3), 'crowded')
+    await until(async () => (await left()).join() === 'a,c,d', 'the oldest goes')
+    t.strictSame(await left(), ['a', 'c', 'd'])
+    t.equal(await put('d', E1, 1), 'crowded', 'there may be fewer now')
+    await until(async () => (await left()).join() === 'd', 'all but one go')
+    t.strictSame(await left(), ['d'])
+    t.equal(await epochOf(key), E1)
+  })
+
+  for (const [what, end] of Object.entries<(key: string) => Promise<unknown>>({
+    'invalidating the key': async (key) => await store.invalidate({ keys: [key] }),
+    'invalidating it with others': async (key) => await store.invalidate({ keys: ['v:other', key], tags: ['v:tag'] }),
+    'invalidating its prefix': async (key) => await store.invalidate({ prefixes: [key.slice(0, -1)] }),
+    'making it stale': async (key) => await store.soften({ keys: [key], tags: [] }),
+    'making it stale, and a tag': async (key) => await store.soften({ keys: [key], tags: ['v:tag'] }),
+    'filling what was seized': async (key) => {
+      const { lease } = (await store.seize(key))!
+      await store.fill(key, lease, { bytes, life: LIFE, ...NO_TAGS, varied: null })
+    },
+    quarantine: async (key) => await store.quarantine({ keys: [key], tags: [] }, 'token', 1_000),
+    'a marker of other fields': async (key) => await put(key, 'new', E2, E1),
+    'a marker after the first was lost': async (key) => await put(key, 'new', E2, '')
+  })) {
+    await t.test(`variants do not stay: ${what}`, async (t) => {
+      const key = `v:${what.replaceAll(' ', '-')}:1`
+      await put(key, 'de', E1, '')
+      await put(key, 'en', E1, E1)
+      await end(key)
+      await until(async () => await varying(key, 'de') === null && await varying(key, 'en') === null, 'they go')
+      t.strictSame([await varying(key, 'de'), await varying(key, 'en')], [null, null])
+    })
+  }
 
   await t.test('invalidating a prefix ends variants and their fills', async (t) => {
     await put('v:prefix:1', 'de', E1, '')

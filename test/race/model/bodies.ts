@@ -159,7 +159,7 @@ export function change (data: Held, name: string, [value, life]: readonly string
     const { left, last, had, record } = others(present, token, data.now)
     const least = isHold(present) ? changed(record, value!) : ''
     if (left.length > 0) keep(data, name, { sign: present[0]!, left, last, record: least })
-    else if (had === 1 && least !== '') data.set(name, least, life!)
+    else if (had === 1 && least !== '') data.set(name, least, record === '' ? FIRST_LIFE : life!)
     else if (isSet) data.set(name, value!, FIRST_LIFE)
     else data.unlink(name)
     return had
@@ -256,9 +256,10 @@ const changedBy = (by: typeof softened): Body => (data, generations, [value, lif
 }
 
 export const BODIES: Record<ScriptName, Body> = {
-  FILL: (data, [entry, lease], [token, bytes, life]) => {
+  FILL: (data, [entry, lease], [token, bytes, life, overMarker]) => {
     if (data.get(lease!) !== token) return isStored(data, entry!, bytes!) ? 1 : 0
     data.set(entry!, bytes!, life!)
+    if (overMarker !== undefined) unlinkVariants(data, lease!)
     data.unlink(lease!)
     return 1
   },

@@ -91,7 +91,7 @@ const ENDING = call('INVALIDATE', somePairs, fc.constant(0), holder, fc.constant
 const SOFTENING = call('SOFTEN', somePairs, fc.constant(0), history, life, instant)
 
 const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
-  FILL: call('FILL', pair, token, bytes, life),
+  FILL: fc.oneof(call('FILL', pair, token, bytes, life), call('FILL', pair, token, bytes, life, fc.constant(1))),
   FILL_VARIANT: one(['x', 'y', 'z']).chain((fingerprint) => call('FILL_VARIANT',
     fc.constant([NAMES.entry[0]!, NAMES.lease[0]!, keys.variant('a', fingerprint), LIST]),
     token, one(['', ...EPOCHS]), marker, bytes, life, fc.constant(fingerprint), one(['1', '2', '3']))),
@@ -178,7 +178,8 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
   {
     weight: 12,
     arbitrary: fc.oneof(
-      storing, varying, SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, ENDING, SOFTENING, SCRIPTS.RELEASE, SCRIPTS.RELEASE, SCRIPTS.RENEW
+      storing, varying, SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, ENDING, SOFTENING, SCRIPTS.RELEASE, SCRIPTS.RELEASE,
+      SCRIPTS.RENEW
     )
   },
   { weight: 6, arbitrary: fc.oneof(SCRIPTS.QUARANTINE_TAGS, SCRIPTS.RAISE, SCRIPTS.SOFTEN_TAG, SCRIPTS.QUARANTINE_KEY) },
