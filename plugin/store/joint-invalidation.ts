@@ -37,7 +37,7 @@ import { writePrefixes, type PrefixGeneration } from './floor-text.js'
 import { LEAST_LIFE, type Generations } from './generations.js'
 import { ADVANCE, END_RECORD, HOLD_PREFIXES, INVALIDATE, SOFTEN } from './joint-scripts.js'
 import type { KeyRemoval } from './key-removal.js'
-import type { Keys } from './keys.js'
+import { eachOnce, type Keys } from './keys.js'
 import type { PrefixRemoval } from './prefix.js'
 import { LONGEST_READ } from './read-all.js'
 import type { RedisClient } from './redis-client.js'
@@ -80,7 +80,8 @@ export class JointInvalidation {
   }
 
   /** The number of entries that went. `token`: of the quarantine that ends with it; default: of none. */
-  async run (targets: Named, token: string = randomUUID()): Promise<number> {
+  async run (named: Named, token: string = randomUUID()): Promise<number> {
+    const targets = onceEach(named)
     const { prefixes } = targets
     if (prefixes.length === 0) return await this.#begin(targets, token)
     try {
@@ -109,7 +110,7 @@ export class JointInvalidation {
 
   /** Makes them stale instead; the number of entries under these keys. */
   async soften ({ keys, tags }: Pick<Named, 'keys' | 'tags'>): Promise<number> {
-    const targets = { keys, tags, prefixes: [] }
+    const targets = onceEach({ keys, tags, prefixes: [] })
     const token = randomUUID()
     return this.#isOneStep(targets) ? await this.#softenAtOnce(targets, token) : await this.#softenInTwoSteps(targets, token)
   }
@@ -200,6 +201,11 @@ export class JointInvalidation {
     const { client, keys, write } = this.#parts
     await write(END_RECORD.run(client, [keys.floor], [token, time]))
   }
+}
+
+/** What is freed twice in the second step would be taken for lost the second time. */
+function onceEach ({ keys, tags, prefixes }: Named): Named {
+  return { keys: eachOnce(keys), tags: [...new Set(tags)], prefixes: [...new Set(prefixes)] }
 }
 
 /** Both steps, again where a hold had been lost by the second; the entries that each of them had. */
