@@ -11,7 +11,8 @@ import { actors } from './tag-contract.js'
 const HOUR = 60 * 60_000
 
 function twice (targets: Partial<Targets>): Partial<Targets> {
-  return Object.fromEntries(Object.entries(targets).map(([kind, named]) => [kind, [...named as string[], ...named as string[]]]))
+  const named = Object.entries(targets as Record<string, string[]>)
+  return Object.fromEntries(named.map(([kind, names]) => [kind, [...names, ...names]]))
 }
 
 function numbered (at: string, count: number): string[] {
