@@ -22,7 +22,8 @@
 // what carries a tag or is under a prefix has an `asOf` below c. What begins in the second step reads nothing that was made
 // before it, however many levels of values lie between. One step alone, or the same twice, leaves a hole for each level: a
 // value that was made between two raises of its tag is valid until the second, and the page that is made of it may have
-// begun behind the raise of its own. Where Redis has lost a hold meanwhile, evicted it for example, both are done again.
+// begun behind the raise of its own. Where Redis has lost a hold meanwhile, evicted it for example, both are done again; not
+// that of a prefix where a new history has begun since, as nothing of before is valid by that.
 //
 // Names under a prefix are not known. So a record in the floor says below which `asOf` they are invalid; that makes the
 // invalidation itself one more name, done at once, and their removal by SCAN, which follows, mere cleaning. The record goes
@@ -148,14 +149,16 @@ export class JointInvalidation {
   async #inTwoSteps ({ keys, tags, prefixes }: Named, token: string): Promise<number> {
     const { removal, generations } = this.#parts
     const time = this.#leastHold + HOLD_PER_NAME * (keys.length + tags.length)
+    let history = ''
     const [before, after] = await repeated(async () => {
-      const [held] = await Promise.all([
+      const [held, , named] = await Promise.all([
         removal.quarantine(keys, token, time), generations.hold(tags, token, time), this.#holdPrefixes(prefixes, token)
       ])
+      history = named
       return held
     }, async () => {
       const freeing = removal.invalidate(keys, token)
-      const { value, had } = await this.#advance(prefixes, token)
+      const { value, had } = await this.#advance(prefixes, token, history)
       const raised = await generations.raise(tags, value, token)
       const freed = await freeing
       return { entries: freed.entries, had: had && raised && freed.had }
@@ -182,16 +185,20 @@ export class JointInvalidation {
     return softened
   }
 
-  async #holdPrefixes (prefixes: readonly string[], token: string): Promise<void> {
-    if (prefixes.length === 0) return
+  /** The history in which they are held. */
+  async #holdPrefixes (prefixes: readonly string[], token: string): Promise<string> {
+    if (prefixes.length === 0) return ''
     const { client, keys, write } = this.#parts
-    await write(HOLD_PREFIXES.run(client, [keys.floor], [token, writePrefixes(prefixes), this.#leastHold, newHistory()]))
+    const args = [token, writePrefixes(prefixes), this.#leastHold, newHistory()]
+    return String(await write(HOLD_PREFIXES.run(client, [keys.floor], args)))
   }
 
-  /** The clock's new value, which the prefixes have then. */
-  async #advance (prefixes: readonly string[], token: string): Promise<{ value: string, had: boolean, isAhead: boolean }> {
+  /** The clock's new value, which the prefixes have then. `history`: in which they were held. */
+  async #advance (
+    prefixes: readonly string[], token: string, history = ''
+  ): Promise<{ value: string, had: boolean, isAhead: boolean }> {
     const { client, write } = this.#parts
-    const args = [newHistory(), token, writePrefixes(prefixes), LONGEST_SCAN]
+    const args = [newHistory(), token, writePrefixes(prefixes), LONGEST_SCAN, history]
     const [value, had, ahead] = await write(ADVANCE.run(client, this.#floor, args)) as unknown[]
     return { value: String(value), had: Number(had) === 1, isAhead: Number(ahead) === 1 }
   }

@@ -6,6 +6,7 @@ import { NOT_ENCODED } from '../../plugin/entry.js'
 import { withValue } from '../../plugin/store/keys.js'
 import type { Store } from '../../plugin/store/store.js'
 import type { Targets } from '../../plugin/store/targets.js'
+import { until } from '../helpers/until.js'
 import { actors } from './tag-contract.js'
 
 const HOUR = 60 * 60_000
@@ -53,6 +54,20 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
       t.equal(await store.holder(`${at}:1`, null), 'none', 'and nothing is held')
     })
   }
+
+  await t.test('of long prefixes nothing goes that only begins like them', async (t) => {
+    const each = await Promise.all(['\u{1F600}', ...',@=!# \n*[%;\\'].map(async (letter) => {
+      const at = `joint:long:${letter.repeat(200)}`
+      const [under, beside] = [await start(`${at}:1`), await start(`${at}+1`)]
+      await end(under)
+      await end(beside)
+      return { letter, prefix: `${at}:`, under, beside }
+    }))
+    await store.invalidate({ prefixes: each.map(({ prefix }) => prefix), keys: ['joint:other'] })
+    for (const { letter, under } of each) t.equal(await isServed(under), false, letter)
+    // On a Cluster the floor says so for two seconds more, and has only the heads.
+    for (const { letter, beside } of each) await until(async () => await isServed(beside), `${letter} is there`)
+  })
 
   await t.test('softly: by key, by tag, and both', async (t) => {
     for (const [i, [isKey, tags]] of ([[true, []], [false, ['joint:soft']], [true, ['joint:soft', 'joint:other']]] as const).entries()) {
