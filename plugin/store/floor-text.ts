@@ -3,6 +3,7 @@
 import type { Milliseconds } from '../duration.js'
 
 const HISTORY_LENGTH = 12
+const HEAD_CHARACTERS = 100
 const NONE: readonly PrefixGeneration[] = []
 
 /** Of entries whose key begins so: what began before this value of the clock is invalid. */
@@ -33,9 +34,18 @@ function readRecord (record: string): PrefixGeneration[] {
   }
 }
 
-/** In a record: without the signs that stand between its parts. */
+/**
+ * In a record: without the signs that stand between its parts. Each lookup reads it, and clients may make prefixes long: of
+ * those the head is written, so that for as long as the record is there it is about others, too.
+ */
 export function writePrefixes (prefixes: readonly string[]): string {
-  return prefixes.map(encodeURIComponent).join(',')
+  return [...new Set(prefixes.map(headOf))].map(encodeURIComponent).join(',')
+}
+
+function headOf (prefix: string): string {
+  const head = prefix.slice(0, HEAD_CHARACTERS)
+  // Half a pair has no encoding.
+  return /[\ud800-\udbff]$/.test(head) ? head.slice(0, -1) : head
 }
 
 /** Below which `asOf` no entry under this key is valid; 0: none was invalidated by its prefix. */

@@ -22,7 +22,8 @@
 // what carries a tag or is under a prefix has an `asOf` below c. What begins in the second step reads nothing that was made
 // before it, however many levels of values lie between. One step alone, or the same twice, leaves a hole for each level: a
 // value that was made between two raises of its tag is valid until the second, and the page that is made of it may have
-// begun behind the raise of its own. Where Redis has lost a hold meanwhile, evicted it for example, both are done again.
+// begun behind the raise of its own. Where Redis has lost a hold meanwhile, evicted it for example, both are done again; not
+// that of a prefix where a new history has begun since, as nothing of before is valid by that.
 //
 // Names under a prefix are not known. So a record in the floor says below which `asOf` they are invalid; that makes the
 // invalidation itself one more name, done at once, and their removal by SCAN, which follows, mere cleaning. The record goes
@@ -37,7 +38,7 @@ import { writePrefixes, type PrefixGeneration } from './floor-text.js'
 import { LEAST_LIFE, type Generations } from './generations.js'
 import { ADVANCE, END_RECORD, HOLD_PREFIXES, INVALIDATE, SOFTEN } from './joint-scripts.js'
 import type { KeyRemoval } from './key-removal.js'
-import type { Keys } from './keys.js'
+import { eachOnce, type Keys } from './keys.js'
 import type { PrefixRemoval } from './prefix.js'
 import { LONGEST_READ } from './read-all.js'
 import type { RedisClient } from './redis-client.js'
@@ -80,7 +81,8 @@ export class JointInvalidation {
   }
 
   /** The number of entries that went. `token`: of the quarantine that ends with it; default: of none. */
-  async run (targets: Named, token: string = randomUUID()): Promise<number> {
+  async run (named: Named, token: string = randomUUID()): Promise<number> {
+    const targets = onceEach(named)
     const { prefixes } = targets
     if (prefixes.length === 0) return await this.#begin(targets, token)
     try {
@@ -109,7 +111,7 @@ export class JointInvalidation {
 
   /** Makes them stale instead; the number of entries under these keys. */
   async soften ({ keys, tags }: Pick<Named, 'keys' | 'tags'>): Promise<number> {
-    const targets = { keys, tags, prefixes: [] }
+    const targets = onceEach({ keys, tags, prefixes: [] })
     const token = randomUUID()
     return this.#isOneStep(targets) ? await this.#softenAtOnce(targets, token) : await this.#softenInTwoSteps(targets, token)
   }
@@ -147,14 +149,16 @@ export class JointInvalidation {
   async #inTwoSteps ({ keys, tags, prefixes }: Named, token: string): Promise<number> {
     const { removal, generations } = this.#parts
     const time = this.#leastHold + HOLD_PER_NAME * (keys.length + tags.length)
+    let history = ''
     const [before, after] = await repeated(async () => {
-      const [held] = await Promise.all([
+      const [held, , named] = await Promise.all([
         removal.quarantine(keys, token, time), generations.hold(tags, token, time), this.#holdPrefixes(prefixes, token)
       ])
+      history = named
       return held
     }, async () => {
       const freeing = removal.invalidate(keys, token)
-      const { value, had } = await this.#advance(prefixes, token)
+      const { value, had } = await this.#advance(prefixes, token, history)
       const raised = await generations.raise(tags, value, token)
       const freed = await freeing
       return { entries: freed.entries, had: had && raised && freed.had }
@@ -181,16 +185,20 @@ export class JointInvalidation {
     return softened
   }
 
-  async #holdPrefixes (prefixes: readonly string[], token: string): Promise<void> {
-    if (prefixes.length === 0) return
+  /** The history in which they are held. */
+  async #holdPrefixes (prefixes: readonly string[], token: string): Promise<string> {
+    if (prefixes.length === 0) return ''
     const { client, keys, write } = this.#parts
-    await write(HOLD_PREFIXES.run(client, [keys.floor], [token, writePrefixes(prefixes), this.#leastHold, newHistory()]))
+    const args = [token, writePrefixes(prefixes), this.#leastHold, newHistory()]
+    return String(await write(HOLD_PREFIXES.run(client, [keys.floor], args)))
   }
 
-  /** The clock's new value, which the prefixes have then. */
-  async #advance (prefixes: readonly string[], token: string): Promise<{ value: string, had: boolean, isAhead: boolean }> {
+  /** The clock's new value, which the prefixes have then. `history`: in which they were held. */
+  async #advance (
+    prefixes: readonly string[], token: string, history = ''
+  ): Promise<{ value: string, had: boolean, isAhead: boolean }> {
     const { client, write } = this.#parts
-    const args = [newHistory(), token, writePrefixes(prefixes), LONGEST_SCAN]
+    const args = [newHistory(), token, writePrefixes(prefixes), LONGEST_SCAN, history]
     const [value, had, ahead] = await write(ADVANCE.run(client, this.#floor, args)) as unknown[]
     return { value: String(value), had: Number(had) === 1, isAhead: Number(ahead) === 1 }
   }
@@ -200,6 +208,11 @@ export class JointInvalidation {
     const { client, keys, write } = this.#parts
     await write(END_RECORD.run(client, [keys.floor], [token, time]))
   }
+}
+
+/** What is freed twice in the second step would be taken for lost the second time. */
+function onceEach ({ keys, tags, prefixes }: Named): Named {
+  return { keys: eachOnce(keys), tags: [...new Set(tags)], prefixes: [...new Set(prefixes)] }
 }
 
 /** Both steps, again where a hold had been lost by the second; the entries that each of them had. */

@@ -1,12 +1,14 @@
 // What Redis must do in one step for a call that invalidates several targets: see joint-invalidation.ts.
+import type { Bytes } from '../duration.js'
 import { RAISING, TICK } from './clock-scripts.js'
 import { ALLOWED_WHEN_FULL, Script, UNLINKING_VARIANTS } from './script.js'
 import { SOFTENING_KEY } from './scripts.js'
 
 // What prefixes invalidate lies in the floor, which every lookup reads, between the history and the runs. A record is
 // `;<value>,<end>,<token>,<prefix>,<prefix>…`: entries under these prefixes whose `asOf` is below the value are invalid. It
-// is there until they have all been removed; see joint-invalidation.ts. Where there are very many of them, a new history
-// does the same for all entries.
+// is there until they have all been removed; see joint-invalidation.ts. Where there are very many of them, or they are very
+// long, as each lookup reads them, a new history does the same for all entries, and needs no record.
+const MOST_RECORDED: Bytes = 32_768
 const RECORDS = `
 local function putRecord(floor, token, record, history)
   local before, list, runs = string.match(text(floor), '^([^; ]*)(;?[^ ]*)( .*)$')
@@ -21,13 +23,17 @@ local function putRecord(floor, token, record, history)
       left[#left + 1] = one
     end
   end
-  if record ~= '' and #left >= 200 then
+  local kept = table.concat(left)
+  if record ~= '' and (#left >= 200 or #kept + #record > ${MOST_RECORDED}) then
     redis.call('SET', floor, history .. runs)
-  else
-    local after = before .. table.concat(left) .. record .. runs
-    if after ~= before .. list .. runs then redis.call('SET', floor, after) end
+    return had
   end
+  local after = before .. kept .. record .. runs
+  if after ~= before .. list .. runs then redis.call('SET', floor, after) end
   return had
+end
+local function historyOf(floor)
+  return string.match(text(floor), '^[^; ]*')
 end
 local function recordOf(value, time, token, prefixes)
   return ';' .. value .. ',' .. string.format('%.0f', milliseconds() + time) .. ',' .. token .. ',' .. prefixes
@@ -62,22 +68,27 @@ end
 return {removed, had}`)
 
 /**
- * KEYS: floor, clock, lastTag. ARGV: a new history, a token, prefixes ('': none), how long their record may stand in ms. A
- * call's second step on a Cluster: gives the clock, 1 where the record was there, and 1 where the clock is ahead of the
- * server's time.
+ * KEYS: floor, clock, lastTag. ARGV: a new history, a token, prefixes ('': none), how long their record may stand in ms, the
+ * history of the first step. A call's second step on a Cluster: gives the clock, 1 where the record was there, or a history
+ * has begun since, by which they are invalid as well, and 1 where the clock is ahead of the server's time.
  */
 export const ADVANCE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
 local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 advance(KEYS[3], value)
 local ahead = isAhead(value) and 1 or 0
 if ARGV[3] == '' then return {value, 1, ahead} end
-return {value, putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value)), ahead}`)
+local had = putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value))
+return {value, historyOf(KEYS[1]) ~= ARGV[5] and 1 or had, ahead}`)
 
-/** KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until they have a value. */
+/**
+ * KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until they have a value. Gives
+ * the history.
+ */
 export const HOLD_PREFIXES = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
 local time = redis.call('TIME')
 local history = named(ARGV[4], time[1] * 1000000 + time[2])
-return putRecord(KEYS[1], ARGV[1], recordOf('9007199254740991', ARGV[3], ARGV[1], ARGV[2]), history)`)
+putRecord(KEYS[1], ARGV[1], recordOf('9007199254740991', ARGV[3], ARGV[1], ARGV[2]), history)
+return historyOf(KEYS[1])`)
 
 /**
  * KEYS: floor. ARGV: token ('': none), for how long in ms its record is to stand yet; 0: it goes. Records that have ended go

@@ -28,6 +28,12 @@ export function withValue (key: string): string[] {
   return isValueKey(key) ? [key] : [key, valueKey(key)]
 }
 
+/** Each key once, and no value alone that goes with its key. */
+export function eachOnce (keys: readonly string[]): string[] {
+  const each = new Set(keys)
+  return [...each].filter((key) => !isValueKey(key) || !each.has(responseKey(key)))
+}
+
 /** As the user has named it, whichever of the two it is. */
 export function nameOf (key: string): string {
   return isValueKey(key) ? responseKey(key) : key

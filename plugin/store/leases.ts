@@ -43,33 +43,43 @@ export class Leases {
     const lease = this.#keys.lease(key, variant)
     const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
     const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes?.subarray(1, 5) ?? '']]
-    // Both are sent together. `asOf` may be read before or after the lease: the handler runs after either.
-    const [taken, clock] = await Promise.allSettled([
-      marker === null
-        ? TAKE.run(this.#client, [lease, target], args)
-        : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
-          [...args, marker, FIRST_MARKER_TIME]),
-      this.#client.get(this.#keys.clock)
-    ])
-    if (taken.status === 'fulfilled' && clock.status === 'fulfilled') {
-      const [mine, held] = (taken.value as unknown[]).map(String)
-      const asOf = await this.#asOf(clock.value)
-      if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
-      return held === '' ? 'changed' : holding(held!)
-    }
-    // The lease may have been taken, also where its answer was lost.
-    this.release(key, { token, asOf: 0, variant, isPass: false }).catch(() => {})
-    throw taken.status === 'rejected' ? taken.reason : (clock as PromiseRejectedResult).reason
+    const taking = this.#withClock(marker === null
+      ? TAKE.run(this.#client, [lease, target], args)
+      : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
+        [...args, marker, FIRST_MARKER_TIME]))
+    const [taken, asOf] = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
+    const [mine, held] = (taken as unknown[]).map(String)
+    if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
+    return held === '' ? 'changed' : holding(held!)
   }
 
   /** Null: the key is in quarantine. */
   async seize (key: string): Promise<Lease | null> {
     const token = randomUUID()
-    const [seized, clock] = await this.#write(Promise.all([
-      SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), this.#client.get(this.#keys.clock)
-    ]))
-    if (Number(seized) !== 1) return null
-    return { token, asOf: await this.#asOf(clock), variant: null, isPass: false, isSeized: true }
+    const taking = this.#withClock(SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]))
+    const [seized, asOf] = await this.#orReleased(key, { token, variant: null }, { taking, heard: this.#write(taking) })
+    return Number(seized) === 1 ? { token, asOf, variant: null, isPass: false, isSeized: true } : null
+  }
+
+  /** Both are sent together. `asOf` may be read before or after the lease: the handler runs after either. */
+  async #withClock (lease: Promise<unknown>): Promise<[reply: unknown, asOf: number]> {
+    const [taken, clock] = await Promise.allSettled([lease, this.#client.get(this.#keys.clock)])
+    if (taken.status === 'rejected') throw taken.reason
+    if (clock.status === 'rejected') throw clock.reason
+    return [taken.value, await this.#asOf(clock.value)]
+  }
+
+  /** The lease may have been taken, also where its answer was lost, or comes too late: then it is given back. */
+  async #orReleased<T> (
+    key: string, { token, variant }: Pick<Lease, 'token' | 'variant'>, { taking, heard }: { taking: Promise<T>, heard: Promise<T> }
+  ): Promise<T> {
+    try {
+      return await heard
+    } catch (error) {
+      const release = async (): Promise<void> => { await this.release(key, { token, asOf: 0, variant, isPass: false }) }
+      taking.then(release, release).catch(() => {})
+      throw error
+    }
   }
 
   /** Without a clock nothing is valid: with it went the history, and a new one begins. */
@@ -98,13 +108,13 @@ export class Leases {
     })
   }
 
-  /** One that lasts longer than leases do is left over from before the server's time stepped back, and may be taken. */
+  /** What lasts longer than it ever does is left over from before the server's time stepped back, and may be taken. */
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     const name = this.#keys.lease(key, variant)
     const [held, life] = await this.#write(Promise.all([this.#client.get(name), this.#client.pttl(name)]))
     if (held === null) return 'none'
-    const state = holding(String(held))
-    return state === 'held' && Number(life) > LEASE_TIME ? 'none' : state
+    const isLeft = !String(held).startsWith(QUARANTINE) && Number(life) > (held === PASS ? PASS_TIME : LEASE_TIME)
+    return isLeft ? 'none' : holding(String(held))
   }
 }
 

@@ -51,7 +51,8 @@ export class MemoryTags {
   soften (tags: readonly string[]): void {
     this.#tick()
     if (isAhead(this.#clock / 1000, this.#now())) return this.invalidate(tags)
-    for (const tag of tags) {
+    // Each once: what is softened again is dropped.
+    for (const tag of new Set(tags)) {
       const { dropped, stale } = this.#listed(tag)
       this.#set(tag, { dropped: Math.max(dropped, stale), stale: this.#clock })
     }

@@ -4,6 +4,18 @@
 // or changes a token knows its own work: what it finds done is answered as it was the first time.
 import { ALLOWED_WHEN_FULL, QUARANTINE, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 
+/** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
+export const PASS = '~'
+
+/**
+ * Whether what a lease's name holds is this token, or the token behind the sign that nobody is to wait: its holder may not
+ * know which, as the reply to what put it there was lost.
+ */
+const OWN = `
+local function isOwn(held, token)
+  return held == token or held == '${PASS}' .. token
+end`
+
 /** Whether what lies there is what was to be stored: its checksum is, by the layout in codec.ts. */
 const STORED = `
 local function isStored(name, bytes)
@@ -14,8 +26,8 @@ end`
  * KEYS: entry, lease. ARGV: token, bytes, life in ms, and something where a marker may lie there: its variants go. 1:
  * stored, and the lease is used up. 0: the lease is lost.
  */
-export const FILL = new Script(`${STORED}${UNLINKING_VARIANTS}
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end
+export const FILL = new Script(`${STORED}${OWN}${UNLINKING_VARIANTS}
+if not isOwn(redis.call('GET', KEYS[2]), ARGV[1]) then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 if ARGV[4] then unlinkVariants(KEYS[2]) end
 redis.call('DEL', KEYS[2])
@@ -27,8 +39,8 @@ return 1`)
  * where the marker is another, too: nobody would give it back. A marker lives as long as the longest-lived of its variants,
  * and so does their list. Under another marker the former variants are of no use. 2: stored, and the oldest ones went.
  */
-export const FILL_VARIANT = new Script(`${STORED}${UNLINKING_VARIANTS}
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[3], ARGV[4]) and 1 or 0 end
+export const FILL_VARIANT = new Script(`${STORED}${OWN}${UNLINKING_VARIANTS}
+if not isOwn(redis.call('GET', KEYS[2]), ARGV[1]) then return isStored(KEYS[3], ARGV[4]) and 1 or 0 end
 if ARGV[2] ~= '' and redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then
   redis.call('DEL', KEYS[2])
   return 0
@@ -52,9 +64,6 @@ local oldest = redis.call('ZPOPMIN', KEYS[4], spare)
 for i = 1, #oldest, 2 do redis.call('UNLINK', variantIn(KEYS[4], oldest[i])) end
 return 2`)
 
-/** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
-export const PASS = '~'
-
 /**
  * A lease never lasts longer than its time, unless the server's time has stepped back: then whoever had it may be long dead,
  * and who lives renews it within a third of that time. Taken from a living one, it costs a refused fill.
@@ -63,9 +72,9 @@ export const PASS = '~'
  * Gives what the lease now holds where it was taken: the token, or under PASS '~' and the token; else '' and what somebody
  * else holds, or nothing where there is something else than what was seen.
  */
-export const TAKE = new Script(`
+export const TAKE = new Script(`${OWN}
 local held = redis.call('GET', KEYS[1])
-if held and (held == ARGV[1] or held == '${PASS}' .. ARGV[1]) then return {held} end
+if isOwn(held, ARGV[1]) then return {held} end
 if held and held ~= '${PASS}' then
   if string.sub(held, 1, 1) == '${QUARANTINE}' or redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return {'', held} end
   held = false
@@ -92,15 +101,15 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1]}`)
 
 /** KEYS: lease. ARGV: token, time in ms, the token from now on. 1: it lasts so long from now. 0: it is lost. */
-export const RENEW = new Script(`
+export const RENEW = new Script(`${OWN}
 local held = redis.call('GET', KEYS[1])
-if held ~= ARGV[1] and held ~= ARGV[3] then return 0 end
-redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
+if not isOwn(held, ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], held == '${PASS}' .. ARGV[3] and held or ARGV[3], 'PX', ARGV[2])
 return 1`)
 
 /** KEYS: lease. ARGV: token, and where nobody is to wait for the key, for how many ms. */
-export const RELEASE = new Script(`${ALLOWED_WHEN_FULL}
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+export const RELEASE = new Script(`${ALLOWED_WHEN_FULL}${OWN}
+if not isOwn(redis.call('GET', KEYS[1]), ARGV[1]) then return 0 end
 if ARGV[2] then redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
 return 1`)
 

@@ -7,6 +7,7 @@ import { MemoryStore } from '../../plugin/store/memory.js'
 import { beyondLookup, cachedApp, settled } from '../helpers/app.js'
 import { NOTHING_SEEN } from '../helpers/plain-store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
+import { until } from '../helpers/until.js'
 
 const HOUR = 60 * 60_000
 const DEAD = 'lease-of-a-process-that-is-dead'
@@ -20,6 +21,7 @@ for (const [name, start] of Object.entries({ redis: startRedis, cluster: startCl
     const app = await cachedApp(t, { redis: client, waitTimeout: '10s' })
     app.get('/:id', { cache: { key: '{id}' } }, async () => 'answer')
     app.get('/varied/:id', { cache: { key: 'varied:{id}', vary: ['accept-language'] } }, async () => 'answer')
+    app.get('/stale/:id', { cache: { key: 'stale:{id}', staleWhileRevalidate: '1h' } }, async () => 'answer')
     await app.ready()
     const stored = async (url: string): Promise<boolean> => {
       await settled(app)
@@ -36,6 +38,19 @@ for (const [name, start] of Object.entries({ redis: startRedis, cluster: startCl
       await client.set('lease:{cache:passed}', `~${DEAD}`, 'PX', HOUR)
       await app.inject('/passed')
       t.equal(await stored('/passed'), true)
+    })
+
+    await t.test('what nobody was to wait for is refreshed again', async (t) => {
+      for (const [id, left] of Object.entries({ sign: '~', token: `~${DEAD}` })) {
+        await app.inject(`/stale/${id}`)
+        await settled(app)
+        await app.cache.invalidate(`stale:${id}`, { soft: true })
+        await client.set(`lease:{cache:stale:${id}}`, left, 'PX', HOUR)
+        const { refreshes } = app.cache.stats().total
+        t.equal((await app.inject(`/stale/${id}`)).body, 'answer')
+        await until(async () => app.cache.stats().total.refreshes > refreshes, `no refresh: ${id}`, 5_000)
+        t.equal(await stored(`/stale/${id}`), true)
+      }
     })
 
     await t.test('of a variant', async (t) => {

@@ -3,11 +3,22 @@
 import type { Test } from 'tap'
 import { encode } from '../../plugin/codec.js'
 import { NOT_ENCODED } from '../../plugin/entry.js'
+import { withValue } from '../../plugin/store/keys.js'
 import type { Store } from '../../plugin/store/store.js'
 import type { Targets } from '../../plugin/store/targets.js'
+import { until } from '../helpers/until.js'
 import { actors } from './tag-contract.js'
 
 const HOUR = 60 * 60_000
+
+function twice (targets: Partial<Targets>): Partial<Targets> {
+  const named = Object.entries(targets as Record<string, string[]>)
+  return Object.fromEntries(named.map(([kind, names]) => [kind, [...names, ...names]]))
+}
+
+function numbered (at: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `${at}:${i + 1}`)
+}
 
 export async function jointContract (t: Test, store: Store): Promise<void> {
   const { start, end, isServed } = actors(store)
@@ -18,6 +29,10 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
     'two prefixes': (at) => ({ prefixes: [`${at}:1`, `${at}:`] }),
     'all kinds': (at) => ({ keys: [`${at}:1`], tags: [`${at}:tag`], prefixes: [`${at}:`] }),
     'very many': (at) => ({ keys: [1, 2, 3].map((n) => `${at}:${n}`), tags: [`${at}:tag`, ...Array.from({ length: 600 }, (_, i) => `${at}:${i}`)] }),
+    'each named twice': (at) => twice({ keys: [1, 2, 3].map((n) => `${at}:${n}`), tags: [`${at}:tag`] }),
+    'very many, each named twice': (at) => twice({ keys: numbered(at, 300), tags: [`${at}:tag`] }),
+    'prefixes, named twice': (at) => twice({ keys: [`${at}:1`], prefixes: [`${at}:`] }),
+    'a key, and its value alone': (at) => ({ keys: [1, 2, 3].flatMap((n) => withValue(`${at}:${n}`)), tags: [`${at}:tag`] }),
     everything: () => ({ all: true, keys: ['joint:x'], tags: ['joint:x'], prefixes: ['joint:x'] })
   }
   for (const [name, call] of Object.entries(calls)) {
@@ -40,6 +55,20 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
     })
   }
 
+  await t.test('of long prefixes nothing goes that only begins like them', async (t) => {
+    const each = await Promise.all(['\u{1F600}', ...',@=!# \n*[%;\\'].map(async (letter) => {
+      const at = `joint:long:${letter.repeat(200)}`
+      const [under, beside] = [await start(`${at}:1`), await start(`${at}+1`)]
+      await end(under)
+      await end(beside)
+      return { letter, prefix: `${at}:`, under, beside }
+    }))
+    await store.invalidate({ prefixes: each.map(({ prefix }) => prefix), keys: ['joint:other'] })
+    for (const { letter, under } of each) t.equal(await isServed(under), false, letter)
+    // On a Cluster the floor says so for two seconds more, and has only the heads.
+    for (const { letter, beside } of each) await until(async () => await isServed(beside), `${letter} is there`)
+  })
+
   await t.test('softly: by key, by tag, and both', async (t) => {
     for (const [i, [isKey, tags]] of ([[true, []], [false, ['joint:soft']], [true, ['joint:soft', 'joint:other']]] as const).entries()) {
       const key = `joint:soft:${i}`
@@ -57,7 +86,8 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
         }
       }
       t.strictSame(await state(), { isThere: true, isSoft: false })
-      await store.soften({ keys: isKey ? [key] : [], tags })
+      // Each is named twice, as a caller may have put together what several parts of it had to end.
+      await store.soften({ keys: isKey ? [key, key] : [], tags: [...tags, ...tags] })
       t.strictSame(await state(), { isThere: true, isSoft: true }, 'it is stale, and there')
       t.equal(await store.holder(key, null), 'none', 'and may be filled again')
     }

@@ -187,13 +187,22 @@ function putRecord (data: Held, floor: string, { token, record, history }: Put):
     if (holder === token) had = 1
     return holder !== token && Number(end ?? 0) > data.now
   })
-  if (record !== '' && left.length >= 200) data.set(floor, history + runs)
+  if (record !== '' && (left.length >= 200 || left.join('').length + record.length > 32_768)) data.set(floor, history + runs)
   else if (left.join('') + record !== list) data.set(floor, before + left.join('') + record + runs)
   return had
 }
 
+function historyOf (data: Held, floor: string): string {
+  return /^[^; ]*/.exec(data.get(floor) ?? '')![0]
+}
+
 function recordOf (data: Held, value: string, [token, prefixes, time]: readonly string[]): string {
   return `;${value},${data.now + Number(time)},${token},${prefixes}`
+}
+
+/** Under the sign that nobody is to wait, too. */
+function isOwn (data: Held, lease: string, token: string): boolean {
+  return [token, scripts.PASS + token].includes(data.get(lease) ?? '')
 }
 
 /** By the place of its checksum. */
@@ -257,14 +266,14 @@ const changedBy = (by: typeof softened): Body => (data, generations, [value, lif
 
 export const BODIES: Record<ScriptName, Body> = {
   FILL: (data, [entry, lease], [token, bytes, life, overMarker]) => {
-    if (data.get(lease!) !== token) return isStored(data, entry!, bytes!) ? 1 : 0
+    if (!isOwn(data, lease!, token!)) return isStored(data, entry!, bytes!) ? 1 : 0
     data.set(entry!, bytes!, life!)
     if (overMarker !== undefined) unlinkVariants(data, lease!)
     data.unlink(lease!)
     return 1
   },
   FILL_VARIANT: (data, [marker, lease, variant, list], [token, under, newMarker, bytes, life, fingerprint, most]) => {
-    if (data.get(lease!) !== token) return isStored(data, variant!, bytes!) ? 1 : 0
+    if (!isOwn(data, lease!, token!)) return isStored(data, variant!, bytes!) ? 1 : 0
     if (under !== '' && (data.get(marker!) ?? '').slice(5, 17) !== under) {
       data.unlink(lease!)
       return 0
@@ -302,12 +311,13 @@ export const BODIES: Record<ScriptName, Body> = {
     return [token!]
   },
   RENEW: (data, [lease], [token, time, next]) => {
-    if (data.get(lease!) !== token && data.get(lease!) !== next) return 0
-    data.set(lease!, next!, time!)
+    if (!isOwn(data, lease!, token!)) return 0
+    const held = data.get(lease!)!
+    data.set(lease!, held === scripts.PASS + next! ? held : next!, time!)
     return 1
   },
   RELEASE: (data, [lease], [token, time]) => {
-    if (data.get(lease!) !== token) return 0
+    if (!isOwn(data, lease!, token!)) return 0
     if (time === undefined) data.unlink(lease!)
     else data.set(lease!, scripts.PASS, time)
     return 1
@@ -403,17 +413,19 @@ export const BODIES: Record<ScriptName, Body> = {
     }
     return [removed, had]
   },
-  ADVANCE: (data, keys, [history, token, prefixes, time]) => {
+  ADVANCE: (data, keys, [history, token, prefixes, time, heldIn]) => {
     const value = tick(data, keys, history!)
     advance(data, keys[2]!, value)
     const ahead = isAhead(data, value) ? 1 : 0
     if (prefixes === '') return [value, 1, ahead]
     const record = recordOf(data, value, [token!, prefixes!, time!])
-    return [value, putRecord(data, keys[0]!, { token: token!, record, history: named(history!, value) }), ahead]
+    const had = putRecord(data, keys[0]!, { token: token!, record, history: named(history!, value) })
+    return [value, historyOf(data, keys[0]!) !== heldIn ? 1 : had, ahead]
   },
   HOLD_PREFIXES: (data, [floor], [token, prefixes, time, history]) => {
     const record = recordOf(data, '9007199254740991', [token!, prefixes!, time!])
-    return putRecord(data, floor!, { token: token!, record, history: named(history!, String(data.micros)) })
+    putRecord(data, floor!, { token: token!, record, history: named(history!, String(data.micros)) })
+    return historyOf(data, floor!)
   },
   END_RECORD: (data, [floor], [token, time]) => {
     let kept = ''
