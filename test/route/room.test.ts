@@ -110,6 +110,24 @@ for (const [name, start] of Object.entries({ redis: startRedis, cluster: startCl
       t.equal((await bodies('mine')).length, 2 + 1, 'as the route says')
     })
 
+    await t.test('what else is gone when a call resolves, and what stays until its life is over', async (t) => {
+      await app.inject('/users/9')
+      const key = (await names()).map(([name]) => name).find((name) => name.startsWith('cache:') && name.includes('9'))!
+      const isThere = async (): Promise<boolean> => await client.exists(key) === 1
+      t.equal(await isThere(), true)
+      await cache.invalidate({ tags: ['user:9'] })
+      t.equal(await isThere(), true, 'by a tag it stays, though nothing serves it')
+      t.match((await app.inject('/users/9')).headers['cache-status'], /miss/)
+      await settled(app)
+      await cache.invalidate(key.slice('cache:'.length))
+      t.equal(await isThere(), false)
+      await cache.getOrSet('value:9', { ttl: 60 }, () => 'mine')
+      await settled(app).catch(() => {})
+      t.equal(await client.exists('{cache:value:9}:value'), 1)
+      await cache.invalidate('value:9')
+      t.equal(await client.exists('{cache:value:9}:value'), 0)
+    })
+
     for (const [what, end] of Object.entries<(key: string) => Promise<unknown>>({
       'its key': async (key) => { await cache.invalidate(key) },
       'its key among others': async (key) => { await cache.invalidate({ keys: [key, 'other'], tags: ['users'] }) },

@@ -3,7 +3,7 @@
 import { NO_TARGETS } from '../../../plugin/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { apart } from '../../../plugin/target.js'
-import { BODIES, isHold, namedByCall, tick, type Body, type ScriptName } from './bodies.js'
+import { BODIES, isHold, namedByCall, scripts, tick, type Body, type ScriptName } from './bodies.js'
 import type { Held } from './held.js'
 import { scriptOf } from './data.js'
 import type { Broken } from './run.js'
@@ -19,7 +19,7 @@ const TWICE: Record<string, Pick<Break, 'modes' | 'seed'>> = {
   FILL: { modes: ['keys', 'tags of the policy'] },
   FILL_VARIANT: { modes: ['keys that vary'] },
   TAKE: { modes: ['keys', 'keys that vary'] },
-  RENEW: { seed: 1, modes: ['keys, mutated'] },
+  RENEW: { seed: 2, modes: ['keys, mutated'] },
   SOFTEN: { modes: ['tags, softly'] },
   INVALIDATE_ALL: { seed: 1, modes: [madeOf('everything')] }
 }
@@ -158,7 +158,12 @@ const FORGETFUL: Record<string, Scripts> = {
       return held?.endsWith(args[0]!) === true ? ['', held] : BODIES.TAKE(data, keys, args)
     }
   },
-  RENEW: { RENEW: (data, keys, args) => data.get(keys[0]!) === args[0] ? BODIES.RENEW(data, keys, args) : 0 },
+  // Nor do the others know the sign that it has put there.
+  RENEW: {
+    RENEW: (data, keys, args) => data.get(keys[0]!) === args[0] ? BODIES.RENEW(data, keys, args) : 0,
+    FILL: (data, keys, args) => data.get(keys[1]!) === scripts.PASS + args[0]! ? 0 : BODIES.FILL(data, keys, args),
+    RELEASE: (data, keys, args) => data.get(keys[0]!) === scripts.PASS + args[0]! ? 0 : BODIES.RELEASE(data, keys, args)
+  },
   SOFTEN: {
     SOFTEN: (data, keys, args) => {
       if (args[0] !== '0') data.unlink(keys[3]!)
