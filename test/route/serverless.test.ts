@@ -1,6 +1,6 @@
-// Where the process is frozen as soon as the answer is given, as serverless platforms do it, nothing is stored unless the handler
-// waits for `settled`, as docs/operating.md shows it. The process freezes itself, in the very turn in which it has the answer, so
-// nothing depends on how fast somebody else does it.
+// Where the process is frozen as soon as the answer is given, as serverless platforms do it, nothing is stored unless the
+// handler waits for `settled`, as docs/operating.md shows it. The process freezes itself, in the very turn in which it has
+// the answer, so nothing depends on how fast somebody else does it.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
@@ -64,7 +64,9 @@ function without (line: RegExp): string {
   return example!.replace(line, '')
 }
 
-async function invoke (t: Test, code: string): Promise<{ server: RedisServer, child: ChildProcess, lines: AsyncIterator<string> }> {
+interface Invoked { server: RedisServer, child: ChildProcess, lines: AsyncIterator<string> }
+
+async function invoke (t: Test, code: string): Promise<Invoked> {
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })
   const file = new URL(`${Math.random().toString(36).slice(2)}.mjs`, folder)
