@@ -9,18 +9,24 @@ export function readTap (text) {
   for (const line of text.split('\n')) {
     const depth = /^ */.exec(line)[0].length / 4
     const [, begun] = /^ *# Subtest: (.*)$/.exec(line) ?? []
-    if (begun !== undefined) around.splice(depth, Infinity, begun)
+    if (begun !== undefined) around.splice(depth, Infinity, plain(begun))
     const [, not, name, directive] = /^ *(not )?ok \d+ - (.*?)( # (?:SKIP|TODO).*)?$/.exec(line) ?? []
     if (name !== undefined) {
       last = { isPassed: not === undefined, isSkipped: directive !== undefined, reason: '' }
-      tests.set(freeName(tests, [...around.slice(0, depth), name].join(' > ')), last)
+      tests.set(freeName(tests, [...around.slice(0, depth), plain(name)].join(' > ')), last)
     }
-    const [, reason] = /^ +error: (.*)$/.exec(line) ?? []
-    if (reason !== undefined && last !== null && last.reason === '') last.reason = reason
+    // One line of it, or the first of several behind `|-`.
+    if (last !== null && /^ +error: /.test(line) && last.reason === '') last.reason = line.replace(/^ +error: /, '')
+    else if (last?.reason === '|-') last.reason = line.trim()
     // Only its subtests failed, which are there themselves.
     if (/^ +failureType: 'subtestsFailed'$/.test(line) && last !== null) last.isPassed = true
   }
   return tests
+}
+
+/** TAP has a sign in front of its own. */
+function plain (name) {
+  return name.replaceAll(/\\([#\\])/g, '$1')
 }
 
 function freeName (tests, name) {
