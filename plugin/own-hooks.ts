@@ -26,8 +26,8 @@ export function warnOfUnsaid (log: Pick<Log, 'warn'>, routes: readonly string[])
 }
 
 /**
- * A copy with ours behind: the array is the user's, and Fastify puts the same one on the HEAD route. A null, or what else is no
- * hook, stays in it for Fastify to refuse.
+ * A copy with ours behind: the array is the user's, and Fastify puts the same one on the HEAD route. A null, or what else is
+ * no hook, stays in it for Fastify to refuse.
  */
 export function withHook<T> (theirs: T | T[] | undefined, ours: T): T[] {
   return theirs === undefined ? [ours] : [theirs, ours].flat() as T[]
