@@ -1,6 +1,6 @@
 // Nest on its Fastify adapter. Nest runs guards, pipes and interceptors inside the handler that it gives to Fastify, so a
-// hit would pass them by: 403 while the cache is cold, 200 once it is warm. No option of a route can say that such a check is
-// there, so on an app of Nest's no route is cached: one with a cached route does not start.
+// hit would pass them by: 403 while the cache is cold, 200 once it is warm. No option of a route can say that such a check
+// is there, so on an app of Nest's no route is cached: one with a cached route does not start.
 import { RouteCacheError } from './errors.js'
 import { own } from './key.js'
 
