@@ -1,6 +1,6 @@
 // Routes that have hooks of their own in front of the handler, and don't say whom their responses are for: such a hook most
 // likely finds out who asks, perhaps by means that the plugin does not know. That is said once, at start, and nothing is
-// refused, as other plugins add hooks to routes, too.
+// refused, as other plugins add hooks to routes, too. And how a hook of ours is put behind them.
 import type { Log } from './caller.js'
 import { own } from './key.js'
 import type { Policy } from './policy.js'
@@ -23,4 +23,12 @@ export function warnOfUnsaid (log: Pick<Log, 'warn'>, routes: readonly string[])
   log.warn({ routes }, 'fastify-route-cache: these cached routes have hooks of their own in front of the handler and don\'t say whom ' +
     'their responses are for. Write cache: { shared: true } where all who get through get the same, cache: { identity: (request) => ' +
     '... } where responses differ by user, or cache: { vary: [...] } where they differ by a request header')
+}
+
+/**
+ * A copy with ours behind: the array is the user's, and Fastify puts the same one on the HEAD route. A null, or what else is
+ * no hook, stays in it for Fastify to refuse.
+ */
+export function withHook<T> (theirs: T | T[] | undefined, ours: T): T[] {
+  return theirs === undefined ? [ours] : [theirs, ours].flat() as T[]
 }

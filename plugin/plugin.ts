@@ -11,8 +11,9 @@ import type { Site } from './exchange.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
+import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import type { RouteCacheOptions } from './options.js'
-import { isUnsaid, warnOfUnsaid } from './own-hooks.js'
+import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from './own-request.js'
 import { UNKNOWN, readSurroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
@@ -74,6 +75,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   })
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
+    if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
@@ -95,20 +97,23 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
   const gets: Gets = new Map()
   const registration = randomBytes(8).toString('hex')
   let mayRefresh = false
+  let isNest = false
   return {
     sites,
     unsaid,
     mayRefresh: () => mayRefresh,
+    isNest: () => isNest,
     onRoute: function (route) {
+      isNest ||= isNestHandler(route.handler)
       const option = (route as { cache?: unknown }).cache
       if (settings.invalidateUnsafe && isUnsafe(route.method)) {
-        route.onRequest = [route.onRequest ?? [], sourceHook].flat()
-        route.onSend = [route.onSend ?? [], unsafeHook(cache, (source) => keysOfUrl(gets, route, source))].flat()
+        route.onRequest = withHook(route.onRequest, sourceHook)
+        route.onSend = withHook(route.onSend, unsafeHook(cache, (source) => keysOfUrl(gets, route, source)))
       }
       if (option === undefined || option === false) return
       const declaration = compileDeclaration(route, option)
       if (declaration !== null) {
-        route.onSend = [route.onSend ?? [], concludeChange].flat()
+        route.onSend = withHook(route.onSend, concludeChange)
         route.handler = changingHandler(cache, declaration, route.handler)
         return
       }
@@ -139,9 +144,8 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
       const name = `routeCacheLookup-${registration}-${sites.size + 1}`
       sites.set(name, site)
       route.config = Object.assign({}, route.config, { [SITE]: site })
-      // Copies: the arrays are the user's, and Fastify puts the same ones on the HEAD route.
-      route.onRequest = [route.onRequest ?? [], lookupHook(engine, site, name)].flat()
-      route.onSend = [route.onSend ?? [], announceHook(cache, site, settings)].flat()
+      route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
+      route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
       route.handler = guardedHandler(engine, site, route.handler)
     }
   }
@@ -160,6 +164,8 @@ interface Caching {
   unsaid: readonly string[]
   /** Whether any route's entries are filled again by requests of our own. */
   mayRefresh: () => boolean
+  /** Whether a handler of Nest's is among the routes, cached or not. */
+  isNest: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void
 }
 

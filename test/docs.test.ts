@@ -27,9 +27,10 @@ const RUN: Record<string, Record<string, string[]>> = {
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
   'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },
+  'docs/migrating.md': { 'test/foreign/apps/nest.mjs': ['nest'] },
   'docs/dashboard.md': { 'test/readme.test.ts': ['curl'] },
   'docs/metrics.md': { 'test/extras/metrics-guide.test.ts': ['prometheus', 'opentelemetry', 'rate', 'events'] },
-  'docs/operating.md': { 'test/plugin/acl.test.ts': ['acl', 'more'] },
+  'docs/operating.md': { 'test/plugin/acl.test.ts': ['acl', 'more'], 'test/route/serverless.test.ts': ['serverless'] },
   'docs/postgres.md': { 'test/extras/postgres-docs.test.ts': ['app', 'psql', 'whole', 'migration', 'grants', 'skip'] },
   'docs/testing.md': { 'test/extras/guide.test.ts': ['app', 'outcomes', 'clock', 'outage', 'explain'] }
 }

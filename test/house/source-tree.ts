@@ -9,12 +9,19 @@ export type Tree = ReadonlyMap<string, string>
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** The TypeScript files below `folders`, by their paths from the repository's root. */
+/** The TypeScript files below `folders`, by their paths from the repository's root; what npm installed there is not ours. */
 export function readTree (...folders: string[]): Tree {
-  const paths = folders.flatMap((folder) => readdirSync(root + folder, { recursive: true, encoding: 'utf8' })
-    .map((path) => join(folder, path.replaceAll('\\', '/'))))
+  const paths = folders.flatMap(pathsBelow)
   const sources = paths.filter((path) => /(?<!\.d)\.[cm]?ts$/.test(path))
   return new Map(sources.sort().map((path) => [path, readFileSync(root + path, 'utf8')]))
+}
+
+function pathsBelow (folder: string): string[] {
+  return readdirSync(root + folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (!entry.isDirectory()) return [path]
+    return entry.name === 'node_modules' ? [] : pathsBelow(path)
+  })
 }
 
 /** What a file imports, types included: paths from the root for its neighbours, names for packages. */

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
+import { basename } from 'node:path/posix'
 import t from 'tap'
 import { root } from './source-tree.js'
 
@@ -49,9 +50,13 @@ t.test('no tracked file names a path or a registry of this machine', async (t) =
   t.same(traces('../work/home and a/root/b', registry), [])
 })
 
-t.test('package-lock.json leaves it to npm where packages come from', async (t) => {
-  const { packages } = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8'))
-  const entries = Object.entries<{ resolved?: string }>(packages)
-  t.ok(entries.length > 100)
-  t.same(entries.filter(([, { resolved }]) => resolved?.startsWith('http')).map(([path]) => path), [])
+t.test('each package-lock.json leaves it to npm where packages come from', async (t) => {
+  const locks = committed().filter((path) => basename(path) === 'package-lock.json')
+  t.ok(locks.length > 3)
+  for (const lock of locks) {
+    const { packages } = JSON.parse(readFileSync(root + lock, 'utf8'))
+    const entries = Object.entries<{ resolved?: string }>(packages)
+    t.ok(entries.length > 100, lock)
+    t.same(entries.filter(([, { resolved }]) => resolved?.startsWith('http')).map(([path]) => path), [], lock)
+  }
 })

@@ -1,5 +1,6 @@
 // Registering: what the options must be, which client is used, what the decorators are, and what is refused.
 import fastifyRedis from '@fastify/redis'
+import type { RouteOptions } from 'fastify'
 import t from 'tap'
 import routeCache, { RouteCacheError, type RouteCache } from '../../plugin/index.js'
 import { loggingApp, settled } from '../helpers/app.js'
@@ -147,4 +148,20 @@ t.test('a key that leaves out what the path tells apart is named in a warning', 
     ['/a/:id', { key: 'a:{id}' }], ['/b/:name/:id', { key: 'b:{name}' }], ['/c/:id', { key: () => 'c' }], ['/d', { key: 'd' }],
     ['/e/*', { key: 'e' }], ['/f/:id', { ttl: 5 }], ['/g/:id', { key: 'g:{params.id}' }]
   ] as const) t.equal(declared(url, cache), undefined, url)
+})
+
+t.test('what is no hook is refused by Fastify, with the plugin as without', async (t) => {
+  for (const plugins of [[], [routeCache]]) {
+    for (const cache of [true, { invalidates: ['x'] }]) {
+      const { app } = loggingApp(t)
+      for (const plugin of plugins) await app.register(plugin, { invalidateUnsafe: true })
+      const method = cache === true ? 'GET' : 'POST'
+      for (const hook of ['onRequest', 'onSend']) {
+        for (const value of [null, [undefined], 'x']) {
+          const route = { method, url: '/', cache, [hook]: value, handler: async () => 'x' } as unknown as RouteOptions
+          t.throws(() => app.route(route), { message: new RegExp(`^${hook} hook should be a function, instead got `) })
+        }
+      }
+    }
+  }
 })

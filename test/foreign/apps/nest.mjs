@@ -1,0 +1,102 @@
+// Nest on its Fastify adapter. Its guards run inside the handler that Fastify gets: a cached route would pass them by, so
+// such an app does not start; values are kept in an interceptor, behind the guards, as docs/migrating.md shows it. Node has
+// no decorators yet: here they are called, and the page's program is compiled by TypeScript.
+import 'reflect-metadata'
+import { Controller, Get, Injectable, Module, Param, UseGuards } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
+import { FastifyAdapter } from '@nestjs/platform-fastify'
+import { execFile } from 'node:child_process'
+import fastify from 'fastify'
+import routeCache from 'fastify-route-cache'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import ts from 'typescript'
+
+class Guard {
+  canActivate (context) {
+    return context.switchToHttp().getRequest().headers['x-who'] === 'ada'
+  }
+}
+Injectable()(Guard)
+
+class Items {
+  list () { return ['a', 'b'] }
+  item (id) { return { id } }
+}
+decorate('list', Get('items'))
+decorate('item', Get('items/:id'), Param('id'))
+UseGuards(Guard)(Items)
+Controller()(Items)
+
+class Shop {}
+Module({ controllers: [Items] })(Shop)
+
+function decorate (name, method, parameter) {
+  parameter?.(Items.prototype, name, 0)
+  method(Items.prototype, name, Object.getOwnPropertyDescriptor(Items.prototype, name))
+}
+
+/** The app, its GET routes cached by an onRoute hook, as nothing of Nest's can give a route options. */
+async function create (adapter, isCached) {
+  const server = adapter.getInstance()
+  if (isCached) server.addHook('onRoute', (route) => { if (route.method === 'GET') route.cache = true })
+  const app = await NestFactory.create(Shop, adapter, { logger: false })
+  await app.register(routeCache, { deadline: 30 })
+  return { app, server }
+}
+
+async function refused (adapter) {
+  const { app, server } = await create(adapter, true)
+  try {
+    await app.init()
+    await server.ready()
+    return ['it started']
+  } catch ({ code, message }) {
+    return code === 'FRC_OPTION' && /^route GET \/items.*can't be used under Nest/.test(message) ? [] : [message]
+  } finally {
+    await app.close()
+  }
+}
+
+/** Nothing is cached, and nothing else is changed. */
+async function uncached () {
+  const { app, server } = await create(new FastifyAdapter(), false)
+  try {
+    await app.init()
+    await server.ready()
+    const statuses = []
+    for (const who of ['ada', 'bob', 'ada']) statuses.push((await server.inject({ url: '/items/7', headers: { 'x-who': who } })).statusCode)
+    return String(statuses) === '200,403,200' ? [] : [`it answered ${statuses}`]
+  } finally {
+    await app.close()
+  }
+}
+
+/** The program of the page, compiled as Nest's own projects are, and run beside the packages of this folder. */
+async function printed () {
+  const page = await readFile(new URL('../../../docs/migrating.md', import.meta.url), 'utf8')
+  const [, code] = new RegExp(`<!-- run: ${'nest'} -->\n\`\`\`ts\n([^]*?)\`\`\``).exec(page)
+  const { outputText } = ts.transpileModule(code, {
+    compilerOptions: { module: 'esnext', target: 'es2022', experimentalDecorators: true, emitDecoratorMetadata: true }
+  })
+  const folder = new URL(`../.cache/nest-${process.pid}/`, import.meta.url)
+  await mkdir(folder, { recursive: true })
+  try {
+    const file = new URL('program.mjs', folder)
+    await writeFile(file, outputText)
+    const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(file)], { timeout: 60_000 })
+    const expected = Array.from(code.matchAll(/\/\/ → (.*)$/gm), ([, line]) => line)
+    const lines = stdout.trim().split('\n').map((line) => line.trim())
+    return expected.length > 0 && JSON.stringify(lines) === JSON.stringify(expected) ? [] : [`it printed ${JSON.stringify(lines)} instead of ${JSON.stringify(expected)}`]
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+export default [
+  { name: 'Nest: a cached route is refused at start', run: () => refused(new FastifyAdapter()) },
+  { name: 'Nest, on an instance of the app\'s own: refused as well', run: () => refused(new FastifyAdapter(fastify())) },
+  { name: 'Nest: without a cached route nothing changes', run: uncached },
+  { name: 'Nest: the interceptor of docs/migrating.md', run: printed }
+]

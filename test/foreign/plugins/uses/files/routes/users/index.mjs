@@ -1,0 +1,3 @@
+export default async function users (app, { cache }) {
+  app.get('/:id', { cache }, async (request) => ({ name: app.nameOf(request.params.id) }))
+}
