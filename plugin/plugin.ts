@@ -14,7 +14,7 @@ import { own } from './key.js'
 import type { RouteCacheOptions } from './options.js'
 import { isUnsaid, warnOfUnsaid } from './own-hooks.js'
 import { OwnRequests } from './own-request.js'
-import { UNKNOWN, readSurroundings } from './placement.js'
+import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { standBack } from './reply.js'
 import { RouteCache } from './route-cache.js'
@@ -176,12 +176,25 @@ function claim (owners: Map<string, string>, { shape, route }: Policy): void {
 
 /** Now that all hooks are known: where each lookup may stand. */
 function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
-  const surroundings = readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false }))
+  const { surroundings, error } = surroundingsOf(app)
+  const unknown: string[] = []
   for (const [name, site] of sites) {
     const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
-    const isEarly = site.policy.hook === null ? isLast : site.policy.hook === 'onRequest'
-    site.place = isEarly ? 'onRequest' : 'handler'
+    const { hook, route } = site.policy
+    if (hook === null && !surroundings.has(name) && !unknown.includes(route)) unknown.push(route)
+    site.place = (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
     Object.assign(site, seen)
+  }
+  if (unknown.length === 0) return
+  app.log.warn({ routes: unknown, ...error !== null && { err: error } }, 'fastify-route-cache: the hooks of these routes can\'t be read, ' +
+    'so their lookups stand in front of their handlers, behind all hooks')
+}
+
+function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<string, Surroundings>, error: unknown } {
+  try {
+    return { surroundings: readSurroundings(app), error: null }
+  } catch (error) {
+    return { surroundings: new Map(), error }
   }
 }
 
@@ -235,8 +248,8 @@ function checkRoom (app: FastifyInstance, decorator: string): void {
 
 /** Fastify tells of a route when it is declared, so not of those that were there before. */
 function warnOfEarlierRoutes (app: FastifyInstance): void {
-  const routes = app.printRoutes({ commonPrefix: false }).trim()
-  if (routes === '' || routes === '(empty tree)') return
+  const routes = printedRoutes(app)
+  if (routes === null) return
   app.log.warn({ routes }, 'fastify-route-cache: these routes were declared before the plugin was loaded; a cache option on ' +
     'them has no effect. Write: await app.register(routeCache), and declare routes after it')
 }
