@@ -3,6 +3,7 @@
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
+import type { Departure } from './departure.js'
 import type { Milliseconds } from './duration.js'
 import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
@@ -74,6 +75,8 @@ export interface Exchange {
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
+  /** Whether the client leaves before the handler has answered; null: nobody has looked. */
+  departure: Departure | null
   /** Why there is none after a miss. */
   unclaimed: RefusalReason
   /** How long the response is served; null: as the policy says. */
@@ -149,6 +152,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     handlerBegan: 0,
     before: snapshot(before),
     claim: null,
+    departure: null,
     unclaimed: 'lease',
     life: null,
     marks,

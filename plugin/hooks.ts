@@ -18,7 +18,7 @@ import { announce, type Signals } from './announcement.js'
 import { arrivalOf } from './arrival.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
-import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
+import { ARRIVAL, EXCHANGE, HEADERS, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS, type Spare } from './claim.js'
 import { bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
@@ -43,6 +43,7 @@ export const SITE = Symbol('fastify-route-cache.site')
 export function arrivalHook (engine: Engine, mayRefresh: () => boolean): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
     const carrier = request as Carrier
+    carrier[LISTENERS] = reply.raw.listenerCount('close')
     const ticket = engine.own.recognise(request.raw)
     if (ticket === null) {
       if (mayRefresh() && siteOf(request)?.policy.isRefreshed === true) carrier[ARRIVAL] = arrivalOf(request.raw)
@@ -108,6 +109,7 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const exchange = (request as Carrier)[EXCHANGE]
     if (exchange == null) return done(null, payload)
+    exchange.departure?.end()
     if (exchange.handlerBegan > 0) tellAnswer(exchange, statusOf(reply, payload))
     const status = statusOf(reply, payload)
     const { spare, headers } = exchange

@@ -2,7 +2,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
@@ -55,6 +55,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
   app.decorateRequest(CHANGE, null)
+  app.decorateRequest(LISTENERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -68,8 +69,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const caching = cachingOf({ engine, stats, instance }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
-  app.addHook('onError', async (request, reply) => {
-    markFailed(request)
+  app.addHook('onError', async (request, reply, error) => {
+    markFailed(request, error)
     standBack(reply, outcomeOf(request))
   })
   app.addHook('onSend', captureHook(cache, settings))
