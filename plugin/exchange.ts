@@ -8,7 +8,7 @@ import type { Milliseconds } from './duration.js'
 import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
-import type { Validated } from './key-source.js'
+import type { Validated, ValidatedPart } from './key-source.js'
 import type { Kept } from './kept.js'
 import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
@@ -31,8 +31,10 @@ export interface Site {
   isLastOnSend: boolean
   /** Nobody but us sees what is sent, or that it was. */
   isUnseen: boolean
-  /** Its params, query or headers are validated; null: nobody has asked yet. */
-  isValidated: boolean | null
+  /** Which of params, query and headers are validated; null: nobody has asked yet. */
+  validated: readonly ValidatedPart[] | null
+  /** The lookup would stand in onRequest, but for the validation: that is done once, so the lookup comes behind it. */
+  isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
   /** What its responses last varied by. */
