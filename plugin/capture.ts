@@ -70,7 +70,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     status: reply.statusCode,
     headers,
     members: selects,
-    kind: kindOf(payload),
+    kind: kindOf(payload, exchange.site.hasOthersOnSend),
     isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),
