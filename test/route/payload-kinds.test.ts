@@ -44,7 +44,9 @@ function piped (payload: unknown): unknown {
     return (payload as Readable).pipe(new Transform({ transform: (chunk, _, done) => { done(null, upper(chunk)) } }))
   }
   if (kind !== 'web') return String(payload).toUpperCase()
-  const transform = (chunk: unknown, controller: TransformStreamDefaultController): void => { controller.enqueue(Buffer.from(upper(chunk))) }
+  const transform = (chunk: unknown, controller: TransformStreamDefaultController): void => {
+    controller.enqueue(Buffer.from(upper(chunk)))
+  }
   return (payload as ReadableStream).pipeThrough(new TransformStream({ transform }))
 }
 
