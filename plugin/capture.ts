@@ -70,7 +70,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     status: reply.statusCode,
     headers,
     members: selects,
-    kind: kindOf(payload),
+    kind: kindOf(payload, exchange.site.hasOthersOnSend),
     isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),
@@ -105,6 +105,12 @@ function isCompressed ({ site: { policy } }: Exchange, reply: ReplyView, payload
   return mayBeEncoded(reply.statusCode, fields) && sizeOf(payload, fields, Infinity) >= compressFrom
 }
 
+/** The handler may have stopped half-way, as its client has left: an error that has another reason is an error. */
+function mayBePart ({ departure, site: { policy } }: Exchange, status: number): boolean {
+  if (departure?.wasNoticed !== true) return false
+  return departure.stopped || !isError(status) || policy.statuses.has(status)
+}
+
 type Times = Pick<Captured, 'life' | 'stale' | 'rescue'>
 
 /** How long the response may be served; or why it may not be stored at all. */
@@ -115,6 +121,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (exchange.claim === null) return exchange.unclaimed
   if (!cache.enabled) return 'disabled'
   if (exchange.marks.noCache) return 'no-cache-called'
+  if (mayBePart(exchange, reply.statusCode)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
   // It must not take the place of what stands in for it.

@@ -22,6 +22,11 @@ export const TICKET = Symbol('fastify-route-cache.ticket')
 /** Of an unsafe request, params and query as they came. */
 export const SOURCE = Symbol('fastify-route-cache.source')
 
+/** The validation has refused it. */
+export const INVALID = Symbol('fastify-route-cache.invalid')
+/** How many listened to the reply's end when the request arrived: no handlers. */
+export const LISTENERS = Symbol('fastify-route-cache.listeners')
+
 /** Of a request that declares what it changes, what is to be done about that. */
 export const CHANGE = Symbol('fastify-route-cache.change')
 
@@ -42,6 +47,8 @@ export interface Carrier {
   [MARKS]?: Marks | null
   [TICKET]?: Ticket | null
   [CHANGE]?: Change | null
+  [LISTENERS]?: number | null
+  [INVALID]?: boolean
 }
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
@@ -80,8 +87,15 @@ export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unkn
 }
 
 /** Notes that what will be sent stands in for a response that failed. */
-export function markFailed (request: object): void {
+export function markFailed (request: object, error: unknown): void {
   const { [EXCHANGE]: exchange, [CHANGE]: change } = request as Carrier
   if (exchange != null) exchange.failed = true
+  else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
+  exchange?.departure?.raised(error)
   if (change != null) change.failed = true
+}
+
+/** Fastify says so of each error that refuses a request. */
+function isOfValidation (error: unknown): boolean {
+  return (error as { validationContext?: unknown } | null | undefined)?.validationContext !== undefined
 }

@@ -61,9 +61,12 @@ function compileInvalidates (
     const ask = invalidates as (request: unknown, reply: unknown) => unknown
     return { isEarly: isStrict, targets: async (request, reply) => [check(await ask(request, reply))] }
   }
-  if (!Array.isArray(invalidates) || invalidates.length === 0) throw optionError(where, 'cache.invalidates', invalidates, FORMS)
-  const items = invalidates.map((item: unknown, i) => {
-    const option = `cache.invalidates[${i}]`
+  const isList = Array.isArray(invalidates)
+  // One target, as `cache.invalidate` takes it, or a list.
+  const list: readonly unknown[] = isList ? invalidates : typeof invalidates === 'object' && invalidates !== null ? [invalidates] : []
+  if (list.length === 0) throw optionError(where, 'cache.invalidates', invalidates, FORMS)
+  const items = list.map((item, i) => {
+    const option = isList ? `cache.invalidates[${i}]` : 'cache.invalidates'
     if (isStrict) checkStrict(where, option, item)
     return typeof item === 'string' ? compileItem({ where, option, route }, { keys: [item] }) : compileItem({ where, option, route }, item)
   })

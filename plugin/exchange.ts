@@ -3,11 +3,12 @@
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
+import type { Departure } from './departure.js'
 import type { Milliseconds } from './duration.js'
 import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
-import type { Validated } from './key-source.js'
+import type { Validated, ValidatedPart } from './key-source.js'
 import type { Kept } from './kept.js'
 import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
@@ -30,8 +31,10 @@ export interface Site {
   isLastOnSend: boolean
   /** Nobody but us sees what is sent, or that it was. */
   isUnseen: boolean
-  /** Its params, query or headers are validated; null: nobody has asked yet. */
-  isValidated: boolean | null
+  /** Which of params, query and headers are validated; null: nobody has asked yet. */
+  validated: readonly ValidatedPart[] | null
+  /** The lookup would stand in onRequest, but for the validation: that is done once, so the lookup comes behind it. */
+  isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
   /** What its responses last varied by. */
@@ -74,6 +77,8 @@ export interface Exchange {
   before: HeaderFields
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
+  /** Whether the client leaves before the handler has answered; null: nobody has looked. */
+  departure: Departure | null
   /** Why there is none after a miss. */
   unclaimed: RefusalReason
   /** How long the response is served; null: as the policy says. */
@@ -149,6 +154,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     handlerBegan: 0,
     before: snapshot(before),
     claim: null,
+    departure: null,
     unclaimed: 'lease',
     life: null,
     marks,

@@ -18,7 +18,7 @@ import { announce, type Signals } from './announcement.js'
 import { arrivalOf } from './arrival.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
-import { ARRIVAL, EXCHANGE, HEADERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
+import { ARRIVAL, EXCHANGE, HEADERS, INVALID, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS, type Spare } from './claim.js'
 import { bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
@@ -29,6 +29,7 @@ import { serveOwn } from './own-serving.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, standIn, statusOf } from './reply.js'
 import { mayBeRescued, rescue } from './rescue.js'
+import { isValidated } from './selecting.js'
 import { lookup, type Engine, type Waiting } from './serving.js'
 import { isPacked, unpacked } from './unpacking.js'
 
@@ -43,6 +44,7 @@ export const SITE = Symbol('fastify-route-cache.site')
 export function arrivalHook (engine: Engine, mayRefresh: () => boolean): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
     const carrier = request as Carrier
+    carrier[LISTENERS] = reply.raw.listenerCount('close')
     const ticket = engine.own.recognise(request.raw)
     if (ticket === null) {
       if (mayRefresh() && siteOf(request)?.policy.isRefreshed === true) carrier[ARRIVAL] = arrivalOf(request.raw)
@@ -68,12 +70,25 @@ function siteOf (request: FastifyRequest): Site | undefined {
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (engine: Engine, site: Site, name: string): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
+    if (site.validated === null) postpone(site, request as RequestView)
     if (site.place === 'onRequest') return look(engine, site, { request, reply, proceed: done })
-    // Validation may take headers away before a lookup in front of the handler.
-    ;(request as Carrier)[HEADERS] = { ...request.headers }
+    const { [TICKET]: ticket } = request as Carrier
+    // An explanation says what a validation would refuse.
+    if (site.isPostponed && ticket?.why === 'explain') {
+      return serveOwn(engine, { ...site, place: 'onRequest' }, { request, reply, ticket, proceed: done })
+    }
+    // Hooks and the validation may take headers away before a lookup in front of the handler.
+    if (!site.isPostponed || site.validated!.includes('headers')) (request as Carrier)[HEADERS] = { ...request.headers }
     done()
   }
   return Object.defineProperty(hook, 'name', { value: name })
+}
+
+/** A validator may do something, and change what hooks see: it is to run once, so the lookup comes behind it. */
+function postpone (site: Site, request: RequestView): void {
+  if (!isValidated(site, request) || site.place !== 'onRequest' || site.policy.hook !== null) return
+  site.isPostponed = true
+  site.place = 'handler'
 }
 
 /** A client's request is looked up; those of our own go their ways. */
@@ -108,6 +123,7 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const exchange = (request as Carrier)[EXCHANGE]
     if (exchange == null) return done(null, payload)
+    exchange.departure?.end()
     if (exchange.handlerBegan > 0) tellAnswer(exchange, statusOf(reply, payload))
     const status = statusOf(reply, payload)
     const { spare, headers } = exchange
@@ -153,8 +169,7 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
       openExchange(site, request as RequestView, { before: {}, headers: {}, marks: marksOf(request), ticket: null })
     if (!exchange.announced) {
       exchange.announced = true
-      // A hook, the validation or a time-out answered before the lookup was done.
-      if (carrier[TICKET] == null && exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') bypass(exchange, 'answered')
+      if (exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') answeredEarly(exchange, carrier)
       announce(reply, exchange, signals)
     }
     commit(cache, exchange, reply)
@@ -163,6 +178,13 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
     done(null, payload)
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.announce })
+}
+
+/** A hook, the validation or a time-out answered before the lookup was done. */
+function answeredEarly (exchange: Exchange, { [TICKET]: ticket, [INVALID]: isInvalid }: Carrier): void {
+  const reason = isInvalid === true && exchange.site.isPostponed ? 'invalid' : 'answered'
+  if (ticket == null) bypass(exchange, reason)
+  else if (reason === 'invalid') ticket.outcome ??= () => ({ type: 'bypass', reason })
 }
 
 /** The onRequest hook of a route with an unsafe method: what its own validation makes of params and query is not GET's. */

@@ -3,12 +3,13 @@
 import { keyless, type KeySource } from './key.js'
 import { Keyless, copyPlain, kindOf } from './plain-data.js'
 
+export type ValidatedPart = typeof PARTS[number]
 export type Validate = (input: unknown) => unknown
 
 /** As much of a request as is needed to validate it. */
 export interface Validated extends KeySource {
   headers: unknown
-  getValidationFunction: (part: 'params' | 'querystring' | 'headers') => Validate | undefined
+  getValidationFunction: (part: ValidatedPart) => Validate | undefined
 }
 
 /** For a lookup ahead of the validation: on copies. Null where the request is not valid; a promise as validators give. */
@@ -30,9 +31,9 @@ function sourceOf ([params, query, headers]: readonly unknown[]): KeySource | nu
   return params === INVALID || query === INVALID || headers === INVALID ? null : { params, query }
 }
 
-/** Whether there is a validation of any of them. */
-export function hasValidation (request: Pick<Validated, 'getValidationFunction'>): boolean {
-  return PARTS.some((part) => request.getValidationFunction(part) !== undefined)
+/** Those for which the route has a validation. */
+export function validatedParts (request: Pick<Validated, 'getValidationFunction'>): ValidatedPart[] {
+  return PARTS.filter((part) => request.getValidationFunction(part) !== undefined)
 }
 
 const PARTS = ['params', 'querystring', 'headers'] as const

@@ -1,4 +1,6 @@
 // What a handler sends, as Fastify hands it to onSend hooks: what can be told of it before it is read.
+import { Readable } from 'node:stream'
+import { ReadableStream } from 'node:stream/web'
 import type { Bytes } from './duration.js'
 import type { HeaderField, PayloadKind } from './entry.js'
 import type { HeaderFields } from './http/headers.js'
@@ -32,7 +34,32 @@ export function headerBytes (fields: readonly HeaderField[]): Bytes {
   return bytes
 }
 
-export function kindOf (payload: unknown): PayloadKind {
+/** `isSeen`: others' hooks look at it. */
+export function kindOf (payload: unknown, isSeen: boolean): PayloadKind {
   if (payload == null) return 'none'
-  return typeof payload === 'string' ? 'text' : 'bytes'
+  if (typeof payload === 'string') return 'text'
+  if (!isSeen || Buffer.isBuffer(payload)) return 'bytes'
+  return 'pipe' in (payload as object) ? 'stream' : 'web'
+}
+
+/** These bytes as a payload of this kind. */
+export function payloadOf (kind: PayloadKind, bytes: Buffer): Buffer | string | Readable | ReadableStream {
+  if (kind === 'text') return bytes.toString()
+  // Others who are given these bytes must not see what a hook writes into them.
+  const own = Buffer.from(bytes)
+  if (kind === 'stream') {
+    return new Readable({
+      read () {
+        this.push(own)
+        this.push(null)
+      }
+    })
+  }
+  if (kind !== 'web') return own
+  return new ReadableStream({
+    start (controller) {
+      if (own.length > 0) controller.enqueue(own)
+      controller.close()
+    }
+  })
 }

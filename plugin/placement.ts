@@ -1,9 +1,12 @@
-// Where the lookup of a route may stand, read from what Fastify itself prints of the route's hooks when all are known.
+// Where the lookup of a route may stand, read from what Fastify's router knows of the route's hooks when all are known.
 //
 // A hit that is sent in onRequest skips everything later, so it may only be sent there where nothing comes later that could
 // be authentication: no hook in preParsing, preValidation or preHandler, and none behind ours in onRequest. Each lookup has
-// a name of its own, by which its route is found in the text. What can't be read counts as "there is one".
-
+// a name of its own, by which its route is found. What can't be read counts as "there is one".
+//
+// Fastify tells of hooks where it prints routes. They are printed method by method: for all methods together the router is
+// built anew, which throws where a version is no text. And the printer is given a function of ours for what it says of a
+// route: the app's own (`buildPrettyMeta`) may be anything, and is not to be called because of us.
 /** What stands around a route's lookup. */
 export interface Surroundings {
   /** Nothing that comes behind the lookup could refuse the request. */
@@ -19,31 +22,54 @@ export interface Surroundings {
 /** Where it can't be read. */
 export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isLastOnSend: false, isUnseen: false }
 
-/** Stands for a hook whose line can't be read. */
-const UNREADABLE = 'unreadable'
-const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler', UNREADABLE]
+/** The methods of routes that may be cached. */
+const CACHED = ['GET', 'HEAD'] as const
+const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler'] as const
+const HOOKS = ['onRequest', ...LATER_HOOKS, 'onSend', 'onResponse'] as const
 
-/** What our own hooks of the instance, and the last onSend hooks of routes, are called in Fastify's list. */
+/** What our own hooks of the instance, and the last onSend hooks of routes, are called. */
 export const OUR_HOOKS = { arrival: 'routeCacheArrival', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
 
-/** Of each lookup by its name, from `printRoutes({ includeHooks: true, commonPrefix: false })`. */
-export function readSurroundings (printed: string): Map<string, Surroundings> {
+/** As much of an app as prints its routes. */
+export interface Printer { printRoutes: (options: object) => string }
+
+/** A route as the printer has it: `store` is what Fastify keeps with it. */
+interface PrintedRoute { store?: unknown }
+
+/** Of each lookup by its name. Throws where the routes can't be printed: a constraint of theirs may have no text. */
+export function readSurroundings (app: Printer): Map<string, Surroundings> {
   const found = new Map<string, Surroundings>()
-  let hooks = new Map<string, string[]>()
-  const close = (): void => {
-    const lookup = hooks.get('onRequest')?.find((name) => name.startsWith('routeCacheLookup'))
-    if (lookup !== undefined) found.set(lookup, both(found.get(lookup), describe(lookup, hooks)))
-    hooks = new Map()
+  const look = ({ store }: PrintedRoute): void => {
+    const hooks = namesOf(store)
+    const lookup = hooks?.onRequest.find((name) => name.startsWith('routeCacheLookup'))
+    if (hooks !== null && lookup !== undefined) found.set(lookup, both(found.get(lookup), describe(lookup, hooks)))
   }
-  for (const line of printed.split('\n')) {
-    const [, hook, names] = /^[│ ]*• \((\w+)\) (\[[^]*\])$/.exec(line) ?? []
-    if (hook === undefined && line.includes('• (')) hooks.set(UNREADABLE, [])
-    // Any other line begins the next route.
-    else if (hook === undefined) close()
-    else hooks.set(hook, (JSON.parse(names!) as string[]).map((name) => name.replace(/\(\)$/, '')))
-  }
-  close()
+  for (const method of CACHED) app.printRoutes(printing(method, look))
   return found
+}
+
+/** Options of the printer, which puts the app's function in their `buildPrettyMeta`. */
+function printing (method: string, look: (route: PrintedRoute) => void): object {
+  const buildPrettyMeta = (route: PrintedRoute): object => {
+    look(route)
+    return {}
+  }
+  const options = { method, commonPrefix: false, includeMeta: [] }
+  return Object.defineProperty(options, 'buildPrettyMeta', { get: () => buildPrettyMeta, set: () => {} })
+}
+
+type Names = Record<typeof HOOKS[number], readonly string[]>
+
+/** The hooks' names; null where they are not where Fastify has them today. */
+function namesOf (store: unknown): Names | null {
+  if (typeof store !== 'object' || store === null) return null
+  const names: Partial<Names> = {}
+  for (const hook of HOOKS) {
+    const functions = (store as Record<string, unknown>)[hook]
+    if (functions !== null && !Array.isArray(functions)) return null
+    names[hook] = (functions ?? []).map((one: { name?: unknown }) => String(one.name).replace(/^bound /, ''))
+  }
+  return names as Names
 }
 
 /** One route may stand under two paths. */
@@ -57,14 +83,23 @@ function both (one: Surroundings | undefined, other: Surroundings): Surroundings
   }
 }
 
-function describe (lookup: string, hooks: ReadonlyMap<string, string[]>): Surroundings {
+function describe (lookup: string, hooks: Names): Surroundings {
   const ours: readonly string[] = Object.values(OUR_HOOKS)
-  const onSend = hooks.get('onSend') ?? []
-  const hasOthersOnSend = onSend.some((name) => !ours.includes(name))
+  const hasOthersOnSend = hooks.onSend.some((name) => !ours.includes(name))
   return {
-    isLast: hooks.get('onRequest')?.at(-1) === lookup && !LATER_HOOKS.some((hook) => hooks.has(hook)),
+    isLast: hooks.onRequest.at(-1) === lookup && LATER_HOOKS.every((hook) => hooks[hook].length === 0),
     hasOthersOnSend,
-    isLastOnSend: onSend.at(-1) === OUR_HOOKS.announce,
-    isUnseen: !hasOthersOnSend && !hooks.has('onResponse') && !hooks.has(UNREADABLE)
+    isLastOnSend: hooks.onSend.at(-1) === OUR_HOOKS.announce,
+    isUnseen: !hasOthersOnSend && hooks.onResponse.length === 0
+  }
+}
+
+/** The routes that are there, for a warning, in the printer's text; null where there are none. */
+export function printedRoutes (app: Printer & { supportedMethods: readonly string[] }): string | null {
+  try {
+    const printed = app.supportedMethods.map((method) => app.printRoutes({ method, commonPrefix: false }).trim())
+    return printed.filter((text) => text !== '' && text !== '(empty tree)').join('\n') || null
+  } catch {
+    return 'of a kind that can not be printed'
   }
 }

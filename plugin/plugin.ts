@@ -2,7 +2,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
@@ -15,7 +15,7 @@ import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import type { RouteCacheOptions } from './options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from './own-request.js'
-import { UNKNOWN, readSurroundings } from './placement.js'
+import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { standBack } from './reply.js'
 import { RouteCache } from './route-cache.js'
@@ -56,6 +56,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
   app.decorateRequest(CHANGE, null)
+  app.decorateRequest(LISTENERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -69,8 +70,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const caching = cachingOf({ engine, stats, instance }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
-  app.addHook('onError', async (request, reply) => {
-    markFailed(request)
+  app.addHook('onError', async (request, reply, error) => {
+    markFailed(request, error)
     standBack(reply, outcomeOf(request))
   })
   app.addHook('onSend', captureHook(cache, settings))
@@ -134,7 +135,8 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         hasOthersOnSend: true,
         isLastOnSend: false,
         isUnseen: false,
-        isValidated: null,
+        validated: null,
+        isPostponed: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
         hint: { members: policy.needs },
         isExplained: false,
@@ -182,12 +184,25 @@ function claim (owners: Map<string, string>, { shape, route }: Policy): void {
 
 /** Now that all hooks are known: where each lookup may stand. */
 function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
-  const surroundings = readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false }))
+  const { surroundings, error } = surroundingsOf(app)
+  const unknown: string[] = []
   for (const [name, site] of sites) {
     const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
-    const isEarly = site.policy.hook === null ? isLast : site.policy.hook === 'onRequest'
-    site.place = isEarly ? 'onRequest' : 'handler'
+    const { hook, route } = site.policy
+    if (hook === null && !surroundings.has(name) && !unknown.includes(route)) unknown.push(route)
+    site.place = (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
     Object.assign(site, seen)
+  }
+  if (unknown.length === 0) return
+  app.log.warn({ routes: unknown, ...error !== null && { err: error } }, 'fastify-route-cache: the hooks of these routes can\'t be read, ' +
+    'so their lookups stand in front of their handlers, behind all hooks')
+}
+
+function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<string, Surroundings>, error: unknown } {
+  try {
+    return { surroundings: readSurroundings(app), error: null }
+  } catch (error) {
+    return { surroundings: new Map(), error }
   }
 }
 
@@ -241,8 +256,8 @@ function checkRoom (app: FastifyInstance, decorator: string): void {
 
 /** Fastify tells of a route when it is declared, so not of those that were there before. */
 function warnOfEarlierRoutes (app: FastifyInstance): void {
-  const routes = app.printRoutes({ commonPrefix: false }).trim()
-  if (routes === '' || routes === '(empty tree)') return
+  const routes = printedRoutes(app)
+  if (routes === null) return
   app.log.warn({ routes }, 'fastify-route-cache: these routes were declared before the plugin was loaded; a cache option on ' +
     'them has no effect. Write: await app.register(routeCache), and declare routes after it')
 }

@@ -10,6 +10,7 @@ import { isOf304 } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
+import { payloadOf } from './payload.js'
 import { representationOf } from './representation.js'
 
 export interface Hit {
@@ -20,6 +21,8 @@ export interface Hit {
   /** Others look at the payload in onSend: they get the like of what the handler sent. */
   asSent: boolean
 }
+
+type Payload = ReturnType<typeof payloadOf>
 
 /** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
 export function sendEntry (reply: FastifyReply, hit: Hit): void {
@@ -49,7 +52,7 @@ export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): v
 export interface Failed { payload: unknown, before: HeaderFields }
 
 /** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
-export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Buffer | string | null {
+export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Payload | null {
   discard(payload)
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (isSame(before[name], value)) continue
@@ -83,7 +86,7 @@ type Discardable = {
 } | null
 
 /** Puts the entry's head on the reply; gives its payload. */
-function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Buffer | string | undefined {
+function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Payload | undefined {
   const { status } = entry
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
@@ -98,8 +101,8 @@ function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (notModified) return undefined
-  if (coding === null || typeof body === 'number') return payloadOf(entry, asSent || head.hasNonAscii)
-  return asSent ? Buffer.from(body) : body
+  if (coding === null || typeof body === 'number') return bodyAs(entry, asSent || head.hasNonAscii)
+  return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, body) : body
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */
@@ -122,13 +125,10 @@ export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds)
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
-function payloadOf (entry: Entry, asSent: boolean): Buffer | string | undefined {
-  const { kind } = entry
-  if (kind === 'none') return undefined
+function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
+  if (entry.kind === 'none') return undefined
   const body = bodyOf(entry)
-  if (!asSent) return body
-  // Others who are given these bytes must not see what a hook writes into them.
-  return kind === 'text' ? body.toString() : Buffer.from(body)
+  return asSent ? payloadOf(entry.kind, body) : body
 }
 
 /** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */

@@ -21,8 +21,9 @@ import { isError } from './http/storable.js'
 export interface Leaving { status: number, isGone: boolean }
 
 /** Whether this is an answer that a stale entry of this route stands in for, where there is one. */
-export function mayBeRescued ({ outcome, site: { policy }, spare }: Exchange, status: number): boolean {
-  if (policy.rescue === null || !isError(status)) return false
+export function mayBeRescued ({ outcome, site: { policy }, spare, departure }: Exchange, status: number): boolean {
+  // A handler that stopped because its client has left has not failed.
+  if (policy.rescue === null || !isError(status) || departure?.stopped === true) return false
   return spare !== null || (outcome.type === 'own' && outcome.why === 'refresh')
 }
 

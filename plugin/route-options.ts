@@ -123,11 +123,11 @@ export interface InvalidationOptions<Request = FastifyRequest, Reply = FastifyRe
    * What is invalidated when the handler has answered with 2xx or 3xx, before the client gets that answer; not where an
    * error was raised, whatever it is answered with. A list of key templates, filled as a GET route's `key` is with values
    * as the handler gets them, and of targets as `cache.invalidate` takes them, templates too: `['user:{id}', { tags:
-   * ['users'] }]`. Or a function, for what only the body or the result tells: it is called with the answer on its way and
-   * gives what `cache.invalidate` takes, keys and tags as they are, or a promise of it; `[]`: nothing. Where a reply was
-   * hijacked, all this comes when it is over.
+   * ['users'] }]`; or one such target: `{ tags: ['users'] }`. Or a function, for what only the body or the result tells: it
+   * is called with the answer on its way and gives what `cache.invalidate` takes, keys and tags as they are, or a promise
+   * of it; `[]`: nothing. Where a reply was hijacked, all this comes when it is over.
    */
-  invalidates: readonly (string | InvalidateTargets | { all: true })[] |
+  invalidates: readonly (string | InvalidateTargets | { all: true })[] | InvalidateTargets | { all: true } |
     ((request: Request, reply: Reply) => InvalidateTarget | Promise<InvalidateTarget>)
   /**
    * What becomes of a request where Redis can't be told. Absent: the write has happened, so its answer stands; the error is

@@ -10,7 +10,7 @@ import { isOriginForm } from './http/request-target.js'
 import { fingerprint } from './http/vary.js'
 import { identify, unpromised } from './identity.js'
 import type { KeySource } from './key.js'
-import { hasValidation, isThenable, validatedSource } from './key-source.js'
+import { isThenable, validatedParts, validatedSource } from './key-source.js'
 import type { BypassReason } from './outcome.js'
 import { checkKey, policyFailed } from './policy.js'
 import { credentialsIn, lackedBy } from './query-credentials.js'
@@ -88,9 +88,9 @@ function sourced (selector: Selector, identity: string | undefined): Made {
 }
 
 /** Whether the route has a validation of what selects; that is known when the app is ready. */
-function isValidated (site: Site, request: RequestView): boolean {
-  site.isValidated ??= hasValidation(request)
-  return site.isValidated
+export function isValidated (site: Site, request: RequestView): boolean {
+  site.validated ??= validatedParts(request)
+  return site.validated.length > 0
 }
 
 function keyed (selector: Selector, identity: string | undefined, source: KeySource | null): Made {

@@ -13,7 +13,8 @@ import { Http2ServerRequest } from 'node:http2'
 import { statusFieldOf, type Signals } from './announcement.js'
 import type { ResponseCache } from './cache.js'
 import { conclude } from './capture.js'
-import { ARRIVAL, EXCHANGE, HEADERS, OUTCOME, TICKET, marksOf, type Carrier } from './carrier.js'
+import { ARRIVAL, EXCHANGE, HEADERS, LISTENERS, OUTCOME, TICKET, marksOf, type Carrier } from './carrier.js'
+import { Departure } from './departure.js'
 import type { Milliseconds } from './duration.js'
 import { isFresh, mayBeDue, type Entry } from './entry.js'
 import { channels, stamp, tellLookup } from './events.js'
@@ -230,4 +231,8 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
     else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })
+  const { request, request: { server, raw } } = reply
+  // The line above; who listened before; and who listens to the server beside Fastify may have come to do so since.
+  const others = 1 + ((request as Carrier)[LISTENERS] ?? 0) + server.server.listenerCount('request') - 1
+  exchange.departure = new Departure({ request: raw, reply: reply.raw }, others)
 }

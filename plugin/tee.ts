@@ -60,8 +60,15 @@ function teeNode (source: Readable, recording: Recording): Transform {
     }
   })
   // It destroys one when the other fails or is destroyed; who sends the stream is told by the stream itself.
-  pipeline(source, through, () => {})
+  pipeline(source, through, (error) => { if (error != null) abortLegacy(source) })
   return through
+}
+
+/** Old streams are let go by `abort()`, which Fastify calls, and Node calls on a client's request only. */
+function abortLegacy (source: Partial<Readable> & { close?: unknown, setHeader?: unknown, abort?: unknown }): void {
+  const { destroy, close, setHeader, abort } = source
+  if (typeof destroy === 'function' || typeof close === 'function' || setHeader !== undefined) return
+  if (typeof abort === 'function') abort.call(source)
 }
 
 function teeWeb (source: WebStream, recording: Recording): WebStream {

@@ -242,12 +242,14 @@ t.test('the root of a prefixed context can have a key, with and without a slash'
   t.match((await app.inject({ method: 'HEAD', url: '/v1/' })).headers['cache-status'], /hit/)
 })
 
+const NO_HOOKS = { preParsing: null, preValidation: null, preHandler: null, onSend: null, onResponse: null }
+
 t.test('the lookup stands in onRequest where nothing comes behind it, else in front of the handler', async (t) => {
   const app = await cachedApp(t)
   const hook = async (): Promise<void> => {}
   const around = async (): Promise<unknown[]> => {
     await app.ready()
-    return [...readSurroundings(app.printRoutes({ includeHooks: true, commonPrefix: false })).values()]
+    return [...readSurroundings(app).values()]
   }
   app.get('/a', { exposeHeadRoute: false, cache: { key: 'a' }, onRequest: hook }, HANDLER)
   app.get('/b/:id', { exposeHeadRoute: false, cache: { key: 'b' }, preHandler: hook, onSend: hook }, HANDLER)
@@ -259,7 +261,14 @@ t.test('the lookup stands in onRequest where nothing comes behind it, else in fr
     { isLast: true, hasOthersOnSend: false, isLastOnSend: true, isUnseen: true },
     { isLast: true, hasOthersOnSend: true, isLastOnSend: true, isUnseen: false }
   ].map((one) => JSON.stringify(one)))
-  t.strictSame(readSurroundings('└── /x (GET)\n    • (onRequest) not json'), new Map(), 'what can not be read is not there')
+  const printer = (store: object): object => ({
+    printRoutes: (options: { buildPrettyMeta: (route: object) => void }) => { options.buildPrettyMeta({ store }) }
+  })
+  const lookup = { name: 'bound routeCacheLookup-1' }
+  for (const store of [{ onRequest: [lookup] }, { ...NO_HOOKS, onRequest: [lookup], preHandler: undefined }, {}]) {
+    t.strictSame(readSurroundings(printer(store) as typeof app), new Map(), 'what can not be read is not there')
+  }
+  t.equal(readSurroundings(printer({ ...NO_HOOKS, onRequest: [lookup] }) as typeof app).size, 1)
 })
 
 t.test('guards in sibling contexts that each register the plugin', async (t) => {

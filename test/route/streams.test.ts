@@ -38,6 +38,33 @@ function through (writer: WritableStreamDefaultWriter): { write: (chunk: string)
   }
 }
 
+t.test('a legacy stream is let go when the client leaves, by whichever way it has', async (t) => {
+  const ways: Array<Array<'destroy' | 'close' | 'abort'>> = [['destroy'], ['close'], ['abort'], ['close', 'abort'], ['destroy', 'abort'], []]
+  for (const cache of [{ key: 'k' }, undefined]) {
+    for (const names of ways) {
+      const app = await cachedApp(t)
+      const calls: string[] = []
+      const called = gate()
+      app.get('/', { ...cache !== undefined && { cache } }, (_, reply) => {
+        const source = Object.assign(new Stream(), { readable: true })
+        const letGo = Object.fromEntries(names.map((name) => [name, () => { calls.push(name); called.open() }]))
+        source.on('newListener', (event) => { if (event === 'data') setImmediate(() => source.emit('data', Buffer.from('a'))) })
+        reply.send(Object.assign(source, letGo))
+      })
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      const { port } = app.server.address() as AddressInfo
+      const request = httpRequest({ port, host: '127.0.0.1', agent: false }).end()
+      const [response] = await once(request, 'response') as [IncomingMessage]
+      response.on('error', () => {})
+      await once(response, 'data')
+      response.destroy()
+      if (names.length > 0) await called.wait()
+      t.equal(new Set(calls).size <= 1 ? calls[0] : String(calls), names[0], `${cache === undefined ? 'not ' : ''}cached: ${String(names)}`)
+      await settled(app)
+    }
+  }
+})
+
 t.test('the first byte arrives while the source is still open, and the whole is stored', async (t) => {
   const sources: [name: string, make: () => { payload: unknown, write: (chunk: string) => void, end: () => void }][] = [
     ['node', () => {
