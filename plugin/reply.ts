@@ -10,6 +10,7 @@ import { isOf304 } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
+import { isOwnOfNode } from './raw-response.js'
 import { representationOf } from './representation.js'
 
 export interface Hit {
@@ -118,8 +119,11 @@ type Discardable = {
 } | null
 
 /** Puts the entry's head on the reply; gives its payload. */
-function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Buffer | string | undefined {
+function putHead (reply: FastifyReply, hit: Hit): Buffer | string | undefined {
+  const { entry, headers: conditions, now } = hit
   const { status } = entry
+  // Who replaces methods of the raw response looks at it, too.
+  const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   reply.code(notModified ? 304 : status)

@@ -81,10 +81,16 @@ function goOn (engine: Engine, site: Site, { request, reply, proceed, began, sel
     .catch((error: unknown) => { failedToSend({ request, reply }, error) })
 }
 
-/** What throws is an entry that can't be sent. */
+/** What throws is an entry that can't be sent: the client gets the error, or where part of an answer is sent, no more. */
 export function failedToSend ({ request, reply }: Pair, error: unknown): void {
   request.log.warn({ err: error }, 'cache entry could not be sent')
-  reply.send(error)
+  try {
+    if (!reply.sent && !reply.raw.headersSent) reply.send(error)
+  } catch (again) {
+    request.log.warn({ err: again }, 'nor could the error')
+  }
+  // A client waits for the end of what has begun.
+  if ((reply.sent || reply.raw.headersSent) && !reply.raw.writableEnded) reply.raw.destroy()
 }
 
 interface Attempting extends Pair {
