@@ -86,7 +86,8 @@ function look (engine: Engine, site: Site, waiting: Waiting): void {
 /** The route's handler with the lookup in front of it, for routes whose lookup can't stand in onRequest. */
 export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
   return function (request, reply) {
-    if (site.place === 'onRequest') return handler.call(this, request, reply)
+    // A plugin may call it with what is no request: @fastify/websocket has a route that only talks handle its sockets.
+    if (site.place === 'onRequest' || !(EXCHANGE in request)) return handler.call(this, request, reply)
     // Fastify waits for what this resolves with, as it would for the handler's own promise. After a hit, or where the
     // handler gives nothing because it calls `reply.send` itself, it never resolves: Fastify then waits for that call.
     return new Promise((resolve, reject) => {

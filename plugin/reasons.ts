@@ -17,6 +17,7 @@ export const BYPASS_WORDS: Readonly<Record<BypassReason, string>> = {
   user: `a hook has set request.user, or the like, ${WAY_OUT}`,
   session: `the request has a session ${WAY_OUT}`,
   conditional: 'the request has a Range or a precondition (If-Match, If-Unmodified-Since) that only the handler can answer',
+  upgrade: 'the request asks to go on in another protocol (Upgrade: websocket), which only the handler can do',
   target: 'its target is no path of this host (http://..., //...), or has a "#": a handler that puts request.url into its answer ' +
     'would put that into everybody\'s',
   invalid: 'its params, query or headers are not valid for the route\'s schema: Fastify answers 400',
