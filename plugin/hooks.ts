@@ -123,7 +123,8 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
 /** What is sent instead of what is on its way out, or that. */
 function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply: FastifyReply }): unknown {
   const { reply, payload } = sent
-  const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: reply.raw.closed })
+  const { closed, headersSent } = reply.raw
+  const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: closed || headersSent })
   if (entry !== null) {
     const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
     return standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })

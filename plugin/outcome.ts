@@ -58,6 +58,8 @@ export type RefusalReason =
    * the cache, and the policy has an `identity` or a `vary`.
    */
   | 'vary'
+  /** It was sent past Fastify, or its head was: `reply.hijack()`, `reply.raw`. */
+  | 'raw'
   /** Its bytes can't be known: an event stream, or a stream of an unknown kind. */
   | 'payload'
   /** It did not get through whole: the source failed, or the client left (RFC 9111 §3.3). */

@@ -2,6 +2,7 @@
 // response leaves.
 import { ServerResponse } from 'node:http'
 import { Http2ServerResponse } from 'node:http2'
+import type { HeaderFields } from './http/headers.js'
 
 /** What a head and a body go through on their way, those that Node calls itself among them. */
 type Methods = Partial<Record<
@@ -28,6 +29,32 @@ export function isPlainResponse (raw: object): boolean {
 /** The same, of HTTP/2 as well. Of another class nobody knows how it sends. */
 export function isOwnOfNode (raw: object): boolean {
   return isPlainResponse(raw) || (Object.getPrototypeOf(raw) === Http2ServerResponse.prototype && areSame(raw, OF_HTTP2))
+}
+
+/** As much of it as is looked at here. */
+export interface RawView {
+  headersSent: boolean
+  getHeaders: () => HeaderFields
+}
+
+/** Whether any method of it is not that of its class, whatever class that is. */
+export function isReplaced (raw: object): boolean {
+  return !areSame(raw, Object.getPrototypeOf(raw) as Methods)
+}
+
+/** The fields that were sent, by names in lower case. Node keeps HTTP/1's as a text, and what was set on it is less. */
+export function sentHead (raw: RawView): HeaderFields {
+  const { _header: head } = raw as { _header?: unknown }
+  if (typeof head !== 'string') return raw.getHeaders()
+  const fields: Record<string, string | string[]> = {}
+  for (const line of head.split('\r\n').slice(1)) {
+    const end = line.indexOf(': ')
+    if (end < 0) continue
+    const name = line.slice(0, end).toLowerCase()
+    const value = line.slice(end + 2)
+    fields[name] = name in fields ? [fields[name]!, value].flat() : value
+  }
+  return fields
 }
 
 /** One by one, by their names: that takes 5 ns, and a loop a thousand. */

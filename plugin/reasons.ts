@@ -38,6 +38,7 @@ export const REFUSAL_WORDS: Readonly<Record<RefusalReason, string>> = {
   private: 'its Cache-Control says private',
   vary: 'its Vary is *, or it has none where other responses under its key vary, or a value was given for a route with ' +
     'an identity or a vary',
+  raw: 'the handler or a hook sent it, or its head, past Fastify: reply.hijack(), reply.raw.writeHead(), reply.raw.write()',
   payload: 'its bytes can\'t be known: an event stream, or a stream of an unknown kind',
   incomplete: 'it did not get through whole: its source failed, or the client left',
   size: 'its body is larger than maxBodyBytes or than the store takes, or its header than maxHeaderBytes',

@@ -21,6 +21,7 @@ import { abandon, openExchange, type Exchange, type RequestView, type Site } fro
 import type { OwnRequests } from './own-request.js'
 import type { CacheOutcome } from './outcome.js'
 import { writeEntry } from './past-reply.js'
+import { watchRawAnswer } from './raw-answer.js'
 import { sendEntry } from './reply.js'
 import { search, type Searching } from './search.js'
 import { isPacked, unpacked } from './unpacking.js'
@@ -39,6 +40,11 @@ export interface Waiting extends Pair { proceed: () => void }
 /** Sends the entry; or calls `proceed`, once, for the request to go on; or neither, where it is answered already. */
 export function lookup (engine: Engine, site: Site, { request, reply, proceed }: Waiting): void {
   const { cache } = engine
+  // A hook has begun an answer past Fastify: that is not ours to end.
+  if (reply.raw.headersSent) {
+    begin(site, { request, reply })
+    return proceed()
+  }
   const { [HEADERS]: kept } = request as Carrier
   const began = stamp(channels.lookup)
   if (!cache.isReady) return goOn(engine, site, { request, reply, proceed, began })
@@ -226,6 +232,7 @@ export function begin (site: Site, { request, reply }: Pair): Exchange {
 export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
   // The client has left during the lookup: `close` has been.
   if (reply.raw.closed) return abandon(cache, exchange)
+  watchRawAnswer(cache, exchange, reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })
