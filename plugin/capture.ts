@@ -9,14 +9,15 @@ import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView
 import { weakEtag } from './http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
-import { addedFields, addedMembers, areSendable, isSame, mergedVary, type HeaderFields } from './http/headers.js'
-import { isError, refusalOf, type HeadRefusal } from './http/storable.js'
+import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
+import { isError, refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
+import { refusedByHead } from './late-head.js'
 import type { AnswerLimits } from './limits.js'
 import { headerBytes, kindOf, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
-import { isReplaced, sentHead, type RawView } from './raw-response.js'
+import { isReplaced, type RawView } from './raw-response.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { Recording, tee } from './tee.js'
 
@@ -204,16 +205,6 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   answer.leaving = reply.getHeaders()
 }
 
-/** Why it may not be stored by the head that was sent, where middleware has added to that. */
-function refusedByHead ({ site: { policy } }: Exchange, { status, leaving }: Captured, raw: RawView): HeadRefusal | null {
-  if (leaving === null || !isReplaced(raw)) return null
-  const sent = sentHead(raw)
-  const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
-  const added = Object.fromEntries(Object.entries(sent).filter(isAdded))
-  const target = policy.isTargeted ? targetedField(added) : undefined
-  return refusalOf({ status, added, all: added, target }, policy.statuses)
-}
-
 function setsCookie ({ before }: Exchange, reply: ReplyView): boolean {
   return addedFields(before, { 'set-cookie': reply.getHeaders()['set-cookie'] }).length > 0
 }
@@ -231,7 +222,7 @@ export function conclude (
   // onSend hooks failed, with the error's answer too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
-  const refusal = refusedByHead(exchange, answer, reply.raw)
+  const refusal = refusedByHead(exchange.site.policy, answer, reply.raw)
   if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
   const whole = Buffer.isBuffer(answer.body) ? answer.body : answer.body.bytes()
   const body = isSent ? whole : null
