@@ -5,23 +5,26 @@ import { refusedAsOwn } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
 import type { HeaderField } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
-import { abandon, keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
+import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
 import { isError, refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
+import { refusedByHead } from './late-head.js'
 import type { AnswerLimits } from './limits.js'
 import { headerBytes, kindOf, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
+import { isReplaced, type RawView } from './raw-response.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { Recording, tee } from './tee.js'
 
 /** As much of a reply as is looked at, and set, here. */
 export interface ReplyView {
   statusCode: number
+  raw: RawView
   getHeaders: () => HeaderFields
   code: (status: number) => unknown
   header: (name: string, value: string | string[]) => unknown
@@ -40,6 +43,10 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   exchange.captured = true
   if (keyToFill(exchange) === null) return sent.payload
   const { reply } = sent
+  if (reply.raw.headersSent) {
+    refuseAnswer(cache, exchange, 'raw')
+    return sent.payload
+  }
   const payload = unwrapped(reply, sent.payload)
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
@@ -56,7 +63,9 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     return payload
   }
   exchange.failed = false
-  const { body, passed } = bodyOf(cache, exchange, { payload, limit: sent.limits.maxBodyBytes })
+  const { body, passed } = bodyOf(cache, exchange, {
+    payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
+  })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
     return payload
@@ -75,7 +84,8 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     ...times,
     cost: costOf(exchange, cache.now()),
     length: after['content-length'] === undefined ? null : Number(after['content-length']),
-    body
+    body,
+    leaving: null
   }
   return passed
 }
@@ -167,13 +177,13 @@ function decided (answer: unknown): boolean {
 
 /** The body, or its recording, and what is sent in its place; null where it can't be had. */
 function bodyOf (
-  cache: ResponseCache, exchange: Exchange, { payload, limit }: { payload: unknown, limit: Bytes }
+  cache: ResponseCache, exchange: Exchange, { payload, limit, isSeen }: { payload: unknown, limit: Bytes, isSeen: boolean }
 ): { body: Buffer | Recording | null, passed: unknown } {
   if (payload == null) return { body: Buffer.alloc(0), passed: payload }
   if (typeof payload === 'string') return { body: Buffer.from(payload), passed: payload }
   if (Buffer.isBuffer(payload)) {
-    // Hooks behind us may write into it.
-    return { body: exchange.site.hasOthersOnSend ? Buffer.from(payload) : payload, passed: payload }
+    // Hooks behind us, and middleware, may write into it; and where they are there, it is stored at the end only.
+    return { body: isSeen ? Buffer.from(payload) : payload, passed: payload }
   }
   const recording = new Recording(limit, () => {
     // The source may go on when the response is over, and was refused: a 204 does not wait for its body.
@@ -190,14 +200,16 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set. Another status is not a
   // failure: @fastify/etag makes a 304 of what a hit would be, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
+  if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
   if (cacheControl !== null && isLastOnSend && reply.getHeaders()['cache-control'] === undefined) {
     reply.header('cache-control', cacheControl)
     answer.headers.push(['cache-control', cacheControl])
   }
-  // Hooks behind ours may still write cookies: then it waits for the end, as a stream does.
-  if (Buffer.isBuffer(answer.body) && isLastOnSend) fill(cache, exchange, answer.body)
+  // Hooks behind ours may still write cookies, and so may middleware: then it waits for the end, as a stream does.
+  if (Buffer.isBuffer(answer.body) && isLastOnSend && !isReplaced(reply.raw)) return fill(cache, exchange, answer.body)
+  answer.leaving = reply.getHeaders()
 }
 
 function setsCookie ({ before }: Exchange, reply: ReplyView): boolean {
@@ -209,11 +221,16 @@ export function conclude (
   cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: ReplyView, isSent: boolean }
 ): void {
   const { answer } = exchange
-  // Nothing was captured: the response was written past Fastify, as the next one will be; or refused.
-  if (answer === null) return abandon(cache, exchange, true)
+  if (answer === null) {
+    // Nothing was captured: the response was written past Fastify, as the next one will be. Or it is refused already.
+    if (exchange.claim !== null) refuseAnswer(cache, exchange, 'raw')
+    return
+  }
   // onSend hooks failed, with the error's answer too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
+  const refusal = refusedByHead(exchange.site.policy, answer, reply.raw)
+  if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
   const whole = Buffer.isBuffer(answer.body) ? answer.body : answer.body.bytes()
   const body = isSent ? whole : null
   if (body === null) return refuseAnswer(cache, exchange, 'incomplete')

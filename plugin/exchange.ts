@@ -115,6 +115,8 @@ export interface Captured {
   length: number | null
   /** The whole body, or what is being recorded of it. */
   body: Buffer | Recording
+  /** All fields of the response when it left the onSend chain; null until then. */
+  leaving: HeaderFields | null
 }
 
 /** As much of a request as is looked at here. */

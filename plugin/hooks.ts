@@ -101,7 +101,8 @@ function look (engine: Engine, site: Site, waiting: Waiting): void {
 /** The route's handler with the lookup in front of it, for routes whose lookup can't stand in onRequest. */
 export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
   return function (request, reply) {
-    if (site.place === 'onRequest') return handler.call(this, request, reply)
+    // A plugin may call it with what is no request: @fastify/websocket has a route that only talks handle its sockets.
+    if (site.place === 'onRequest' || !(EXCHANGE in request)) return handler.call(this, request, reply)
     // Fastify waits for what this resolves with, as it would for the handler's own promise. After a hit, or where the
     // handler gives nothing because it calls `reply.send` itself, it never resolves: Fastify then waits for that call.
     return new Promise((resolve, reject) => {
@@ -138,7 +139,8 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
 /** What is sent instead of what is on its way out, or that. */
 function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply: FastifyReply }): unknown {
   const { reply, payload } = sent
-  const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: reply.raw.closed })
+  const { closed, headersSent } = reply.raw
+  const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: closed || headersSent })
   if (entry !== null) {
     const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
     return standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })

@@ -22,6 +22,8 @@ export type BypassReason =
   | 'session'
   /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
   | 'conditional'
+  /** It asks to go on in another protocol, a websocket for example (RFC 9110 §7.8). */
+  | 'upgrade'
   /** Its target is no path of this host, or has a fragment (RFC 9112 §3.2). */
   | 'target'
   /** Params, query or headers are not valid: Fastify answers 400. */
@@ -56,6 +58,8 @@ export type RefusalReason =
    * the cache, and the policy has an `identity` or a `vary`.
    */
   | 'vary'
+  /** It was sent past Fastify, or its head was: `reply.hijack()`, `reply.raw`. */
+  | 'raw'
   /** Its bytes can't be known: an event stream, or a stream of an unknown kind. */
   | 'payload'
   /** It did not get through whole: the source failed, or the client left (RFC 9111 §3.3). */

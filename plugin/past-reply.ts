@@ -1,11 +1,11 @@
 // A hit that is written past Fastify's reply: no more than a head and a body on Node's response. For those that nobody else
 // has put anything on, or looks at.
 import type { FastifyReply } from 'fastify'
-import { ServerResponse } from 'node:http'
 import { bodyOf } from './bodies.js'
 import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { ACCEPT_ENCODING } from './http/encoding.js'
+import { isPlainResponse } from './raw-response.js'
 import { ageOf, dateOf, type Hit } from './reply.js'
 import { representationOf } from './representation.js'
 
@@ -60,17 +60,19 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   const { status } = entry
   const { raw, request: { method } } = reply
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
-  if (Object.getPrototypeOf(raw) !== ServerResponse.prototype || !isUntouched(reply)) return false
+  if (!isPlainResponse(raw) || !isUntouched(reply)) return false
   const { body: present, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (!head.isFixed || head.hasNonAscii || status === 204) return false
+  // What throws does so before the reply is hijacked, so that the reply can still say that it failed.
   if (status === 200 && isNotModified(conditions, head.etag, head.lastModified)) {
+    raw.writeHead(304, linesOf(hit, head.linesOf304, null))
     reply.hijack()
-    raw.writeHead(304, linesOf(hit, head.linesOf304, null)).end()
+    raw.end()
     return true
   }
   const body = typeof present === 'number' ? bodyOf(entry) : present
-  reply.hijack()
   raw.writeHead(status, linesOf(hit, head.lines, body.length))
+  reply.hijack()
   if (method === 'HEAD' || body.length === 0) raw.end()
   // Latin-1 has a character for each byte.
   else if (body.length <= LONGEST_STRING) raw.end(body.toString('latin1'), 'latin1')

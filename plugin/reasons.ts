@@ -17,6 +17,7 @@ export const BYPASS_WORDS: Readonly<Record<BypassReason, string>> = {
   user: `a hook has set request.user, or the like, ${WAY_OUT}`,
   session: `the request has a session ${WAY_OUT}`,
   conditional: 'the request has a Range or a precondition (If-Match, If-Unmodified-Since) that only the handler can answer',
+  upgrade: 'the request asks to go on in another protocol (Upgrade: websocket), which only the handler can do',
   target: 'its target is no path of this host (http://..., //...), or has a "#": a handler that puts request.url into its answer ' +
     'would put that into everybody\'s',
   invalid: 'its params, query or headers are not valid for the route\'s schema: Fastify answers 400',
@@ -37,6 +38,7 @@ export const REFUSAL_WORDS: Readonly<Record<RefusalReason, string>> = {
   private: 'its Cache-Control says private',
   vary: 'its Vary is *, or it has none where other responses under its key vary, or a value was given for a route with ' +
     'an identity or a vary',
+  raw: 'the handler or a hook sent it, or its head, past Fastify: reply.hijack(), reply.raw.writeHead(), reply.raw.write()',
   payload: 'its bytes can\'t be known: an event stream, or a stream of an unknown kind',
   incomplete: 'it did not get through whole: its source failed, or the client left',
   size: 'its body is larger than maxBodyBytes or than the store takes, or its header than maxHeaderBytes',

@@ -11,6 +11,7 @@ import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
 import { payloadOf } from './payload.js'
+import { isOwnOfNode } from './raw-response.js'
 import { representationOf } from './representation.js'
 
 export interface Hit {
@@ -26,7 +27,42 @@ type Payload = ReturnType<typeof payloadOf>
 
 /** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
 export function sendEntry (reply: FastifyReply, hit: Hit): void {
-  reply.send(putHead(reply, hit))
+  const payload = putHead(reply, hit)
+  if (typeof payload === 'string') sendText(reply, payload)
+  else reply.send(payload)
+}
+
+/** Fastify gives a text with a content type to the reply's own serializer, if a hook has set one: this has been there. */
+function sendText (reply: FastifyReply, text: string): void {
+  serializerPlace ??= findSerializerPlace(reply)
+  const place = serializerPlace
+  const own = place === undefined ? null : (reply as unknown as Record<symbol, Serializer | null>)[place]
+  if (own == null) {
+    // Bytes are never serialized: what can't be known is sent so.
+    reply.send(place === undefined ? Buffer.from(text) : text)
+    return
+  }
+  // It is there again for the error of a hook that comes behind.
+  let isPast = false
+  reply.serializer((stored) => {
+    isPast = true
+    reply.serializer(own)
+    return stored as string
+  })
+  reply.send(text)
+  if (!isPast) reply.serializer(own)
+}
+
+type Serializer = (payload: unknown) => string
+
+let serializerPlace: symbol | undefined
+
+/** Where a reply keeps its own serializer: Fastify has a function that sets it, and none that gives it. */
+function findSerializerPlace (reply: FastifyReply): symbol | undefined {
+  const twin = Object.create(reply) as FastifyReply
+  const probe: Serializer = () => ''
+  twin.serializer(probe)
+  return Object.getOwnPropertySymbols(twin).find((place) => (twin as unknown as Record<symbol, unknown>)[place] === probe)
 }
 
 /** Of what is on its way out: Fastify gives the reply a Response's status later. */
@@ -86,8 +122,11 @@ type Discardable = {
 } | null
 
 /** Puts the entry's head on the reply; gives its payload. */
-function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit): Payload | undefined {
+function putHead (reply: FastifyReply, hit: Hit): Payload | undefined {
+  const { entry, headers: conditions, now } = hit
   const { status } = entry
+  // Who replaces methods of the raw response looks at it, too.
+  const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
   reply.code(notModified ? 304 : status)

@@ -17,7 +17,7 @@ import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.
 import { flightName } from './flight.js'
 import { isError } from './http/storable.js'
 
-/** An answer on its way out, and whether its client has left. */
+/** An answer on its way out, and whether it is too late for another: its client has left, or a head is sent. */
 export interface Leaving { status: number, isGone: boolean }
 
 /** Whether this is an answer that a stale entry of this route stands in for, where there is one. */

@@ -7,6 +7,7 @@ import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
 import { isForTheHandler } from './http/conditional.js'
 import { isOriginForm } from './http/request-target.js'
+import { asksForUpgrade } from './http/upgrade.js'
 import { fingerprint } from './http/vary.js'
 import { identify, unpromised } from './identity.js'
 import type { KeySource } from './key.js'
@@ -46,6 +47,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
   const { site, request, headers } = selector
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
+  if (asksForUpgrade(headers)) return { bypass: 'upgrade' }
   if (isForTheHandler(headers)) return { bypass: 'conditional' }
   if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
   try {

@@ -22,6 +22,7 @@ import { abandon, openExchange, type Exchange, type RequestView, type Site } fro
 import type { OwnRequests } from './own-request.js'
 import type { CacheOutcome } from './outcome.js'
 import { writeEntry } from './past-reply.js'
+import { watchRawAnswer } from './raw-answer.js'
 import { sendEntry } from './reply.js'
 import { search, type Searching } from './search.js'
 import { isPacked, unpacked } from './unpacking.js'
@@ -40,6 +41,11 @@ export interface Waiting extends Pair { proceed: () => void }
 /** Sends the entry; or calls `proceed`, once, for the request to go on; or neither, where it is answered already. */
 export function lookup (engine: Engine, site: Site, { request, reply, proceed }: Waiting): void {
   const { cache } = engine
+  // A hook has begun an answer past Fastify: that is not ours to end.
+  if (reply.raw.headersSent) {
+    begin(site, { request, reply })
+    return proceed()
+  }
   const { [HEADERS]: kept } = request as Carrier
   const began = stamp(channels.lookup)
   if (!cache.isReady) return goOn(engine, site, { request, reply, proceed, began })
@@ -82,10 +88,16 @@ function goOn (engine: Engine, site: Site, { request, reply, proceed, began, sel
     .catch((error: unknown) => { failedToSend({ request, reply }, error) })
 }
 
-/** What throws is an entry that can't be sent. */
+/** What throws is an entry that can't be sent: the client gets the error, or where part of an answer is sent, no more. */
 export function failedToSend ({ request, reply }: Pair, error: unknown): void {
   request.log.warn({ err: error }, 'cache entry could not be sent')
-  reply.send(error)
+  try {
+    if (!reply.sent && !reply.raw.headersSent) reply.send(error)
+  } catch (again) {
+    request.log.warn({ err: again }, 'nor could the error')
+  }
+  // A client waits for the end of what has begun.
+  if ((reply.sent || reply.raw.headersSent) && !reply.raw.writableEnded) reply.raw.destroy()
 }
 
 interface Attempting extends Pair {
@@ -221,6 +233,7 @@ export function begin (site: Site, { request, reply }: Pair): Exchange {
 export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
   // The client has left during the lookup: `close` has been.
   if (reply.raw.closed) return abandon(cache, exchange)
+  watchRawAnswer(cache, exchange, reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })

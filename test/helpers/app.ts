@@ -19,11 +19,11 @@ export async function cachedApp (t: Test, options: RouteCacheOptions = {}): Prom
   return Object.assign(app, { lines })
 }
 
-/** An app without the plugin, closed with the test. */
-export function loggingApp (t: Test): { app: FastifyInstance, lines: Record<string, unknown>[] } {
+/** An app without the plugin, closed with the test. `options`: Fastify's. */
+export function loggingApp (t: Test, options: object = {}): { app: FastifyInstance, lines: Record<string, unknown>[] } {
   const lines: Record<string, unknown>[] = []
   const stream = { write: (line: string) => { lines.push(JSON.parse(line)) } }
-  const app = fastify({ logger: { level: 'debug', stream } })
+  const app: FastifyInstance = fastify({ ...options, logger: { level: 'debug', stream } })
   t.teardown(async () => { await app.close() })
   return { app, lines }
 }

@@ -89,12 +89,17 @@ await onEachStore(t, async (t, open) => {
         { url: '/throws', reason: 'status', status: 500, text: `${REFUSAL_WORDS.status}: 500` },
         { url: '/cookie', reason: 'set-cookie', status: 200, text: REFUSAL_WORDS['set-cookie'] },
         { url: '/guarded', reason: 'answered', status: 401, text: `${BYPASS_WORDS.answered}: 401` },
-        { url: '/hijacked', reason: 'abandoned', status: 200, text: 'there was no answer through Fastify' }
+        {
+          url: '/hijacked',
+          reason: 'raw',
+          status: 200,
+          text: 'the handler or a hook sent it, or its head, past Fastify: reply.hijack(), reply.raw.writeHead(), reply.raw.write()'
+        }
       ]
     })
     t.strictSame(seen.map(({ done, total }) => `${done}/${total}`), urls.map((_, i) => `${i + 1}/9`))
     t.strictSame(seen.slice(5), [
-      { done: 6, total: 9, url: '/hijacked', outcome: 'failed', reason: 'abandoned' },
+      { done: 6, total: 9, url: '/hijacked', outcome: 'failed', reason: 'raw' },
       { done: 7, total: 9, url: '/number?n=x', outcome: 'bypass', reason: 'invalid' },
       { done: 8, total: 9, url: '/ok', outcome: 'bypass', reason: 'authorization' },
       { done: 9, total: 9, url: '/ok', outcome: 'stored', reason: null }

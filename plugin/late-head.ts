@@ -1,0 +1,17 @@
+// What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
+// methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
+import type { Captured } from './exchange.js'
+import { targetedField } from './http/freshness.js'
+import { isSame } from './http/headers.js'
+import { refusalOf, type HeadRefusal } from './http/storable.js'
+import type { Policy } from './policy.js'
+import { isReplaced, sentHead, type RawView } from './raw-response.js'
+
+/** Why it may not be stored by what was added to its head, such as a cookie; null where nothing is against it. */
+export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawView): HeadRefusal | null {
+  if (leaving === null || !isReplaced(raw)) return null
+  const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
+  const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))
+  const target = policy.isTargeted ? targetedField(added) : undefined
+  return refusalOf({ status, added, all: added, target }, policy.statuses)
+}
