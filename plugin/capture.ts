@@ -75,15 +75,16 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   }
   const after = reply.getHeaders()
   const headers = addedFields(exchange.before, after)
+  const length = after['content-length'] === undefined ? null : Number(after['content-length'])
   exchange.answer = {
     status: reply.statusCode,
     headers,
     members: selects,
-    kind: kindOf(payload, exchange.site.hasOthersOnSend),
+    kind: kindOf(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }),
     isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),
-    length: after['content-length'] === undefined ? null : Number(after['content-length']),
+    length,
     body,
     leaving: null
   }

@@ -7,8 +7,11 @@ import { isAhead } from './store/clock-skew.js'
 /** One header field, as it was set: an array is a field that is sent more than once. */
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
 
-/** Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it. */
-export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web'
+/**
+ * Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it: `sized`
+ * where the handler said how long it is.
+ */
+export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web' | 'sized stream' | 'sized web'
 
 /** A body as it is sent with this Content-Encoding. */
 export interface EncodedBody { coding: Coding, body: Buffer }

@@ -34,12 +34,13 @@ export function headerBytes (fields: readonly HeaderField[]): Bytes {
   return bytes
 }
 
-/** `isSeen`: others' hooks look at it. */
-export function kindOf (payload: unknown, isSeen: boolean): PayloadKind {
+/** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. */
+export function kindOf (payload: unknown, { isSeen, isSized }: { isSeen: boolean, isSized: boolean }): PayloadKind {
   if (payload == null) return 'none'
   if (typeof payload === 'string') return 'text'
   if (!isSeen || Buffer.isBuffer(payload)) return 'bytes'
-  return 'pipe' in (payload as object) ? 'stream' : 'web'
+  const kind = 'pipe' in (payload as object) ? 'stream' : 'web'
+  return isSized ? `sized ${kind}` : kind
 }
 
 /** These bytes as a payload of this kind. */
@@ -47,7 +48,7 @@ export function payloadOf (kind: PayloadKind, bytes: Buffer): Buffer | string | 
   if (kind === 'text') return bytes.toString()
   // Others who are given these bytes must not see what a hook writes into them.
   const own = Buffer.from(bytes)
-  if (kind === 'stream') {
+  if (kind.endsWith('stream')) {
     return new Readable({
       read () {
         this.push(own)
@@ -55,7 +56,7 @@ export function payloadOf (kind: PayloadKind, bytes: Buffer): Buffer | string | 
       }
     })
   }
-  if (kind !== 'web') return own
+  if (!kind.endsWith('web')) return own
   return new ReadableStream({
     start (controller) {
       if (own.length > 0) controller.enqueue(own)

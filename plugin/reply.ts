@@ -140,6 +140,7 @@ function putHead (reply: FastifyReply, hit: Hit): Payload | undefined {
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (notModified) return undefined
+  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(typeof body === 'number' ? body : body.length))
   if (coding === null || typeof body === 'number') return bodyAs(entry, asSent || head.hasNonAscii)
   return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, body) : body
 }

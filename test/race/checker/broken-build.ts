@@ -17,7 +17,7 @@ export const BROKEN_BUILDS = {
   lease: {
     mode: 'key',
     file: 'store/scripts.ts',
-    text: "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end\n" +
+    text: "if not isOwn(redis.call('GET', KEYS[2]), ARGV[1]) then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end\n" +
       "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])",
     replacement: "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])"
   },
