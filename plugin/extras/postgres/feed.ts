@@ -10,7 +10,7 @@ import { RouteCacheError } from '../../errors.js'
 import { within } from '../../store/deadline.js'
 import { Connection, type Link } from './connection.js'
 import { lookAlone, lookShared, makePlace, prune, type Look, type Place, type Tell } from './outbox.js'
-import type { Names } from './triggers.js'
+import type { Names } from './shape.js'
 
 const RESERVE_PAUSE: Milliseconds = 250
 const FIRST_PAUSE: Milliseconds = 100

@@ -106,7 +106,7 @@ export default postgresInvalidation
 
 /**
  * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table. It
- * can be run again. Columns are checked when the app starts.
+ * can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns the schema.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {
@@ -115,9 +115,11 @@ export function installSql (watch: readonly Watch[], options: SqlOptions = {}): 
 }
 
 /**
- * The SQL that takes it all away again, with what has not been read yet. The schema itself stays.
+ * The SQL that takes it all away again, with what has not been read yet: all triggers that write to this schema's outbox,
+ * also those of tables that `watch` doesn't name any more. The schema itself stays.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function uninstallSql (watch: readonly Watch[], options: SqlOptions = {}): string {
-  return removalSql(compileWatches(watch), shapeOf(options).names)
+  compileWatches(watch)
+  return removalSql(shapeOf(options).names)
 }

@@ -34,7 +34,7 @@
 //   3.            a place in memory from before t was last read longer than KEPT ago: its process knows by the server's
 //                 clock, and invalidates everything that is watched
 import pg from 'pg'
-import type { Names } from './triggers.js'
+import type { Names } from './shape.js'
 import type { Change } from './watch.js'
 
 /** How long lines stay for those who read by themselves. */

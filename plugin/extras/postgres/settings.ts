@@ -2,7 +2,7 @@
 import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../../duration.js'
 import { optionError } from '../../errors.js'
 import { own } from '../../key.js'
-import { namesIn, type Shape } from './triggers.js'
+import { namesIn, type Shape } from './shape.js'
 import type { Watch } from './watch.js'
 
 /** Options of what is installed: the same for `installSql` and the app. */
@@ -17,6 +17,12 @@ export interface SqlOptions {
    * by one.
    */
   maxTargets?: number
+  /**
+   * Whether a writer's transaction notifies the app, so that it looks at once; else it looks every `poll`. A transaction
+   * that notifies can't be prepared (two-phase commit): with true, PREPARE TRANSACTION fails. Absent: it notifies where the
+   * server's `max_prepared_transactions` is 0, so that there are none.
+   */
+  notify?: boolean
 }
 
 /** The plugin's options. */
@@ -50,6 +56,7 @@ export interface Settings {
   namespace: string | null
   schema: string
   maxTargets: number
+  notify: boolean | null
   reader: string
   poll: Milliseconds
   decorator: string
@@ -81,20 +88,23 @@ export function readSettings (options: unknown): Settings {
 
 /** Throws FRC_OPTION, here only of these. */
 export function shapeOf (options: SqlOptions | Settings): Shape {
-  const { schema, maxTargets } = 'watch' in options ? options as Settings : sqlOnly(options)
-  return { names: namesIn(schema), maxTargets }
+  const { schema, maxTargets, notify } = 'watch' in options ? options as Settings : sqlOnly(options)
+  return { names: namesIn(schema), maxTargets, notify }
 }
 
-function sqlOnly (options: unknown): { schema: string, maxTargets: number } {
+type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify'>
+
+function sqlOnly (options: unknown): SqlSettings {
   const settings = sqlSettings(options)
   checkNames(options, Object.keys(settings))
   return settings
 }
 
-function sqlSettings (options: unknown): { schema: string, maxTargets: number } {
+function sqlSettings (options: unknown): SqlSettings {
   return {
     schema: checked(options, 'schema', 'route_cache', isName, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
-    maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows')
+    maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows'),
+    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false')
   }
 }
 

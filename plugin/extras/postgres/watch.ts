@@ -4,6 +4,7 @@
 import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key.js'
 import type { InvalidateTarget } from '../../target.js'
+import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type Found } from './found.js'
 
 /** A table, and what its rows make untrue when they change. */
@@ -167,10 +168,10 @@ function addRows (
 ): void {
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
+  const inTemplate = new Map(columns.map((name, place) => [name, place]))
   for (const row of rows) {
-    // A request has nothing where a column is null; or null, where its schema gives that.
-    for (const nothing of [undefined, null]) {
-      const text = fillTemplate(parts, ({ name }) => row[places.get(name)!] ?? nothing)
+    for (const values of combinationsOf(columns.map((name) => formsOf(row[places.get(name)!]!)))) {
+      const text = fillTemplate(parts, ({ name }) => values[inTemplate.get(name)!])
       // Nothing is stored under an empty one.
       if (text !== '') found[kind].add(text)
     }
