@@ -4,6 +4,7 @@
 // Of several processes on one place, the one that did the last work looks at once, and the others a little later, when they
 // mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
 // dies or can't tell the cache, another one does it after that pause.
+import pg from 'pg'
 import type { Log } from '../../caller.js'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
@@ -29,7 +30,8 @@ export interface FeedParts {
   log: Log
 }
 
-type Result = Look['result'] | 'away'
+/** Away: the connection is gone. Refused: it stands, and Postgres says no. */
+type Result = Look['result'] | 'away' | 'refused'
 
 interface Waiting { resolve: () => void, reject: (error: Error) => void }
 
@@ -45,15 +47,20 @@ export class Feed {
   /** Looks at once: it did the last work. */
   #isActive = true
   #isFailing = false
+  /** What Postgres said to the last look; null: it was no error. */
+  #refusal: string | null = null
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
   #pause = FIRST_PAUSE
   #isPruneDue = true
+  #isPruneFailing = false
   #isClosed = false
   /** Lines that were told. */
   changes = 0
   /** Looks whose changes the cache could not be told. */
   failures = 0
+  /** Looks that Postgres refused. */
+  refusals = 0
 
   constructor (parts: FeedParts) {
     this.#parts = parts
@@ -64,7 +71,7 @@ export class Feed {
   }
 
   get isListening (): boolean {
-    return this.#connection.link !== null
+    return this.#connection.link !== null && this.#refusal === null
   }
 
   get reconnects (): number {
@@ -140,7 +147,7 @@ export class Feed {
     // Where the connection is gone, a look follows when it is back.
     if (result === 'away') return
     if (result === 'busy') this.#soon(RESERVE_PAUSE)
-    if (result === 'failed') {
+    if (result === 'failed' || result === 'refused') {
       this.#soon(this.#pause)
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
     }
@@ -153,14 +160,35 @@ export class Feed {
     if (link === null) return 'away'
     try {
       const look = await this.#lookOn(link)
+      this.#accepted()
       this.#note(look)
       if (this.#isPruneDue && look.result === 'told' && !this.#isClosed) await this.#prune(link)
       return look.result
     } catch (error) {
+      if (isRefusal(error)) return await this.#refused(link, error)
       if (!this.#isClosed) this.#parts.log.debug({ err: error }, 'the outbox could not be read')
-      this.#connection.drop(link.client)
+      this.#connection.drop(link.client, error)
       return 'away'
     }
+  }
+
+  #accepted (): void {
+    this.#connection.prove()
+    if (this.#refusal !== null) this.#parts.log.info({}, 'Postgres lets the outbox be read again')
+    this.#refusal = null
+  }
+
+  /** The connection stands: to make it anew would change nothing. The log has each message once. */
+  async #refused ({ client }: Link, error: pg.DatabaseError): Promise<Result> {
+    this.refusals++
+    if (this.#refusal !== error.message) {
+      this.#parts.log.error({ err: error }, 'Postgres refuses that the outbox is read: what is committed meanwhile stays cached, and it ' +
+        'is tried again')
+    }
+    this.#refusal = error.message
+    this.#isActive = false
+    await client.query('ROLLBACK').catch(() => {})
+    return 'refused'
   }
 
   async #lookOn ({ client, history }: Link): Promise<Look> {
@@ -192,8 +220,20 @@ export class Feed {
 
   async #prune ({ client }: Link): Promise<void> {
     this.#isPruneDue = false
-    await prune(client, this.#parts.names)
+    try {
+      await prune(client, this.#parts.names)
+    } catch (error) {
+      // What was told is told; old lines stay.
+      if (!isRefusal(error)) throw error
+      if (!this.#isPruneFailing) this.#parts.log.warn({ err: error }, 'Postgres refuses that old lines of the outbox are removed')
+      this.#isPruneFailing = true
+    }
   }
+}
+
+/** Of Postgres, about a query; FATAL ones end the connection. */
+function isRefusal (error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError && error.severity === 'ERROR'
 }
 
 function closed (): RouteCacheError {

@@ -18,7 +18,7 @@ export type { Watch } from './watch.js'
 
 /** What `fastify.postgresInvalidation` is. */
 export interface PostgresInvalidation {
-  /** Whether the connection stands that tells of changes. While it does not, they wait in the outbox. */
+  /** Whether the outbox can be read: the connection stands, and Postgres refuses nothing. Else changes wait. */
   readonly isListening: boolean
   /** Lines of the outbox that this process has read: one for each statement that changed up to 1,000 rows. */
   readonly changes: number
@@ -28,6 +28,8 @@ export interface PostgresInvalidation {
   readonly failures: number
   /** How often the connection was made anew. */
   readonly reconnects: number
+  /** How often Postgres refused that the outbox was read, for a right or a table that is gone; then it is tried again. */
+  readonly refusals: number
   /**
    * Resolves when all that was committed before the call has been invalidated, by this process or another one; waits where
    * Postgres or Redis is away.
@@ -60,7 +62,9 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
       const watched = relations.get(change.relation)
       if (watched !== undefined) addChange(found, watched, change)
     }
-    await invalidateFound(cache, found)
+    await invalidateFound(cache, found, (error) => {
+      app.log.error({ err: error }, 'the cache refuses what the database says that changed: everything is invalidated instead')
+    })
     targets += sizeOf(found)
     app.log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
   }
@@ -78,6 +82,7 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
     get targets () { return targets },
     get failures () { return feed.failures },
     get reconnects () { return feed.reconnects },
+    get refusals () { return feed.refusals },
     caughtUp: async () => { await feed.caughtUp() }
   })
 }

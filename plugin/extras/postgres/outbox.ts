@@ -100,7 +100,8 @@ export async function lookShared (
 ): Promise<Look & { seen: string | null }> {
   const { client, names: { outbox, readers }, history } = reading
   const name = pg.escapeLiteral(reader)
-  const isLost = `seen IS NULL OR history IS DISTINCT FROM ${pg.escapeLiteral(history)} OR ${isAhead('seen')}`
+  const past = pastOf(outbox, history)
+  const isLost = `seen IS NULL OR history IS DISTINCT FROM ${past} OR ${isAhead('seen')}`
   const [, { rows: [place] }, page] = await many(client, `BEGIN;
     SELECT seen::text AS seen, (${isLost}) AS lost FROM ${readers} WHERE name = ${name} FOR UPDATE SKIP LOCKED;
     ${pageSql(outbox, `(SELECT seen FROM ${readers} WHERE name = ${name})`)}`) as [unknown, pg.QueryResult, pg.QueryResult<Row>]
@@ -116,7 +117,7 @@ export async function lookShared (
   const isMoved = told.result === 'told' && (told.changes > 0 || place.lost)
   await client.query(!isMoved
     ? 'ROLLBACK'
-    : `UPDATE ${readers} SET seen = ${pg.escapeLiteral(until)}, history = ${pg.escapeLiteral(history)}, at = clock_timestamp()
+    : `UPDATE ${readers} SET seen = ${pg.escapeLiteral(until)}, history = ${past}, at = clock_timestamp()
       WHERE name = ${name}; COMMIT`)
   return { ...told, isMine, seen: isMoved ? until : place.seen }
 }
@@ -125,11 +126,12 @@ export async function lookShared (
 export async function lookAlone (reading: Reading, place: Place): Promise<Look> {
   const { client, names: { outbox }, history } = reading
   const seen = place.seen === null ? 'NULL::pg_snapshot' : `${pg.escapeLiteral(place.seen)}::pg_snapshot`
-  const { rows } = await client.query<Row & { ahead: boolean }>(pageSql(outbox, seen, `, coalesce(${isAhead('seen')}, true) AS ahead`))
-  const { until, at, ahead } = rows[0]!
-  const isLost = ahead || place.history !== history || Number(at) - place.at > TOO_OLD
+  const more = `, coalesce(${isAhead('seen')}, true) AS ahead, ${pastOf(outbox, history)} AS past`
+  const { rows } = await client.query<Row & { ahead: boolean, past: string }>(pageSql(outbox, seen, more))
+  const { until, at, ahead, past } = rows[0]!
+  const isLost = ahead || place.history !== past || Number(at) - place.at > TOO_OLD
   const told = await tellAll(reading, isLost ? null : place.seen, rows)
-  if (told.result === 'told') Object.assign(place, { seen: until, at: Number(at), history })
+  if (told.result === 'told') Object.assign(place, { seen: until, at: Number(at), history: past })
   return { ...told, isMine: true }
 }
 
@@ -150,6 +152,11 @@ export async function prune (client: pg.Client, { outbox, readers }: Names): Pro
 }
 
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::float8::text'
+
+/** The server's history, and the outbox itself: another one has none of the lines of the former. */
+function pastOf (outbox: string, history: string): string {
+  return `(${pg.escapeLiteral(`${history}:`)} || ${pg.escapeLiteral(outbox)}::regclass::oid)`
+}
 
 function isAhead (seen: string): string {
   return `pg_snapshot_xmax(${seen}) > pg_snapshot_xmax(pg_current_snapshot())`

@@ -3,7 +3,7 @@
 // text that the same value makes in a request.
 import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key.js'
-import type { InvalidateTarget } from '../../target.js'
+import { checkTarget, isNothing, type InvalidateTarget } from '../../target.js'
 import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type Found } from './found.js'
 
@@ -119,13 +119,16 @@ function textsOf (where: string, kind: string, option: unknown): string[] {
     'or a list of them')
 }
 
-/** The least that can be seen without the cache; what it is given at last is checked there, too. */
+/** By the check of `cache.invalidate`: what it refuses could never be told, and what names nothing would tell nothing. */
 function checkWhole (where: string, whole: unknown): void {
-  const isRight = typeof whole === 'string' ? whole !== '' : typeof whole === 'object' && whole !== null && Object.keys(whole).length > 0
-  const unknown = isRight && !Array.isArray(whole) && typeof whole === 'object' &&
-    Object.keys(whole!).some((name) => !['keys', 'tags', 'prefix', 'all'].includes(name))
-  if (isRight && !unknown) return
-  throw optionError(WHERE, `${where}.whole`, whole, 'write what cache.invalidate takes, such as { tags: ["cities"], prefix: "city:" }')
+  let reason = 'it names nothing'
+  try {
+    if (!isNothing(checkTarget(whole))) return
+  } catch (error) {
+    reason = (error as Error).message
+  }
+  throw optionError(WHERE, `${where}.whole`, whole, 'write what cache.invalidate takes, such as ' +
+    `{ tags: ["cities"], prefix: "city:" }: ${reason}`)
 }
 
 interface Place { where: string, kind: 'keys' | 'tags', whole: unknown }
