@@ -32,7 +32,7 @@ SELECT c.oid::bigint::text AS oid,
 FROM pg_class AS c WHERE c.oid = to_regclass($1)`
 
 /** Throws FRC_OPTION for a table or column that is not there or can't be watched, FRC_POSTGRES for a server too old. */
-export async function findTables (client: pg.Client, watches: readonly Watched[]): Promise<Map<Watched, Table>> {
+async function findTables (client: pg.Client, watches: readonly Watched[]): Promise<Map<Watched, Table>> {
   const { rows } = await client.query<{ version: string }>('SELECT current_setting(\'server_version_num\') AS version')
   if (Number(rows[0]!.version) < OLDEST) {
     throw new RouteCacheError('FRC_POSTGRES', `${WHERE}: PostgreSQL 14 or later is needed, and this one is ${rows[0]!.version}`)
@@ -154,6 +154,15 @@ export async function checkInstalled (client: pg.Client, watches: readonly Watch
       'older version; run the SQL that installSql(watch) prints, or register with install: true')
   }
   await checkRights(client, 'read', { names, tables: [] })
+  return relationsOf(tables)
+}
+
+/** As they are now. Throws FRC_OPTION where one is gone or can't be watched any more. */
+export async function findRelations (client: pg.Client, watches: readonly Watched[]): Promise<Relations> {
+  return relationsOf(await findTables(client, watches))
+}
+
+function relationsOf (tables: ReadonlyMap<Watched, Table>): Relations {
   return new Map([...tables].map(([watched, { oid }]) => [oid, watched]))
 }
 

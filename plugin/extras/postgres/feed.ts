@@ -23,8 +23,8 @@ const OPEN_WAIT: Milliseconds = 1_000
 export interface FeedParts {
   config: object
   names: Names
-  /** Whose place it is; null: this process' own, in memory. */
-  reader: string | null
+  /** Whose place it is, asked once the connection is prepared; null: this process' own, in memory. */
+  reader: () => string | null
   poll: Milliseconds
   tell: Tell
   log: Log
@@ -39,6 +39,7 @@ export class Feed {
   readonly #parts: FeedParts
   readonly #connection: Connection
   readonly #place: Place = { seen: null, at: 0, history: '' }
+  #reader: string | null = null
   #mine: string | null = null
   #look: Promise<void> | null = null
   /** Who waits for a look that begins later. */
@@ -82,7 +83,8 @@ export class Feed {
   async open (prepare: Parameters<Connection['open']>[0]): Promise<void> {
     await this.#connection.open(prepare)
     const { names, reader } = this.#parts
-    if (reader !== null) await makePlace(this.#connection.link!.client, names, reader)
+    this.#reader = reader()
+    if (this.#reader !== null) await makePlace(this.#connection.link!.client, names, this.#reader)
     await within(OPEN_WAIT, this.caughtUp()).catch(() => {})
     this.#poll = setInterval(() => {
       this.#isPruneDue = true
@@ -192,7 +194,8 @@ export class Feed {
   }
 
   async #lookOn ({ client, history }: Link): Promise<Look> {
-    const { names, reader, tell } = this.#parts
+    const { names, tell } = this.#parts
+    const reader = this.#reader
     const reading = { client, names, history, tell }
     if (reader === null) return await lookAlone(reading, this.#place)
     const look = await lookShared(reading, reader, this.#mine)
@@ -221,7 +224,7 @@ export class Feed {
   async #prune ({ client }: Link): Promise<void> {
     this.#isPruneDue = false
     try {
-      await prune(client, this.#parts.names)
+      await prune(client, this.#parts.names, this.#reader)
     } catch (error) {
       // What was told is told; old lines stay.
       if (!isRefusal(error)) throw error

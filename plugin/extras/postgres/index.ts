@@ -5,12 +5,13 @@ import fp from 'fastify-plugin'
 import type {} from '../../index.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
 import { Feed } from './feed.js'
-import { invalidateFound, addTarget, nothing, sizeOf, type Found } from './found.js'
 import type { Tell } from './outbox.js'
+import { placeName } from './place-name.js'
 import { readSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
 import { findCache, findConfig, type Instance } from './surroundings.js'
+import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
-import { addChange, compileWatches, type Watch } from './watch.js'
+import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
 
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
@@ -52,43 +53,28 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   const cache = findCache(surroundings, settings.decorator)
   const config = findConfig(surroundings, settings)
   const shape = shapeOf(settings)
+  const teller = new Teller(cache, watches, app.log)
   let relations: Relations = new Map()
-  let targets = 0
-
-  const tell: Tell = async (changes) => {
-    const found = nothing()
-    if (changes === null) addAll(found, relations)
-    for (const change of changes ?? []) {
-      const watched = relations.get(change.relation)
-      if (watched !== undefined) addChange(found, watched, change)
-    }
-    await invalidateFound(cache, found, (error) => {
-      app.log.error({ err: error }, 'the cache refuses what the database says that changed: everything is invalidated instead')
-    })
-    targets += sizeOf(found)
-    app.log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
-  }
   // Redis is shared by those who have the same; entries in this process' memory are nobody else's.
-  const reader = cache.stats().store === 'memory' ? null : settings.reader
+  const reader = (): string | null =>
+    cache.stats().store === 'memory' ? null : placeName(settings.reader ?? cache.prefix, relations)
+  const tell: Tell = async (changes, client) => { await teller.tell(changes, client) }
   const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, tell, log: app.log })
   app.addHook('onClose', async () => { await feed.close() })
   await opened(feed.open(async (client) => {
     if (settings.install) await install(client, watches, shape)
     relations = await checkInstalled(client, watches, shape)
+    teller.know(relations)
   }))
   app.decorate('postgresInvalidation', {
     get isListening () { return feed.isListening },
     get changes () { return feed.changes },
-    get targets () { return targets },
+    get targets () { return teller.targets },
     get failures () { return feed.failures },
     get reconnects () { return feed.reconnects },
     get refusals () { return feed.refusals },
     caughtUp: async () => { await feed.caughtUp() }
   })
-}
-
-function addAll (found: Found, relations: Relations): void {
-  for (const { wholes } of relations.values()) wholes.forEach((whole) => addTarget(found, whole))
 }
 
 /** Says of what Postgres refuses at the start who wanted it. */

@@ -46,6 +46,10 @@ export const IDLE_LIMIT = '15s'
 const PING = 4_000
 /** Lines that are read at a time; each has a thousand rows at most. */
 const PAGE = 200
+/** How long a place stays that nobody reads from any more: lines wait for it so long. */
+const LONGEST_IDLE = '1 day'
+/** How old its time may become while a process reads from it. */
+const TOUCHED = '1 hour'
 
 /** A place in memory. */
 export interface Place {
@@ -56,8 +60,11 @@ export interface Place {
   history: string
 }
 
-/** Hears, in parts, what is new; null: anything may have changed. What it rejects with leaves the place where it was. */
-export type Tell = (changes: readonly Change[] | null) => Promise<void>
+/**
+ * Hears, in parts, what is new; null: anything may have changed. It may ask the database more. What it rejects with leaves
+ * the place where it was.
+ */
+export type Tell = (changes: readonly Change[] | null, client: pg.Client) => Promise<void>
 
 /** What a look came to: the lines that were told; or somebody else is looking; or the cache could not be told. */
 export interface Look {
@@ -140,11 +147,21 @@ export async function makePlace (client: pg.Client, { readers }: Names, reader: 
   await client.query(`INSERT INTO ${readers} (name) VALUES ($1) ON CONFLICT DO NOTHING`, [reader])
 }
 
-/** Removes what nobody needs any more, where the last time was long enough ago. */
-export async function prune (client: pg.Client, { outbox, readers }: Names): Promise<void> {
+/**
+ * Removes what nobody needs any more, where the last time was long enough ago; before that the places of builds that are
+ * gone, as their lines would stay for ever. `reader`: who says that its place is in use; null: nobody.
+ */
+export async function prune (client: pg.Client, { outbox, readers }: Names, reader: string | null = null): Promise<void> {
+  if (reader !== null) {
+    await client.query(`UPDATE ${readers} SET at = clock_timestamp() WHERE name = (SELECT name FROM ${readers}
+      WHERE name = $1 AND at < clock_timestamp() - interval '${TOUCHED}' FOR UPDATE SKIP LOCKED)`, [reader])
+  }
   await client.query(`
     WITH mark AS (
       SELECT FROM ${readers} WHERE name = '' AND at < clock_timestamp() - interval '${KEPT}' FOR UPDATE SKIP LOCKED
+    ), idle AS (
+      DELETE FROM ${readers} WHERE EXISTS (SELECT FROM mark) AND name IN (SELECT name FROM ${readers}
+        WHERE name <> '' AND at < clock_timestamp() - interval '${LONGEST_IDLE}' FOR UPDATE SKIP LOCKED)
     ), removed AS (
       DELETE FROM ${outbox} WHERE EXISTS (SELECT FROM mark) AND xid < (SELECT min(pg_snapshot_xmin(seen)) FROM ${readers})
     )
@@ -172,7 +189,7 @@ function pageSql (outbox: string, seen: string, more = '', after?: { until: stri
   return `SELECT pg_current_snapshot()::text AS until, ${NOW} AS at, page.*${more}
     FROM (SELECT ${seen} AS seen) AS place LEFT JOIN LATERAL (
       SELECT o.xid::text AS xid, o.ctid::text AS line, json_build_object(
-        'relation', o.relation::bigint, 'columns', o.columns, 'rows', o.rows, 'exact', o.exact)::text AS change
+        'relation', o.relation::bigint, 'columns', o.columns, 'rows', o.rows, 'exact', o.exact, 'source', o.source)::text AS change
       FROM ${outbox} AS o WHERE o.xid >= pg_snapshot_xmin(seen) AND NOT pg_visible_in_snapshot(o.xid, seen) ${rest}
       ORDER BY o.xid, o.ctid LIMIT ${PAGE}
     ) AS page ON true`
@@ -187,8 +204,8 @@ async function tellAll (
   for (let rows = first; ;) {
     const lines = rows.filter(({ change }) => change !== null)
     try {
-      if (seen === null) await tell(null)
-      else if (lines.length > 0) await tell(lines.map(({ change }) => JSON.parse(change!) as Change))
+      if (seen === null) await tell(null, client)
+      else if (lines.length > 0) await tell(lines.map(({ change }) => JSON.parse(change!) as Change), client)
     } catch (error) {
       return { result: 'failed', changes, error }
     }
@@ -201,12 +218,12 @@ async function tellAll (
 }
 
 /** Keeps the transaction from standing still while the cache is told. */
-function pinging ({ client, tell }: Reading): Tell {
-  return async (changes) => {
+function pinging ({ tell }: Reading): Tell {
+  return async (changes, client) => {
     let ping: Promise<unknown> = Promise.resolve()
     const timer = setInterval(() => { ping = client.query('SELECT').catch(() => {}) }, PING)
     try {
-      await tell(changes)
+      await tell(changes, client)
     } finally {
       clearInterval(timer)
       await ping

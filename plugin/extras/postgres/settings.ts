@@ -38,8 +38,8 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   /** Which of @fastify/postgres' named connections: `fastify.pg[namespace]`. Absent: `fastify.pg` itself. */
   namespace?: string
   /**
-   * Whose place in the outbox this is. Processes that share a Redis and a prefix share it; another cache needs another.
-   * Default `default`. Without Redis each process has its own anyway.
+   * Whose place in the outbox this is. Processes that share a Redis, a prefix and `watch` share it. Default: the cache's
+   * prefix; caches with one prefix in two Redis need two. Without Redis each process has its own anyway.
    */
   reader?: string
   /** How often the outbox is looked into in any case. Default 5 seconds, at most 10. */
@@ -57,7 +57,7 @@ export interface Settings {
   schema: string
   maxTargets: number
   notify: boolean | null
-  reader: string
+  reader: string | null
   poll: Milliseconds
   decorator: string
 }
@@ -76,7 +76,7 @@ export function readSettings (options: unknown): Settings {
     connection: checked<object | null>(options, 'connection', null, isObject, "it is node-postgres' Client config"),
     namespace: checked<string | null>(options, 'namespace', null, isText, "it is the name of one of @fastify/postgres' connections"),
     ...sqlSettings(options),
-    reader: checked(options, 'reader', 'default', isText, 'it is a name'),
+    reader: checked<string | null>(options, 'reader', null, isText, 'it is a name'),
     poll: pollOf(own(options, 'poll')),
     decorator: checked(options, 'decorator', 'cache', isText, 'it is the name of a decorator')
   }

@@ -56,6 +56,16 @@ export interface Change {
   rows: ReadonlyArray<ReadonlyArray<string | null>> | null
   /** Whether it is for templates with just these columns; false: for all. */
   exact: boolean
+  /** By which function it was written; null: by one of an older version. */
+  source: Source | null
+}
+
+export interface Source {
+  version: number
+  /** Schema and name, as they were watched. */
+  table: readonly [string | null, string]
+  /** The sets of columns that it tells of. */
+  sets: ReadonlyArray<readonly string[]>
 }
 
 const WHERE = 'fastify-route-cache/postgres'
@@ -157,12 +167,15 @@ function setsOf (templates: readonly Template[]): string[][] {
 }
 
 /** Adds what a change of this table makes untrue. */
-export function addChange (found: Found, watched: Watched, { columns, rows, exact }: Change): void {
+export function addChange (found: Found, watched: Watched, { columns, rows, exact, source }: Change): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
+  const told = new Set(source?.sets.map((set) => JSON.stringify(set)))
   const places = new Map(columns.map((name, place) => [name, place]))
   for (const template of watched.templates) {
-    const isFor = exact ? JSON.stringify(template.columns) === JSON.stringify(columns) : true
-    if (isFor) addRows(found, template, { rows, places })
+    const set = JSON.stringify(template.columns)
+    if (!exact || set === JSON.stringify(columns)) addRows(found, template, { rows, places })
+    // The function does not know this template: no other line will tell of it.
+    else if (!told.has(set)) addTarget(found, template.whole)
   }
 }
 
