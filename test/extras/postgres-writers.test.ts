@@ -1,9 +1,10 @@
 // Never in the writer's way: each statement ends as it would without the triggers, and what it changed is seen.
-import t, { type Test } from 'tap'
+import t from 'tap'
 import pg from 'pg'
 import { installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
 import { startPostgres } from '../helpers/postgres.js'
-import { CITIES, openApp, openSite, type Site } from './postgres-site.js'
+import { until } from '../helpers/until.js'
+import { CITIES, openApp, openSite } from './postgres-site.js'
 
 // A server where transactions can be prepared.
 const postgres = await startPostgres({ settings: { max_prepared_transactions: '5' } })
@@ -127,18 +128,12 @@ t.test('who installs on several tables is in no deadlock with a writer', async (
   const writer = await site.connect()
   await writer.query('begin; insert into second values (1)')
   const opening = openApp(t, site, { watch: [{ table: 'first', keys: 'x:{id}' }, { table: 'second', keys: 'x:{id}' }] })
-  await waitsForLock(t, site)
+  const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+  await until(async () => (await site.query(waiting)).length === 1, 'it waits for the writer')
   await writer.query('insert into first values (1)')
   await writer.query('commit')
   await opening
 })
-
-async function waitsForLock (t: Test, { query }: Site): Promise<void> {
-  for (;;) {
-    const [row] = await query("select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()")
-    if (row !== undefined || t.counts.fail > 0) return
-  }
-}
 
 t.test('the table\'s owner and whoever makes schemas get nobody\'s rights', async (t) => {
   const site = await openSite(t, postgres.url)
