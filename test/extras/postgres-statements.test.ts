@@ -52,8 +52,9 @@ t.test('a line for each thousand rows, and of many the columns one by one', asyn
 t.test('a column makes the text that its value makes in a request', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(`create type mood as enum ('so so', 'gut');
-    create table things (name text, number bigint, id uuid, isit boolean, price numeric, feeling mood, day date, at timestamptz, x float8)`)
-  const columns = ['name', 'number', 'id', 'isit', 'price', 'feeling', 'day', 'at', 'x']
+    create table things (name text, number bigint, id uuid, isit boolean, price numeric, feeling mood, day date, at timestamptz, x float8, code char(5),
+      host inet, net cidr)`)
+  const columns = ['name', 'number', 'id', 'isit', 'price', 'feeling', 'day', 'at', 'x', 'code', 'host', 'net']
   const app = await openApp(t, site, { watch: columns.map((name) => ({ table: 'things', keys: `thing:${name}:{${name}}` })) })
   const paths = new Map<string, string>()
   for (const name of columns) app.cache.key(`thing:${name}:{${name}}`, { [name]: 1 })
@@ -62,7 +63,9 @@ t.test('a column makes the text that its value makes in a request', async (t) =>
     { name: "it's \\ \"quoted\" $route_cache$\n🎈", number: '-1', id: null, isit: 'false', price: '0' },
     { name: '', feeling: 'so so', day: '2026-02-01', at: '2026-02-01 12:00:00+00', x: '0.1' },
     { name: null, feeling: 'gut', day: null, at: null, x: '1e+300' },
-    { name: '%-', number: '0', x: '0.30000000000000004' }
+    { name: '%-', number: '0', x: '0.30000000000000004', code: 'ab', host: '10.0.0.1', net: '10.0.0.1' },
+    { code: 'ab   ', host: '10.0.0.0/8', net: '10.0.0.1/32' },
+    { code: 'abcde', host: '::1', net: '::1' }
   ]
   // A session that writes its dates and numbers in another way.
   await site.query("set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set extra_float_digits = -5; set search_path = pg_temp")

@@ -198,7 +198,7 @@ t.test('Redis is away: the change stays in the outbox until it was told', async 
   await site.query("update cities set name = 'new' where id = 1")
   await until(async () => app.postgresInvalidation.failures > 1, 'it was tried again')
   const place = async (): Promise<string> =>
-    (await site.query("select seen::text from route_cache.readers where name = 'default'"))[0].seen
+    (await site.query("select seen::text from route_cache.readers where name <> ''"))[0].seen
   const before = await place()
   await server.resume()
   await app.postgresInvalidation.caughtUp()

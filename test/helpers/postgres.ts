@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import { prepareDatabase } from '../../demo-app/database.js'
 import { startPostgres as startEmbedded } from '../../demo-app/embedded-postgres.js'
 
@@ -12,10 +13,20 @@ export interface TestPostgres {
   stop (): Promise<void>
 }
 
-/** Starts it. It is empty unless `load` is true: then it has the demo's data. */
-export async function startPostgres ({ load = false } = {}): Promise<TestPostgres> {
+/**
+ * Starts it. It is empty unless `load` is true: then it has the demo's data.
+ * @param options.settings What else its configuration says.
+ */
+export async function startPostgres (
+  { load = false, settings = {} }: { load?: boolean, settings?: Record<string, string> } = {}
+): Promise<TestPostgres> {
   const folder = await temporaryFolder()
-  const postgres = await startEmbedded(folder)
+  let postgres = await startEmbedded(folder)
+  if (Object.keys(settings).length > 0) {
+    await configure(postgres.url, settings)
+    await postgres.stop()
+    postgres = await startEmbedded(folder)
+  }
   const stop = async () => {
     await postgres.stop()
     await rm(folder, { recursive: true, force: true })
@@ -27,6 +38,13 @@ export async function startPostgres ({ load = false } = {}): Promise<TestPostgre
     throw error
   }
   return { url: postgres.url, stop }
+}
+
+async function configure (url: string, settings: Record<string, string>): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  for (const [name, value] of Object.entries(settings)) await client.query(`ALTER SYSTEM SET ${name} = ${pg.escapeLiteral(value)}`)
+  await client.end()
 }
 
 /** A folder for Postgres' data. */

@@ -1,7 +1,11 @@
 // What there is in the database: whether the tables and columns that are watched exist, and whether triggers tell of them.
 import type pg from 'pg'
 import { RouteCacheError, optionError } from '../../errors.js'
-import { EVENTS, installedSets, quoted, tablesSql, triggerName, triggersSql, type Shape } from './triggers.js'
+import { guardSql } from './guard.js'
+import { checkRights } from './rights.js'
+import { VERSION, readMark, type Shape } from './shape.js'
+import { EVENTS, quoted, tablesSql, triggerName, triggersSql } from './triggers.js'
+import { unwatchableSql } from './unwatchable.js'
 import type { Watched } from './watch.js'
 
 /** Watched tables by their OIDs: a table that is renamed stays the same. */
@@ -9,9 +13,7 @@ export type Relations = ReadonlyMap<number, Watched>
 
 interface Table {
   oid: number
-  kind: string
-  /** Name, and of which category and name its type is. */
-  columns: Record<string, { category: string, type: string }>
+  columns: string[]
   triggers: Record<string, { isOn: boolean, source: string }>
 }
 
@@ -21,17 +23,16 @@ const OLDEST = 140_000
 const LOCK_WAIT = '5s'
 
 const FIND = `
-SELECT c.oid::bigint::text AS oid, c.relkind::text AS kind,
-  (SELECT coalesce(json_object_agg(a.attname, json_build_object('category', t.typcategory, 'type', t.typname)
-    ORDER BY a.attnum), '{}')::text FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+SELECT c.oid::bigint::text AS oid,
+  (SELECT coalesce(json_agg(attname ORDER BY attnum), '[]')::text
+    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns,
   (SELECT coalesce(json_object_agg(g.tgname, json_build_object('isOn', g.tgenabled IN ('O', 'A'), 'source', p.prosrc)),
     '{}')::text
     FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid WHERE g.tgrelid = c.oid AND NOT g.tgisinternal) AS triggers
 FROM pg_class AS c WHERE c.oid = to_regclass($1)`
 
 /** Throws FRC_OPTION for a table or column that is not there or can't be watched, FRC_POSTGRES for a server too old. */
-export async function findTables (client: pg.Client, watches: readonly Watched[]): Promise<Map<Watched, Table>> {
+async function findTables (client: pg.Client, watches: readonly Watched[]): Promise<Map<Watched, Table>> {
   const { rows } = await client.query<{ version: string }>('SELECT current_setting(\'server_version_num\') AS version')
   if (Number(rows[0]!.version) < OLDEST) {
     throw new RouteCacheError('FRC_POSTGRES', `${WHERE}: PostgreSQL 14 or later is needed, and this one is ${rows[0]!.version}`)
@@ -39,7 +40,7 @@ export async function findTables (client: pg.Client, watches: readonly Watched[]
   const tables = new Map<Watched, Table>()
   for (const watched of watches) {
     const table = await findTable(client, watched)
-    checkTable(watched, table)
+    await checkTable(client, watched, table)
     const same = [...tables].find(([, { oid }]) => oid === table.oid)?.[0]
     if (same !== undefined) {
       throw optionError(WHERE, `${watched.where}.table`, nameOf(watched), `it is the same table as that of ${same.where}: write it the same way`)
@@ -50,58 +51,75 @@ export async function findTables (client: pg.Client, watches: readonly Watched[]
 }
 
 async function findTable (client: pg.Client, watched: Watched): Promise<Table> {
-  const { rows: [row] } = await client.query<Record<'oid' | 'kind' | 'columns' | 'triggers', string>>(FIND, [quoted(watched)])
+  const { rows: [row] } = await client.query<Record<'oid' | 'columns' | 'triggers', string>>(FIND, [quoted(watched)])
   if (row === undefined) {
     const right = watched.schema === null ? 'on the search_path; name its schema, or create it first' : 'in the database; create it first'
     throw optionError(WHERE, `${watched.where}.table`, nameOf(watched), `there is no such table ${right}`)
   }
-  return { oid: Number(row.oid), kind: row.kind, columns: JSON.parse(row.columns), triggers: JSON.parse(row.triggers) }
+  return { oid: Number(row.oid), columns: JSON.parse(row.columns), triggers: JSON.parse(row.triggers) }
 }
 
-function checkTable (watched: Watched, { kind, columns }: Table): void {
-  if (kind !== 'r' && kind !== 'p') {
-    throw optionError(WHERE, `${watched.where}.table`, nameOf(watched), 'it is no ordinary or partitioned table; watch the tables behind it')
-  }
-  for (const name of watched.sets.flat()) {
-    const column = Object.hasOwn(columns, name) ? columns[name] : undefined
-    if (column === undefined) {
-      throw optionError(WHERE, watched.where, `{${name}}`, `${nameOf(watched)} has no column of that name; it has: ${Object.keys(columns).join(', ')}`)
-    }
-    if (['A', 'C', 'R'].includes(column.category) || ['json', 'jsonb', 'bytea'].includes(column.type)) {
-      throw optionError(WHERE, watched.where, `{${name}}`, `the column's type is ${column.type}; placeholders are of columns with a single value, ` +
-        'such as numbers, texts and uuids')
-    }
-  }
+async function checkTable (client: pg.Client, watched: Watched, { oid }: Table): Promise<void> {
+  const name = nameOf(watched)
+  const { rows: [found] } = await client.query<{ placeholder: string | null, reason: string }>(
+    unwatchableSql(String(oid), [...new Set(watched.sets.flat())], name))
+  if (found === undefined) return
+  const { placeholder, reason } = found
+  if (placeholder === null) throw optionError(WHERE, `${watched.where}.table`, name, reason)
+  throw optionError(WHERE, watched.where, `{${placeholder}}`, reason)
 }
 
 /** Whether all of it tells of all that these watches name. */
-export function isInstalled (watched: Watched, { triggers }: Table, shape: Shape): boolean {
+function isInstalled (watched: Watched, { triggers }: Table, { names }: Shape): boolean {
   return EVENTS.every((event) => {
-    const trigger = triggers[triggerName(shape.names, event)]
-    return trigger !== undefined && trigger.isOn && covers(installedSets(trigger.source), watched.sets)
+    const trigger = triggers[triggerName(names, event)]
+    return trigger !== undefined && trigger.isOn && covers(trigger.source, watched.sets)
   })
 }
 
-function covers (installed: readonly string[][] | null, sets: Watched['sets']): boolean {
-  const there = new Set(installed?.map((set) => JSON.stringify(set)))
-  return installed !== null && sets.every((set) => there.has(JSON.stringify(set)))
+function covers (source: string, sets: Watched['sets']): boolean {
+  const installed = readMark(source)
+  const there = new Set(installed?.sets.map((set) => JSON.stringify(set)))
+  return installed?.version === VERSION && sets.every((set) => there.has(JSON.stringify(set)))
+}
+
+/** Whether it does so in the way that these options say. */
+function isLike ({ triggers }: Table, { names, maxTargets, notify }: Shape): boolean {
+  return EVENTS.every((event) => {
+    const installed = readMark(triggers[triggerName(names, event)]?.source ?? '')
+    return installed?.maxTargets === maxTargets && installed.notify === notify
+  })
 }
 
 /**
- * Installs what is not there, or not for these columns; where nothing is missing it touches nothing. What another version of
- * the app wants to be told stays, so that the two can run side by side.
+ * Installs what is not there, or not for these columns or options; where nothing is missing it touches nothing. What another
+ * version of the app wants to be told stays, so that the two can run side by side.
+ *
+ * Each table in a transaction of its own: one that holds a table while it waits for another could have a writer who wants
+ * both be ended by Postgres, as a deadlock.
  */
 export async function install (client: pg.Client, watches: readonly Watched[], shape: Shape): Promise<void> {
   const { names } = shape
+  await alone(client, shape, async () => {
+    await findTables(client, watches)
+    if (await hasOutbox(client, shape)) await client.query(guardSql(names))
+    else await granted(client, { shape, watches }, tablesSql(names))
+  })
+  for (const watched of watches) {
+    await alone(client, shape, async () => {
+      const table = await findTable(client, watched)
+      if (isInstalled(watched, table, shape) && isLike(table, shape)) return
+      await granted(client, { shape, watches }, triggersSql({ ...watched, sets: withFormer(watched, table, shape) }, shape))
+    })
+  }
+}
+
+async function alone (client: pg.Client, { names }: Shape, work: () => Promise<void>): Promise<void> {
   await client.query('BEGIN')
   try {
     await client.query(`SET LOCAL lock_timeout = '${LOCK_WAIT}'`)
     await client.query('SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))', ['fastify-route-cache', names.schema])
-    if (!await hasOutbox(client, shape)) await client.query(tablesSql(names))
-    for (const [watched, table] of await findTables(client, watches)) {
-      if (isInstalled(watched, table, shape)) continue
-      await client.query(triggersSql({ ...watched, sets: withFormer(watched, table, shape) }, shape))
-    }
+    await work()
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})
@@ -109,29 +127,51 @@ export async function install (client: pg.Client, watches: readonly Watched[], s
   }
 }
 
+/** Runs it; throws FRC_POSTGRES first where rights for it are missing. */
+async function granted (
+  client: pg.Client, { shape, watches }: { shape: Shape, watches: readonly Watched[] }, sql: string
+): Promise<void> {
+  await checkRights(client, 'install', { names: shape.names, tables: watches.map(quoted) })
+  await client.query(sql)
+}
+
 function withFormer ({ sets }: Watched, { columns, triggers }: Table, { names }: Shape): string[][] {
-  const source = triggers[triggerName(names, 'update')]?.source ?? ''
-  const former = (installedSets(source) ?? []).filter((set) => set.every((name) => Object.hasOwn(columns, name)))
+  const former = (readMark(triggers[triggerName(names, 'update')]?.source ?? '')?.sets ?? [])
+    .filter((set) => set.every((name) => columns.includes(name)))
   const all = new Map([...sets, ...former].map((set) => [JSON.stringify(set), [...set]]))
   return [...all].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set)
 }
 
 /** Throws FRC_POSTGRES where something is missing, naming it and the way out. */
 export async function checkInstalled (client: pg.Client, watches: readonly Watched[], shape: Shape): Promise<Relations> {
+  const { names } = shape
   const tables = await findTables(client, watches)
   const missing = [...tables.keys()].filter((watched) => !isInstalled(watched, tables.get(watched)!, shape)).map(nameOf)
   const isThere = await hasOutbox(client, shape)
   if (missing.length > 0 || !isThere) {
-    const what = [...isThere ? [] : [`the outbox in schema "${shape.names.schema}"`], ...missing.map((name) => `the triggers of ${name}`)]
-    throw new RouteCacheError('FRC_POSTGRES', `${WHERE}: the database lacks ${what.join(', ')}, or has them for other columns; run the SQL ` +
-      'that installSql(watch) prints, or register with install: true')
+    const what = [...isThere ? [] : [`the outbox in schema "${names.schema}"`], ...missing.map((name) => `the triggers of ${name}`)]
+    throw new RouteCacheError('FRC_POSTGRES', `${WHERE}: the database lacks ${what.join(', ')}, or has them for other columns or from an ` +
+      'older version; run the SQL that installSql(watch) prints, or register with install: true')
   }
+  await checkRights(client, 'read', { names, tables: [] })
+  return relationsOf(tables)
+}
+
+/** As they are now. Throws FRC_OPTION where one is gone or can't be watched any more. */
+export async function findRelations (client: pg.Client, watches: readonly Watched[]): Promise<Relations> {
+  return relationsOf(await findTables(client, watches))
+}
+
+function relationsOf (tables: ReadonlyMap<Watched, Table>): Relations {
   return new Map([...tables].map(([watched, { oid }]) => [oid, watched]))
 }
 
-async function hasOutbox (client: pg.Client, { names: { outbox, readers } }: Shape): Promise<boolean> {
-  const { rows: [row] } = await client.query<{ is_there: boolean }>(
-    'SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL AS is_there', [outbox, readers])
+/** Both tables, in the form of this version. */
+async function hasOutbox (client: pg.Client, { names: { schema } }: Shape): Promise<boolean> {
+  const { rows: [row] } = await client.query<{ is_there: boolean }>(`SELECT count(*) = 2 AS is_there
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
+    WHERE n.nspname = $1 AND (c.relname, a.attname) IN (('outbox', 'source'), ('readers', 'seen'))`, [schema])
   return row!.is_there
 }
 

@@ -40,6 +40,8 @@ export class Connection {
   /** How often it was made anew. */
   reconnects = 0
   #isClosed = false
+  /** What Postgres said when it let nobody in. */
+  #said: string | null = null
 
   constructor (parts: ConnectionParts) {
     this.#parts = parts
@@ -56,9 +58,15 @@ export class Connection {
   }
 
   /** Gives one up that fails or does not answer. */
-  drop (client: pg.Client): void {
+  drop (client: pg.Client, reason: unknown): void {
     if (this.#link?.client !== client) return
-    this.#lose(client, new Error('a query failed'))
+    this.#lose(client, reason)
+  }
+
+  /** It is of use: the next time that it is gone, it is made anew at once. */
+  prove (): void {
+    this.#pause = FIRST_PAUSE
+    this.#said = null
   }
 
   async close (): Promise<void> {
@@ -90,7 +98,7 @@ export class Connection {
     }
   }
 
-  #lose (client: pg.Client, reason: Error | undefined): void {
+  #lose (client: pg.Client, reason: unknown): void {
     if (this.#link?.client !== client || this.#isClosed) return
     this.#link = null
     client.end().catch(() => {})
@@ -112,13 +120,19 @@ export class Connection {
       if (this.#isClosed) return await link.client.end()
       this.#link = link
     } catch (error) {
-      this.#parts.log.debug({ err: error }, 'Postgres can not be reached yet')
+      this.#sayUnreached(error)
       if (!this.#isClosed) this.#retry()
       return
     }
-    this.#pause = FIRST_PAUSE
     this.reconnects++
     this.#parts.log.info({}, 'Postgres tells what changes again')
     this.#parts.onLink()
+  }
+
+  /** Once, where Postgres answers but does not let us in. */
+  #sayUnreached (error: unknown): void {
+    const isRefused = error instanceof pg.DatabaseError && error.message !== this.#said
+    this.#parts.log[isRefused ? 'warn' : 'debug']({ err: error }, 'Postgres can not be reached yet')
+    if (isRefused) this.#said = error.message
   }
 }

@@ -4,13 +4,14 @@
 // Of several processes on one place, the one that did the last work looks at once, and the others a little later, when they
 // mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
 // dies or can't tell the cache, another one does it after that pause.
+import pg from 'pg'
 import type { Log } from '../../caller.js'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { within } from '../../store/deadline.js'
 import { Connection, type Link } from './connection.js'
 import { lookAlone, lookShared, makePlace, prune, type Look, type Place, type Tell } from './outbox.js'
-import type { Names } from './triggers.js'
+import type { Names } from './shape.js'
 
 const RESERVE_PAUSE: Milliseconds = 250
 const FIRST_PAUSE: Milliseconds = 100
@@ -22,14 +23,15 @@ const OPEN_WAIT: Milliseconds = 1_000
 export interface FeedParts {
   config: object
   names: Names
-  /** Whose place it is; null: this process' own, in memory. */
-  reader: string | null
+  /** Whose place it is, asked once the connection is prepared; null: this process' own, in memory. */
+  reader: () => string | null
   poll: Milliseconds
   tell: Tell
   log: Log
 }
 
-type Result = Look['result'] | 'away'
+/** Away: the connection is gone. Refused: it stands, and Postgres says no. */
+type Result = Look['result'] | 'away' | 'refused'
 
 interface Waiting { resolve: () => void, reject: (error: Error) => void }
 
@@ -37,6 +39,7 @@ export class Feed {
   readonly #parts: FeedParts
   readonly #connection: Connection
   readonly #place: Place = { seen: null, at: 0, history: '' }
+  #reader: string | null = null
   #mine: string | null = null
   #look: Promise<void> | null = null
   /** Who waits for a look that begins later. */
@@ -45,15 +48,20 @@ export class Feed {
   /** Looks at once: it did the last work. */
   #isActive = true
   #isFailing = false
+  /** What Postgres said to the last look; null: it was no error. */
+  #refusal: string | null = null
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
   #pause = FIRST_PAUSE
   #isPruneDue = true
+  #isPruneFailing = false
   #isClosed = false
   /** Lines that were told. */
   changes = 0
   /** Looks whose changes the cache could not be told. */
   failures = 0
+  /** Looks that Postgres refused. */
+  refusals = 0
 
   constructor (parts: FeedParts) {
     this.#parts = parts
@@ -64,7 +72,7 @@ export class Feed {
   }
 
   get isListening (): boolean {
-    return this.#connection.link !== null
+    return this.#connection.link !== null && this.#refusal === null
   }
 
   get reconnects (): number {
@@ -75,7 +83,8 @@ export class Feed {
   async open (prepare: Parameters<Connection['open']>[0]): Promise<void> {
     await this.#connection.open(prepare)
     const { names, reader } = this.#parts
-    if (reader !== null) await makePlace(this.#connection.link!.client, names, reader)
+    this.#reader = reader()
+    if (this.#reader !== null) await makePlace(this.#connection.link!.client, names, this.#reader)
     await within(OPEN_WAIT, this.caughtUp()).catch(() => {})
     this.#poll = setInterval(() => {
       this.#isPruneDue = true
@@ -140,7 +149,7 @@ export class Feed {
     // Where the connection is gone, a look follows when it is back.
     if (result === 'away') return
     if (result === 'busy') this.#soon(RESERVE_PAUSE)
-    if (result === 'failed') {
+    if (result === 'failed' || result === 'refused') {
       this.#soon(this.#pause)
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
     }
@@ -153,18 +162,40 @@ export class Feed {
     if (link === null) return 'away'
     try {
       const look = await this.#lookOn(link)
+      this.#accepted()
       this.#note(look)
       if (this.#isPruneDue && look.result === 'told' && !this.#isClosed) await this.#prune(link)
       return look.result
     } catch (error) {
+      if (isRefusal(error)) return await this.#refused(link, error)
       if (!this.#isClosed) this.#parts.log.debug({ err: error }, 'the outbox could not be read')
-      this.#connection.drop(link.client)
+      this.#connection.drop(link.client, error)
       return 'away'
     }
   }
 
+  #accepted (): void {
+    this.#connection.prove()
+    if (this.#refusal !== null) this.#parts.log.info({}, 'Postgres lets the outbox be read again')
+    this.#refusal = null
+  }
+
+  /** The connection stands: to make it anew would change nothing. The log has each message once. */
+  async #refused ({ client }: Link, error: pg.DatabaseError): Promise<Result> {
+    this.refusals++
+    if (this.#refusal !== error.message) {
+      this.#parts.log.error({ err: error }, 'Postgres refuses that the outbox is read: what is committed meanwhile stays cached, and it ' +
+        'is tried again')
+    }
+    this.#refusal = error.message
+    this.#isActive = false
+    await client.query('ROLLBACK').catch(() => {})
+    return 'refused'
+  }
+
   async #lookOn ({ client, history }: Link): Promise<Look> {
-    const { names, reader, tell } = this.#parts
+    const { names, tell } = this.#parts
+    const reader = this.#reader
     const reading = { client, names, history, tell }
     if (reader === null) return await lookAlone(reading, this.#place)
     const look = await lookShared(reading, reader, this.#mine)
@@ -192,8 +223,20 @@ export class Feed {
 
   async #prune ({ client }: Link): Promise<void> {
     this.#isPruneDue = false
-    await prune(client, this.#parts.names)
+    try {
+      await prune(client, this.#parts.names, this.#reader)
+    } catch (error) {
+      // What was told is told; old lines stay.
+      if (!isRefusal(error)) throw error
+      if (!this.#isPruneFailing) this.#parts.log.warn({ err: error }, 'Postgres refuses that old lines of the outbox are removed')
+      this.#isPruneFailing = true
+    }
   }
+}
+
+/** Of Postgres, about a query; FATAL ones end the connection. */
+function isRefusal (error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError && error.severity === 'ERROR'
 }
 
 function closed (): RouteCacheError {

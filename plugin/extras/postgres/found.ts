@@ -1,5 +1,6 @@
 // What is to be invalidated, each target once, and how it is told to the cache: all of it in one call, as a response of one
 // may be made of a value of another.
+import { RouteCacheError } from '../../errors.js'
 import type { InvalidateTarget } from '../../target.js'
 
 export interface Found {
@@ -37,12 +38,21 @@ export function sizeOf ({ keys, tags, prefixes, all }: Found): number {
   return keys.size + tags.size + prefixes.size + (all ? 1 : 0)
 }
 
-/** Rejects as the cache does. */
-export async function invalidateFound (cache: Cache, found: Found): Promise<void> {
-  if (found.all) {
-    await cache.invalidate({ all: true })
-    return
-  }
+/** What may be otherwise the next time. */
+const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
+
+/**
+ * Rejects where the cache can't be told at present. What it would refuse each time, it is not asked for again, as all that
+ * follows would wait behind it: everything is invalidated instead, and `onRefusal` hears why.
+ */
+export async function invalidateFound (cache: Cache, found: Found, onRefusal: (error: unknown) => void): Promise<void> {
+  if (sizeOf(found) === 0) return
   const { keys, tags, prefixes } = found
-  if (sizeOf(found) > 0) await cache.invalidate({ keys: [...keys], tags: [...tags], prefix: [...prefixes] })
+  try {
+    await cache.invalidate(found.all ? { all: true } : { keys: [...keys], tags: [...tags], prefix: [...prefixes] })
+  } catch (error) {
+    if (found.all || (error instanceof RouteCacheError && PASSING.includes(error.code))) throw error
+    onRefusal(error)
+    await cache.invalidate({ all: true })
+  }
 }

@@ -5,12 +5,13 @@ import fp from 'fastify-plugin'
 import type {} from '../../index.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
 import { Feed } from './feed.js'
-import { invalidateFound, addTarget, nothing, sizeOf, type Found } from './found.js'
 import type { Tell } from './outbox.js'
+import { placeName } from './place-name.js'
 import { readSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
 import { findCache, findConfig, type Instance } from './surroundings.js'
+import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
-import { addChange, compileWatches, type Watch } from './watch.js'
+import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
 
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
@@ -18,7 +19,7 @@ export type { Watch } from './watch.js'
 
 /** What `fastify.postgresInvalidation` is. */
 export interface PostgresInvalidation {
-  /** Whether the connection stands that tells of changes. While it does not, they wait in the outbox. */
+  /** Whether the outbox can be read: the connection stands, and Postgres refuses nothing. Else changes wait. */
   readonly isListening: boolean
   /** Lines of the outbox that this process has read: one for each statement that changed up to 1,000 rows. */
   readonly changes: number
@@ -28,6 +29,8 @@ export interface PostgresInvalidation {
   readonly failures: number
   /** How often the connection was made anew. */
   readonly reconnects: number
+  /** How often Postgres refused that the outbox was read, for a right or a table that is gone; then it is tried again. */
+  readonly refusals: number
   /**
    * Resolves when all that was committed before the call has been invalidated, by this process or another one; waits where
    * Postgres or Redis is away.
@@ -50,40 +53,28 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   const cache = findCache(surroundings, settings.decorator)
   const config = findConfig(surroundings, settings)
   const shape = shapeOf(settings)
+  const teller = new Teller(cache, watches, app.log)
   let relations: Relations = new Map()
-  let targets = 0
-
-  const tell: Tell = async (changes) => {
-    const found = nothing()
-    if (changes === null) addAll(found, relations)
-    for (const change of changes ?? []) {
-      const watched = relations.get(change.relation)
-      if (watched !== undefined) addChange(found, watched, change)
-    }
-    await invalidateFound(cache, found)
-    targets += sizeOf(found)
-    app.log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
-  }
   // Redis is shared by those who have the same; entries in this process' memory are nobody else's.
-  const reader = cache.stats().store === 'memory' ? null : settings.reader
+  const reader = (): string | null =>
+    cache.stats().store === 'memory' ? null : placeName(settings.reader ?? cache.prefix, relations)
+  const tell: Tell = async (changes, client) => { await teller.tell(changes, client) }
   const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, tell, log: app.log })
   app.addHook('onClose', async () => { await feed.close() })
   await opened(feed.open(async (client) => {
     if (settings.install) await install(client, watches, shape)
     relations = await checkInstalled(client, watches, shape)
+    teller.know(relations)
   }))
   app.decorate('postgresInvalidation', {
     get isListening () { return feed.isListening },
     get changes () { return feed.changes },
-    get targets () { return targets },
+    get targets () { return teller.targets },
     get failures () { return feed.failures },
     get reconnects () { return feed.reconnects },
+    get refusals () { return feed.refusals },
     caughtUp: async () => { await feed.caughtUp() }
   })
-}
-
-function addAll (found: Found, relations: Relations): void {
-  for (const { wholes } of relations.values()) wholes.forEach((whole) => addTarget(found, whole))
 }
 
 /** Says of what Postgres refuses at the start who wanted it. */
@@ -106,7 +97,7 @@ export default postgresInvalidation
 
 /**
  * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table. It
- * can be run again. Columns are checked when the app starts.
+ * can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns the schema.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {
@@ -115,9 +106,11 @@ export function installSql (watch: readonly Watch[], options: SqlOptions = {}): 
 }
 
 /**
- * The SQL that takes it all away again, with what has not been read yet. The schema itself stays.
+ * The SQL that takes it all away again, with what has not been read yet: all triggers that write to this schema's outbox,
+ * also those of tables that `watch` doesn't name any more. The schema itself stays.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function uninstallSql (watch: readonly Watch[], options: SqlOptions = {}): string {
-  return removalSql(compileWatches(watch), shapeOf(options).names)
+  compileWatches(watch)
+  return removalSql(shapeOf(options).names)
 }

@@ -34,7 +34,7 @@
 //   3.            a place in memory from before t was last read longer than KEPT ago: its process knows by the server's
 //                 clock, and invalidates everything that is watched
 import pg from 'pg'
-import type { Names } from './triggers.js'
+import type { Names } from './shape.js'
 import type { Change } from './watch.js'
 
 /** How long lines stay for those who read by themselves. */
@@ -46,6 +46,10 @@ export const IDLE_LIMIT = '15s'
 const PING = 4_000
 /** Lines that are read at a time; each has a thousand rows at most. */
 const PAGE = 200
+/** How long a place stays that nobody reads from any more: lines wait for it so long. */
+const LONGEST_IDLE = '1 day'
+/** How old its time may become while a process reads from it. */
+const TOUCHED = '1 hour'
 
 /** A place in memory. */
 export interface Place {
@@ -56,8 +60,11 @@ export interface Place {
   history: string
 }
 
-/** Hears, in parts, what is new; null: anything may have changed. What it rejects with leaves the place where it was. */
-export type Tell = (changes: readonly Change[] | null) => Promise<void>
+/**
+ * Hears, in parts, what is new; null: anything may have changed. It may ask the database more. What it rejects with leaves
+ * the place where it was.
+ */
+export type Tell = (changes: readonly Change[] | null, client: pg.Client) => Promise<void>
 
 /** What a look came to: the lines that were told; or somebody else is looking; or the cache could not be told. */
 export interface Look {
@@ -100,7 +107,8 @@ export async function lookShared (
 ): Promise<Look & { seen: string | null }> {
   const { client, names: { outbox, readers }, history } = reading
   const name = pg.escapeLiteral(reader)
-  const isLost = `seen IS NULL OR history IS DISTINCT FROM ${pg.escapeLiteral(history)} OR ${isAhead('seen')}`
+  const past = pastOf(outbox, history)
+  const isLost = `seen IS NULL OR history IS DISTINCT FROM ${past} OR ${isAhead('seen')}`
   const [, { rows: [place] }, page] = await many(client, `BEGIN;
     SELECT seen::text AS seen, (${isLost}) AS lost FROM ${readers} WHERE name = ${name} FOR UPDATE SKIP LOCKED;
     ${pageSql(outbox, `(SELECT seen FROM ${readers} WHERE name = ${name})`)}`) as [unknown, pg.QueryResult, pg.QueryResult<Row>]
@@ -116,7 +124,7 @@ export async function lookShared (
   const isMoved = told.result === 'told' && (told.changes > 0 || place.lost)
   await client.query(!isMoved
     ? 'ROLLBACK'
-    : `UPDATE ${readers} SET seen = ${pg.escapeLiteral(until)}, history = ${pg.escapeLiteral(history)}, at = clock_timestamp()
+    : `UPDATE ${readers} SET seen = ${pg.escapeLiteral(until)}, history = ${past}, at = clock_timestamp()
       WHERE name = ${name}; COMMIT`)
   return { ...told, isMine, seen: isMoved ? until : place.seen }
 }
@@ -125,11 +133,12 @@ export async function lookShared (
 export async function lookAlone (reading: Reading, place: Place): Promise<Look> {
   const { client, names: { outbox }, history } = reading
   const seen = place.seen === null ? 'NULL::pg_snapshot' : `${pg.escapeLiteral(place.seen)}::pg_snapshot`
-  const { rows } = await client.query<Row & { ahead: boolean }>(pageSql(outbox, seen, `, coalesce(${isAhead('seen')}, true) AS ahead`))
-  const { until, at, ahead } = rows[0]!
-  const isLost = ahead || place.history !== history || Number(at) - place.at > TOO_OLD
+  const more = `, coalesce(${isAhead('seen')}, true) AS ahead, ${pastOf(outbox, history)} AS past`
+  const { rows } = await client.query<Row & { ahead: boolean, past: string }>(pageSql(outbox, seen, more))
+  const { until, at, ahead, past } = rows[0]!
+  const isLost = ahead || place.history !== past || Number(at) - place.at > TOO_OLD
   const told = await tellAll(reading, isLost ? null : place.seen, rows)
-  if (told.result === 'told') Object.assign(place, { seen: until, at: Number(at), history })
+  if (told.result === 'told') Object.assign(place, { seen: until, at: Number(at), history: past })
   return { ...told, isMine: true }
 }
 
@@ -138,11 +147,21 @@ export async function makePlace (client: pg.Client, { readers }: Names, reader: 
   await client.query(`INSERT INTO ${readers} (name) VALUES ($1) ON CONFLICT DO NOTHING`, [reader])
 }
 
-/** Removes what nobody needs any more, where the last time was long enough ago. */
-export async function prune (client: pg.Client, { outbox, readers }: Names): Promise<void> {
+/**
+ * Removes what nobody needs any more, where the last time was long enough ago; before that the places of builds that are
+ * gone, as their lines would stay for ever. `reader`: who says that its place is in use; null: nobody.
+ */
+export async function prune (client: pg.Client, { outbox, readers }: Names, reader: string | null = null): Promise<void> {
+  if (reader !== null) {
+    await client.query(`UPDATE ${readers} SET at = clock_timestamp() WHERE name = (SELECT name FROM ${readers}
+      WHERE name = $1 AND at < clock_timestamp() - interval '${TOUCHED}' FOR UPDATE SKIP LOCKED)`, [reader])
+  }
   await client.query(`
     WITH mark AS (
       SELECT FROM ${readers} WHERE name = '' AND at < clock_timestamp() - interval '${KEPT}' FOR UPDATE SKIP LOCKED
+    ), idle AS (
+      DELETE FROM ${readers} WHERE EXISTS (SELECT FROM mark) AND name IN (SELECT name FROM ${readers}
+        WHERE name <> '' AND at < clock_timestamp() - interval '${LONGEST_IDLE}' FOR UPDATE SKIP LOCKED)
     ), removed AS (
       DELETE FROM ${outbox} WHERE EXISTS (SELECT FROM mark) AND xid < (SELECT min(pg_snapshot_xmin(seen)) FROM ${readers})
     )
@@ -150,6 +169,11 @@ export async function prune (client: pg.Client, { outbox, readers }: Names): Pro
 }
 
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::float8::text'
+
+/** The server's history, and the outbox itself: another one has none of the lines of the former. */
+function pastOf (outbox: string, history: string): string {
+  return `(${pg.escapeLiteral(`${history}:`)} || ${pg.escapeLiteral(outbox)}::regclass::oid)`
+}
 
 function isAhead (seen: string): string {
   return `pg_snapshot_xmax(${seen}) > pg_snapshot_xmax(pg_current_snapshot())`
@@ -165,7 +189,7 @@ function pageSql (outbox: string, seen: string, more = '', after?: { until: stri
   return `SELECT pg_current_snapshot()::text AS until, ${NOW} AS at, page.*${more}
     FROM (SELECT ${seen} AS seen) AS place LEFT JOIN LATERAL (
       SELECT o.xid::text AS xid, o.ctid::text AS line, json_build_object(
-        'relation', o.relation::bigint, 'columns', o.columns, 'rows', o.rows, 'exact', o.exact)::text AS change
+        'relation', o.relation::bigint, 'columns', o.columns, 'rows', o.rows, 'exact', o.exact, 'source', o.source)::text AS change
       FROM ${outbox} AS o WHERE o.xid >= pg_snapshot_xmin(seen) AND NOT pg_visible_in_snapshot(o.xid, seen) ${rest}
       ORDER BY o.xid, o.ctid LIMIT ${PAGE}
     ) AS page ON true`
@@ -180,8 +204,8 @@ async function tellAll (
   for (let rows = first; ;) {
     const lines = rows.filter(({ change }) => change !== null)
     try {
-      if (seen === null) await tell(null)
-      else if (lines.length > 0) await tell(lines.map(({ change }) => JSON.parse(change!) as Change))
+      if (seen === null) await tell(null, client)
+      else if (lines.length > 0) await tell(lines.map(({ change }) => JSON.parse(change!) as Change), client)
     } catch (error) {
       return { result: 'failed', changes, error }
     }
@@ -194,12 +218,12 @@ async function tellAll (
 }
 
 /** Keeps the transaction from standing still while the cache is told. */
-function pinging ({ client, tell }: Reading): Tell {
-  return async (changes) => {
+function pinging ({ tell }: Reading): Tell {
+  return async (changes, client) => {
     let ping: Promise<unknown> = Promise.resolve()
     const timer = setInterval(() => { ping = client.query('SELECT').catch(() => {}) }, PING)
     try {
-      await tell(changes)
+      await tell(changes, client)
     } finally {
       clearInterval(timer)
       await ping

@@ -2,7 +2,7 @@
 import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../../duration.js'
 import { optionError } from '../../errors.js'
 import { own } from '../../key.js'
-import { namesIn, type Shape } from './triggers.js'
+import { namesIn, type Shape } from './shape.js'
 import type { Watch } from './watch.js'
 
 /** Options of what is installed: the same for `installSql` and the app. */
@@ -17,6 +17,12 @@ export interface SqlOptions {
    * by one.
    */
   maxTargets?: number
+  /**
+   * Whether a writer's transaction notifies the app, so that it looks at once; else it looks every `poll`. A transaction
+   * that notifies can't be prepared (two-phase commit): with true, PREPARE TRANSACTION fails. Absent: it notifies where the
+   * server's `max_prepared_transactions` is 0, so that there are none.
+   */
+  notify?: boolean
 }
 
 /** The plugin's options. */
@@ -32,8 +38,8 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   /** Which of @fastify/postgres' named connections: `fastify.pg[namespace]`. Absent: `fastify.pg` itself. */
   namespace?: string
   /**
-   * Whose place in the outbox this is. Processes that share a Redis and a prefix share it; another cache needs another.
-   * Default `default`. Without Redis each process has its own anyway.
+   * Whose place in the outbox this is. Processes that share a Redis, a prefix and `watch` share it. Default: the cache's
+   * prefix; caches with one prefix in two Redis need two. Without Redis each process has its own anyway.
    */
   reader?: string
   /** How often the outbox is looked into in any case. Default 5 seconds, at most 10. */
@@ -50,7 +56,8 @@ export interface Settings {
   namespace: string | null
   schema: string
   maxTargets: number
-  reader: string
+  notify: boolean | null
+  reader: string | null
   poll: Milliseconds
   decorator: string
 }
@@ -69,7 +76,7 @@ export function readSettings (options: unknown): Settings {
     connection: checked<object | null>(options, 'connection', null, isObject, "it is node-postgres' Client config"),
     namespace: checked<string | null>(options, 'namespace', null, isText, "it is the name of one of @fastify/postgres' connections"),
     ...sqlSettings(options),
-    reader: checked(options, 'reader', 'default', isText, 'it is a name'),
+    reader: checked<string | null>(options, 'reader', null, isText, 'it is a name'),
     poll: pollOf(own(options, 'poll')),
     decorator: checked(options, 'decorator', 'cache', isText, 'it is the name of a decorator')
   }
@@ -81,20 +88,23 @@ export function readSettings (options: unknown): Settings {
 
 /** Throws FRC_OPTION, here only of these. */
 export function shapeOf (options: SqlOptions | Settings): Shape {
-  const { schema, maxTargets } = 'watch' in options ? options as Settings : sqlOnly(options)
-  return { names: namesIn(schema), maxTargets }
+  const { schema, maxTargets, notify } = 'watch' in options ? options as Settings : sqlOnly(options)
+  return { names: namesIn(schema), maxTargets, notify }
 }
 
-function sqlOnly (options: unknown): { schema: string, maxTargets: number } {
+type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify'>
+
+function sqlOnly (options: unknown): SqlSettings {
   const settings = sqlSettings(options)
   checkNames(options, Object.keys(settings))
   return settings
 }
 
-function sqlSettings (options: unknown): { schema: string, maxTargets: number } {
+function sqlSettings (options: unknown): SqlSettings {
   return {
     schema: checked(options, 'schema', 'route_cache', isName, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
-    maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows')
+    maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows'),
+    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false')
   }
 }
 

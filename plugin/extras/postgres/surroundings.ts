@@ -11,6 +11,7 @@ const WHERE = 'fastify-route-cache/postgres'
 
 export interface FoundCache extends Cache {
   stats: () => { store: string }
+  prefix: string
 }
 
 /** Throws FRC_OPTION where it is not there. */

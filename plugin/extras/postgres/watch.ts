@@ -3,7 +3,8 @@
 // text that the same value makes in a request.
 import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key.js'
-import type { InvalidateTarget } from '../../target.js'
+import { checkTarget, isNothing, type InvalidateTarget } from '../../target.js'
+import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type Found } from './found.js'
 
 /** A table, and what its rows make untrue when they change. */
@@ -55,6 +56,16 @@ export interface Change {
   rows: ReadonlyArray<ReadonlyArray<string | null>> | null
   /** Whether it is for templates with just these columns; false: for all. */
   exact: boolean
+  /** By which function it was written; null: by one of an older version. */
+  source: Source | null
+}
+
+export interface Source {
+  version: number
+  /** Schema and name, as they were watched. */
+  table: readonly [string | null, string]
+  /** The sets of columns that it tells of. */
+  sets: ReadonlyArray<readonly string[]>
 }
 
 const WHERE = 'fastify-route-cache/postgres'
@@ -118,13 +129,16 @@ function textsOf (where: string, kind: string, option: unknown): string[] {
     'or a list of them')
 }
 
-/** The least that can be seen without the cache; what it is given at last is checked there, too. */
+/** By the check of `cache.invalidate`: what it refuses could never be told, and what names nothing would tell nothing. */
 function checkWhole (where: string, whole: unknown): void {
-  const isRight = typeof whole === 'string' ? whole !== '' : typeof whole === 'object' && whole !== null && Object.keys(whole).length > 0
-  const unknown = isRight && !Array.isArray(whole) && typeof whole === 'object' &&
-    Object.keys(whole!).some((name) => !['keys', 'tags', 'prefix', 'all'].includes(name))
-  if (isRight && !unknown) return
-  throw optionError(WHERE, `${where}.whole`, whole, 'write what cache.invalidate takes, such as { tags: ["cities"], prefix: "city:" }')
+  let reason = 'it names nothing'
+  try {
+    if (!isNothing(checkTarget(whole))) return
+  } catch (error) {
+    reason = (error as Error).message
+  }
+  throw optionError(WHERE, `${where}.whole`, whole, 'write what cache.invalidate takes, such as ' +
+    `{ tags: ["cities"], prefix: "city:" }: ${reason}`)
 }
 
 interface Place { where: string, kind: 'keys' | 'tags', whole: unknown }
@@ -153,12 +167,15 @@ function setsOf (templates: readonly Template[]): string[][] {
 }
 
 /** Adds what a change of this table makes untrue. */
-export function addChange (found: Found, watched: Watched, { columns, rows, exact }: Change): void {
+export function addChange (found: Found, watched: Watched, { columns, rows, exact, source }: Change): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
+  const told = new Set(source?.sets.map((set) => JSON.stringify(set)))
   const places = new Map(columns.map((name, place) => [name, place]))
   for (const template of watched.templates) {
-    const isFor = exact ? JSON.stringify(template.columns) === JSON.stringify(columns) : true
-    if (isFor) addRows(found, template, { rows, places })
+    const set = JSON.stringify(template.columns)
+    if (!exact || set === JSON.stringify(columns)) addRows(found, template, { rows, places })
+    // The function does not know this template: no other line will tell of it.
+    else if (!told.has(set)) addTarget(found, template.whole)
   }
 }
 
@@ -167,10 +184,10 @@ function addRows (
 ): void {
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
+  const inTemplate = new Map(columns.map((name, place) => [name, place]))
   for (const row of rows) {
-    // A request has nothing where a column is null; or null, where its schema gives that.
-    for (const nothing of [undefined, null]) {
-      const text = fillTemplate(parts, ({ name }) => row[places.get(name)!] ?? nothing)
+    for (const values of combinationsOf(columns.map((name) => formsOf(row[places.get(name)!]!)))) {
+      const text = fillTemplate(parts, ({ name }) => values[inTemplate.get(name)!])
       // Nothing is stored under an empty one.
       if (text !== '') found[kind].add(text)
     }

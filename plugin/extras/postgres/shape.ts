@@ -1,0 +1,55 @@
+// How what is installed is known again: its names, and the mark that each function carries, whichever version wrote it.
+import pg from 'pg'
+import type { Watched } from './watch.js'
+
+/** What is installed, by names that are quoted. */
+export interface Names {
+  /** As it was given. */
+  schema: string
+  outbox: string
+  readers: string
+  /** In NOTIFY, as it was given. */
+  channel: string
+}
+
+export interface Shape {
+  names: Names
+  maxTargets: number
+  /** Whether writers send a NOTIFY; null: where the server can't prepare transactions, as those can't. */
+  notify: boolean | null
+}
+
+/** What an installed function does. */
+export interface Installed {
+  version: number
+  /** The sets of columns that it tells of. */
+  sets: string[][]
+  /** Null in those of an older version. */
+  maxTargets: number | null
+  notify: boolean | null
+}
+
+/** Of the outbox' lines, and of the functions that write them. */
+export const VERSION = 2
+/** Each function of ours has it, of any version. */
+export const SIGN = '-- fastify-route-cache '
+
+export function namesIn (schema: string): Names {
+  const { escapeIdentifier: quote } = pg
+  return { schema, outbox: `${quote(schema)}.outbox`, readers: `${quote(schema)}.readers`, channel: schema }
+}
+
+/** The line of a function's text that says what it does. */
+export function markOf (sets: Watched['sets'], { maxTargets, notify }: Shape): string {
+  return `${SIGN}${VERSION} ${JSON.stringify({ sets, maxTargets, notify })}`
+}
+
+/** What a function with this text does; null where it is none of ours, or of a version that is newer. */
+export function readMark (source: string): Installed | null {
+  const line = source.split('\n').find((line) => line.startsWith(SIGN))
+  const [, digits, json] = /^(\d+) (.*)$/.exec(line?.slice(SIGN.length) ?? '') ?? []
+  const version = Number(digits)
+  if (json === undefined || version > VERSION) return null
+  const said = JSON.parse(json) as string[][] | Omit<Installed, 'version'>
+  return Array.isArray(said) ? { version, sets: said, maxTargets: null, notify: null } : { version, ...said }
+}

@@ -1,0 +1,134 @@
+// Never silently deaf: what the database or the cache refuses is said, tried again, and blocks nothing for ever.
+import t, { type Test } from 'tap'
+import { installSql, uninstallSql, postgresInvalidation, type Watch } from '../../plugin/extras/postgres/index.js'
+import { RouteCacheError } from '../../plugin/errors.js'
+import { cachedApp } from '../helpers/app.js'
+import { startPostgres } from '../helpers/postgres.js'
+import { startRedis } from '../helpers/redis.js'
+import { until } from '../helpers/until.js'
+import { CITIES, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
+import type { RouteCacheOptions } from '../../plugin/index.js'
+
+const postgres = await startPostgres()
+t.teardown(async () => { await postgres.stop() })
+
+async function onRedis (t: Test): Promise<RouteCacheOptions> {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  return { redis }
+}
+
+async function onEachStore (t: Test, run: (t: Test, cache: RouteCacheOptions) => Promise<void>): Promise<void> {
+  await t.test('in-process store', async (t) => { await run(t, {}) })
+  await t.test('redis', async (t) => { await run(t, await onRedis(t)) })
+}
+
+function said ({ lines }: CitiesApp, words: string): number {
+  return lines.filter(({ msg, level }) => Number(level) > 30 && String(msg).includes(words)).length
+}
+
+/** A role that may read what an app needs, and the site as it sees it. */
+async function withRole (site: Site): Promise<{ role: string, theirs: Site }> {
+  const role = `app_${new URL(site.url).pathname.slice(1)}`
+  await site.query(`${installSql([CITIES])}create role ${role} login password 'a'; grant select on cities to ${role};
+    grant usage on schema route_cache to ${role}; grant select, delete on route_cache.outbox to ${role};
+    grant select, insert, update, delete on route_cache.readers to ${role}`)
+  return { role, theirs: { ...site, url: Object.assign(new URL(site.url), { username: role, password: 'a' }).href } }
+}
+
+t.test('a whole that the cache would always refuse is refused at the start, and by installSql', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const wholes: unknown[] = [
+    { tags: 'cities' }, { keys: 'city' }, { tags: [''] }, { keys: [''] }, [''], '', { prefix: '' }, { prefix: [''] }, { all: false },
+    { all: true, tags: ['x'] }, { tags: [5] }, {}, 5, null, { tag: ['x'] }, [], { tags: [] }, { keys: [], prefix: [] }
+  ]
+  for (const whole of wholes) {
+    const watch = [{ ...CITIES, whole }] as unknown as Watch[]
+    t.throws(() => installSql(watch), { code: 'FRC_OPTION', message: /watch\[0\]\.whole/ }, JSON.stringify(whole))
+    await t.rejects(openApp(t, site, { watch }), { code: 'FRC_OPTION' })
+  }
+  const app = await openApp(t, site, { watch: [{ table: 'cities', keys: ['all', 'a {id}'], tags: 'cities' }] })
+  await app.warm('/all')
+  await site.query('truncate cities; insert into cities values (1, \'x\')')
+  await app.postgresInvalidation.caughtUp()
+  t.match(await app.look('/all'), /^miss/, 'a template without a placeholder')
+})
+
+t.test('what the cache refuses each time is everything instead', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const app = await cachedApp(t)
+  const told: unknown[] = []
+  app.decorate('picky', {
+    stats: () => ({ store: 'memory' }),
+    invalidate: async (target: object) => {
+      told.push(target)
+      if (!('all' in target)) throw new RouteCacheError('FRC_TAG', 'not that one')
+    }
+  })
+  await app.register(postgresInvalidation, { watch: [CITIES], connectionString: site.url, install: true, decorator: 'picky' })
+  await app.ready()
+  await app.postgresInvalidation.caughtUp()
+  told.length = 0
+  await site.query("update cities set name = 'new' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.match(told, [{ keys: ['city:1'] }, { all: true }])
+  t.equal(app.postgresInvalidation.failures, 0)
+  t.equal(app.lines.filter(({ msg }) => String(msg).includes('the cache refuses')).length, 1)
+})
+
+t.test('a right that is taken away: it is said, nothing is made anew, and it goes on when it is back', async (t) => {
+  await onEachStore(t, async (t, cache) => {
+    const site = await openSite(t, postgres.url)
+    const { role, theirs } = await withRole(site)
+    const app = await openApp(t, theirs, { cache, install: false })
+    await app.warm('/cities/1')
+    await site.query(`revoke select on route_cache.outbox from ${role}; update cities set name = 'new' where id = 1`)
+    await until(async () => app.postgresInvalidation.refusals > 2, 'it was tried again')
+    t.notOk(app.postgresInvalidation.isListening)
+    t.equal(app.postgresInvalidation.reconnects, 0)
+    t.equal(said(app, 'Postgres refuses that the outbox is read'), 1)
+    await site.query(`grant select on route_cache.outbox to ${role}`)
+    await app.postgresInvalidation.caughtUp()
+    t.ok(app.postgresInvalidation.isListening)
+    t.equal(await app.look('/cities/1'), 'miss new')
+  })
+})
+
+t.test('tries follow each other ever later', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const { role, theirs } = await withRole(site)
+  const app = await openApp(t, theirs, { install: false })
+  await site.query(`revoke select on route_cache.outbox from ${role}`)
+  const began = performance.now()
+  app.postgresInvalidation.caughtUp().catch(() => {})
+  await until(async () => app.postgresInvalidation.refusals === 5, 'five tries')
+  t.ok(performance.now() - began >= 1_500, 'pauses of 100, 200, 400 and 800 ms')
+})
+
+t.test('old lines that may not be removed are in nobody\'s way', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const { role, theirs } = await withRole(site)
+  const app = await openApp(t, theirs, { install: false, poll: '50ms' })
+  await site.query(`revoke delete on route_cache.outbox from ${role}`)
+  await until(async () => said(app, 'old lines of the outbox') === 1, 'it is said')
+  await app.warm('/cities/1')
+  await site.query("update cities set name = 'new' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'miss new')
+  t.ok(app.postgresInvalidation.isListening)
+})
+
+t.test('an outbox that was taken away and made anew: what is watched is invalidated', async (t) => {
+  await onEachStore(t, async (t, cache) => {
+    for (const away of [uninstallSql([CITIES]), 'drop table route_cache.outbox']) {
+      const site = await openSite(t, postgres.url)
+      const app = await openApp(t, site, { cache: { ...cache, prefix: away.startsWith('DO') ? 'a' : 'b' } })
+      await app.warm('/cities/1')
+      await site.query(`${away}; update cities set name = 'new' where id = 1; ${installSql([CITIES])}`)
+      await app.postgresInvalidation.caughtUp()
+      t.equal(await app.look('/cities/1'), 'miss new')
+    }
+  })
+})

@@ -1,0 +1,222 @@
+// Never in the writer's way: each statement ends as it would without the triggers, and what it changed is seen.
+import t from 'tap'
+import pg from 'pg'
+import { installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
+import { startPostgres } from '../helpers/postgres.js'
+import { until } from '../helpers/until.js'
+import { CITIES, openApp, openSite } from './postgres-site.js'
+
+// A server where transactions can be prepared.
+const postgres = await startPostgres({ settings: { max_prepared_transactions: '5' } })
+t.teardown(async () => { await postgres.stop() })
+
+interface Case {
+  title: string
+  /** Before the app starts. */
+  before?: string
+  watch?: Watch[]
+  /** When it runs. */
+  meanwhile?: string
+  write: string
+}
+
+const WHOLE = { tags: ['cities'], prefix: 'city:' }
+const LONG = "repeat(md5('x'), 100)"
+
+const CASES: Case[] = [
+  { title: 'two-phase commit', write: "begin; update cities set name = 'new' where id = 1; prepare transaction 'p'; commit prepared 'p'" },
+  { title: 'a savepoint that is rolled back to', write: "begin; update cities set name = 'new' where id = 1; savepoint s; delete from cities; rollback to s; commit" },
+  { title: 'MERGE', write: "merge into cities using (values (1)) as v (id) on v.id = cities.id when matched then update set name = 'new'" },
+  { title: 'a serializable transaction', write: "begin isolation level serializable; update cities set name = 'new' where id = 1; commit" },
+  { title: 'a table that got another name', meanwhile: 'alter table cities rename to towns', write: "update towns set name = 'new' where id = 1; alter table towns rename to cities" },
+  { title: 'a table that went to another schema', meanwhile: 'create schema geo; alter table cities set schema geo', write: "update geo.cities set name = 'new' where id = 1; alter table geo.cities set schema public" },
+  { title: 'a column that is gone', meanwhile: 'alter table cities drop column country', write: "update cities set name = 'new' where id = 1" },
+  { title: 'a column of another type', meanwhile: 'alter table cities alter country type text[] using array[country]', write: "update cities set name = 'new' where id = 1" },
+  { title: 'a column that became virtual', meanwhile: 'alter table cities drop column country; alter table cities add column country text generated always as (upper(name)) virtual', write: "update cities set name = 'new' where id = 1" },
+  { title: 'more than 256 MB of values', watch: [{ table: 'cities', keys: ['city:{id}', 'named:{name}'], whole: WHOLE }], meanwhile: "insert into cities select i, repeat('x', 300000), 'AD' from generate_series(10, 1000) as i", write: "update cities set name = case id when 1 then 'new' else name || id end" },
+  { title: 'long values', watch: [{ table: 'cities', keys: ['city:{id}', 'named:{name}'], whole: WHOLE }], write: `update cities set name = case id when 1 then 'new' else ${LONG} || id end` },
+  { title: 'columns named as the function\'s own words', before: 'alter table cities add found text, add tg_op text, add new text, add line text, add number text, add r text, add c0 text, add changed_rows text', watch: [{ table: 'cities', keys: ['city:{id}', ...['found', 'tg_op', 'new', 'line', 'number', 'r', 'c0', 'changed_rows'].map((name) => `x:{${name}}`)] }], write: "update cities set name = 'new' where id = 1" },
+  { title: 'the outbox takes no lines', meanwhile: 'alter table route_cache.outbox add constraint c check (columns is null)', write: "update cities set name = 'new' where id = 1" },
+  { title: 'settings of the writer\'s own', write: "set standard_conforming_strings = off; set plpgsql.extra_errors = 'all'; set timezone = 'Asia/Tokyo'; set search_path = pg_temp; update public.cities set name = 'new' where id = 1; reset all" },
+  { title: 'a partitioned table', before: "drop table cities; create table cities (id integer, name text not null, country text) partition by list (country); create table c_ad partition of cities for values in ('AD'); create table c_rest partition of cities default; insert into cities values (1, 'old', 'FR'), (2, 'old', 'AD')", write: "update cities set name = 'new', country = 'AD' where id = 1" }
+]
+
+for (const { title, before, watch = [CITIES], meanwhile, write } of CASES) {
+  t.test(title, async (t) => {
+    const site = await openSite(t, postgres.url)
+    if (before !== undefined) await site.query(before)
+    const app = await openApp(t, site, { watch })
+    if (meanwhile !== undefined) await site.query(meanwhile)
+    await app.postgresInvalidation.caughtUp()
+    await app.warm('/cities/1')
+    const writer = await site.connect()
+    // One by one: a transaction can't be prepared amid others.
+    for (const sql of write.split('; ')) await writer.query(sql)
+    await app.postgresInvalidation.caughtUp()
+    t.equal(await app.look('/cities/1'), 'miss new')
+  })
+}
+
+t.test('where transactions can\'t be prepared, writers notify; or as the option says', async (t) => {
+  const plain = await startPostgres()
+  t.teardown(async () => { await plain.stop() })
+  const cases = [
+    [plain, undefined, true], [plain, false, false], [postgres, undefined, false], [postgres, true, true]
+  ] as const
+  for (const [server, notify, expected] of cases) {
+    const site = await openSite(t, server.url)
+    await site.query(installSql([CITIES], notify === undefined ? {} : { notify }))
+    const listener = await site.connect()
+    let heard = 0
+    listener.on('notification', () => { heard++ })
+    await listener.query('listen route_cache')
+    await site.query("update cities set name = 'x' where id = 1")
+    await listener.query('select')
+    t.equal(heard === 1, expected, `${server === plain} ${notify}`)
+  }
+})
+
+t.test('uninstalling takes all triggers off, whatever watch installed them', async (t) => {
+  const changes: Array<[string, Watch[], string?]> = [
+    ['the watch has changed', [{ table: 'countries', keys: 'country:{code}' }]],
+    ['the table has another name', [CITIES], 'alter table cities rename to towns; create view cities as select * from towns'],
+    ['it is named with its schema', [{ ...CITIES, table: 'public.cities' }]],
+    ['an older version installed them', [CITIES], 'drop function route_cache.cities cascade; create function route_cache.f() returns trigger ' +
+      'language plpgsql as $$\n-- fastify-route-cache 1 [["id"]]\nbegin insert into route_cache.outbox (relation) values (1); return null; end $$; ' +
+      'create trigger route_cache_update after update on cities for each statement execute function route_cache.f()']
+  ]
+  for (const [title, watch, sql] of changes) {
+    const site = await openSite(t, postgres.url)
+    await site.query(installSql([CITIES]))
+    if (sql !== undefined) await site.query(sql)
+    await site.query(uninstallSql(watch))
+    t.same(await site.query('select tgname from pg_trigger where not tgisinternal'), [], title)
+    await site.query(`update ${sql?.includes('towns') === true ? 'towns' : 'cities'} set name = 'x'`)
+  }
+})
+
+t.test('a table that can\'t be watched is refused, by the app and by the SQL', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(`create extension postgres_fdw; create server s foreign data wrapper postgres_fdw;
+    create table parted (id integer) partition by range (id);
+    create table middle partition of parted for values from (0) to (100) partition by range (id);
+    create foreign table far partition of middle for values from (0) to (10) server s;
+    create table parent (id integer); create foreign table child () inherits (parent) server s;
+    create table computed (id integer, twice integer generated always as (id * 2) virtual, stored integer generated always as (id * 2) stored);
+    create view seen as select * from cities; create table lists (members integer[], data jsonb)`)
+  const refused: Array<[Watch, RegExp]> = [
+    [{ table: 'parted', keys: 'x:{id}' }, /child far is a foreign table/],
+    [{ table: 'parent', keys: 'x:{id}' }, /child child is a foreign table/],
+    [{ table: 'far', keys: 'x:{id}' }, /no ordinary or partitioned table/],
+    [{ table: 'seen', keys: 'x:{id}' }, /no ordinary or partitioned table/],
+    [{ table: 'computed', keys: 'x:{twice}' }, /virtual generated/],
+    [{ table: 'lists', keys: 'x:{members}' }, /type is _int4/],
+    [{ table: 'lists', keys: 'x:{data}' }, /type is jsonb/],
+    [{ table: 'cities', keys: 'x:{nr}' }, /has no column of that name; it has: id, name, country/]
+  ]
+  for (const [watch, message] of refused) {
+    await t.rejects(site.query(installSql([watch])), { message }, `SQL for ${watch.table}`)
+    await t.rejects(openApp(t, site, { watch: [watch] }), { code: 'FRC_OPTION', message }, `app on ${watch.table}`)
+  }
+  await site.query(installSql([{ table: 'computed', keys: 'x:{stored}' }]))
+  await site.query('insert into computed values (1)')
+})
+
+t.test('who installs on several tables is in no deadlock with a writer', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query('create table first (id integer); create table second (id integer)')
+  const writer = await site.connect()
+  await writer.query('begin; insert into second values (1)')
+  const opening = openApp(t, site, { watch: [{ table: 'first', keys: 'x:{id}' }, { table: 'second', keys: 'x:{id}' }] })
+  const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+  await until(async () => (await site.query(waiting)).length === 1, 'it waits for the writer')
+  await writer.query('insert into first values (1)')
+  await writer.query('commit')
+  await opening
+})
+
+t.test('the table\'s owner and whoever makes schemas get nobody\'s rights', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const name = new URL(site.url).pathname.slice(1)
+  await site.query(`create role mallory_${name} login password 'm'; grant create on database ${name} to mallory_${name}; create schema hers authorization mallory_${name}`)
+  const url = Object.assign(new URL(site.url), { username: `mallory_${name}`, password: 'm' })
+  const mallory = new pg.Client({ connectionString: url.href })
+  await mallory.connect()
+  t.teardown(async () => { await mallory.end() })
+  const isSuper = async (): Promise<boolean> =>
+    (await site.query(`select rolsuper from pg_roles where rolname = 'mallory_${name}'`))[0].rolsuper
+  const take = `execute 'alter role mallory_${name} superuser'`
+
+  await mallory.query(`set search_path = hers; create type evil as enum ('a', 'b');
+    create function cast_of(evil) returns text language plpgsql as $$ begin ${take}; return 'x'; end $$;
+    create cast (evil as text) with function cast_of(evil); create table things (id evil, name text);
+    create function hers.format(text, text) returns text language plpgsql as $$ begin ${take}; return 'x'; end $$`)
+  await site.query(installSql([{ schema: 'hers', table: 'things', keys: 'x:{id}' }]))
+  await mallory.query("insert into things values ('a'); update things set id = 'b'; delete from things; truncate things")
+  t.notOk(await isSuper(), 'a cast of her own')
+  t.same((await site.query('select rows from route_cache.outbox where rows is not null order by ctid')).map(({ rows }) => rows.flat().sort()),
+    [['a'], ['a', 'b'], ['b']])
+
+  const evil = `create function %.evil() returns trigger language plpgsql as $$ begin ${take}; return new; end $$;
+    create trigger evil before insert on %.outbox for each row execute function %.evil()`
+  const table = '(xid xid8 default pg_current_xact_id(), relation oid, columns text[], rows jsonb, exact boolean default false, source jsonb)'
+  await mallory.query(`create schema one; create table one.outbox ${table}; ${evil.replaceAll('%', 'one')}`)
+  await site.query(`create schema two; grant usage, create on schema two to mallory_${name}; create schema three; grant usage, create on schema three to mallory_${name}`)
+  await mallory.query(`create table two.outbox ${table}; ${evil.replaceAll('%', 'two')};
+    create function three."hers.things"() returns trigger language plpgsql as $$ begin return null; end $$; create schema four`)
+  const statements = (sql: string): string[] => sql.split(/(?<=^\$route_cache\w*\$;)\n/m).filter((part) => part.trim() !== '')
+  for (const schema of ['one', 'two', 'three', 'four']) {
+    const sql = installSql([{ schema: 'hers', table: 'things', keys: 'x:{id}' }], { schema })
+    await t.rejects(site.query(sql), { message: new RegExp(`belongs to mallory_${name}`) }, schema)
+    // As psql does, which goes on behind an error.
+    for (const statement of statements(sql)) await site.query(statement).catch(() => {})
+    t.same(await site.query(`select 1 from pg_trigger where tgname like '${schema}\\_%'`), [], `${schema}: no trigger`)
+    await t.rejects(openApp(t, site, { schema, watch: [{ schema: 'hers', table: 'things', keys: 'x:{id}' }] }), { code: 'FRC_POSTGRES', message: /belongs to/ }, schema)
+  }
+  await mallory.query("insert into hers.things values ('a')")
+  t.notOk(await isSuper())
+})
+
+t.test('rights that are missing are named, each with its GRANT', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const name = `app_${new URL(site.url).pathname.slice(1)}`
+  await site.query(`create role ${name} login password 'a'; revoke create on schema public from public`)
+  const url = Object.assign(new URL(site.url), { username: name, password: 'a' }).href
+  const grants = async (install: boolean): Promise<string[]> => {
+    try {
+      await (await openApp(t, { ...site, url }, { install })).close()
+      return []
+    } catch (error) {
+      return Array.from((error as Error).message.matchAll(/GRANT [^;]*;/g), ([sql]) => sql)
+    }
+  }
+  const first = await grants(true)
+  t.match(first.join(), new RegExp(`GRANT CREATE ON DATABASE site_\\w+ TO ${name};,GRANT TRIGGER ON "cities" TO ${name};`))
+  await site.query(installSql([CITIES]))
+  t.same(await grants(false), [`GRANT USAGE ON SCHEMA route_cache TO ${name};`,
+    ...['SELECT', 'DELETE'].map((right) => `GRANT ${right} ON "route_cache".outbox TO ${name};`),
+    ...['SELECT', 'INSERT', 'UPDATE', 'DELETE'].map((right) => `GRANT ${right} ON "route_cache".readers TO ${name};`)])
+  for (const sql of await grants(false)) await site.query(sql)
+  t.same(await grants(false), [])
+})
+
+t.test('triggers of an older version are refused, or installed anew', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(installSql([CITIES]))
+  await site.query(`alter table route_cache.outbox drop column source; create or replace function route_cache.cities() returns trigger language plpgsql
+    as $$\n-- fastify-route-cache 1 [["country"],["id"],[]]\nbegin insert into route_cache.outbox (relation) values (tg_relid); return null; end $$`)
+  await t.rejects(openApp(t, site, { install: false }), { code: 'FRC_POSTGRES', message: /lacks the outbox .*, the triggers of cities, .*older version/ })
+  const app = await openApp(t, site)
+  await app.warm('/cities/1', '/other')
+  await site.query("update cities set name = 'new' where id = 1")
+  await app.postgresInvalidation.caughtUp()
+  t.same([await app.look('/cities/1'), await app.look('/other')], ['miss new', 'hit other'])
+})
+
+t.test('another maxTargets is installed', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await (await openApp(t, site)).close()
+  await openApp(t, site, { maxTargets: 1 })
+  await site.query('update cities set name = name')
+  t.same((await site.query('select exact, rows from route_cache.outbox where columns = $1', [['id']])), [{ exact: true, rows: null }])
+})
