@@ -13,11 +13,13 @@ import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields }
 import { isError, refusalOf } from './http/storable.js'
 import { varyMembers } from './http/vary.js'
 import type { AnswerLimits } from './limits.js'
-import { headerBytes, kindOf, sizeOf, unwrapped } from './payload.js'
+import { headerBytes, isResponse, kindOf, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { mayBeRescued, recover } from './rescue.js'
+import { rewrapped } from './response.js'
 import { Recording, tee } from './tee.js'
+import { hasMore, trailersOf } from './trailers.js'
 
 /** As much of a reply as is looked at, and set, here. */
 export interface ReplyView {
@@ -25,6 +27,7 @@ export interface ReplyView {
   getHeaders: () => HeaderFields
   code: (status: number) => unknown
   header: (name: string, value: string | string[]) => unknown
+  removeHeader: (name: string) => unknown
 }
 
 /** What is on its way out. */
@@ -35,10 +38,25 @@ export interface Sent {
   limits: AnswerLimits
 }
 
+/** How a Response was sent that other plugins' hooks are to see as one. */
+interface Wrapped { isMixed: boolean }
+
 /** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.captured = true
   if (keyToFill(exchange) === null) return sent.payload
+  const { request, reply, payload } = sent
+  // Fastify's own HEAD route can't do with a Response.
+  const isSeenWhole = exchange.site.hasOthersOnSend && request.method !== 'HEAD' && isResponse(payload) && !payload.bodyUsed
+  if (!isSeenWhole) return captureBody(cache, exchange, sent, null)
+  const [status, fields] = [reply.statusCode, reply.getHeaders()]
+  // It would take an entry of two heads.
+  const isMixed = status !== 200 || addedFields(exchange.before, fields).length > 0
+  const body = captureBody(cache, exchange, sent, { isMixed })
+  return rewrapped(reply, payload, { status, fields, body })
+}
+
+function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrapped: Wrapped | null): unknown {
   const { reply } = sent
   const payload = unwrapped(reply, sent.payload)
   const { needs } = exchange.site.policy
@@ -49,7 +67,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const isEncoded = isCompressed(exchange, reply, payload)
   // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
-  const times = admit(cache, exchange, { ...sent, payload })
+  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
     recover(cache, exchange, reply.statusCode)
     refuseAnswer(cache, exchange, times)
@@ -70,7 +88,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     status: reply.statusCode,
     headers,
     members: selects,
-    kind: kindOf(payload, exchange.site.hasOthersOnSend),
+    kind: wrapped === null ? kindOf(payload, exchange.site.hasOthersOnSend) : 'response',
     isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),
@@ -121,6 +139,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (exchange.claim === null) return exchange.unclaimed
   if (!cache.enabled) return 'disabled'
   if (exchange.marks.noCache) return 'no-cache-called'
+  if (hasMore(trailersOf(reply), exchange.trailers)) return 'trailer'
   if (mayBePart(exchange, reply.statusCode)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
@@ -192,7 +211,8 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
-  if (cacheControl !== null && isLastOnSend && reply.getHeaders()['cache-control'] === undefined) {
+  const isSaid = reply.getHeaders()['cache-control'] !== undefined || answer.headers.some(([name]) => name === 'cache-control')
+  if (cacheControl !== null && isLastOnSend && !isSaid) {
     reply.header('cache-control', cacheControl)
     answer.headers.push(['cache-control', cacheControl])
   }

@@ -8,7 +8,7 @@ import { isAhead } from './store/clock-skew.js'
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
 
 /** Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it. */
-export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web'
+export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web' | 'response'
 
 /** A body as it is sent with this Content-Encoding. */
 export interface EncodedBody { coding: Coding, body: Buffer }

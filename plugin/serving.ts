@@ -27,6 +27,7 @@ import { search, type Searching } from './search.js'
 import { isPacked, unpacked } from './unpacking.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
+import { trailersOf } from './trailers.js'
 import { askFor, readyEntry, type Asked, type First } from './variant.js'
 
 /** What the hooks set in motion. */
@@ -221,6 +222,7 @@ export function begin (site: Site, { request, reply }: Pair): Exchange {
 export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
   // The client has left during the lookup: `close` has been.
   if (reply.raw.closed) return abandon(cache, exchange)
+  exchange.trailers = trailersOf(reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })
