@@ -9,9 +9,8 @@ import { abandon, keyToFill, refuseAnswer, type Captured, type Exchange, type Re
 import { weakEtag } from './http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
-import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
+import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from './http/headers.js'
 import { isError, refusalOf } from './http/storable.js'
-import { varyMembers } from './http/vary.js'
 import type { AnswerLimits } from './limits.js'
 import { headerBytes, isResponse, kindOf, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
@@ -38,9 +37,6 @@ export interface Sent {
   limits: AnswerLimits
 }
 
-/** How a Response was sent that other plugins' hooks are to see as one. */
-interface Wrapped { isMixed: boolean }
-
 /** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.captured = true
@@ -50,20 +46,21 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const isSeenWhole = exchange.site.hasOthersOnSend && request.method !== 'HEAD' && isResponse(payload) && !payload.bodyUsed
   if (!isSeenWhole) return captureBody(cache, exchange, sent, null)
   const [status, fields] = [reply.statusCode, reply.getHeaders()]
-  // It would take an entry of two heads.
+  // A hit would need to know which fields were whose: an entry has one head. Not storing these few is cheaper than another
+  // form of all entries, and than showing hooks something else.
   const isMixed = status !== 200 || addedFields(exchange.before, fields).length > 0
   const body = captureBody(cache, exchange, sent, { isMixed })
   return rewrapped(reply, payload, { status, fields, body })
 }
 
-function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrapped: Wrapped | null): unknown {
+function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrapped: { isMixed: boolean } | null): unknown {
   const { reply } = sent
   const payload = unwrapped(reply, sent.payload)
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
-  const selects = selecting(exchange.before, reply.getHeaders())
+  const selects = selectingMembers(exchange.before, reply.getHeaders())
   const isEncoded = isCompressed(exchange, reply, payload)
   // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
@@ -101,15 +98,6 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
 /** A value that was given says nothing of the handler. The clock may have stepped back. */
 function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds {
   return outcome.type === 'own' && outcome.why === 'set' ? 0 : Math.max(0, Math.round(now - began))
-}
-
-/**
- * The members that select the response. `Origin` of a hook does not: it is of CORS, whose headers are this request's own and
- * not stored. What else hooks put there selects as if the handler had.
- */
-function selecting (before: HeaderFields, after: HeaderFields): string[] {
-  const own = varyMembers(addedMembers(before.vary, after.vary))
-  return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
 }
 
 /** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */

@@ -83,7 +83,8 @@ type Discardable = {
 } | null
 
 /** Puts the entry's head on the reply; gives its payload. `mayWrap`: a Response has its head by itself. */
-function putHead (reply: FastifyReply, { entry, headers: conditions, now, asSent }: Hit, mayWrap = true): Payload | undefined {
+function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | undefined {
+  const { entry, headers: conditions, now, asSent } = hit
   const { status } = entry
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)

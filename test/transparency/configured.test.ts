@@ -105,14 +105,14 @@ const CASES: Record<string, Case> = {
     build: (app) => { app.get('/a/b', { cache }, async ({ routeOptions }) => routeOptions.url) },
     visits: ['/a/b', '/a/b/', '/a//b']
   },
-  'useSemicolonDelimiter': {
+  useSemicolonDelimiter: {
     options: { routerOptions: { useSemicolonDelimiter: true } as object },
     build: (app) => { app.get('/a', { cache }, async ({ query }) => query) },
     visits: ['/a;x=1', '/a?x=1', '/a;x=2']
   },
   rewriteUrl: {
     options: { rewriteUrl: ({ url }) => url!.replace('/old/', '/new/') },
-    build: (app) => { app.get('/new/:id', { cache }, async ({ params, originalUrl, url }) => ({ params, url, isOld: originalUrl.includes('old') && false })) },
+    build: (app) => { app.get('/new/:id', { cache }, async ({ params, url }) => ({ params, url })) },
     visits: ['/old/1', '/new/1', '/new/2']
   },
   'a parser of the query': {
@@ -121,7 +121,7 @@ const CASES: Record<string, Case> = {
     visits: ['/?a=1', '/?b=1', '/?a=1&b=2']
   },
   'a parser of the query, of its own class': {
-    options: { routerOptions: { querystringParser: (text: string) => new URLSearchParams(text) as unknown as Record<string, unknown> } },
+    options: { routerOptions: { querystringParser: (text: string) => new URLSearchParams(text) as object } } as object,
     build: (app) => { app.get('/', { cache }, async ({ query }) => String(query)) },
     visits: ['/?a=1'],
     outcomes: ['bypass']
@@ -170,7 +170,7 @@ const CASES: Record<string, Case> = {
     visits: [{ url: '/', headers: { te: 'trailers' } }, '/stream', '/hook'],
     outcomes: ['miss', 'miss', 'hit']
   },
-  'setReplySerializer': {
+  setReplySerializer: {
     build: (app) => {
       app.setReplySerializer((payload, status) => `${status}: ${JSON.stringify(payload)}`)
       app.get('/', { cache }, echo)
@@ -214,7 +214,7 @@ const CASES: Record<string, Case> = {
       app.get('/readable', { cache }, async () => Readable.from(texts()))
       app.get('/generator', { cache }, async () => texts())
       app.get('/web', { cache }, async () => ReadableStream.from([Buffer.from('a'), Buffer.from('b')]))
-      app.get('/typed', { cache }, async (_, reply) => reply.type('text/csv').header('content-length', 7).send(Readable.from(texts())))
+      app.get('/typed', { cache }, async (_, reply) => reply.type('text/csv').send(Readable.from(texts())))
       app.get('/array', { cache }, async () => [1, 2])
       app.get('/bytes', { cache }, async () => new Uint8Array([1, 200]))
     },

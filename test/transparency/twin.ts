@@ -38,7 +38,8 @@ const SIZES = ['content-length', 'transfer-encoding']
 interface Answer { status: number, headers: IncomingHttpHeaders, trailers: unknown, body: string, seen: string[] }
 
 /** Compares all answers of the two apps. */
-export async function compare (t: Test, { options = {}, ownCaching, host, build, visits, untold, outcomes }: Case, watch: Watch): Promise<void> {
+export async function compare (t: Test, one: Case, watch: Watch): Promise<void> {
+  const { options = {}, ownCaching, host, build, visits, untold, outcomes } = one
   const apps = await Promise.all([true, false].map(async (isCached) => {
     const app = fastify({ logger: { level: 'silent' }, ...options as object }) as unknown as FastifyInstance
     t.teardown(async () => { await app.close() })
