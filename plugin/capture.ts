@@ -9,17 +9,18 @@ import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView
 import { weakEtag } from './http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
-import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from './http/headers.js'
+import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from './http/headers.js'
 import { isError, refusalOf } from './http/storable.js'
-import { varyMembers } from './http/vary.js'
 import { refusedByHead } from './late-head.js'
 import type { AnswerLimits } from './limits.js'
-import { headerBytes, kindOf, sizeOf, unwrapped } from './payload.js'
+import { headerBytes, isResponse, kindOf, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { isReplaced, type RawView } from './raw-response.js'
 import { mayBeRescued, recover } from './rescue.js'
+import { rewrapped } from './response.js'
 import { Recording, tee } from './tee.js'
+import { hasMore, trailersOf } from './trailers.js'
 
 /** As much of a reply as is looked at, and set, here. */
 export interface ReplyView {
@@ -28,6 +29,7 @@ export interface ReplyView {
   getHeaders: () => HeaderFields
   code: (status: number) => unknown
   header: (name: string, value: string | string[]) => unknown
+  removeHeader: (name: string) => unknown
 }
 
 /** What is on its way out. */
@@ -42,6 +44,19 @@ export interface Sent {
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.captured = true
   if (keyToFill(exchange) === null) return sent.payload
+  const { request, reply, payload } = sent
+  // Fastify's own HEAD route can't do with a Response.
+  const isSeenWhole = exchange.site.hasOthersOnSend && request.method !== 'HEAD' && isResponse(payload) && !payload.bodyUsed
+  if (!isSeenWhole) return captureBody(cache, exchange, sent, null)
+  const [status, fields] = [reply.statusCode, reply.getHeaders()]
+  // A hit would need to know which fields were whose: an entry has one head. Not storing these few is cheaper than another
+  // form of all entries, and than showing hooks something else.
+  const isMixed = status !== 200 || addedFields(exchange.before, fields).length > 0
+  const body = captureBody(cache, exchange, sent, { isMixed })
+  return rewrapped(reply, payload, { status, fields, body })
+}
+
+function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrapped: { isMixed: boolean } | null): unknown {
   const { reply } = sent
   if (reply.raw.headersSent) {
     refuseAnswer(cache, exchange, 'raw')
@@ -52,11 +67,11 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
-  const selects = selecting(exchange.before, reply.getHeaders())
+  const selects = selectingMembers(exchange.before, reply.getHeaders())
   const isEncoded = isCompressed(exchange, reply, payload)
   // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
-  const times = admit(cache, exchange, { ...sent, payload })
+  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
     recover(cache, exchange, reply.statusCode)
     refuseAnswer(cache, exchange, times)
@@ -80,7 +95,7 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
     status: reply.statusCode,
     headers,
     members: selects,
-    kind: kindOf(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }),
+    kind: wrapped === null ? kindOf(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }) : 'response',
     isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),
@@ -94,15 +109,6 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
 /** A value that was given says nothing of the handler. The clock may have stepped back. */
 function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds {
   return outcome.type === 'own' && outcome.why === 'set' ? 0 : Math.max(0, Math.round(now - began))
-}
-
-/**
- * The members that select the response. `Origin` of a hook does not: it is of CORS, whose headers are this request's own and
- * not stored. What else hooks put there selects as if the handler had.
- */
-function selecting (before: HeaderFields, after: HeaderFields): string[] {
-  const own = varyMembers(addedMembers(before.vary, after.vary))
-  return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
 }
 
 /** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */
@@ -132,6 +138,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (exchange.claim === null) return exchange.unclaimed
   if (!cache.enabled) return 'disabled'
   if (exchange.marks.noCache) return 'no-cache-called'
+  if (hasMore(trailersOf(reply), exchange.trailers)) return 'trailer'
   if (mayBePart(exchange, reply.statusCode)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
@@ -204,7 +211,8 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
-  if (cacheControl !== null && isLastOnSend && reply.getHeaders()['cache-control'] === undefined) {
+  const isSaid = reply.getHeaders()['cache-control'] !== undefined || answer.headers.some(([name]) => name === 'cache-control')
+  if (cacheControl !== null && isLastOnSend && !isSaid) {
     reply.header('cache-control', cacheControl)
     answer.headers.push(['cache-control', cacheControl])
   }

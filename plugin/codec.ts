@@ -45,7 +45,7 @@ import { NOT_ENCODED, NOT_SOFTENED, type Entry, type HeaderField, type Marker, t
 
 const VERSION = 5
 const MARKER_VERSION = 128 + VERSION
-const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none', 'stream', 'web', 'sized stream', 'sized web']
+const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none', 'stream', 'web', 'response', 'sized stream', 'sized web']
 const CHECKED_FROM = 5
 const MEMBERS_FROM = 17
 const SOFTENED_AT = 15

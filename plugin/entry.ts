@@ -11,7 +11,7 @@ export type HeaderField = readonly [name: string, value: string | readonly strin
  * Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it: `sized`
  * where the handler said how long it is.
  */
-export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web' | 'sized stream' | 'sized web'
+export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web' | 'response' | 'sized stream' | 'sized web'
 
 /** A body as it is sent with this Content-Encoding. */
 export interface EncodedBody { coding: Coding, body: Buffer }

@@ -14,6 +14,7 @@ import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
 import type { Recording } from './tee.js'
+import type { Trailers } from './trailers.js'
 import type { UserMark } from './user-marks.js'
 import type { Selection } from './variant.js'
 
@@ -75,6 +76,8 @@ export interface Exchange {
   handlerBegan: Milliseconds
   /** The reply's fields at lookup: they are this request's, not the entry's. */
   before: HeaderFields
+  /** The reply's trailers when the handler could begin. */
+  trailers: Trailers
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
   /** Whether the client leaves before the handler has answered; null: nobody has looked. */
@@ -150,6 +153,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     identity: undefined,
     entry: null,
     refreshable: null,
+    trailers: {},
     spare: null,
     began: 0,
     lookupBegan: 0,

@@ -26,6 +26,7 @@ import { SAFE_METHODS } from './http/methods.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
+import { isResponse } from './payload.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, standIn, statusOf } from './reply.js'
 import { mayBeRescued, rescue } from './rescue.js'
@@ -147,7 +148,7 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   }
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
-  if (exchange.entry !== null) restoreType(reply, exchange.entry, exchange.before['content-type'])
+  if (exchange.entry !== null && !isResponse(payload)) restoreType(reply, exchange.entry, exchange.before['content-type'])
   return capture(cache, exchange, sent)
 }
 

@@ -1,6 +1,6 @@
 // The package's face: the plugin, what it adds to Fastify's types, and the public types.
 import type {
-  ContextConfigDefault, FastifyBaseLogger, FastifySchema, FastifyTypeProvider,
+  ContextConfigDefault, FastifyBaseLogger, FastifyInstance, FastifySchema, FastifyTypeProvider,
   FastifyTypeProviderDefault, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerBase, RawServerDefault,
   RouteGenericInterface
 } from 'fastify'
@@ -35,6 +35,23 @@ export type { ValueOptions } from './value.js'
 export type { WarmFailure, WarmOptions, WarmProgress, WarmSummary } from './warm.js'
 export type { SetOptions } from './write-through.js'
 
+// TypeScript refuses two declarations of one member of an interface; but one that is inherited may be declared anew. So an
+// app inherits ours, as others, such as @fastify/caching, say something of `cache`, too. Where ours has to leave the name
+// to somebody else it is `unknown`, which each type fits.
+/** What the plugin adds to an app, under the name that its option `decorator` gives. */
+export interface CacheDecorators {
+  /**
+   * The cache: keys, invalidation, a look into it, statistics. Where the app's types have it as `routeCache`, another
+   * plugin may declare a `cache` of its own.
+   */
+  cache: FastifyInstance extends { routeCache: RouteCache } ? unknown : RouteCache
+  /**
+   * The same under the name that it has beside @fastify/caching, with `{ decorator: 'routeCache' }`. Typed where that
+   * plugin's types are loaded; elsewhere, declare it.
+   */
+  routeCache: 'cacheSegment' extends keyof FastifyInstance ? RouteCache : unknown
+}
+
 declare module 'fastify' {
   interface RouteShorthandOptions<
     RawServer extends RawServerBase = RawServerDefault,
@@ -56,10 +73,7 @@ declare module 'fastify' {
     >
   }
 
-  interface FastifyInstance {
-    /** The cache: keys, invalidation, a look into it, statistics. (Under another name with the option `decorator`.) */
-    cache: RouteCache
-  }
+  interface FastifyInstance extends CacheDecorators {}
 
   interface FastifyRequest {
     /** What the cache did for this request, final from onSend on; null on a route that is not cached. */

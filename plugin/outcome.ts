@@ -62,6 +62,13 @@ export type RefusalReason =
   | 'raw'
   /** Its bytes can't be known: an event stream, or a stream of an unknown kind. */
   | 'payload'
+  /** The handler gave it trailers: they are made behind the body, for one client. */
+  | 'trailer'
+  /**
+   * A `Response` beside which the handler set a status or fields on the reply, where other plugins' onSend hooks look on:
+   * they would see a hit otherwise.
+   */
+  | 'response'
   /** It did not get through whole: the source failed, or the client left (RFC 9111 §3.3). */
   | 'incomplete'
   /** Its body is larger than `maxBodyBytes`, or than the store takes; or its header than `maxHeaderBytes`. */

@@ -13,12 +13,15 @@ interface ReplyView {
 
 /** A Response's status and headers are the reply's before its body is: as Fastify does it, only earlier. */
 export function unwrapped (reply: ReplyView, payload: unknown): unknown {
-  if (Object.prototype.toString.call(payload) !== '[object Response]') return payload
-  const response = payload as Response
-  if (response.bodyUsed) return payload
-  reply.code(response.status)
-  for (const [name, value] of response.headers) reply.header(name, value)
-  return response.body
+  if (!isResponse(payload) || payload.bodyUsed) return payload
+  reply.code(payload.status)
+  for (const [name, value] of payload.headers) reply.header(name, value)
+  return payload.body
+}
+
+/** As Fastify tells it: not every one is of Node's own class. */
+export function isResponse (payload: unknown): payload is Response {
+  return Object.prototype.toString.call(payload) === '[object Response]'
 }
 
 /** What is known of the size by now; `unknown` where nothing is. */
@@ -34,7 +37,7 @@ export function headerBytes (fields: readonly HeaderField[]): Bytes {
   return bytes
 }
 
-/** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. */
+/** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. Of a Response this is its body. */
 export function kindOf (payload: unknown, { isSeen, isSized }: { isSeen: boolean, isSized: boolean }): PayloadKind {
   if (payload == null) return 'none'
   if (typeof payload === 'string') return 'text'
@@ -56,7 +59,7 @@ export function payloadOf (kind: PayloadKind, bytes: Buffer): Buffer | string | 
       }
     })
   }
-  if (!kind.endsWith('web')) return own
+  if (!kind.endsWith('web') && kind !== 'response') return own
   return new ReadableStream({
     start (controller) {
       if (own.length > 0) controller.enqueue(own)

@@ -8,6 +8,7 @@ import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
 import { channels, tell, type Instance } from './events.js'
 import type { Site } from './exchange.js'
+import { findClient } from './found-client.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
@@ -25,7 +26,7 @@ import { Stats } from './stats.js'
 import { Keys } from './store/keys.js'
 import { MemoryStore } from './store/memory.js'
 import { RedisStore } from './store/redis.js'
-import { isDeafToFailovers, isRedisClient, type RedisClient } from './store/redis-client.js'
+import { isDeafToFailovers, type RedisClient } from './store/redis-client.js'
 import type { Store } from './store/store.js'
 import { addGet, keysOfUrl, type Gets } from './unsafe.js'
 
@@ -228,19 +229,6 @@ function openStore (app: FastifyInstance, client: RedisClient | null, { settings
     if (channels.tier.hasSubscribers) tell('tier', instance, { state: 'dropped' })
   }
   return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain, onDrop })
-}
-
-/** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */
-function findClient (app: FastifyInstance, namespace: string | null): RedisClient | null {
-  const found = (app as { redis?: unknown }).redis
-  const client = namespace === null ? found : own(found, namespace)
-  if (isRedisClient(client)) return client
-  if (namespace === null && found === undefined) return null
-  const names = typeof found === 'object' && found !== null ? Object.keys(found).filter((name) => isRedisClient(own(found, name))) : []
-  const right = found === undefined
-    ? 'register @fastify/redis with it first'
-    : `fastify.redis has the namespaces ${names.join(', ')}: name one of them`
-  throw optionError('fastify-route-cache', 'namespace', namespace ?? undefined, right)
 }
 
 function checkRoom (app: FastifyInstance, decorator: string): void {

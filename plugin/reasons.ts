@@ -40,6 +40,9 @@ export const REFUSAL_WORDS: Readonly<Record<RefusalReason, string>> = {
     'an identity or a vary',
   raw: 'the handler or a hook sent it, or its head, past Fastify: reply.hijack(), reply.raw.writeHead(), reply.raw.write()',
   payload: 'its bytes can\'t be known: an event stream, or a stream of an unknown kind',
+  trailer: 'the handler gave it trailers, which are made behind the body, for one client',
+  response: 'the handler set a status or fields on the reply and sent a Response, where other plugins\' onSend hooks look on, which would see ' +
+    'a hit otherwise; set all of them on the Response',
   incomplete: 'it did not get through whole: its source failed, or the client left',
   size: 'its body is larger than maxBodyBytes or than the store takes, or its header than maxHeaderBytes',
   header: 'it has a header field that Node would not send',

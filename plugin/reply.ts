@@ -2,7 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import { bodyOf } from './bodies.js'
 import type { Milliseconds } from './duration.js'
-import type { Entry } from './entry.js'
+import type { Entry, HeaderField } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { ACCEPT_ENCODING } from './http/encoding.js'
 import { deltaSeconds } from './http/freshness.js'
@@ -10,8 +10,9 @@ import { isOf304 } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
-import { payloadOf } from './payload.js'
+import { isResponse, payloadOf } from './payload.js'
 import { isOwnOfNode } from './raw-response.js'
+import { responseOf } from './response.js'
 import { representationOf } from './representation.js'
 
 export interface Hit {
@@ -23,7 +24,7 @@ export interface Hit {
   asSent: boolean
 }
 
-type Payload = ReturnType<typeof payloadOf>
+type Payload = ReturnType<typeof payloadOf> | Response
 
 /** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
 export function sendEntry (reply: FastifyReply, hit: Hit): void {
@@ -70,10 +71,6 @@ export function statusOf (reply: FastifyReply, payload: unknown): number {
   return isResponse(payload) ? payload.status : reply.statusCode
 }
 
-function isResponse (payload: unknown): payload is Response {
-  return Object.prototype.toString.call(payload) === '[object Response]'
-}
-
 /**
  * An error was raised behind an entry: its answer is not in the entry's coding. And where that entry stands in for another
  * error's answer, Fastify may have no error handler left by then: it sends the error with the status and type that are
@@ -99,7 +96,7 @@ export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Fai
   for (const [name, value] of Object.entries(before)) {
     if (value !== undefined && present[name] === undefined) reply.header(name, value)
   }
-  const body = putHead(reply, hit)
+  const body = putHead(reply, hit, false)
   restoreType(reply, hit.entry, before['content-type'])
   // Fastify takes undefined for "as it was".
   return body ?? null
@@ -121,28 +118,39 @@ type Discardable = {
   cancel?: () => Promise<void>
 } | null
 
-/** Puts the entry's head on the reply; gives its payload. */
-function putHead (reply: FastifyReply, hit: Hit): Payload | undefined {
+/** Puts the entry's head on the reply; gives its payload. `mayWrap`: a Response has its head by itself. */
+function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | undefined {
   const { entry, headers: conditions, now } = hit
   const { status } = entry
   // Who replaces methods of the raw response looks at it, too.
   const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
+  reply.header('age', String(ageOf(entry, head.age, now)))
+  if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
+  if (entry.kind === 'response' && mayWrap && asSent && !notModified && reply.request.method !== 'HEAD') {
+    return responseOf(status, headers.map(withReplys(reply)), typeof body === 'number' ? bodyOf(entry) : body)
+  }
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
-    if (notModified && !isOf304(name)) continue
+    if (name === 'age' || (notModified && !isOf304(name))) continue
     // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
     // adds to the arrays that it is given.
     const own = typeof value === 'string' ? value : [...value]
     reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
   }
-  reply.header('age', String(ageOf(entry, head.age, now)))
-  if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (notModified) return undefined
   if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(typeof body === 'number' ? body : body.length))
   if (coding === null || typeof body === 'number') return bodyAs(entry, asSent || head.hasNonAscii)
   return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, body) : body
+}
+
+/** A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours. */
+function withReplys (reply: FastifyReply): (field: HeaderField) => HeaderField {
+  return ([name, value]) => {
+    if (name === 'vary') return [name, mergedVary(reply.getHeader('vary'), value)]
+    return [name, name === 'age' ? String(reply.getHeader('age')) : value]
+  }
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */

@@ -28,6 +28,7 @@ import { search, type Searching } from './search.js'
 import { isPacked, unpacked } from './unpacking.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from './store/store.js'
+import { trailersOf } from './trailers.js'
 import { askFor, readyEntry, type Asked, type First } from './variant.js'
 
 /** What the hooks set in motion. */
@@ -234,6 +235,7 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
   // The client has left during the lookup: `close` has been.
   if (reply.raw.closed) return abandon(cache, exchange)
   watchRawAnswer(cache, exchange, reply)
+  exchange.trailers = trailersOf(reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })

@@ -5,7 +5,7 @@ import { CREDENTIAL_HEADERS } from './http/credential-headers.js'
 import { own } from './key.js'
 import { readMaxVariants, type AnswerLimits, type CacheLimits } from './limits.js'
 import { readCookies, readCredentials } from './mark-options.js'
-import { isRedisClient, type RedisClient } from './store/redis-client.js'
+import { clientForms, isRedisClient, type RedisClient } from './store/redis-client.js'
 import type { StoreWrapper } from './store/store.js'
 import type { TierLimits } from './store/tiered.js'
 
@@ -43,7 +43,7 @@ const PREFIX = /^[A-Za-z0-9_-]+$/
 export function readSettings (options: unknown): Settings {
   const settings: Settings = {
     prefix: checked(options, 'prefix', 'cache', (value) => typeof value === 'string' && PREFIX.test(value), 'it has letters, digits, "_" and "-" only'),
-    redis: checked<RedisClient | null>(options, 'redis', null, isRedisClient, 'it is an ioredis client, such as app.redis of @fastify/redis'),
+    redis: checked<RedisClient | null>(options, 'redis', null, isRedisClient, clientForms),
     namespace: checked<string | null>(options, 'namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
     ttl: duration(options, 'ttl', 60_000),
     waitTimeout: timer(options, 'waitTimeout', 10_000),
@@ -83,10 +83,13 @@ export function readSettings (options: unknown): Settings {
   return settings
 }
 
-function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: string): T {
+/** What would be right, in words; some depend on the value. */
+type Right = string | ((value: unknown) => string)
+
+function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: Right): T {
   const value = own(options, name)
   if (value === undefined) return absent
-  if (!isRight(value)) throw optionError(WHERE, name, value, right)
+  if (!isRight(value)) throw optionError(WHERE, name, value, typeof right === 'string' ? right : right(value))
   return value as T
 }
 

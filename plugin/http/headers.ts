@@ -75,3 +75,12 @@ export function isSame (a: unknown, b: unknown): boolean {
   if (!Array.isArray(a) || !Array.isArray(b)) return a === b
   return a.length === b.length && a.every((one, i) => one === b[i])
 }
+
+/**
+ * The members that select the response. `Origin` of a hook does not: it is of CORS, whose headers are this request's own and
+ * not stored. What else hooks put there selects as if the handler had.
+ */
+export function selectingMembers (before: HeaderFields, after: HeaderFields): string[] {
+  const own = varyMembers(addedMembers(before.vary, after.vary))
+  return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
+}

@@ -116,6 +116,30 @@ t.test('with @fastify/redis: found by itself, by namespace, and never closed', a
   })
 })
 
+t.test('what is no client says what it lacks', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const without = (...names: string[]): object =>
+    Object.create(server.client(), Object.fromEntries(names.map((name) => [name, { value: undefined }])))
+  // Like ioredis-mock, and node-redis.
+  const mock = without('status')
+  const other = without('status', 'getBuffer', 'mgetBuffer')
+
+  for (const [redis, message] of [
+    [mock, /it lacks status; it is an ioredis client, .*ioredis-mock is none: .*scripts .* In tests leave redis out/],
+    [other, /it lacks status, getBuffer, mgetBuffer; it is an ioredis client, such as app\.redis of @fastify\/redis$/]
+  ] as const) {
+    const { app } = loggingApp(t)
+    await t.rejects(async () => { await app.register(routeCache, { redis } as object) }, { code: 'FRC_OPTION', message })
+    const { app: second } = loggingApp(t)
+    second.decorate('redis', redis as never)
+    await t.rejects(async () => { await second.register(routeCache) }, { code: 'FRC_OPTION', message }, 'found as fastify.redis')
+    const { app: third } = loggingApp(t)
+    third.decorate('redis', { main: redis } as never)
+    await t.rejects(async () => { await third.register(routeCache, { namespace: 'main' }) }, { code: 'FRC_OPTION', message }, 'by namespace')
+  }
+})
+
 t.test('routes that were declared before are named in a warning', async (t) => {
   const { app, lines } = loggingApp(t)
   app.register(routeCache) // not awaited: the plugin loads after the route below

@@ -26,6 +26,7 @@ const PAYLOADS: Record<string, () => unknown> = {
   'a web stream': web,
   'an empty web stream': () => new ReadableStream({ start: (controller) => { controller.close() } }),
   'a Response': () => new Response(TEXT),
+  'an empty Response': () => new Response(null),
   'a Buffer': () => Buffer.from(TEXT),
   'a string': () => TEXT,
   nothing: () => ''
@@ -40,9 +41,11 @@ const upper = (chunk: unknown): string => Buffer.from(chunk as Uint8Array).toStr
 
 function piped (payload: unknown): unknown {
   const kind = kindOf(payload)
+  if (kind === 'Response') return new Response((piped((payload as Response).body) ?? null) as string | null, payload as Response)
   if (kind === 'stream') {
     return (payload as Readable).pipe(new Transform({ transform: (chunk, _, done) => { done(null, upper(chunk)) } }))
   }
+  if (payload === null) return null
   if (kind !== 'web') return String(payload).toUpperCase()
   const transform = (chunk: unknown, controller: TransformStreamDefaultController): void => {
     controller.enqueue(Buffer.from(upper(chunk)))
@@ -63,7 +66,7 @@ for (const [name, make] of Object.entries(PAYLOADS)) {
           seen.push(`${reply.statusCode} ${kindOf(payload)}`)
           return change(payload)
         })
-        app.get('/', { cache: { key: 'k' } }, (_, reply) => { reply.type('text/plain').send(make()) })
+        app.get('/', { cache: { key: 'k' } }, (_, reply) => { reply.send(make()) })
         const miss = await app.inject('/')
         await settled(app)
         for (let i = 0; i < 2; i++) {

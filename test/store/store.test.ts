@@ -73,6 +73,7 @@ t.test('cluster', async (t) => {
   t.teardown(async () => { await cluster.stop() })
   await contract(t, redisStore(await ready(cluster.client())))
   t.throws(() => redisStore(cluster.client({ keyPrefix: 'app:' })), { code: 'FRC_OPTION', message: /keyPrefix "app:"/ })
+  t.throws(() => redisStore(cluster.client({ redisOptions: { stringNumbers: true } })), { code: 'FRC_OPTION', message: /stringNumbers/ })
 })
 
 t.test('memory is bounded, and ends entries by the clock it is given', async (t) => {

@@ -12,6 +12,9 @@ await app.register(routeCache, { tttl: 1 })
 // @ts-expect-error not a client
 await app.register(routeCache, { redis: 'redis://127.0.0.1' })
 
+// @ts-expect-error only where the app's types have it, or beside @fastify/caching
+await app.routeCache.invalidate('a')
+
 app.get('/a', { cache: true }, async () => 'x')
 app.get('/b', { cache: { key: 'b', ttl: 10 } }, async () => 'x')
 app.get('/c', { cache: { key: async (request) => request.url, ttl: '10m', when: (request) => request.ip !== '' } }, async () => 'x')

@@ -1,0 +1,69 @@
+// Options of ioredis that change how commands go out, and how their replies come back: on one server and on a Cluster the
+// same route is cached, and invalidated, as without them.
+import { Cluster, Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import type { RedisClient } from '../../plugin/index.js'
+import { cachedApp, settled } from '../helpers/app.js'
+import { startCluster, startRedis } from '../helpers/redis.js'
+
+const OPTIONS: Record<string, object> = {
+  none: {},
+  readOnly: { readOnly: true },
+  enableAutoPipelining: { enableAutoPipelining: true },
+  showFriendlyErrorStack: { showFriendlyErrorStack: true },
+  commandTimeout: { commandTimeout: 30_000 },
+  socketTimeout: { socketTimeout: 30_000 },
+  'protocol 2': { protocol: 2 },
+  'protocol 3': { protocol: 3 },
+  replyMapping: { replyMapping: 'map' },
+  'no ready check': { enableReadyCheck: false },
+  'no offline queue': { enableOfflineQueue: false },
+  lazyConnect: { lazyConnect: true },
+  maxRetriesPerRequest: { maxRetriesPerRequest: null }
+}
+/** Those that only one server takes: a Cluster with them is refused. */
+const ALONE: Record<string, object> = { keyPrefix: { keyPrefix: 'team:' }, stringNumbers: { stringNumbers: true } }
+
+async function caches (t: Test, client: Redis | Cluster, prefix: string): Promise<void> {
+  client.on('error', () => {})
+  t.teardown(() => { client.disconnect() })
+  if (client.status === 'wait') await client.connect()
+  else if (client.status !== 'ready') await new Promise((resolve) => client.once('ready', resolve))
+  const app = await cachedApp(t, { redis: client as RedisClient, prefix, memory: { maxAge: '1m' } })
+  app.get('/:id', { cache: { key: 'k:{id}', tags: ['all'] } }, async ({ params }) => params)
+  const ask = async (): Promise<string> => {
+    const said: string[] = []
+    for (const id of ['a', 'b', 'c']) {
+      const { headers } = await app.inject(`/${id}`)
+      await settled(app)
+      said.push(/hit|fwd=\w+/.exec(String(headers['cache-status']))![0])
+    }
+    return [...new Set(said)].join()
+  }
+  for (const target of [undefined, { keys: ['k:a', 'k:b', 'k:c'] }, { tags: ['all'] }, { prefix: 'k:' }]) {
+    if (target !== undefined) await app.cache.invalidate(target)
+    t.strictSame([await ask(), await ask()], ['fwd=miss', 'hit'], JSON.stringify(target ?? 'cold'))
+  }
+}
+
+t.test('one server', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  for (const [name, options] of Object.entries({ ...OPTIONS, ...ALONE })) {
+    await t.test(name, async (t) => {
+      await caches(t, new Redis({ host: server.host, port: server.port, ...options }), name.replaceAll(' ', '-'))
+    })
+  }
+})
+
+t.test('a Cluster', async (t) => {
+  const cluster = await startCluster()
+  t.teardown(async () => { await cluster.stop() })
+  for (const [name, redisOptions] of Object.entries(OPTIONS)) {
+    await t.test(name, async (t) => { await caches(t, new Cluster(cluster.nodes, { redisOptions }), name.replaceAll(' ', '-')) })
+  }
+  for (const [name, redisOptions] of Object.entries(ALONE)) {
+    const redis = new Cluster(cluster.nodes, { redisOptions, lazyConnect: true }) as RedisClient
+    await t.rejects(cachedApp(t, { redis }), { code: 'FRC_OPTION', message: new RegExp(`Cluster client has .*${name}`) }, name)
+  }
+})
