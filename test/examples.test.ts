@@ -35,19 +35,24 @@ function stepsOf (code: string): Step[] {
   })
 }
 
-/** Where it answers. */
-async function start (t: Test, name: string, code: string): Promise<string> {
+interface Started { origin: string, warnings: () => string[] }
+
+/** Where it answers, and what it warned of. */
+async function start (t: Test, name: string, code: string): Promise<Started> {
   // A test that means a hit must not see a bypass because this machine was busy.
   const patient = code.replace('register(routeCache, {', 'register(routeCache, { deadline: 30,')
+    .replace('fastify()', "fastify({ logger: { level: 'warn' } })")
   await writeFile(new URL(name, copies), patient)
   const [port] = await freePorts(1)
   const env = { ...process.env, PORT: String(port), REDIS_URL: redis.url, DATABASE_URL: postgres.url }
-  const child = spawn(process.execPath, [fileURLToPath(new URL(name, copies))], { env, stdio: ['ignore', 'ignore', 'inherit'] })
+  const child = spawn(process.execPath, [fileURLToPath(new URL(name, copies))], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  let log = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { log += text })
   t.teardown(() => child.kill('SIGKILL'))
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
     const answer = await fetch(`http://127.0.0.1:${port}/`).catch(() => null)
-    if (answer !== null) return `http://127.0.0.1:${port}`
+    if (answer !== null) return { origin: `http://127.0.0.1:${port}`, warnings: () => log.split('\n').filter((line) => line.startsWith('{')) }
     await delay(20)
   }
 }
@@ -76,7 +81,7 @@ for (const [name, code] of programs) {
   t.test(name, async (t) => {
     const steps = stepsOf(code)
     t.ok(steps.length > 3)
-    const origin = await start(t, name, code)
+    const { origin, warnings } = await start(t, name, code)
     const client = await connect(t)
     let isTold = true
     for (const step of steps) {
@@ -91,6 +96,8 @@ for (const [name, code] of programs) {
       isTold = true
       t.equal(await curl(origin, step), step.said, step.line)
     }
+    t.match(code, /= fastify\(\)/, 'so its log is read')
+    t.strictSame(warnings(), [], 'it has nothing to say about marks of users, or else')
   })
 }
 
