@@ -42,11 +42,20 @@ function findIn (url: string): readonly Credential[] {
   for (const pair of query.split(/[&;]/)) {
     const equals = pair.indexOf('=')
     const name = decoded(equals === -1 ? pair : pair.slice(0, equals))
-    const as = CREDENTIALS.get(lettersOf(name))
+    const as = credentialOf(name)
     // Without a value it is nobody's.
     if (as !== undefined && equals !== -1 && equals < pair.length - 1) found.push({ name, as })
   }
   return found
+}
+
+/** Of `token[0]` and `auth[user]`, as some parsers of queries nest them, each part counts by itself. */
+function credentialOf (name: string): string | undefined {
+  for (const part of [name, ...name.split(/[[\].]/)]) {
+    const as = CREDENTIALS.get(lettersOf(part))
+    if (as !== undefined) return as
+  }
+  return undefined
 }
 
 function decoded (text: string): string {

@@ -176,9 +176,9 @@ t.test('credentials in the query: marks where the key lacks their value', async 
   const app = await open(t, { cache: { key: 'k' } })
   for (const query of [
     'token=a', 'api_key=a', 'apiKey=a', 'API-Key=a', 'sig=a', 'signature=a', 'a=1&token=a', 'access%5Ftoken=a', 'token[]=a', 'X-Amz-Signature=a',
-    'jwt=a', 'sid=1', 'a=1;token=b'
+    'jwt=a', 'sid=1', 'a=1;token=b', 'token[0]=a', 'token[x]=a', 'token%5B0%5D=a', 'auth[user]=a', 'credentials[token]=a', 'user.token=a'
   ]) t.match(await said(app, {}, `/?${query}`), /^query:/, query)
-  for (const query of ['', 'page=2', 'token=', 'token', 'tokens=1', 'design=a', 'q=token', 'monkey=1', 'utm_source=key']) {
+  for (const query of ['', 'page=2', 'token=', 'token', 'tokens=1', 'design=a', 'q=token', 'monkey=1', 'tokens[0]=1', 'design[a]=1', 'utm_source=key']) {
     t.equal(await said(app, {}, `/?${query}`), 'hit', query)
   }
 })
