@@ -13,10 +13,10 @@ import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFiel
 import { isError, refusalOf } from './http/storable.js'
 import { refusedByHead } from './late-head.js'
 import type { AnswerLimits } from './limits.js'
-import { headerBytes, isResponse, kindOf, sizeOf, unwrapped } from './payload.js'
+import { headerBytes, isResponse, payloadKind, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
-import { isReplaced, type RawView } from './raw-response.js'
+import { isReplaced, type RawResponseView } from './raw-response.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { rewrapped } from './response.js'
 import { Recording, tee } from './tee.js'
@@ -25,7 +25,7 @@ import { hasMore, trailersOf } from './trailers.js'
 /** As much of a reply as is looked at, and set, here. */
 export interface ReplyView {
   statusCode: number
-  raw: RawView
+  raw: RawResponseView
   getHeaders: () => HeaderFields
   code: (status: number) => unknown
   header: (name: string, value: string | string[]) => unknown
@@ -95,7 +95,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     status: reply.statusCode,
     headers,
     members: selects,
-    kind: wrapped === null ? kindOf(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }) : 'response',
+    kind: wrapped === null ? payloadKind(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }) : 'response',
     isEncoded,
     ...times,
     cost: costOf(exchange, cache.now()),

@@ -5,10 +5,10 @@ import { targetedField } from './http/freshness.js'
 import { isSame } from './http/headers.js'
 import { refusalOf, type HeadRefusal } from './http/storable.js'
 import type { Policy } from './policy.js'
-import { isReplaced, sentHead, type RawView } from './raw-response.js'
+import { isReplaced, sentHead, type RawResponseView } from './raw-response.js'
 
 /** Why it may not be stored by what was added to its head, such as a cookie; null where nothing is against it. */
-export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawView): HeadRefusal | null {
+export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
   if (leaving === null || !isReplaced(raw)) return null
   const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
   const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))

@@ -38,7 +38,7 @@ export function headerBytes (fields: readonly HeaderField[]): Bytes {
 }
 
 /** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. Of a Response this is its body. */
-export function kindOf (payload: unknown, { isSeen, isSized }: { isSeen: boolean, isSized: boolean }): PayloadKind {
+export function payloadKind (payload: unknown, { isSeen, isSized }: { isSeen: boolean, isSized: boolean }): PayloadKind {
   if (payload == null) return 'none'
   if (typeof payload === 'string') return 'text'
   if (!isSeen || Buffer.isBuffer(payload)) return 'bytes'

@@ -32,7 +32,7 @@ export function isOwnOfNode (raw: object): boolean {
 }
 
 /** As much of it as is looked at here. */
-export interface RawView {
+export interface RawResponseView {
   headersSent: boolean
   getHeaders: () => HeaderFields
 }
@@ -43,7 +43,7 @@ export function isReplaced (raw: object): boolean {
 }
 
 /** The fields that were sent, by names in lower case. Node keeps HTTP/1's as a text, and what was set on it is less. */
-export function sentHead (raw: RawView): HeaderFields {
+export function sentHead (raw: RawResponseView): HeaderFields {
   const { _header: head } = raw as { _header?: unknown }
   if (typeof head !== 'string') return raw.getHeaders()
   const fields: Record<string, string | string[]> = {}
