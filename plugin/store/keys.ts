@@ -113,12 +113,17 @@ export class Keys {
     return `${escapeGlob(before + this.entry(keyPrefix))}*`
   }
 
-  /** Whether this is a value's name, among those of variants. */
+  /** Whether this is a value's name, among those that `variantPattern` finds. */
   isValue (name: string): boolean {
     return name.endsWith('}:value')
   }
 
-  /** The same for their variants, and for values. */
+  /** Whether this is the name of a list of variants, among the same. */
+  isVariants (name: string): boolean {
+    return name.endsWith(`}:${VARIANTS}`)
+  }
+
+  /** The same as `entryPattern` for their variants, the lists of these, and values. */
   variantPattern (keyPrefix: string, before: string): string {
     return `${escapeGlob(`${before}{${this.entry(keyPrefix)}`)}*`
   }

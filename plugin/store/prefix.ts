@@ -11,7 +11,8 @@ import { RouteCacheError } from '../errors.js'
 import type { Keys } from './keys.js'
 import { keyPrefixOf, type RedisClient } from './redis-client.js'
 import { heeded } from './refusal.js'
-import { UNLINK_LEASES } from './scripts.js'
+import type { Script } from './script.js'
+import { UNLINK_LEASES, UNLINK_VARIANTS } from './scripts.js'
 import { topologyOf, type Write } from './topology.js'
 
 /** Names per SCAN step and per UNLINK: each step blocks the server for well below a millisecond. */
@@ -48,13 +49,16 @@ export class PrefixRemoval {
   async #twoPasses (servers: readonly RedisClient[], prefix: string): Promise<number> {
     const [leases, responses, beside] = (['leasePattern', 'entryPattern', 'variantPattern'] as const)
       .map((name) => this.#keys[name](prefix, this.#keyPrefix)) as [string, string, string]
-    await this.#eachName(servers, leases, async (names) => await this.#unlinkLeases(names))
+    await this.#eachName(servers, leases, async (names) => await this.#inScripts(UNLINK_LEASES, names))
     const entries = await this.#eachName(servers, responses, async (names) => await this.#unlink(names))
-    // Variants are not served without their markers, and only take room; values are entries like others.
+    // Variants are not served without their markers, but may be a user's data; values are entries like others. A list goes
+    // only with all that it names: since SCAN named the list, a fill may have put another variant there.
     const values = await this.#eachName(servers, beside, async (names) => {
-      const isValue = names.map((name) => this.#keys.isValue(name))
-      await this.#unlink(names.filter((_, i) => !isValue[i]))
-      return await this.#unlink(names.filter((_, i) => isValue[i]))
+      const lists = names.filter((name) => this.#keys.isVariants(name))
+      const values = names.filter((name) => this.#keys.isValue(name))
+      await this.#inScripts(UNLINK_VARIANTS, lists)
+      await this.#unlink(names.filter((name) => !lists.includes(name) && !values.includes(name)))
+      return await this.#unlink(values)
     })
     return entries + values
   }
@@ -86,9 +90,10 @@ export class PrefixRemoval {
     return sums.reduce((sum, n) => sum + n, 0)
   }
 
-  async #unlinkLeases (names: string[]): Promise<number> {
-    const lists = this.#client.isCluster === true ? names.map((name) => [name]) : names.length === 0 ? [] : [names]
-    await Promise.all(lists.map(async (list) => await this.#write(UNLINK_LEASES.run(this.#client, list, []))))
+  /** Runs the script for these names: on a Cluster, for one at a time. */
+  async #inScripts (script: Script, names: string[]): Promise<number> {
+    const calls = this.#client.isCluster === true ? names.map((name) => [name]) : names.length === 0 ? [] : [names]
+    await Promise.all(calls.map(async (keys) => await this.#write(script.run(this.#client, keys, []))))
     return 0
   }
 

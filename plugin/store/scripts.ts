@@ -155,6 +155,10 @@ for i = 1, #KEYS, 2 do
 end
 return {count, had}`)
 
+/** KEYS: lists of variants. Removes them, and the variants that they name. */
+export const UNLINK_VARIANTS = new Script(`${UNLINKING_VARIANTS}
+for i = 1, #KEYS do unlinkListed(KEYS[i]) end`)
+
 /** KEYS: leases. Removes them, but no quarantine. */
 export const UNLINK_LEASES = new Script(`${QUARANTINES}
 for i = 1, #KEYS do

@@ -41,9 +41,9 @@ export class RedisCluster {
     return this.servers.map(({ host, port }) => ({ host, port }))
   }
 
-  /** A client for the test's own use, closed by `stop()`. */
-  client (options: ClusterClientOptions = {}): Cluster {
-    const client = new Cluster(this.nodes, options)
+  /** A client for the test's own use, closed by `stop()`; it asks one of `servers` where the slots are. */
+  client (options: ClusterClientOptions = {}, servers: readonly RedisServer[] = this.servers): Cluster {
+    const client = new Cluster(servers.map(({ host, port }) => ({ host, port })), options)
     client.on('error', () => {})
     this.#clients.add(client)
     return client

@@ -128,6 +128,36 @@ for (const [name, start] of Object.entries({ redis: startRedis, cluster: startCl
       t.equal(await client.exists('{cache:value:9}:value'), 0)
     })
 
+    await t.test('a variant that is stored while its prefix is invalidated stays listed', async (t) => {
+      const nodes = client instanceof Cluster ? client.nodes('master') : [client]
+      const late = new Set(['fr', 'it'])
+      for (const language of ['de', 'en']) await greet('late', language)
+      const own = nodes.map((node) => node.scan)
+      for (const node of nodes) {
+        const scan = node.scan.bind(node) as (...args: unknown[]) => Promise<[string, string[]]>
+        Object.assign(node, {
+          scan: async (...args: unknown[]) => {
+            const reply = await scan(...args)
+            if (!reply[1].some((name) => name.endsWith('}:variants'))) return reply
+            // The reply is there, but not acted upon: others store meanwhile.
+            for (const language of late) {
+              late.delete(language)
+              await greet('late', language)
+              await settled(app)
+            }
+            return reply
+          }
+        })
+      }
+      await cache.invalidate({ prefix: 'greeting:lat' })
+      nodes.forEach((node, i) => { node.scan = own[i]! })
+      t.equal(late.size, 0, 'they were stored')
+      await greet('late', 'es')
+      await settled(app)
+      await cache.invalidate('greeting:late')
+      t.strictSame(await bodies('greeting:late'), [])
+    })
+
     for (const [what, end] of Object.entries<(key: string) => Promise<unknown>>({
       'its key': async (key) => { await cache.invalidate(key) },
       'its key among others': async (key) => { await cache.invalidate({ keys: [key, 'other'], tags: ['users'] }) },

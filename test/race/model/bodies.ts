@@ -338,6 +338,10 @@ export const BODIES: Record<ScriptName, Body> = {
     }
     return [count, had]
   },
+  UNLINK_VARIANTS: (data, keys) => {
+    for (const list of keys) unlinkListed(data, list)
+    return null
+  },
   UNLINK_LEASES: (data, keys) => {
     data.unlink(...keys.filter((name) => !isQuarantine(data.get(name))))
     return null

@@ -109,6 +109,7 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
     return call('INVALIDATE', names, fc.constant(tags.length), holder, under, life, history, life)
   })),
   SOFTEN_KEY: call('SOFTEN_KEY', somePairs, instant, one(QUARANTINES), fc.oneof(fc.constant(0), life)),
+  UNLINK_VARIANTS: call('UNLINK_VARIANTS', fc.constant([LIST])),
   UNLINK_LEASES: call('UNLINK_LEASES', fc.subarray(NAMES.lease, { minLength: 1 })),
   QUARANTINE_KEY: call('QUARANTINE_KEY', somePairs, one(QUARANTINES), life),
   FLOOR: call('FLOOR', fc.constant(onFloor), runs, history),
