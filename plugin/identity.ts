@@ -41,14 +41,18 @@ function textOf (value: unknown, given: unknown): string | undefined {
     throw new RouteCacheError('FRC_OPTION', `cache.identity gave ${show(given)}; it must give a string, or an array of strings, at once`)
   }
   if (COMMON.test(value)) throw shared(given, 'that text is made of a value that is absent, or no text, so many users share it')
+  if (LACKING.test(value)) throw shared(given, 'a part of that text is empty, so all users who lack it share it')
   return value.startsWith(LIST) ? LIST + value : value
 }
 
 /**
  * What becomes of a value that is absent, or no text, as a whole or as one part: `undefined:undefined`, `acme/null`,
- * `[object Object]`, a function's source.
+ * `userundefined`, `[object Object]`, a function's source.
  */
-const COMMON = /(?<![A-Za-z0-9])(?:undefined|null|NaN)+(?![A-Za-z0-9])|\[object |Invalid Date|Symbol\(|=>|\) ?\{/
+const COMMON = /(?<![A-Za-z0-9])[A-Za-z]{0,20}(?:undefined|null|NaN)(?![A-Za-z0-9])|\[object |Invalid Date|Symbol\(|=>|\) ?\{/
+
+/** A part is empty: `acme:`, `:admin`. Not so an address of IPv6, such as `::1`. */
+const LACKING = /^[:|](?![:|])|(?<![:|])[:|]$/
 
 function shared (given: unknown, why: string): RouteCacheError {
   return new RouteCacheError('FRC_OPTION', `cache.identity gave ${show(given)}; ${why}: give an array such as [user.tenant, user.role], ` +

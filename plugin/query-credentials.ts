@@ -33,6 +33,9 @@ export function credentialsIn ({ url, raw: { originalUrl } }: Targeted): readonl
 
 const NONE: readonly Credential[] = []
 
+/** A client may send as many as it likes: where there are more, the rest is not looked at. */
+const MOST = 4
+
 function findIn (url: string): readonly Credential[] {
   const begin = url.indexOf('?')
   if (begin === -1) return NONE
@@ -40,11 +43,13 @@ function findIn (url: string): readonly Credential[] {
   if (!HINT.test(query)) return NONE
   const found: Credential[] = []
   for (const pair of query.split(/[&;]/)) {
+    if (!HINT.test(pair)) continue
     const equals = pair.indexOf('=')
     const name = decoded(equals === -1 ? pair : pair.slice(0, equals))
     const as = credentialOf(name)
     // Without a value it is nobody's.
     if (as !== undefined && equals !== -1 && equals < pair.length - 1) found.push({ name, as })
+    if (found.length > MOST) break
   }
   return found
 }
@@ -65,9 +70,6 @@ function decoded (text: string): string {
     return text
   }
 }
-
-/** Of more, the rest is not looked at: a client may send as many as it likes. */
-const MOST = 4
 
 /** How a key is made of params and query; the change of a URL is for functions that look at that. */
 export type MakeKey = (source: KeySource, changed: (url: string) => string) => unknown
@@ -108,10 +110,13 @@ function changedKey ({ source, make }: Keyed, name: string, isBefore: boolean): 
 }
 
 function changedUrl (url: string, name: string, change: (value: string) => string): string {
-  const [path = '', ...rest] = url.split('?')
-  const pairs = rest.join('?').split('&').map((pair) => {
+  const begin = url.indexOf('?') + 1
+  if (begin === 0) return url
+  const pairs = url.slice(begin).split('&').map((pair) => {
     const equals = pair.indexOf('=')
-    return decoded(pair.slice(0, equals)) === name ? `${pair.slice(0, equals)}=${change(pair.slice(equals + 1))}` : pair
+    // No name gets longer when it is decoded. Most of a long query is told by that.
+    if (equals < name.length || decoded(pair.slice(0, equals)) !== name) return pair
+    return `${pair.slice(0, equals)}=${change(pair.slice(equals + 1))}`
   })
-  return `${path}?${pairs.join('&')}`
+  return url.slice(0, begin) + pairs.join('&')
 }

@@ -122,8 +122,9 @@ function queryMark (
   const found = credentialsIn(request)
   if (found.length === 0) return null
   const make = ({ params, query }: KeySource, changed: (url: string) => string): unknown => {
-    const url = { value: changed(request.url) }
-    const originalUrl = { value: changed(request.originalUrl) }
+    // Few keys are made of the URL, and it may be long.
+    const url = { get: () => changed(request.url) }
+    const originalUrl = { get: () => changed(request.originalUrl) }
     const seen = { params: { value: params }, query: { value: query }, url, originalUrl }
     return policy.key({ params, query }, Object.create(request, seen))
   }

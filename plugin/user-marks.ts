@@ -77,8 +77,9 @@ function markedField ({ reasons, mayBe }: Fields, headers: RequestFields, counts
     const field = name.toLowerCase()
     const reason = reasons.get(field)
     const value = headers[name]
+    // Of two Authorization fields Node shows the first: even what names nobody there may hide somebody.
+    if (reason === 'authorization' && String(value ?? '').trim() !== '') return AUTHORIZATION
     if (reason === undefined || namesNobody(value)) continue
-    if (reason === 'authorization') return AUTHORIZATION
     found ??= reason === 'credential' ? credentialMark(field) : cookieMark(countedCookie(value!, counts))
   }
   return found

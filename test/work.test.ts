@@ -15,9 +15,10 @@ import { originFreshness, staleAllowance, targetedField } from '../plugin/http/f
 import { addedFields, addedMembers, isReplayable, mergedVary } from '../plugin/http/headers.js'
 import { refusalOf } from '../plugin/http/storable.js'
 import { fingerprint, varyMembers } from '../plugin/http/vary.js'
-import { buildKey, defaultKey, escapeKey, storedKeys } from '../plugin/key.js'
+import { buildKey, defaultKey, escapeKey, storedKeys, type KeySource } from '../plugin/key.js'
 import { copyPlain } from '../plugin/plain-data.js'
 import { readHeaders } from '../plugin/request-option.js'
+import { credentialsIn, lackedBy } from '../plugin/query-credentials.js'
 import { checkTags } from '../plugin/route-template.js'
 import { soundMarker } from '../plugin/soundness.js'
 import { checkTarget, together } from '../plugin/target.js'
@@ -76,6 +77,12 @@ const LISTS: Record<string, (n: number) => () => unknown> = {
   'fields, and Connection that names them': (n) => {
     const fields = Object.fromEntries(many(n).map((name) => [name, name]))
     return () => [addedFields({}, { ...fields, connection: list(n, (i) => `x${i}`) }), isReplayable(Object.entries(fields))]
+  },
+  'a URL with a credential among others': (n) => {
+    const url = `/?token=a&${list(n, () => 'key=1', '&')}`
+    const source = { params: {}, query: { token: 'a', key: many(n) } }
+    const make = ({ query }: KeySource, changed: (url: string) => string): unknown => [changed(url), defaultKey('/', { query })].join()
+    return () => [credentialsIn({ url, raw: {} }), lackedBy([{ name: 'token', as: 'token' }], { source, key: '', make })]
   },
   'a query with one name again and again': (n) => {
     const query = { a: many(n) }

@@ -45,6 +45,8 @@ t.test('header fields: each of the list with a value, however it is written', as
   t.ok(CREDENTIAL_HEADERS.length > 80 && Object.isFrozen(CREDENTIAL_HEADERS))
   for (const name of CREDENTIAL_HEADERS) t.equal(await said(app, { [name.toUpperCase()]: 'alice' }), `credential:${name}`)
   for (const value of ['', ' ', '""', '(null)', '-']) t.equal(await said(app, { 'x-forwarded-user': value }), 'hit', `nobody: ${value}`)
+  // Node shows the first of two Authorization fields only.
+  for (const value of ['""', '(null)', '-']) t.equal(await said(app, { authorization: value }), 'authorization', `somebody: ${value}`)
   t.equal(await said(app, { 'x-forwarded-user': ['', 'alice'] }), 'credential:x-forwarded-user')
   t.equal(await said(app, { 'x-requested-with': 'alice', 'user-agent': 'alice', 'x-request-id': 'alice' }), 'hit')
   const renamed = await open(t, { prepare: (app) => app.addHook('onRequest', async (request) => { request.headers = { 'X-Api-Key': 'alice' } }) })
