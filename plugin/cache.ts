@@ -13,6 +13,7 @@ import { channels, tell, type Instance } from './events.js'
 import { Failures } from './failures.js'
 import { Fills } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
+import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { Kept } from './kept.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
@@ -53,6 +54,7 @@ export class ResponseCache {
   readonly failures: Failures
   readonly breaker: Breaker
   readonly shelf: Shelf
+  readonly formerBuild: FormerBuild
   readonly #store: Store
   readonly #lookup: Lookup
   readonly #fills: Fills
@@ -79,6 +81,7 @@ export class ResponseCache {
     const behind = { flights: this.#flights, background: this.#background }
     this.invalidation = new Invalidation({ store, stats, log, instance, ...behind, ...limits })
     this.failures = new Failures(now)
+    this.formerBuild = new FormerBuild(log, now())
     this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
     const complaints = this.#complaints = new Complaints(now)
     const onOpen = (error: unknown): void => {
@@ -90,7 +93,7 @@ export class ResponseCache {
     }
     const probe = async (): Promise<void> => { await store.probe() }
     const breaker = this.breaker = new Breaker({ threshold, deadline, probe, onOpen, onClose, log })
-    const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures }
+    const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures, formerBuild: this.formerBuild }
     const giveBack = (isPass: boolean) => (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, isPass) }
     this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon: giveBack(false) })
     const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }

@@ -4,7 +4,7 @@
 //        0     1   version of this layout
 //        1     4   CRC-32 of the name under which it lies, and of everything behind it but the eight bytes at 15
 //        5     2   status
-//        7     8   storedAt, a double
+//        7     8   storedAt, a double: half a millisecond more than a whole one. Former builds stored whole ones
 //       15     8   the instant at which it was made stale, a double; 0: it was not
 //       23     8   staleAt, a double
 //       31     8   deadAt, a double
@@ -53,6 +53,8 @@ const SOFTENED_AT_END = 23
 const HEADERS_FROM = 93
 const RECORD_HEAD = 6
 const LONGEST_COST = 2 ** 32 - 1
+/** Milliseconds that tell this build's entries from a former one's, which reads over them. */
+const SIGN = 0.5
 const NO_TAGS: readonly string[] = []
 /** Of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12
@@ -69,7 +71,7 @@ export function encode (entry: Entry, name: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(tagsFrom + tags.length + bodiesSize(entry))
   bytes[0] = VERSION
   bytes.writeUInt16BE(entry.status, 5)
-  bytes.writeDoubleBE(entry.storedAt, 7)
+  bytes.writeDoubleBE(Math.floor(entry.storedAt) + SIGN, 7)
   bytes.writeDoubleBE(entry.softenings[0] ?? 0, SOFTENED_AT)
   bytes.writeDoubleBE(entry.staleAt, 23)
   bytes.writeDoubleBE(entry.deadAt, 31)
@@ -114,6 +116,7 @@ export function decode (bytes: Buffer, name: string): Entry | null {
   const headers = headersOf(bytes, tagsFrom)
   const status = bytes.readUInt16BE(5)
   const kind = KINDS[bytes[55]!]
+  const storedAt = bytes.readDoubleBE(7)
   const softenedAt = bytes.readDoubleBE(SOFTENED_AT)
   // Written so that what is not a number is refused, too.
   if (!(softenedAt >= 0 && softenedAt < Infinity)) return null
@@ -127,13 +130,14 @@ export function decode (bytes: Buffer, name: string): Entry | null {
     epoch: bytes[60] === 0 ? '' : bytes.toString('latin1', 60, 72),
     history: bytes.toString('latin1', 72, 84),
     tags,
-    storedAt: bytes.readDoubleBE(7),
+    storedAt: Math.floor(storedAt),
     softenings: softenedAt === 0 ? NOT_SOFTENED : [softenedAt],
     staleAt: bytes.readDoubleBE(23),
     deadAt: bytes.readDoubleBE(31),
     rescueUntil: bytes.readDoubleBE(39),
     cost: bytes.readUInt32BE(56),
-    asOf: bytes.readDoubleBE(47)
+    asOf: bytes.readDoubleBE(47),
+    isOfFormerBuild: Number.isInteger(storedAt)
   }
 }
 

@@ -57,6 +57,8 @@ export interface Entry {
   cost: Milliseconds
   /** The clock's value before the handler ran. */
   asOf: number
+  /** A build stored it that has no sign of its own: see former-build.ts. Absent: no. */
+  isOfFormerBuild?: boolean
 }
 
 /** -ln of the smallest number above 0 that Math.random gives, rounded up. */

@@ -8,6 +8,7 @@ import { encodeMarker } from './codec.js'
 import { isAlive, isDue, isFresh, isRescuable, type Entry } from './entry.js'
 import type { Failures } from './failures.js'
 import { flightName, leading, type Flight, type Flights, type Stored } from './flight.js'
+import type { FormerBuild } from './former-build.js'
 import type { CacheLimits } from './limits.js'
 import type { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
@@ -36,6 +37,7 @@ export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'
   shelf: Shelf
   flights: Flights
   failures: Failures
+  formerBuild: FormerBuild
   breaker: Breaker
   complaints: Complaints
   now: () => Milliseconds
@@ -48,6 +50,7 @@ export class Lookup {
   readonly #shelf: Shelf
   readonly #flights: Flights
   readonly #failures: Failures
+  readonly #formerBuild: FormerBuild
   readonly #deadline: Milliseconds
   readonly #breaker: Breaker
   readonly #complaints: Complaints
@@ -61,10 +64,11 @@ export class Lookup {
   #overdue = 0
 
   constructor (parts: LookupParts) {
-    const { shelf, flights, failures, deadline, breaker, complaints, maxWaiters, now, random, abandon } = parts
+    const { shelf, flights, failures, formerBuild, deadline, breaker, complaints, maxWaiters, now, random, abandon } = parts
     this.#shelf = shelf
     this.#flights = flights
     this.#failures = failures
+    this.#formerBuild = formerBuild
     this.#deadline = deadline
     this.#breaker = breaker
     this.#complaints = complaints
@@ -149,6 +153,7 @@ export class Lookup {
     const selected = await selectEntry(this.#shelf, key, selection, first)
     ticket.isRead = true
     const { entry, variant } = selected
+    if (entry?.isOfFormerBuild === true) this.#formerBuild.notice(entry)
     let spare: Spare | null = null
     if (entry !== null && !toRefresh) {
       const now = this.#now()

@@ -175,6 +175,7 @@ class Attempt implements Reader {
     const { selector: { site, headers }, wanted } = this.#of
     const now = cache.now()
     const entry = readyEntry(this.#asked, wanted.selection, { reading, limits: cache.shelf.limits })
+    if (entry?.isOfFormerBuild === true) cache.formerBuild.notice(entry)
     if (entry === null || !isFresh(entry, now) || (site.policy.earlyRefresh && mayBeDue(entry, now))) return false
     // What was at hand says nothing of how soon Redis answers.
     if (!reading.isNear) cache.breaker.succeeded()

@@ -27,13 +27,14 @@ const entries: fc.Arbitrary<Entry> = fc.record({
   epoch: fc.constantFrom('', 'twelve-chars'),
   history: fc.constant('of-a-history'),
   tags: fc.array(fc.string({ unit: 'grapheme', minLength: 1 }).filter((tag) => !tag.includes('\0')), { maxLength: 3 }),
-  storedAt: instant,
+  storedAt: fc.integer({ min: 0, max: 2 ** 50 }),
   softenings: fc.constant([]),
   staleAt: instant,
   deadAt: instant,
   rescueUntil: instant,
   cost: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
-  asOf: instant
+  asOf: instant,
+  isOfFormerBuild: fc.constant(false)
 }).map((entry) => ({
   ...entry,
   staleAt: Math.min(entry.staleAt, entry.deadAt, entry.rescueUntil)
@@ -54,7 +55,8 @@ const SMALL: Entry = {
   deadAt: 4,
   rescueUntil: 7,
   cost: 5,
-  asOf: 3
+  asOf: 3,
+  isOfFormerBuild: false
 }
 const VERSION = encode(SMALL)[0]!
 /** Where an entry is made stale, in place. */
