@@ -1,5 +1,5 @@
 // `npm run bench`: installs what it compares with where it is missing, builds the plugin as users get it, and runs the
-// driver as TypeScript with tap's loader, types not checked. Plain JavaScript: it runs before the loader is there.
+// driver as TypeScript with the same loader, types not checked. Plain JavaScript: it runs before the loader is there.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { installPeers } from './install.mjs'
@@ -8,8 +8,7 @@ installPeers()
 const build = fileURLToPath(new URL('../build.mjs', import.meta.url))
 const { status } = spawnSync(process.execPath, [build, '--quick', 'esm'], { stdio: ['ignore', 2, 2] })
 if (status !== 0) process.exit(status ?? 1)
-process.env.TS_NODE_TRANSPILE_ONLY = '1'
-await import('@tapjs/typescript/import')
+await import('tsx')
 // `scaling`: the other program that needs all that.
 const isScaling = process.argv[2] === 'scaling'
 if (isScaling) process.argv.splice(2, 1)

@@ -1,5 +1,4 @@
-// Runs command.ts as TypeScript outside tap, with tap's own loader, types not checked. Plain JavaScript: it runs before
-// the loader is there.
-process.env.TS_NODE_TRANSPILE_ONLY = '1'
-await import('@tapjs/typescript/import')
+// Runs command.ts as TypeScript outside tap, with the same loader, types not checked. Plain JavaScript: it runs before the loader
+// is there.
+await import('tsx')
 await import('./command.ts')
