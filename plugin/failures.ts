@@ -10,6 +10,7 @@
 //   4. C  is answered at once; its refresh takes the lease; the handler fails again: from here on it is remembered anew
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
+import { Recent } from './store/recent.js'
 import { PASS_TIME } from './store/store.js'
 
 export const FAILURE_TIME: Milliseconds = 2 * PASS_TIME
@@ -18,8 +19,8 @@ const MOST_FAILURES = 10_000
 
 export class Failures {
   readonly #now: () => Milliseconds
-  /** When each failed, the first to have done so first. */
-  readonly #failed = new Map<string, Milliseconds>()
+  /** When each failed. */
+  readonly #failed = new Recent<Milliseconds>()
 
   constructor (now: () => Milliseconds) {
     this.#now = now
@@ -32,9 +33,9 @@ export class Failures {
   /** The handler that would have filled this has failed. */
   note (name: string): void {
     const now = this.#now()
-    this.#failed.delete(name)
     this.#failed.set(name, now)
-    for (const [oldest, at] of this.#failed) {
+    for (;;) {
+      const [oldest, at] = this.#failed.first()!
       if (this.#failed.size <= MOST_FAILURES && now < at + FAILURE_TIME) break
       this.#failed.delete(oldest)
     }

@@ -12,6 +12,7 @@
 import type { Refreshable, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { flightName, type Flights } from './flight.js'
+import { Recent } from './store/recent.js'
 import type { Store, Taken } from './store/store.js'
 
 /** A lease that a dead process left lasts three times as long. */
@@ -24,7 +25,7 @@ export class Refreshes {
   readonly #flights: Flights
   readonly #now: () => Milliseconds
   /** Until when this process leaves them alone: the first to end comes first. */
-  readonly #resting = new Map<string, Milliseconds>()
+  readonly #resting = new Recent<Milliseconds>()
 
   constructor ({ store, flights, now }: RefreshParts) {
     this.#store = store
@@ -70,9 +71,9 @@ export class Refreshes {
 
   #rest (name: string): void {
     const now = this.#now()
-    this.#resting.delete(name)
     this.#resting.set(name, now + REST_TIME)
-    for (const [other, until] of this.#resting) {
+    for (;;) {
+      const [other, until] = this.#resting.first()!
       if (until > now) break
       this.#resting.delete(other)
     }

@@ -34,6 +34,7 @@ import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'
 import type { Keys } from './keys.js'
 import { readAll } from './read-all.js'
+import { Recent } from './recent.js'
 import type { RedisClient } from './redis-client.js'
 import {
   CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
@@ -57,7 +58,7 @@ export class Generations {
   readonly #keys: Keys
   readonly #write: Write
   readonly #now: () => Milliseconds
-  readonly #livesUntil = new Map<string, Milliseconds>()
+  readonly #livesUntil = new Recent<Milliseconds>()
 
   constructor ({ client, keys, write, now }: { client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds }) {
     this.#client = client
@@ -194,8 +195,8 @@ export class Generations {
   }
 
   #remember (tag: string, until: Milliseconds): void {
-    if (this.#livesUntil.size >= MOST_REMEMBERED) this.#livesUntil.delete(this.#livesUntil.keys().next().value!)
     this.#livesUntil.set(tag, until)
+    if (this.#livesUntil.size > MOST_REMEMBERED) this.#livesUntil.delete(this.#livesUntil.first()![0])
   }
 
   /** Strings, '' where there is nothing, in one trip. */

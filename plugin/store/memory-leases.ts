@@ -1,5 +1,6 @@
 // The leases of this process, by the name of what they are for.
 import type { Milliseconds } from '../duration.js'
+import { Recent } from './recent.js'
 import { LEASE_TIME, PASS_TIME } from './store.js'
 
 export interface Held {
@@ -12,7 +13,7 @@ export interface Held {
 
 export class MemoryLeases {
   readonly #now: () => Milliseconds
-  readonly #names = new Map<string, Held>()
+  readonly #names = new Recent<Held>()
 
   constructor (now: () => Milliseconds) {
     this.#now = now
@@ -29,11 +30,12 @@ export class MemoryLeases {
   /** Looks at two others each time, so that those of keys that nobody asks for again don't pile up. */
   hold (name: string, held: Held): void {
     this.#names.set(name, held)
-    let looks = 0
-    for (const [other, present] of this.#names) {
-      if (++looks > 2) break
-      this.#names.delete(other)
-      if (this.#isOn(present)) this.#names.set(other, present)
+    for (let looks = 0; looks < 2; looks++) {
+      const first = this.#names.first()
+      if (first === undefined) break
+      const [other, present] = first
+      if (this.#isOn(present)) this.#names.use(other)
+      else this.#names.delete(other)
     }
   }
 
@@ -48,7 +50,7 @@ export class MemoryLeases {
 
   /** Those of keys of which it is true. */
   deleteWhere (isGone: (key: string) => boolean): void {
-    for (const [name, { key }] of this.#names) if (isGone(key)) this.#names.delete(name)
+    for (const name of this.#names.names()) if (isGone(this.#names.get(name)!.key)) this.#names.delete(name)
   }
 
   clear (): void {

@@ -3,6 +3,7 @@
 import type { Milliseconds } from '../duration.js'
 import { isAhead } from './clock-skew.js'
 import type { Quarantines } from './memory-quarantines.js'
+import { Recent } from './recent.js'
 import type { Ground } from './store.js'
 
 interface Generation { dropped: number, stale: number }
@@ -12,8 +13,7 @@ const MOST_GENERATIONS = 100_000
 
 export class MemoryTags {
   readonly #quarantines: Quarantines
-  /** The least lately invalidated ones first. */
-  readonly #generations = new Map<string, Generation>()
+  readonly #generations = new Recent<Generation>()
   /** That of all tags that are not listed: what one of them had made stale is dropped, as it is not known when that was. */
   readonly #oldest: Generation = { dropped: 0, stale: 0 }
   readonly #now: () => Milliseconds
@@ -91,13 +91,12 @@ export class MemoryTags {
   }
 
   #set (tag: string, generation: Generation): void {
-    this.#generations.delete(tag)
     this.#generations.set(tag, generation)
   }
 
   #bound (): void {
-    for (const [tag, { dropped, stale }] of this.#generations) {
-      if (this.#generations.size <= MOST_GENERATIONS) break
+    while (this.#generations.size > MOST_GENERATIONS) {
+      const [tag, { dropped, stale }] = this.#generations.first()!
       this.#generations.delete(tag)
       this.#oldest.dropped = Math.max(this.#oldest.dropped, dropped, stale)
     }

@@ -1,5 +1,5 @@
-// Entries in this process, bounded in bytes, the least recently used going first: a Map's order is that of insertion, so
-// what is used is moved to its end. One process, one thread: each method is one step, and the contract holds by that.
+// Entries in this process, bounded in bytes, the least recently used going first. One process, one thread: each method is
+// one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../duration.js'
 import { isAhead } from './clock-skew.js'
@@ -8,6 +8,7 @@ import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
 import { cost, epochOf, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
+import { Recent } from './recent.js'
 import { NO_TARGETS, type Targets } from './targets.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader,
@@ -20,7 +21,7 @@ export class MemoryStore implements Store {
   readonly witness = null
   readonly #maxBytes: Bytes
   readonly #now: () => Milliseconds
-  readonly #slots = new Map<string, Slot>()
+  readonly #slots = new Recent<Slot>()
   readonly #leases: MemoryLeases
   readonly #quarantines: Quarantines
   readonly #tags: MemoryTags
@@ -67,16 +68,15 @@ export class MemoryStore implements Store {
   }
 
   #get (name: string): Buffer | null {
-    const slot = this.#slots.get(name)
+    const slot = this.#slots.use(name)
     if (slot === undefined) return null
-    this.#slots.delete(name)
     const now = this.#now()
     // Also where the time has stepped back since it was made stale: it is not known for how long it may be served yet.
     if (slot.until <= now || isAhead(slot.softenedAt ?? 0, now)) {
+      this.#slots.delete(name)
       this.#bytes -= cost(name, slot.bytes)
       return null
     }
-    this.#slots.set(name, slot)
     return slot.bytes
   }
 
@@ -154,10 +154,7 @@ export class MemoryStore implements Store {
     this.#drop(name)
     this.#slots.set(name, slot)
     this.#bytes += cost(name, slot.bytes)
-    for (const oldest of this.#slots.keys()) {
-      if (this.#bytes <= this.#maxBytes) break
-      this.#drop(oldest)
-    }
+    while (this.#bytes > this.#maxBytes) this.#drop(this.#slots.first()![0])
   }
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {
@@ -205,7 +202,7 @@ export class MemoryStore implements Store {
       // A copy: what was read may still be looked at.
       const now = this.#now()
       const until = Math.min(slot.until, now + time)
-      if (time > 0) this.#slots.set(key, { bytes: madeStale(slot.bytes, now), until, softenedAt: now })
+      if (time > 0) Object.assign(slot, { bytes: madeStale(slot.bytes, now), until, softenedAt: now })
       return true
     }).length
   }
@@ -221,7 +218,7 @@ export class MemoryStore implements Store {
   #removePrefix (prefix: string): number {
     this.#leases.deleteWhere((key) => key.startsWith(prefix))
     // Variants have other names: they go with their markers.
-    return this.#remove([...this.#slots.keys()].filter((name) => name.startsWith(prefix)))
+    return this.#remove([...this.#slots.names()].filter((name) => name.startsWith(prefix)))
   }
 
   #beginHistory (): void {

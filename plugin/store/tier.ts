@@ -33,6 +33,7 @@
 // so is what is put together of them, as if one read had asked for all. What is missing has everything asked for again.
 import type { Bytes, Milliseconds } from '../duration.js'
 import type { DelayStats } from './delays.js'
+import { Recent } from './recent.js'
 
 /** What lies under a name. Shared by all who read it, so never changed; what was made of it is kept with it. */
 export interface Copy {
@@ -75,8 +76,6 @@ export interface TierStats {
 interface Kept extends Copy {
   decoded?: unknown
   keptAt: Milliseconds
-  /** Which one of all moves to the end was its last. */
-  movedAt: number
 }
 
 /** So many changes are remembered by their names; what was asked for before the others is not kept. */
@@ -91,15 +90,13 @@ export class Tier {
   readonly #maxAge: Milliseconds
   readonly #now: () => Milliseconds
   readonly #isFor: (name: string) => boolean
-  /** The least recently used come first. */
-  readonly #copies = new Map<string, Kept>()
-  /** By name, the number of its last change; the oldest come first. */
-  readonly #changes = new Map<string, number>()
+  readonly #copies = new Recent<Kept>()
+  /** By name, the number of its last change. */
+  readonly #changes = new Recent<number>()
   #changed = 0
   /** What was asked for before this change is spoiled, whatever its name. */
   #horizon = 0
   #bytes: Bytes = 0
-  #moves = 0
 
   constructor ({ maxBytes, maxAge, now, isFor = () => true }: TierParts) {
     this.#maxBytes = maxBytes
@@ -117,18 +114,12 @@ export class Tier {
   }
 
   get (name: string, now = this.#now()): Copy | null {
-    const copy = this.#copies.get(name)
+    const copy = this.#copies.use(name)
     if (copy === undefined) return null
     // A clock that steps back doesn't make it younger.
     if (this.#maxAge > 0 && Math.abs(now - copy.keptAt) >= this.#maxAge) {
       this.#drop(name)
       return null
-    }
-    // In the newer half nothing is gained by a move, which costs more than all the rest.
-    if (this.#moves - copy.movedAt >= this.#copies.size / 2) {
-      this.#copies.delete(name)
-      this.#copies.set(name, copy)
-      copy.movedAt = ++this.#moves
     }
     return copy
   }
@@ -157,14 +148,10 @@ export class Tier {
     if (cost > this.#maxBytes || LONE_SURROGATE.test(name)) return
     const keptAt = this.#now()
     // What was read is a part of what came over the socket, and of all that came with it.
-    const movedAt = ++this.#moves
-    const copy = isSame ? Object.assign(present, { keptAt, movedAt }) : { bytes: unshared(value), keptAt, movedAt }
+    const copy = isSame ? Object.assign(present, { keptAt }) : { bytes: unshared(value), keptAt }
     this.#copies.set(name, copy)
     this.#bytes += cost
-    for (const [oldest] of this.#copies) {
-      if (this.#bytes <= this.#maxBytes) break
-      this.#drop(oldest)
-    }
+    while (this.#bytes > this.#maxBytes) this.#drop(this.#copies.first()![0])
   }
 
   #drop (name: string): void {
@@ -179,13 +166,11 @@ export class Tier {
     const change = ++this.#changed
     for (const name of names.map(asRedisHasIt)) {
       this.#drop(name)
-      // Anew at the end, so that the oldest comes first.
-      this.#changes.delete(name)
       this.#changes.set(name, change)
     }
-    for (const [name, change] of this.#changes) {
-      if (this.#changes.size <= MOST_CHANGES) break
-      this.#changes.delete(name)
+    while (this.#changes.size > MOST_CHANGES) {
+      const [oldest, change] = this.#changes.first()!
+      this.#changes.delete(oldest)
       this.#horizon = change
     }
   }
@@ -194,7 +179,7 @@ export class Tier {
   changePrefixes (prefixes: readonly string[]): void {
     // Which names are asked for is not known: all of them are spoiled.
     this.#spoil()
-    for (const name of this.#copies.keys()) if (prefixes.some((prefix) => name.startsWith(prefix))) this.#drop(name)
+    for (const name of this.#copies.names()) if (prefixes.some((prefix) => name.startsWith(prefix))) this.#drop(name)
   }
 
   /** Whatever it was, it may have changed. */
