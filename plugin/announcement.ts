@@ -21,8 +21,9 @@ export function announce (reply: ReplyView, { outcome }: Exchange, { cacheStatus
   if (outcome.type === 'own') return
   if (xCache) reply.header('x-cache', outcome.type === 'hit' || outcome.type === 'stale' ? 'HIT' : 'MISS')
   if (status === null) return
-  const key = status.key && outcome.type !== 'bypass' ? { key: outcome.key } : {}
-  const member = cacheStatus(status.name, { ...handlingOf(outcome), ...key })
+  const handling = handlingOf(outcome)
+  if (status.key && outcome.type !== 'bypass') handling.key = outcome.key
+  const member = cacheStatus(status.name, handling)
   reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
 }
 
@@ -46,5 +47,6 @@ function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling 
 /** Its ttl is negative: RFC 9211 §2.4. `fwd=stale` is of one that waited for the handler (§2.2). */
 function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 'stale' }>): Handling {
   if (!ifError) return { ttl }
-  return { ...status !== null && { fwd: 'stale', fwdStatus: status }, ttl, detail: 'stale-if-error' }
+  const detail = 'stale-if-error'
+  return status === null ? { ttl, detail } : { fwd: 'stale', fwdStatus: status, ttl, detail }
 }

@@ -144,10 +144,12 @@ export interface Opening {
 }
 
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {
+  const caller: Caller = { counters: site.counters, log: request.log, source: site.source }
+  if (ticket !== null) caller.told = ticket.told
   return {
     site,
     request,
-    caller: { counters: site.counters, log: request.log, source: site.source, ...ticket !== null && { told: ticket.told } },
+    caller,
     outcome: { type: 'bypass', reason: 'answered' },
     headers,
     identity: undefined,
@@ -182,11 +184,11 @@ function snapshot (fields: HeaderFields): HeaderFields {
 /** Counts and says that the request goes past the cache. */
 export function bypass (exchange: Exchange, reason: BypassReason, mark?: UserMark): null {
   const { caller, site: { policy } } = exchange
-  const more = mark === undefined || mark.detail === reason ? {} : { detail: mark.detail }
-  exchange.outcome = { type: 'bypass', reason, ...more }
+  const detail = mark === undefined || mark.detail === reason ? undefined : mark.detail
+  exchange.outcome = detail === undefined ? { type: 'bypass', reason } : { type: 'bypass', reason, detail }
   count(caller.counters.bypasses, reason)
   tellOutcome(exchange)
-  caller.log.debug({ route: policy.route, reason, ...more, ...mark !== undefined && { mark: mark.words } }, 'cache bypass')
+  caller.log.debug({ route: policy.route, reason, detail, mark: mark?.words }, 'cache bypass')
   return null
 }
 

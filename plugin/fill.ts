@@ -43,8 +43,8 @@ export class Fills {
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
-  run (claim: Claim, { isEncoded, members, tags: named, ...rest }: Answer, caller: Caller): Kept | null {
-    const { life: longest, stale, rescue, ...answer } = rest
+  run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
+    const { isEncoded, members, tags: named, life: longest, stale, rescue } = answer
     const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, handOut } = this.#parts
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
@@ -60,14 +60,31 @@ export class Fills {
     memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
-    const times = { storedAt, softenings: NOT_SOFTENED, staleAt, deadAt, rescueUntil, asOf: lease.asOf }
     const { epoch, varied } = place
     const whole = life + Math.max(stale, rescue)
     const began = stamp(channels.fill)
     const kept = new Kept(tags, { key, caller, until: storedAt + whole, now, end: () => { this.#end(key, caller) } })
     background.run(async () => {
       const encoded = isEncoded ? await this.#compress(answer.body, key, caller) : NOT_ENCODED
-      const bytes = encode({ ...answer, ...times, encoded, epoch, history: ground.history, tags }, ownName(key, varied))
+      const { status, headers, body, kind, cost } = answer
+      const { history } = ground
+      const bytes = encode({
+        status,
+        headers,
+        body,
+        encoded,
+        kind,
+        epoch,
+        history,
+        tags,
+        storedAt,
+        softenings: NOT_SOFTENED,
+        staleAt,
+        deadAt,
+        rescueUntil,
+        cost,
+        asOf: lease.asOf
+      }, ownName(key, varied))
       // Behind `reply.send` the handler may use the bytes for something else, and say more of the response, both at once.
       await Promise.resolve()
       if (!kept.send()) return abandon(claim, caller)

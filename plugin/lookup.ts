@@ -106,7 +106,7 @@ export class Lookup {
       left -= performance.now() - began
       const { spare } = finding
       if (landing?.type === 'failed' && spare !== null && isRescuable(spare.entry, this.#now())) {
-        return { type: 'stale', ...spare, ifError: true }
+        return { type: 'stale', entry: spare.entry, selected: spare.selected, ifError: true }
       }
       if (landing === null || landing.type === 'pass' || landing.type === 'failed') return { type: 'miss', claim: null, spare }
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null

@@ -31,8 +31,16 @@ export async function search (
   if ('bypass' in selected) return bypass(exchange, selected.bypass, selected.mark)
   exchange.identity = selected.identity
   // Only GET fills, so a HEAD would hold the lease for nothing.
-  const may = { mayBeStale: stale !== null && !onlyFresh, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }
-  const question = { ...selected, toFill: request.method === 'GET', ...may, waitTimeout }
+  const question = {
+    key: selected.key,
+    selection: selected.selection,
+    toFill: request.method === 'GET',
+    toRefresh: selected.toRefresh,
+    mayBeStale: stale !== null && !onlyFresh,
+    mayRescue: rescue !== null,
+    mayBeEarly: earlyRefresh,
+    waitTimeout
+  }
   const found = await readable(cache, exchange, { question, first })
   if (exchange.captured) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.

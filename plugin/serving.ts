@@ -165,8 +165,9 @@ class Attempt implements Reader {
 
   #goOn (first: Omit<First, 'asked'>): void {
     const { selector, request, reply, proceed, began, wanted } = this.#of
-    const known = { selector, selecting: wanted, first: { asked: this.#asked, ...first } }
-    goOn(this.#engine, selector.site, { request, reply, proceed, began, ...known })
+    const { reading, error, left } = first
+    const known = { asked: this.#asked, reading, error, left }
+    goOn(this.#engine, selector.site, { request, reply, proceed, began, selector, selecting: wanted, first: known })
   }
 
   /** False where it is no fresh hit. */

@@ -9,7 +9,7 @@ import { Quarantines } from './memory-quarantines.js'
 import { cost, epochOf, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import { Recent } from './recent.js'
-import { NO_TARGETS, type Targets } from './targets.js'
+import type { Targets } from './targets.js'
 import {
   FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader,
   type Reading, type Seen, type Seized, type Store, type Taken, type Varied, type Writing
@@ -64,7 +64,8 @@ export class MemoryStore implements Store {
   }
 
   async generations (tags: readonly string[]): Promise<Ground> {
-    return { history: this.#history, least: 0, ...this.#tags.read(tags) }
+    const { generations, softened } = this.#tags.read(tags)
+    return { history: this.#history, least: 0, generations, softened }
   }
 
   #get (name: string): Buffer | null {
@@ -177,8 +178,7 @@ export class MemoryStore implements Store {
     return (tags.length === 0 || this.#tags.quarantine(tags, token, time)) && had.every(Boolean)
   }
 
-  async invalidate (targets: Partial<Targets>, token = ''): Promise<number> {
-    const { keys, tags, prefixes, all } = { ...NO_TARGETS, ...targets }
+  async invalidate ({ keys = [], tags = [], prefixes = [], all = false }: Partial<Targets>, token = ''): Promise<number> {
     if (all) {
       this.#beginHistory()
       return 0

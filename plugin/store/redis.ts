@@ -20,7 +20,7 @@ import {
   FIRST_LIFE, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
   type Seen, type Seized, type Store, type Taken, type Writing
 } from './store.js'
-import { NO_TARGETS, type Targets } from './targets.js'
+import type { Targets } from './targets.js'
 import type { TierStats } from './tier.js'
 import { Tiered, type TierLimits } from './tiered.js'
 import { allAnswer, type Write } from './topology.js'
@@ -128,7 +128,8 @@ export class RedisStore implements Store {
     const looking = this.#floor.end(names, since)
     if (looking !== undefined) await looking
     this.#tiered?.answered(ticket, names, values)
-    return { values, ...await this.#floorOf(values[0] ?? null) }
+    const { history, prefixes } = await this.#floorOf(values[0] ?? null)
+    return { values, history, prefixes }
   }
 
   async #floorOf (bytes: Buffer | null): Promise<FloorState> {
@@ -194,8 +195,9 @@ export class RedisStore implements Store {
   }
 
   async invalidate (named: Partial<Targets>, token?: string): Promise<number> {
-    const targets = { ...NO_TARGETS, ...named }
-    const work = targets.all ? this.#beginHistory() : this.#joint.run(targets, token)
+    const { keys = [], tags = [], prefixes = [], all = false } = named
+    const targets = { keys, tags, prefixes, all }
+    const work = all ? this.#beginHistory() : this.#joint.run(targets, token)
     return await this.#telling(work, (tiered) => { tiered.invalidate(targets) })
   }
 

@@ -56,7 +56,8 @@ export class Tiered {
 
   get stats (): TierStats {
     const { entries, bytes } = this.#tier
-    return { entries, bytes, hits: this.#hits, ...this.#tracking.stats }
+    const { isLive, delay, drops } = this.#tracking.stats
+    return { entries, bytes, hits: this.#hits, isLive, delay, drops }
   }
 
   /** What decides, if all of it is at hand. `varied` is null where it is not: perhaps there is one. */
