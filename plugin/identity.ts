@@ -25,7 +25,7 @@ const LIST = '\0'
 
 /** Where all parts are absent, nobody in particular asks; where some are, all who lack them would share the rest. */
 function joined (parts: readonly unknown[]): string | undefined {
-  const texts = parts.map((part) => textOf(part, parts))
+  const texts = parts.map((part) => textOf(typeof part === 'string' && part.trim() === '' ? '' : part, parts))
   if (texts.every((text) => text === undefined)) return undefined
   if (texts.includes(undefined)) throw shared(parts, 'a part of it is absent, so all users who lack it share it')
   return LIST + JSON.stringify(parts.map((part) => (typeof part === 'bigint' ? [String(part)] : part)))
@@ -47,12 +47,15 @@ function textOf (value: unknown, given: unknown): string | undefined {
 
 /**
  * What becomes of a value that is absent, or no text, as a whole or as one part: `undefined:undefined`, `acme/null`,
- * `userundefined`, `[object Object]`, a function's source.
+ * `42undefined`, `[object Object]`, a function's source.
  */
-const COMMON = /(?<![A-Za-z0-9])[A-Za-z]{0,20}(?:undefined|null|NaN)(?![A-Za-z0-9])|\[object |Invalid Date|Symbol\(|=>|\) ?\{/
+const COMMON = new RegExp([
+  'undefined', '(?<![A-Za-z0-9])[A-Za-z]{0,20}(?:null|NaN|Infinity)(?![A-Za-z0-9])', '^(?:true|false)$',
+  '\\[object |Invalid Date|Symbol\\(|=>|\\) ?\\{|^class\\b.*\\{'
+].join('|'))
 
-/** A part is empty: `acme:`, `:admin`. Not so an address of IPv6, such as `::1`. */
-const LACKING = /^[:|](?![:|])|(?<![:|])[:|]$/
+/** A part is empty: `acme:`, `:admin`, `Bearer `. Not so an address of IPv6, such as `::1`. */
+const LACKING = /^[:|,\s](?![:|])|(?<![:|])[:|,]$|\s$/
 
 function shared (given: unknown, why: string): RouteCacheError {
   return new RouteCacheError('FRC_OPTION', `cache.identity gave ${show(given)}; ${why}: give an array such as [user.tenant, user.role], ` +

@@ -230,5 +230,13 @@ export function checkKey (key: unknown): string {
 /** Counts and says that one of the policy's functions threw, or gave what it must not. */
 export function policyFailed (policy: Policy, { counters, log }: Caller, error: unknown): void {
   counters.errors++
+  // What a client sends may be the cause: its requests must not fill the log.
+  const since = performance.now() - (failuresTold.get(policy) ?? -Infinity)
+  if (since < PAUSE) return log.debug({ err: error, route: policy.route }, 'cache policy failed')
+  failuresTold.set(policy, performance.now())
   log.warn({ err: error, route: policy.route }, 'cache policy failed')
 }
+
+/** When each policy's failure was last said. */
+const failuresTold = new WeakMap<Policy, Milliseconds>()
+const PAUSE: Milliseconds = 10_000

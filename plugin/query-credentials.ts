@@ -8,11 +8,15 @@ const CREDENTIALS = new Map([
   'access_token', 'id_token', 'refresh_token', 'auth_token', 'user_token', 'session_token', 'api_token', 'token', 'jwt', 'bearer', 'auth',
   'authorization', 'api_key', 'x_api_key', 'client_secret', 'secret', 'password', 'sig', 'signature', 'hmac',
   'x_amz_signature', 'x_amz_security_token', 'x_amz_credential', 'x_goog_signature', 'x_goog_credential', 'key_pair_id', 'session',
-  'session_id', 'sid', 'jsessionid', 'phpsessid', 'ticket'
+  'session_id', 'sid', 'ssid', 'jsessionid', 'phpsessid', 'ticket', 'saml_response', 'access_key', 'private_key', 'passwd', 'pwd', 'otp',
+  'hdnts', 'client_assertion'
 ].map((name) => [lettersOf(name), name]))
 
+/** So end other names of credentials, `reset_token` and `oauth_signature` for example. */
+const ENDINGS = /(?:token|signature|secret|password|apikey|accesskey|sessionid|sessionkey|assertion)$/
+
 /** Whether one of them may be there: all of them have one of these in their names. */
-const HINT = /token|jwt|bearer|auth|key|secret|pass|sig|hmac|cred|ses|sid|ticket|%/i
+const HINT = /token|jwt|bearer|auth|key|secret|pass|pwd|otp|sig|hmac|hdnts|cred|ses|sid|saml|assertion|ticket|%/i
 
 function lettersOf (name: string): string {
   return name.toLowerCase().replace(/[^a-z\d]/g, '')
@@ -45,10 +49,11 @@ function findIn (url: string): readonly Credential[] {
   for (const pair of query.split(/[&;]/)) {
     if (!HINT.test(pair)) continue
     const equals = pair.indexOf('=')
-    const name = decoded(equals === -1 ? pair : pair.slice(0, equals))
-    const as = credentialOf(name)
     // Without a value it is nobody's.
-    if (as !== undefined && equals !== -1 && equals < pair.length - 1) found.push({ name, as })
+    if (equals === -1 || equals === pair.length - 1) continue
+    const name = decoded(pair.slice(0, equals))
+    const as = HINT.test(name) ? credentialOf(name) : undefined
+    if (as !== undefined) found.push({ name, as })
     if (found.length > MOST) break
   }
   return found
@@ -57,18 +62,19 @@ function findIn (url: string): readonly Credential[] {
 /** Of `token[0]` and `auth[user]`, as some parsers of queries nest them, each part counts by itself. */
 function credentialOf (name: string): string | undefined {
   for (const part of [name, ...name.split(/[[\].]/)]) {
-    const as = CREDENTIALS.get(lettersOf(part))
+    const letters = lettersOf(part)
+    const as = CREDENTIALS.get(letters) ?? ENDINGS.exec(letters)?.[0]
     if (as !== undefined) return as
   }
   return undefined
 }
 
+/** Never throws: a client may send thousands of names that are no percent-encoding, and to throw is dear. */
 function decoded (text: string): string {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '))
-  } catch {
-    return text
-  }
+  const spaced = text.replaceAll('+', ' ')
+  if (!spaced.includes('%')) return spaced
+  const bytes = spaced.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return Buffer.from(bytes, 'latin1').toString()
 }
 
 /** How a key is made of params and query; the change of a URL is for functions that look at that. */

@@ -138,9 +138,17 @@ function declaresQuery (schema: unknown, name: string): boolean {
 
 /** The path, and what else selects the route: constraints such as host or version. */
 export function canonicalName ({ url, constraints }: TemplateRoute): string {
-  if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) return url
+  if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) {
+    const sign = url.indexOf('@')
+    // Such a path may be taken for one with constraints.
+    return sign !== -1 && url.includes('=', sign) ? doubled(url) : url
+  }
   const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
-  return `${url}@${pairs.map(([name, value]) => `${name}=${constraintText(value)}`).join(',')}`
+  return `${doubled(url)}@${pairs.map(([name, value]) => `${name}=${constraintText(value)}`).join(',')}`
+}
+
+function doubled (url: string): string {
+  return url.replaceAll('@', '@@')
 }
 
 /** A strategy of one's own may take any value: data by their content, others by their text. */

@@ -77,8 +77,8 @@ function markedField ({ reasons, mayBe }: Fields, headers: RequestFields, counts
     const field = name.toLowerCase()
     const reason = reasons.get(field)
     const value = headers[name]
-    // Of two Authorization fields Node shows the first: even what names nobody there may hide somebody.
-    if (reason === 'authorization' && String(value ?? '').trim() !== '') return AUTHORIZATION
+    // Of two Authorization fields Node shows the first: one that names nobody, or is empty, may hide somebody.
+    if (reason === 'authorization' && value !== undefined) return AUTHORIZATION
     if (reason === undefined || namesNobody(value)) continue
     found ??= reason === 'credential' ? credentialMark(field) : cookieMark(countedCookie(value!, counts))
   }
@@ -97,26 +97,41 @@ function cookieMark (name: string | null): UserMark | null {
   return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
 }
 
-interface Users { user?: unknown, account?: unknown, auth?: unknown, session?: unknown, cookies?: unknown }
-interface Request extends Users { currentUser?: unknown, principal?: unknown, userId?: unknown, tenant?: unknown }
-interface Raw extends Users { signedCookies?: unknown, oidc?: unknown, kauth?: unknown }
+/** Where hooks put who asks, on the request or the raw one. */
+interface Users {
+  user?: unknown
+  account?: unknown
+  auth?: unknown
+  currentUser?: unknown
+  principal?: unknown
+  userId?: unknown
+  tenant?: unknown
+  tenantId?: unknown
+  uid?: unknown
+  identity?: unknown
+  claims?: unknown
+  viewer?: unknown
+  customer?: unknown
+  member?: unknown
+  oidc?: unknown
+  kauth?: unknown
+}
+interface Request extends Users { session?: unknown, cookies?: unknown }
+interface Raw extends Users { session?: unknown, cookies?: unknown, signedCookies?: unknown, ntlm?: unknown }
 
 /** A place where hooks, and middleware of other frameworks, put who asks. */
 interface Holder { mark: UserMark, read: (request: Request, raw: Raw) => unknown }
 
+const PLACES: readonly [name: keyof Users, ...others: Array<keyof Users>] = [
+  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims', 'viewer', 'customer',
+  'member', 'oidc', 'kauth'
+]
 const USERS: readonly Holder[] = [
   holder('user', 'request.user', ({ user }) => user),
-  holder('user:account', 'request.account', ({ account }) => account),
-  holder('user:auth', 'request.auth', ({ auth }) => auth),
-  holder('user:current-user', 'request.currentUser', ({ currentUser }) => currentUser),
-  holder('user:principal', 'request.principal', ({ principal }) => principal),
-  holder('user:user-id', 'request.userId', ({ userId }) => userId),
-  holder('user:tenant', 'request.tenant', ({ tenant }) => tenant),
+  ...PLACES.slice(1).map((name) => holder(`user:${kebab(name)}`, `request.${name}`, (request) => request[name])),
   holder('user:raw', 'request.raw.user', (_, { user }) => user),
-  holder('user:raw-account', 'request.raw.account', (_, { account }) => account),
-  holder('user:raw-auth', 'request.raw.auth', (_, { auth }) => auth),
-  holder('user:raw-oidc', 'request.raw.oidc', (_, { oidc }) => oidc),
-  holder('user:raw-kauth', 'request.raw.kauth', (_, { kauth }) => kauth)
+  ...PLACES.slice(1).map((name) => holder(`user:raw-${kebab(name)}`, `request.raw.${name}`, (_, raw) => raw[name])),
+  holder('user:raw-ntlm', 'request.raw.ntlm', (_, { ntlm }) => ntlm)
 ]
 const SESSIONS: readonly Holder[] = [
   holder('session', 'request.session', ({ session }) => session),
@@ -128,6 +143,10 @@ const JARS: readonly Holder[] = [
   holder('cookie', 'request.raw.signedCookies', (_, { signedCookies }) => signedCookies)
 ]
 
+function kebab (name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
 function holder (detail: string, place: string, read: Holder['read']): Holder {
   return { mark: { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }, read }
 }
@@ -137,9 +156,14 @@ function holder (detail: string, place: string, read: Holder['read']): Holder {
  * getter may make a promise of its own.
  */
 function userOf (request: Request, raw: Raw): UserMark | null {
-  const user = request.user ?? request.account ?? request.auth ?? request.currentUser ?? request.principal ??
-    request.userId ?? request.tenant ?? raw.user ?? raw.account ?? raw.auth ?? raw.oidc ?? raw.kauth
+  const user = anyOf(request) ?? anyOf(raw) ?? raw.ntlm
   return unpromised(user) == null ? null : firstOf(USERS, { request, raw }, holds)
+}
+
+function anyOf (one: Users): unknown {
+  return one.user ?? one.account ?? one.auth ?? one.currentUser ?? one.principal ?? one.userId ?? one.tenant ??
+    one.tenantId ?? one.uid ?? one.identity ?? one.claims ?? one.viewer ?? one.customer ?? one.member ??
+    one.oidc ?? one.kauth
 }
 
 function sessionOf (request: Request, raw: Raw, { headers, cookies }: Jar): UserMark | null {

@@ -84,6 +84,10 @@ const LISTS: Record<string, (n: number) => () => unknown> = {
     const make = ({ query }: KeySource, changed: (url: string) => string): unknown => [changed(url), defaultKey('/', { query })].join()
     return () => [credentialsIn({ url, raw: {} }), lackedBy([{ name: 'token', as: 'token' }], { source, key: '', make })]
   },
+  'a query of names that are no percent-encoding': (n) => {
+    const url = `/?token=a&${list(n, (i) => ['%', '%zz=1', 'a%=1', '%ff=1', '%74oke%6e='][i % 5]!, '&')}`
+    return () => credentialsIn({ url, raw: {} })
+  },
   'a query with one name again and again': (n) => {
     const query = { a: many(n) }
     return () => defaultKey('/', { query: copyPlain(query) })

@@ -6,6 +6,8 @@
  */
 export const CREDENTIAL_HEADERS: readonly string[] = Object.freeze([
   // Keys and tokens
+  'token', 'x-token', 'authentication', 'x-serverless-authorization', 'x-forwarded-authorization', 'x-original-authorization',
+  'x-app-token', 'dd-api-key', 'session-id', 'x-session-key', 'x-jwt-payload', 'x-shopify-customer-access-token', 'x-hasura-role',
   'proxy-authorization', 'x-authorization', 'x-api-key', 'api-key', 'apikey', 'x-apikey', 'x-api-token', 'x-auth-token', 'x-auth-key',
   'x-auth', 'x-access-token', 'x-access-key', 'access-token', 'x-id-token', 'x-user-token', 'x-session-token', 'x-session-id',
   'x-session', 'x-jwt', 'x-jwt-assertion', 'x-client-secret', 'dpop', 'signature-input', 'private-token', 'x-gitlab-token', 'x-goog-api-key',
@@ -25,10 +27,15 @@ export const CREDENTIAL_HEADERS: readonly string[] = Object.freeze([
   'x-goog-iap-jwt-assertion', 'x-goog-authenticated-user-id', 'x-goog-authenticated-user-email', 'x-apigateway-api-userinfo',
   'x-endpoint-api-userinfo', 'x-amzn-oidc-data', 'x-amzn-oidc-identity', 'x-amzn-oidc-accesstoken', 'x-ms-client-principal',
   'x-ms-client-principal-id', 'x-ms-client-principal-name', 'x-ms-token-aad-id-token', 'x-ms-token-aad-access-token',
+  // Single sign-on: SiteMinder, WebSEAL, Ory, Teleport, mod_auth_openidc; Kubernetes and Kubeflow
+  'sm_user', 'iv-user', 'x-kratos-authenticated-identity-id', 'teleport-jwt-assertion', 'oidc_claim_sub', 'impersonate-user',
+  'kubeflow-userid', 'x-auth-user', 'x-authenticated-user', 'x-userid',
   // Kong
   'x-consumer-id', 'x-consumer-custom-id', 'x-consumer-username', 'x-credential-identifier', 'x-authenticated-userid',
   'x-authenticated-scope',
-  // Client certificates, as a proxy that ends TLS hands them on: RFC 9440, Envoy, nginx, HAProxy, Traefik, AWS, Azure
+  // Client certificates, as a proxy that ends TLS hands them on: RFC 9440, Envoy, nginx, HAProxy, Traefik and clouds
+  'ssl-client-subject-dn', 'x-ssl-client-cn', 'x-client-cert-leaf', 'x-client-cert-subject-dn', 'x-client-cert-fingerprint',
+  'x-client-cert-spiffe',
   'client-cert', 'client-cert-chain', 'x-forwarded-client-cert', 'x-client-cert', 'x-ssl-client-cert', 'ssl-client-cert', 'x-ssl-cert',
   'x-ssl-client-dn', 'x-ssl-client-s-dn', 'x-ssl-client-subject-dn', 'x-client-dn', 'x-forwarded-tls-client-cert',
   'x-forwarded-tls-client-cert-info', 'x-amzn-mtls-clientcert', 'x-amzn-mtls-clientcert-leaf', 'x-amzn-mtls-clientcert-subject',

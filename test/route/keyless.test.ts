@@ -3,7 +3,7 @@
 import fastify from 'fastify'
 import t, { type Test } from 'tap'
 import routeCache, { type CacheOptions } from '../../plugin/index.js'
-import { onEachStore, settled, type CachedApp } from '../helpers/app.js'
+import { cachedApp, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 
 /** A schema library that makes of the text of `v` what `make` gives. */
 const transforming = (make: (text: string) => unknown) => () => (query: { v?: string }) => ({ value: { v: make(query.v ?? '') } })
@@ -164,4 +164,34 @@ t.test('routes whose constraints can not be told apart need a key of their own',
     { code: 'FRC_OPTION', message: /the route's constraint "set" is a Set, .* write a key/ })
   app.get('/b', { constraints: { set: new Set([1]) } as never, cache: { key: 'b' } }, async () => '')
   await app.close()
+})
+
+t.test('a path that looks like one with constraints has keys of its own', async (t) => {
+  const app = await cachedApp(t)
+  const paths = ['/x', '/x@host=a.test', '/x@@host=a.test', '/x@version=1.0.0', '/y@', '/@:name', '/z@1']
+  const answers = paths.map((path) => [path, {}] as const)
+  for (const path of ['/x', '/x@', '/y']) {
+    for (const constraints of [{ host: 'a.test' }, { version: '1.0.0' }]) {
+      app.get(path, { constraints, cache: true }, async () => `${path} ${JSON.stringify(constraints)}`)
+    }
+  }
+  for (const [path] of answers) app.get(path, { cache: true }, async () => path)
+  await app.ready()
+  const hosts = [{ host: 'a.test' }, { host: 'b.test' }, { host: 'b.test', 'accept-version': '1.0.0' }]
+  type Headers = Record<string, string>
+  const ask = async (url: string, headers: Headers): Promise<string> => (await app.inject({ url, headers })).body
+  const uncached: Record<string, string> = {}
+  app.cache.enabled = false
+  for (const url of [...paths.map((path) => path.replace(':name', 'ada')), '/x@', '/y']) {
+    for (const headers of hosts) uncached[JSON.stringify([url, headers])] = await ask(url, headers)
+  }
+  app.cache.enabled = true
+  for (let i = 0; i < 2; i++) {
+    for (const [one, body] of Object.entries(uncached)) {
+      const [url, headers] = JSON.parse(one) as [string, Headers]
+      t.equal(await ask(url, headers), body, one)
+      await settled(app)
+    }
+  }
+  t.ok(new Set(Object.values(uncached)).size > 12)
 })

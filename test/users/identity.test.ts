@@ -12,6 +12,8 @@ const SHARED_BY_MISTAKE: unknown[] = [
   'undefined', 'null', 'NaN', '[object Object]', '[object Promise]', '[object Undefined]', 'undefined:undefined', 'acme:undefined',
   'undefined:admin', 'acme/null', 'null|7', 'acme-NaN', 'acme_undefined', 'tenant=undefined', 'user undefined', 'undefinedundefined',
   'userundefined', 'usernull', 'userNaN', 'acme:userundefined', 'undefinednull', 'acme:', ':admin', 'acme|', '|7',
+  '42undefined', 'undefined7', 'acme%3Aundefined', 'acme,', 'true', 'false', 'Infinity', 'userInfinity', 'class A {}', 'Bearer ', ' ada',
+  ['acme', ' '],
   'a:[object Object]:b', 'Invalid Date', 'function id() {}', '() => 7', 'id() { return 7 }', 'Symbol(user)', ':', '::', ' ', '-',
   ['acme', undefined], [null, 'admin'], ['', 'admin'], ['acme', 'undefined'], ['acme', NaN], ['acme', {}], [['acme']], ['acme', 1.5],
   ['acme', true], [Promise.resolve('acme')], ['acme', () => 7], {}, true, false, NaN, 0.5, Infinity, Symbol('x'), () => 7
@@ -20,7 +22,7 @@ const SHARED_BY_MISTAKE: unknown[] = [
 const NOBODY: unknown[] = [undefined, null, '', [], [undefined, undefined], [null, '']]
 
 const SOMEBODY: unknown[] = [
-  'ada', 'acme:admin', '7', 7, 0, 7n, 'Nullify', 'undefinedly', 'nan', 'Annull7', 'müller', '中村', '::1', 'fe80::', '::ffff:127.0.0.1', 'auth0|7',
+  'ada', 'acme:admin', '7', 7, 0, 7n, 'Nullify', 'nan', 'truest', 'Annull7', 'müller', '中村', '::1', 'fe80::', '::ffff:127.0.0.1', 'auth0|7',
   ['acme', 'admin'], ['acme', 7, 7n], ['*', 'a']
 ]
 

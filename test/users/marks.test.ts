@@ -46,7 +46,7 @@ t.test('header fields: each of the list with a value, however it is written', as
   for (const name of CREDENTIAL_HEADERS) t.equal(await said(app, { [name.toUpperCase()]: 'alice' }), `credential:${name}`)
   for (const value of ['', ' ', '""', '(null)', '-']) t.equal(await said(app, { 'x-forwarded-user': value }), 'hit', `nobody: ${value}`)
   // Node shows the first of two Authorization fields only.
-  for (const value of ['""', '(null)', '-']) t.equal(await said(app, { authorization: value }), 'authorization', `somebody: ${value}`)
+  for (const value of ['', ' ', '""', '(null)', '-']) t.equal(await said(app, { authorization: value }), 'authorization', `somebody: ${value}`)
   t.equal(await said(app, { 'x-forwarded-user': ['', 'alice'] }), 'credential:x-forwarded-user')
   t.equal(await said(app, { 'x-requested-with': 'alice', 'user-agent': 'alice', 'x-request-id': 'alice' }), 'hit')
   const renamed = await open(t, { prepare: (app) => app.addHook('onRequest', async (request) => { request.headers = { 'X-Api-Key': 'alice' } }) })
@@ -105,8 +105,11 @@ t.test('cookies: those that count, by the plugin and by the route', async (t) =>
 })
 
 /** In each of these places. */
-const USER_PLACES = ['user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant']
-const RAW_PLACES = ['user', 'account', 'auth', 'oidc', 'kauth']
+const USER_PLACES = [
+  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims', 'viewer', 'customer',
+  'member', 'oidc', 'kauth'
+]
+const RAW_PLACES = [...USER_PLACES, 'ntlm']
 const USERS = [
   { name: 'alice' }, 'alice', 7, 0, 7n, true, NaN, Symbol('alice'), ['alice'], new Principal(), new Map([['a', 1]]), new Set(['a']),
   { [Symbol('name')]: 'alice' }, Object.defineProperty({}, 'name', { value: 'alice', enumerable: false }), Promise.resolve('alice')
@@ -178,9 +181,12 @@ t.test('credentials in the query: marks where the key lacks their value', async 
   const app = await open(t, { cache: { key: 'k' } })
   for (const query of [
     'token=a', 'api_key=a', 'apiKey=a', 'API-Key=a', 'sig=a', 'signature=a', 'a=1&token=a', 'access%5Ftoken=a', 'token[]=a', 'X-Amz-Signature=a',
-    'jwt=a', 'sid=1', 'a=1;token=b', 'token[0]=a', 'token[x]=a', 'token%5B0%5D=a', 'auth[user]=a', 'credentials[token]=a', 'user.token=a'
+    'jwt=a', 'sid=1', 'a=1;token=b', 'token[0]=a', 'token[x]=a', 'token%5B0%5D=a', 'auth[user]=a', 'credentials[token]=a', 'user.token=a',
+    'oauth_token=a', 'oauth_signature=a', 'private_token=a', 'reset_token=a', 'resetToken=a', 'access_key=a', 'SAMLResponse=a', 'passwd=a', 'pwd=a',
+    'otp=a', 'ssid=a', 'wstoken=a', 'hdnts=a', 'client_assertion=a', 'client_secret=a', '%zz=1&%74oke%6e=a', '%ff=1&t%6Fken=a', 'a%=1&token=a'
   ]) t.match(await said(app, {}, `/?${query}`), /^query:/, query)
-  for (const query of ['', 'page=2', 'token=', 'token', 'tokens=1', 'design=a', 'q=token', 'monkey=1', 'tokens[0]=1', 'design[a]=1', 'utm_source=key']) {
+  for (const query of ['', 'page=2', 'token=', 'token', 'tokens=1', 'design=a', 'q=token', 'monkey=1', 'tokens[0]=1', 'design[a]=1', 'utm_source=key',
+    '%zz=1', '%ff=1', '%=%', 'passage=1', 'assertions=1']) {
     t.equal(await said(app, {}, `/?${query}`), 'hit', query)
   }
 })
