@@ -16,7 +16,9 @@ const CREDENTIALS = new Map([
 const ENDINGS = /(?:token|signature|secret|password|apikey|accesskey|sessionid|sessionkey|assertion)$/
 
 /** Whether one of them may be there: all of them have one of these in their names. */
-const HINT = /token|jwt|bearer|auth|key|secret|pass|pwd|otp|sig|hmac|hdnts|cred|ses|sid|saml|assertion|ticket|%/i
+const HINT = /token|jwt|bearer|auth|key|secret|pass|pwd|otp|sig|hmac|hdnts|cred|ses|sid|saml|assertion|ticket/i
+/** Or its letters are percent-encoded. */
+const ENCODED = /%[46][\da-f]|%[57][\da]/i
 
 function lettersOf (name: string): string {
   return name.toLowerCase().replace(/[^a-z\d]/g, '')
@@ -44,10 +46,10 @@ function findIn (url: string): readonly Credential[] {
   const begin = url.indexOf('?')
   if (begin === -1) return NONE
   const query = url.slice(begin + 1)
-  if (!HINT.test(query)) return NONE
+  if (!HINT.test(query) && !ENCODED.test(query)) return NONE
   const found: Credential[] = []
   for (const pair of query.split(/[&;]/)) {
-    if (!HINT.test(pair)) continue
+    if (!HINT.test(pair) && !ENCODED.test(pair)) continue
     const equals = pair.indexOf('=')
     // Without a value it is nobody's.
     if (equals === -1 || equals === pair.length - 1) continue
@@ -74,7 +76,7 @@ function decoded (text: string): string {
   const spaced = text.replaceAll('+', ' ')
   if (!spaced.includes('%')) return spaced
   const bytes = spaced.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-  return Buffer.from(bytes, 'latin1').toString()
+  return /[\x80-\xff]/.test(bytes) ? Buffer.from(bytes, 'latin1').toString() : bytes
 }
 
 /** How a key is made of params and query; the change of a URL is for functions that look at that. */
