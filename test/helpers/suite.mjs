@@ -23,6 +23,7 @@ try {
 async function tests () {
   const { path } = await ensureRedisServer()
   console.log(`Redis: ${path}`)
+  if (argv.length === 0) console.log(`${testFiles().length} files, two at a time: about a quarter of an hour on two quiet cores.`)
   await build()
   return await runTap(argv)
 }
@@ -36,6 +37,11 @@ async function browserTests () {
   const files = readdirSync(folder).filter((name) => /(?<!\.d)\.ts$/.test(name)).map((name) => join(folder, name))
   const others = argv.filter((argument) => argument !== '--browser')
   return await runTap([...files, ...others], { CHROMIUM: chromium })
+}
+
+/** Those that tap finds without arguments: see package.json. */
+function testFiles () {
+  return readdirSync(join(root, 'test'), { recursive: true }).filter((name) => name.endsWith('.test.ts') && !name.includes('node_modules'))
 }
 
 async function build () {
@@ -65,11 +71,15 @@ async function runForLog (args, env) {
   const child = start([tapBin, '--reporter=tap', ...args], env, 'pipe')
   const end = ended(child)
   const lines = []
+  const all = args.length === 0 ? ` of ${testFiles().length}` : ''
   let details = false
+  let count = 0
   for await (const line of createInterface({ input: child.stdout })) {
     const notOk = /^\s*not ok /.test(line)
     if (/^\s*---$/.test(line)) details = /^\s*not ok /.test(lines.at(-1) ?? '')
-    if (details || notOk || /^(?:ok |Bail out!)/.test(line)) console.log(line)
+    const isEnd = /^(?:not )?ok /.test(line)
+    if (isEnd) count++
+    if (details || notOk || isEnd || line.startsWith('Bail out!')) console.log(isEnd && all !== '' ? `${line} (${count}${all})` : line)
     if (/^\s*\.\.\.$/.test(line)) details = false
     lines.push(line)
   }
