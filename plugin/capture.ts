@@ -7,7 +7,7 @@ import type { HeaderField } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
-import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
+import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from './http/headers.js'
 import { isError, refusalOf } from './http/storable.js'
@@ -67,6 +67,8 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
+  // Who takes no gzip must not be sent it. As a variant, and not refused to others: those would all run the handler.
+  if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
   const selects = selectingMembers(exchange.before, reply.getHeaders())
   const isEncoded = isCompressed(exchange, reply, payload)
   // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
@@ -101,6 +103,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     cost: costOf(exchange, cache.now()),
     length,
     body,
+    drained: null,
     leaving: null
   }
   return passed
@@ -240,6 +243,13 @@ export function conclude (
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const refusal = refusedByHead(exchange.site.policy, answer, reply.raw)
   if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
+  if (answer.drained !== null) {
+    answer.drained.then(() => {
+      answer.drained = null
+      if (exchange.answer === answer) conclude(cache, exchange, { reply, isSent: true })
+    }).catch(() => {})
+    return
+  }
   const whole = Buffer.isBuffer(answer.body) ? answer.body : answer.body.bytes()
   const body = isSent ? whole : null
   if (body === null) return refuseAnswer(cache, exchange, 'incomplete')

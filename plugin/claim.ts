@@ -28,6 +28,8 @@ export interface Question {
   selection: Selection
   /** A miss will be filled: the lease is taken. */
   toFill: boolean
+  /** What its own handler answers is of no use to others: the lease is not taken, but another's handler is waited for. */
+  toFollow?: boolean
   /** What is there is not good enough for this client: only the lease is wanted. */
   toRefresh: boolean
   /** A stale entry will do that may be served so. */

@@ -94,6 +94,10 @@ export interface Exchange {
   kept: Kept | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
+  /** The handler was asked for the whole response, whatever the client asked for. */
+  isForWhole: boolean
+  /** So that what it sent was made 304 or 206 for this client. */
+  isNarrowed: boolean
   /** The response has been seen on its way out. */
   captured: boolean
   /** The header that says what the cache did is set. */
@@ -118,6 +122,8 @@ export interface Captured {
   length: number | null
   /** The whole body, or what is being recorded of it. */
   body: Buffer | Recording
+  /** Ends with the body, where that is not sent to the client, but read to be stored; null: it is sent. Never rejects. */
+  drained: Promise<void> | null
   /** All fields of the response when it left the onSend chain; null until then. */
   leaving: HeaderFields | null
 }
@@ -167,6 +173,8 @@ export function openExchange (site: Site, request: RequestView, { before, header
     answer: null,
     kept: null,
     failed: false,
+    isForWhole: false,
+    isNarrowed: false,
     captured: false,
     announced: false
   }

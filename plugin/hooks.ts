@@ -20,16 +20,19 @@ import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, INVALID, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS, type Spare } from './claim.js'
-import { bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
+import { abandon, bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
+import { showHandler } from './handler-view.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
+import { narrowed } from './narrowing.js'
 import { isResponse } from './payload.js'
 import { OUR_HOOKS } from './placement.js'
 import { restoreType, standIn, statusOf } from './reply.js'
 import { mayBeRescued, rescue } from './rescue.js'
+import { askedOf } from './revalidation.js'
 import { isValidated } from './selecting.js'
 import { lookup, type Engine, type Waiting } from './serving.js'
 import { isPacked, unpacked } from './unpacking.js'
@@ -103,12 +106,18 @@ function look (engine: Engine, site: Site, waiting: Waiting): void {
 export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
   return function (request, reply) {
     // A plugin may call it with what is no request: @fastify/websocket has a route that only talks handle its sockets.
-    if (site.place === 'onRequest' || !(EXCHANGE in request)) return handler.call(this, request, reply)
+    if (!(EXCHANGE in request)) return handler.call(this, request, reply)
+    const { cache } = engine
+    if (site.place === 'onRequest') {
+      askHandler(cache, request, reply)
+      return handler.call(this, request, reply)
+    }
     // Fastify waits for what this resolves with, as it would for the handler's own promise. After a hit, or where the
     // handler gives nothing because it calls `reply.send` itself, it never resolves: Fastify then waits for that call.
     return new Promise((resolve, reject) => {
       const proceed = (): void => {
         try {
+          askHandler(cache, request, reply)
           const result: unknown = handler.call(this, request, reply)
           if (result !== undefined) resolve(result)
         } catch (error) {
@@ -118,6 +127,17 @@ export function guardedHandler (engine: Engine, site: Site, handler: RouteHandle
       look(engine, site, { request, reply, proceed })
     })
   }
+}
+
+/** Where its answer is to be stored the handler is asked for all of it, as far as the policy lets us. */
+function askHandler (cache: ResponseCache, request: FastifyRequest, reply: FastifyReply): void {
+  const { [EXCHANGE]: exchange } = request as Carrier
+  if (exchange == null || exchange.claim === null) return
+  const asked = askedOf(exchange)
+  if (asked === null) return
+  exchange.isForWhole = showHandler(request, reply, asked)
+  // What it sees makes its answer this client's own.
+  if (!exchange.isForWhole) abandon(cache, exchange)
 }
 
 /** The instance's onSend hook: keeps what the handler sent; or has a stale entry stand in for its error. */
@@ -149,7 +169,8 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
   if (exchange.entry !== null && !isResponse(payload)) restoreType(reply, exchange.entry, exchange.before['content-type'])
-  return capture(cache, exchange, sent)
+  const passed = capture(cache, exchange, sent)
+  return exchange.isForWhole ? narrowed(exchange, reply, passed) : passed
 }
 
 /** What can't be decoded stands in for nothing. */

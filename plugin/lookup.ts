@@ -170,7 +170,7 @@ export class Lookup {
     // A tag in quarantine: nothing that runs now could be served later.
     if (selected.ground.generations.includes(Infinity)) return missed
     const flight = this.#flights.get(flightName(key, variant))
-    if (flight === undefined) return await this.#open(ticket, selected, spare)
+    if (flight === undefined) return ticket.toFollow === true ? missed : await this.#open(ticket, selected, spare)
     if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }

@@ -2,7 +2,10 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import {
+  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf,
+  type Carrier
+} from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
@@ -74,6 +77,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onError', async (request, reply, error) => {
     markFailed(request, error)
     standBack(reply, outcomeOf(request))
+    if ((request as Carrier)[EXCHANGE]?.isNarrowed === true) reply.code(200).removeHeader('content-range')
   })
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {

@@ -94,6 +94,12 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    * the handler. `'onRequest'` serves hits without running those hooks: only for routes that all may see.
    */
   hook?: 'onRequest' | 'preHandler'
+  /**
+   * Who answers conditional requests (`If-None-Match`, `If-Modified-Since`, …) that have no entry yet. Default `'cache'`: the
+   * handler that fills the cache does not see the client's conditions, so its whole answer is stored, and the client gets
+   * the 304 that follows from it (RFC 9111 §4.3.2). `'handler'`: it sees them as they came; a 304 of its own is not stored.
+   */
+  conditional?: 'cache' | 'handler'
   /** Whether a client's `Cache-Control: no-cache` forces a refresh: always, never, or for whom. Default false. */
   honourNoCache?: boolean | ((request: Request) => boolean)
   /** Whether, with `ttl: 'origin'`, a CDN-Cache-Control (RFC 9213) counts instead of Cache-Control. Default false. */

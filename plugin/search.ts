@@ -6,6 +6,7 @@ import type { Found, Question, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { bypass, secondsLeft, tellOutcome, type Exchange, type RequestView } from './exchange.js'
+import { asksForPart } from './http/range.js'
 import type { RefusalReason } from './outcome.js'
 import { select, type Selecting } from './selecting.js'
 import type { Ticket } from './ticket.js'
@@ -32,7 +33,8 @@ export async function search (
   exchange.identity = selected.identity
   // Only GET fills, so a HEAD would hold the lease for nothing.
   const may = { mayBeStale: stale !== null && !onlyFresh, mayRescue: rescue !== null, mayBeEarly: earlyRefresh }
-  const question = { ...selected, toFill: request.method === 'GET', ...may, waitTimeout }
+  const isPart = request.method === 'GET' && asksForPart(exchange.headers)
+  const question = { ...selected, toFill: request.method === 'GET', toFollow: isPart, ...may, waitTimeout }
   const found = await readable(cache, exchange, { question, first })
   if (exchange.captured) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.
@@ -44,7 +46,7 @@ export async function search (
   if (found.type === 'hit' || found.type === 'stale') return serve(exchange, found, { key, now: cache.now() })
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
   exchange.claim = found.claim
-  exchange.unclaimed = found.why ?? 'lease'
+  exchange.unclaimed = isPart ? 'range' : found.why ?? 'lease'
   exchange.spare = found.spare
   exchange.began = cache.now()
   caller.counters.misses++
