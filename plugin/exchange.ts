@@ -38,6 +38,8 @@ export interface Site {
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
+  /** A hook ahead of our capture makes a 304 of what the handler sent: it must not see the conditions before us. */
+  isNarrowedAhead: boolean
   /** What its responses last varied by. */
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
@@ -96,6 +98,8 @@ export interface Exchange {
   failed: boolean
   /** The handler was asked for the whole response, whatever the client asked for. */
   isForWhole: boolean
+  /** Puts the conditional fields back that the handler was not to see; null: it saw them all. */
+  showAll: (() => void) | null
   /** So that what it sent was made 304 or 206 for this client. */
   isNarrowed: boolean
   /** The response has been seen on its way out. */
@@ -174,6 +178,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     kept: null,
     failed: false,
     isForWhole: false,
+    showAll: null,
     isNarrowed: false,
     captured: false,
     announced: false
@@ -234,7 +239,8 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   const key = keyToFill(exchange)
   if (key !== null) refuse(key, reason, exchange.caller)
   exchange.answer = null
-  const isWorthWaiting = WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')
+  const isWorthWaiting = (WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')) ||
+    (reason === 'status' && exchange.site.isNarrowedAhead)
   abandon(cache, exchange, !isWorthWaiting)
 }
 

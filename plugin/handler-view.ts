@@ -3,9 +3,13 @@
 // their own, none would ever fill the cache. So a handler that runs for the cache sees none of them, or the cache's own
 // (revalidation.ts); the answer is made such as the client asked for when it is stored (narrowing.ts).
 //
-// Others see the request as it came: hooks in front of the handler ran before, and the first thing that is done of those
-// behind it is `reply.send`, whoever calls it. Fields are changed where they are, as who has the request's headers in hand
-// has the same object; what can't be changed, since somebody has frozen it, stays, and the handler runs without the cache.
+// Others see the request as it came: hooks in front of the handler ran before, and those behind it run in `reply.send`,
+// whoever calls that. Fields are changed where they are, as who has the request's headers in hand has the same object; what
+// can't be changed, since somebody has frozen it, stays, and the handler runs without the cache.
+//
+// One kind of hook must not see them either: onSend hooks that run ahead of our capture, as they were registered before us,
+// and make a 304 of the whole answer, as @fastify/etag does. They are known by what they did once: a 304 that the handler
+// can't have meant.
 import { CONDITIONS } from './http/conditional.js'
 
 type Fields = Record<string, unknown>
@@ -29,13 +33,21 @@ interface RawFields { headers?: Fields, headersDistinct?: Fields, rawHeaders?: s
 /** The conditional fields that the handler is to see. */
 export type Asked = Partial<Record<typeof CONDITIONS[number], string>>
 
-/** Until the reply is sent the handler sees these conditional fields and no others; false: it can't be made to. */
-export function showHandler (request: RequestView, reply: ReplyView, asked: Asked): boolean {
+/**
+ * From here on the handler sees these conditional fields and no others. Gives how to undo that, which may be called more
+ * than once; null: it can't be done. `isUntilSent`: undone when the reply is sent; else only when it has ended.
+ */
+export function showHandler (request: RequestView, reply: ReplyView, { asked, isUntilSent }: Showing): (() => void) | null {
   const restore = replaced(request, asked)
-  if (restore === null) return false
-  beforeSending(reply, restore)
-  return true
+  if (restore === null) return null
+  const undo = [restore]
+  const end = (): void => { for (const one of undo.splice(0)) one() }
+  if (isUntilSent) undo.push(...beforeSending(reply, end))
+  reply.raw.prependOnceListener('finish', end)
+  return end
 }
+
+interface Showing { asked: Asked, isUntilSent: boolean }
 
 /** Puts other conditional fields on the request; gives how to undo that, or null where it could not be done. */
 function replaced (request: RequestView, asked: Asked): (() => void) | null {
@@ -93,10 +105,10 @@ const WAYS_OUT = ['send', 'callNotFound'] as const
 
 type WaysOut = Partial<Record<typeof WAYS_OUT[number], (...args: unknown[]) => unknown>>
 
-function beforeSending (reply: ReplyView, restore: () => void): void {
+/** Has the reply's ways out begin with this; gives how to undo that. */
+function beforeSending (reply: ReplyView, end: () => void): Array<() => void> {
   const ways = reply as WaysOut
-  const undo: Array<() => void> = [restore]
-  const end = (): void => { for (const one of undo.splice(0)) one() }
+  const undo: Array<() => void> = []
   for (const way of WAYS_OUT) {
     const theirs = ways[way]
     if (theirs === undefined) continue
@@ -113,5 +125,5 @@ function beforeSending (reply: ReplyView, restore: () => void): void {
       else Reflect.deleteProperty(ways, way)
     })
   }
-  reply.raw.prependOnceListener('finish', end)
+  return undo
 }

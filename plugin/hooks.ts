@@ -135,7 +135,8 @@ function askHandler (cache: ResponseCache, request: FastifyRequest, reply: Fasti
   if (exchange == null || exchange.claim === null) return
   const asked = askedOf(exchange)
   if (asked === null) return
-  exchange.isForWhole = showHandler(request, reply, asked)
+  exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
+  exchange.isForWhole = exchange.showAll !== null
   // What it sees makes its answer this client's own.
   if (!exchange.isForWhole) abandon(cache, exchange)
 }
@@ -146,6 +147,7 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
     const exchange = (request as Carrier)[EXCHANGE]
     if (exchange == null) return done(null, payload)
     exchange.departure?.end()
+    exchange.showAll?.()
     if (exchange.handlerBegan > 0) tellAnswer(exchange, statusOf(reply, payload))
     const status = statusOf(reply, payload)
     const { spare, headers } = exchange
@@ -169,6 +171,7 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
   if (exchange.entry !== null && !isResponse(payload)) restoreType(reply, exchange.entry, exchange.before['content-type'])
+  if (exchange.isForWhole && statusOf(reply, payload) === 304) exchange.site.isNarrowedAhead = true
   const passed = capture(cache, exchange, sent)
   return exchange.isForWhole ? narrowed(exchange, reply, passed) : passed
 }

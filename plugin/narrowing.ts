@@ -2,8 +2,8 @@
 // client has it already, 206 where it asked for a range that is all of it. What is stored is the whole, and was captured
 // before; a hit would be answered alike (reply.ts).
 //
-// RFC 9111 §4.3.2: what is evaluated are the validators of the answer that has just come. They are the handler's, so the same
-// holds where the answer is not stored: then it keeps all that does not describe its body.
+// RFC 9111 §4.3.2: what is evaluated are the validators of the answer that has just come. They are the handler's, so the
+// same holds where the answer is not stored: then it keeps all that does not describe its body.
 import type { ReplyView } from './capture.js'
 import type { Exchange } from './exchange.js'
 import { isOf304 } from './head.js'
@@ -26,7 +26,7 @@ export function narrowed (exchange: Exchange, reply: ReplyView, payload: unknown
   const fields = isApart ? Object.fromEntries(payload.headers) : reply.getHeaders()
   const { headers } = exchange
   const [etag, lastModified, acceptRanges] = ['etag', 'last-modified', 'accept-ranges'].map((name) => textOf(fields[name]))
-  if (isNotModified(headers, etag, lastModified)) return asNotModified(exchange, reply, { payload, fields })
+  if (isNotModified(headers, etag, lastModified)) return asNotModified(exchange, reply, payload)
   const size = isApart ? null : lengthOf(payload, fields)
   if (size === null) return payload
   const part = partOf(headers, { size, etag, lastModified, acceptRanges })
@@ -38,18 +38,15 @@ export function narrowed (exchange: Exchange, reply: ReplyView, payload: unknown
   return payload
 }
 
-function asNotModified (
-  exchange: Exchange, reply: ReplyView, { payload, fields }: { payload: unknown, fields: HeaderFields }
-): null {
+function asNotModified (exchange: Exchange, reply: ReplyView, payload: unknown): null {
   const { before, answer } = exchange
   const isKept = (name: string): boolean => answer === null ? !OF_THE_BODY.includes(name) : isOf304(name) || name === 'set-cookie'
   exchange.isNarrowed = true
   reply.code(304)
-  for (const [name, value] of Object.entries(fields)) {
-    if (isSame(before[name], value)) continue
-    if (isKept(name)) reply.header(name, value as string | string[])
-    else putBack(reply, name, before[name])
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (!isSame(before[name], value) && !isKept(name)) putBack(reply, name, before[name])
   }
+  if (isResponse(payload)) for (const [name, value] of payload.headers) if (isKept(name)) reply.header(name, value)
   if (answer === null) discard(payload)
   // The body is still to be stored, though nobody waits for it.
   else answer.drained = drained(payload, () => exchange.answer === answer)

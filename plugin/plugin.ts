@@ -3,8 +3,8 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
 import {
-  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf,
-  type Carrier
+  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags,
+  outcomeOf, type Carrier
 } from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
@@ -142,6 +142,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         isUnseen: false,
         validated: null,
         isPostponed: false,
+        isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
         hint: { members: policy.needs },
         isExplained: false,

@@ -74,9 +74,9 @@ export function statusOf (reply: FastifyReply, payload: unknown): number {
 }
 
 /**
- * An error was raised behind an entry: its answer is not in the entry's coding, nor a part of it. And where that entry stands in for another
- * error's answer, Fastify may have no error handler left by then: it sends the error with the status and type that are
- * there.
+ * An error was raised behind an entry: its answer is not in the entry's coding, nor a part of it. And where that entry
+ * stands in for another error's answer, Fastify may have no error handler left by then: it sends the error with the status
+ * and type that are there.
  */
 export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): void {
   if (outcome?.type === 'hit' || outcome?.type === 'stale') {

@@ -95,9 +95,10 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   hook?: 'onRequest' | 'preHandler'
   /**
-   * Who answers conditional requests (`If-None-Match`, `If-Modified-Since`, …) that have no entry yet. Default `'cache'`: the
-   * handler that fills the cache does not see the client's conditions, so its whole answer is stored, and the client gets
-   * the 304 that follows from it (RFC 9111 §4.3.2). `'handler'`: it sees them as they came; a 304 of its own is not stored.
+   * Who answers conditional requests (`If-None-Match`, `If-Modified-Since`, …) that have no entry yet. Default `'cache'`:
+   * the handler that fills the cache does not see the client's conditions, so its whole answer is stored, and the client
+   * gets the 304 that follows from it (RFC 9111 §4.3.2). `'handler'`: it sees them as they came; a 304 of its own is not
+   * stored.
    */
   conditional?: 'cache' | 'handler'
   /** Whether a client's `Cache-Control: no-cache` forces a refresh: always, never, or for whom. Default false. */
