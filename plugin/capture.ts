@@ -18,6 +18,7 @@ import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { isReplaced, type RawResponseView } from './raw-response.js'
 import { mayBeRescued, recover } from './rescue.js'
+import { keptFor } from './revalidation.js'
 import { rewrapped } from './response.js'
 import { Recording, tee } from './tee.js'
 import { hasMore, trailersOf } from './trailers.js'
@@ -103,6 +104,9 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     cost: costOf(exchange, cache.now()),
     length,
     body,
+    basis: null,
+    encoded: null,
+    tags: [],
     drained: null,
     leaving: null
   }
@@ -275,5 +279,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
   const bytes = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
-  exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags: exchange.marks.tags }, caller)
+  const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
+  const keep = keptFor(exchange, answer)
+  exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags, keep }, caller)
 }

@@ -5,7 +5,7 @@ import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
 import type { Departure } from './departure.js'
 import type { Milliseconds } from './duration.js'
-import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
+import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated, ValidatedPart } from './key-source.js'
@@ -70,6 +70,8 @@ export interface Exchange {
   refreshable: Refreshable | null
   /** What may stand in where the handler fails. */
   spare: Spare | null
+  /** The stale entry that the handler is asked about; null: it is asked for a response. */
+  toValidate: Spare | null
   /** When the handler could begin. */
   began: Milliseconds
   /** When the lookup began, for who listens to what it comes to; 0: nobody did. */
@@ -122,6 +124,10 @@ export interface Captured {
   cost: Milliseconds
   /** It is compressed before it is stored, if it is long enough. */
   isEncoded: boolean
+  /** The bytes of the entry that it is made of, and its coded bodies and tags, where the handler found nothing changed. */
+  basis: Buffer | null
+  encoded: readonly EncodedBody[] | null
+  tags: readonly string[]
   /** What the response says of its length; null where it doesn't. */
   length: number | null
   /** The whole body, or what is being recorded of it. */
@@ -165,6 +171,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     refreshable: null,
     trailers: {},
     spare: null,
+    toValidate: null,
     began: 0,
     lookupBegan: 0,
     handlerBegan: 0,

@@ -38,7 +38,8 @@ export function narrowed (exchange: Exchange, reply: ReplyView, payload: unknown
   return payload
 }
 
-function asNotModified (exchange: Exchange, reply: ReplyView, payload: unknown): null {
+/** Makes it a 304, with a 200's fields as far as it has them; gives the payload of that. */
+export function asNotModified (exchange: Exchange, reply: ReplyView, payload: unknown): null {
   const { before, answer } = exchange
   const isKept = (name: string): boolean => answer === null ? !OF_THE_BODY.includes(name) : isOf304(name) || name === 'set-cookie'
   exchange.isNarrowed = true

@@ -151,8 +151,11 @@ export type CacheOutcome =
    * as the handler failed, with this `status`; null: not this request's, which did not wait for it.
    */
   | { type: 'stale', key: string, ttl: number, ifError: boolean, status: number | null }
-  /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
-  | { type: 'miss', key: string, forced: boolean }
+  /**
+   * Not in the store, or (`forced`) not good enough for this client: the handler ran. `revalidated`: it was asked about the
+   * stale entry, found nothing changed, and that was sent; absent: it was not so.
+   */
+  | { type: 'miss', key: string, forced: boolean, revalidated?: true }
   /**
    * The store was not asked, or could not answer: the handler ran. `detail`: of a request that is somebody's own, by which
    * of several marks: `credential:x-api-key`.

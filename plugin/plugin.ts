@@ -16,12 +16,14 @@ import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHoo
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { notModified, type ResponseValidators } from './not-modified.js'
 import type { RouteCacheOptions } from './options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from './own-request.js'
 import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { standBack } from './reply.js'
+import { askedAbout } from './revalidation.js'
 import { RouteCache } from './route-cache.js'
 import type { Engine } from './serving.js'
 import { readSettings, type Settings } from './settings.js'
@@ -62,6 +64,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(CHANGE, null)
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
+  app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
+  app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators) })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
     return this

@@ -72,6 +72,8 @@ export interface Policy {
   needs: readonly string[]
   /** Whether this client may force a refresh. */
   honourNoCache: (request: unknown) => unknown
+  /** Handlers know conditional requests: they are asked whether a stale entry is still right. */
+  revalidates: boolean
   /** Handlers see conditional fields as they came. */
   isForHandler: boolean
   /** Where the lookup stands; null: where it is safe. */
@@ -91,7 +93,7 @@ export interface Policy {
 const OPTIONS = [
   'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'cookies',
   'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl',
-  'compress', 'conditional'
+  'compress', 'conditional', 'revalidate'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -151,6 +153,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
     isTargeted: isTargeted && isOrigin,
+    revalidates: get('revalidate') === undefined ? isOrigin : compileSwitch(where, 'revalidate', get('revalidate')),
     isForHandler: compileConditional(where, get('conditional')),
     hook: compileHook(where, get('hook')),
     cacheControl: compileCacheControl(where, get('cacheControl')),

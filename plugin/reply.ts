@@ -93,6 +93,24 @@ export interface Failed { payload: unknown, before: HeaderFields }
 /** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
 export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Payload | null {
   discard(payload)
+  putBefore(reply, before)
+  const body = putHead(reply, hit, false)
+  restoreType(reply, hit.entry, before['content-type'])
+  // Fastify takes undefined for "as it was".
+  return body ?? null
+}
+
+/** Puts these fields of an entry on the reply, in place of all that came there since the lookup. */
+export function putFields (reply: FastifyReply, fields: readonly HeaderField[], before: HeaderFields): void {
+  putBefore(reply, before)
+  for (const [name, value] of fields) {
+    const own = typeof value === 'string' ? value : [...value]
+    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
+  }
+}
+
+/** Takes off the reply all that came there since the lookup. */
+function putBefore (reply: FastifyReply, before: HeaderFields): void {
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (isSame(before[name], value)) continue
     reply.removeHeader(name)
@@ -102,10 +120,6 @@ export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Fai
   for (const [name, value] of Object.entries(before)) {
     if (value !== undefined && present[name] === undefined) reply.header(name, value)
   }
-  const body = putHead(reply, hit, false)
-  restoreType(reply, hit.entry, before['content-type'])
-  // Fastify takes undefined for "as it was".
-  return body ?? null
 }
 
 /** Puts the entry's head on the reply; gives its payload. `mayWrap`: a Response has its head by itself. */
@@ -120,7 +134,7 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (entry.kind === 'response' && mayWrap && asSent && !notModified && part === null && reply.request.method !== 'HEAD') {
-    return responseOf(status, headers.map(withReplys(reply)), typeof body === 'number' ? bodyOf(entry) : body)
+    return wrappedBeside(reply, headers, typeof body === 'number' ? bodyOf(entry) : body, status)
   }
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
@@ -162,11 +176,16 @@ function putPart (
   return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, bytes) : bytes
 }
 
+/** A Response with these fields, as it is sent beside those of the reply. */
+export function wrappedBeside (reply: FastifyReply, headers: readonly HeaderField[], body: Buffer, status = 200): Response {
+  return responseOf(status, headers.map(withReplys(reply)), body)
+}
+
 /** A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours. */
 function withReplys (reply: FastifyReply): (field: HeaderField) => HeaderField {
   return ([name, value]) => {
     if (name === 'vary') return [name, mergedVary(reply.getHeader('vary'), value)]
-    return [name, name === 'age' ? String(reply.getHeader('age')) : value]
+    return [name, name === 'age' ? String(reply.getHeader('age') ?? value) : value]
   }
 }
 
@@ -190,7 +209,8 @@ export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds)
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
-function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
+/** Its body as the handler sent it, where somebody looks at it (`asSent`); or in what takes least. */
+export function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
   if (entry.kind === 'none') return undefined
   const body = bodyOf(entry)
   return asSent ? payloadOf(entry.kind, body) : body

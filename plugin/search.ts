@@ -8,6 +8,7 @@ import type { Entry } from './entry.js'
 import { bypass, secondsLeft, tellOutcome, type Exchange, type RequestView } from './exchange.js'
 import { asksForPart } from './http/range.js'
 import type { RefusalReason } from './outcome.js'
+import { toValidate } from './revalidation.js'
 import { select, type Selecting } from './selecting.js'
 import type { Ticket } from './ticket.js'
 import { isPacked, unpacked } from './unpacking.js'
@@ -48,6 +49,8 @@ export async function search (
   exchange.claim = found.claim
   exchange.unclaimed = isPart ? 'range' : found.why ?? 'lease'
   exchange.spare = found.spare
+  // Who forces a new response wants no word of the old one.
+  exchange.toValidate = toRefresh ? null : toValidate(exchange, found.present ?? null)
   exchange.began = cache.now()
   caller.counters.misses++
   tellOutcome(exchange)
@@ -122,6 +125,7 @@ export async function adopt (
   }
   exchange.outcome = { type: 'own', key, why }
   exchange.claim = { ...right, selection }
+  exchange.toValidate = toValidate(exchange, ticket.present)
   exchange.began = cache.now()
   exchange.life = ticket.life
   exchange.marks.tags = [...exchange.marks.tags, ...ticket.tags]

@@ -47,6 +47,16 @@ export function weakEtag (body: Buffer): string {
   return `W/"${createHash('sha1').update(body).digest('base64url')}"`
 }
 
+/** Whether a tag is such a one, which means nothing to the handler. */
+export function isWeakEtag (etag: string): boolean {
+  return /^W\/"[\w-]{27}"$/.test(etag)
+}
+
+/** Whether two entity tags are of the same representation, by weak comparison: RFC 9110 §8.8.3.2. */
+export function areSameTag (a: string, b: string): boolean {
+  return a.replace(/^W\//, '') === b.replace(/^W\//, '')
+}
+
 /** IMF-fixdate, and the two old forms: rfc850-date, asctime-date; in any case, RFC 9111 §4.2. */
 const HTTP_DATES = [
   /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/i,
