@@ -30,7 +30,8 @@ const known: Handler = (_, reply, run) => {
 
 type Options = RouteCacheOptions & { prepare?: (app: CachedApp) => void }
 
-async function siteOf (open: Open, cache: CacheOptions, handler = known, { prepare, ...options }: Options = {}): Promise<Site> {
+async function siteOf (open: Open, cache: CacheOptions, handler = known, more: Options = {}): Promise<Site> {
+  const { prepare, ...options } = more
   let now = START
   const app = await open({ prefix: `site${++apps}`, now: () => now, ...options })
   prepare?.(app)
@@ -114,7 +115,8 @@ async function choices (t: Test, open: Open): Promise<void> {
   const last: Handler = (_, reply) => reply.header('last-modified', DATE).send('whole')
   const fresh = 'max-age=10, stale-while-revalidate=9'
   const origin: Handler = (_, reply) => reply.header('cache-control', fresh).header('etag', '"o"').send('whole')
-  const rows: Array<[name: string, cache: CacheOptions, handler: Handler, headers: Record<string, string>, second: string | null]> = [
+  type Asking = [name: string, cache: CacheOptions, handler: Handler, headers: Record<string, string>, second: string | null]
+  const rows: Asking[] = [
     ['a weak tag', {}, (_, reply) => reply.header('etag', 'W/"w"').send('whole'), {}, 'W/"w"'],
     ['Last-Modified alone', {}, last, {}, DATE],
     ['no validator but the one that was made', {}, (_, reply) => reply.send('whole'), {}, null],
