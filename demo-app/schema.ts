@@ -4,7 +4,7 @@
 export const schema = 'route_cache_demo'
 
 /** To be changed with these statements: a database of another version is loaded anew. */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
 /** Before the data. */
 export const createTables = `
@@ -17,7 +17,8 @@ create table ${schema}.cities (
   lng double precision not null,
   country text not null,
   admin1 text not null,
-  admin2 text not null
+  admin2 text not null,
+  updated_at timestamptz not null default clock_timestamp()
 );
 
 create table ${schema}.regions (
@@ -35,6 +36,7 @@ create table ${schema}.users (
 export const createIndexes = `
 alter table ${schema}.cities add primary key (id);
 alter table ${schema}.cities add constraint cities_place unique (country, name, lat, lng);
+create index cities_updated_at on ${schema}.cities (updated_at);
 select setval(pg_get_serial_sequence('${schema}.cities', 'id'), (select max(id) from ${schema}.cities));
 select setval(pg_get_serial_sequence('${schema}.users', 'id'), (select max(id) from ${schema}.users));
 analyze ${schema}.cities, ${schema}.regions, ${schema}.users;

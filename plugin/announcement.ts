@@ -40,6 +40,7 @@ export function statusFieldOf (outcome: Extract<CacheOutcome, { type: 'hit' }>, 
 function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling {
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
   if (outcome.type === 'stale') return staleHandling(outcome)
+  if (outcome.type === 'miss' && outcome.revalidated === true) return { fwd: 'stale', fwdStatus: 304 }
   if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
   return { fwd: 'bypass', detail: outcome.detail ?? outcome.reason }
 }

@@ -1,6 +1,7 @@
 // How a request came, before anybody's hook changed it, so that a request of our own can come the same way: its URL, its
 // header fields, and what its socket says of the client. Kept while it is answered: a client that leaves takes its address
 // along.
+import { CONDITIONS } from './http/conditional.js'
 
 type Fields = Record<string, string | string[] | undefined>
 
@@ -29,8 +30,8 @@ const OF_THE_SOCKET = [
   'remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'encrypted', 'authorized'
 ] as const
 
-/** What the client has already is no answer for others, and there is no body. */
-const OF_THE_CLIENT = ['if-none-match', 'if-modified-since', 'content-length', 'transfer-encoding']
+/** What the client has already, or a part, is no answer for others, and there is no body. */
+const OF_THE_CLIENT: readonly string[] = [...CONDITIONS, 'content-length', 'transfer-encoding']
 
 export function arrivalOf (raw: RawView): Arrival {
   const headers: Fields = {}

@@ -7,7 +7,7 @@ import type { HeaderField } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
-import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
+import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from './http/encoding.js'
 import { targetedField } from './http/freshness.js'
 import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from './http/headers.js'
 import { isError, refusalOf } from './http/storable.js'
@@ -18,6 +18,7 @@ import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { isReplaced, type RawResponseView } from './raw-response.js'
 import { mayBeRescued, recover } from './rescue.js'
+import { keptFor } from './revalidation.js'
 import { rewrapped } from './response.js'
 import { Recording, tee } from './tee.js'
 import { hasMore, trailersOf } from './trailers.js'
@@ -67,6 +68,8 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
+  // Who takes no gzip must not be sent it. As a variant, and not refused to others: those would all run the handler.
+  if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
   const selects = selectingMembers(exchange.before, reply.getHeaders())
   const isEncoded = isCompressed(exchange, reply, payload)
   // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
@@ -103,6 +106,10 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     cost: costOf(exchange, cache.now()),
     length,
     body,
+    basis: null,
+    encoded: null,
+    tags: [],
+    drained: null,
     leaving: null
   }
   return passed
@@ -242,6 +249,13 @@ export function conclude (
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const refusal = refusedByHead(exchange.site.policy, answer, reply.raw)
   if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
+  if (answer.drained !== null) {
+    answer.drained.then(() => {
+      answer.drained = null
+      if (exchange.answer === answer) conclude(cache, exchange, { reply, isSent: true })
+    }).catch(() => {})
+    return
+  }
   const whole = Buffer.isBuffer(answer.body) ? answer.body : answer.body.bytes()
   const body = isSent ? whole : null
   if (body === null) return refuseAnswer(cache, exchange, 'incomplete')
@@ -267,5 +281,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
   const bytes = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
-  exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags: exchange.marks.tags }, caller)
+  const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
+  const keep = keptFor(exchange, answer)
+  exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags, keep }, caller)
 }

@@ -91,6 +91,7 @@ export function markFailed (request: object, error: unknown): void {
   const { [EXCHANGE]: exchange, [CHANGE]: change } = request as Carrier
   if (exchange != null) exchange.failed = true
   else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
+  exchange?.showAll?.()
   exchange?.departure?.raised(error)
   if (change != null) change.failed = true
 }

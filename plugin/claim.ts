@@ -1,6 +1,6 @@
 // What goes into the cache and comes out of it: a request's question, what was found, the right to fill, and an answer.
 import type { Milliseconds } from './duration.js'
-import type { Entry, Ground, HeaderField, Marker, PayloadKind } from './entry.js'
+import type { EncodedBody, Entry, Ground, HeaderField, Marker, PayloadKind } from './entry.js'
 import type { Flight } from './flight.js'
 import type { BypassReason, RefusalReason } from './outcome.js'
 import type { Lease } from './store/store.js'
@@ -10,13 +10,14 @@ export { NO_TARGETS, type Targets } from './store/targets.js'
 
 /**
  * A fresh entry, to be filled again already where there is `early`; or a stale one, that may be served while it is
- * refreshed, or (`ifError`) as the handler failed just now; or the right to fill, null where nobody has it or somebody else,
- * `why` where it is not that; or why the store was of no use.
+ * refreshed, or (`ifError`) as the handler failed just now; or the right to fill, null where nobody has it or somebody
+ * else, `why` where it is not that, `present` what lies there and is valid, though not to be served; or why the store was of
+ * no use.
  */
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean, early: Selected | null }
   | Spare & { type: 'stale', ifError: boolean }
-  | { type: 'miss', claim: Claim | null, spare: Spare | null, why?: RefusalReason }
+  | { type: 'miss', claim: Claim | null, spare: Spare | null, present?: Spare | null, why?: RefusalReason }
   | { type: 'unknown', reason: Extract<BypassReason, 'store' | 'breaker' | 'journal'> }
 
 /** A stale entry, with what was seen of it. On a miss: what stands in where the handler fails. */
@@ -28,6 +29,8 @@ export interface Question {
   selection: Selection
   /** A miss will be filled: the lease is taken. */
   toFill: boolean
+  /** What its own handler answers is of no use to others: the lease is not taken, but another's handler is waited for. */
+  toFollow?: boolean
   /** What is there is not good enough for this client: only the lease is wanted. */
   toRefresh: boolean
   /** A stale entry will do that may be served so. */
@@ -81,4 +84,10 @@ export interface Answer {
   cost: Milliseconds
   /** Whether its body is stored in codings, too. Then it must not change any more. */
   isEncoded: boolean
+  /** The body in codings, where it is there already. */
+  encoded?: readonly EncodedBody[] | null
+  /** How long beyond its freshness it is kept, only so that the handler may be asked about it. Default 0. */
+  keep?: Milliseconds
+  /** Stored only where these bytes lie there yet, and are valid: it is the same response. Absent, null: it is a new one. */
+  basis?: Buffer | null
 }

@@ -5,7 +5,7 @@ import { refuse, type Caller } from './caller.js'
 import type { Claim, Refreshable, Spare } from './claim.js'
 import type { Departure } from './departure.js'
 import type { Milliseconds } from './duration.js'
-import { staleSince, type Entry, type HeaderField, type PayloadKind } from './entry.js'
+import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated, ValidatedPart } from './key-source.js'
@@ -38,6 +38,8 @@ export interface Site {
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
+  /** A hook ahead of our capture makes a 304 of what the handler sent: it must not see the conditions before us. */
+  isNarrowedAhead: boolean
   /** What its responses last varied by. */
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
@@ -68,6 +70,8 @@ export interface Exchange {
   refreshable: Refreshable | null
   /** What may stand in where the handler fails. */
   spare: Spare | null
+  /** The stale entry that the handler is asked about; null: it is asked for a response. */
+  toValidate: Spare | null
   /** When the handler could begin. */
   began: Milliseconds
   /** When the lookup began, for who listens to what it comes to; 0: nobody did. */
@@ -94,6 +98,12 @@ export interface Exchange {
   kept: Kept | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
+  /** The handler was asked for the whole response, whatever the client asked for. */
+  isForWhole: boolean
+  /** Puts the conditional fields back that the handler was not to see; null: it saw them all. */
+  showAll: (() => void) | null
+  /** So that what it sent was made 304 or 206 for this client. */
+  isNarrowed: boolean
   /** The response has been seen on its way out. */
   captured: boolean
   /** The header that says what the cache did is set. */
@@ -114,10 +124,16 @@ export interface Captured {
   cost: Milliseconds
   /** It is compressed before it is stored, if it is long enough. */
   isEncoded: boolean
+  /** The bytes of the entry that it is made of, and its coded bodies and tags, where the handler found nothing changed. */
+  basis: Buffer | null
+  encoded: readonly EncodedBody[] | null
+  tags: readonly string[]
   /** What the response says of its length; null where it doesn't. */
   length: number | null
   /** The whole body, or what is being recorded of it. */
   body: Buffer | Recording
+  /** Ends with the body, where that is not sent to the client, but read to be stored; null: it is sent. Never rejects. */
+  drained: Promise<void> | null
   /** All fields of the response when it left the onSend chain; null until then. */
   leaving: HeaderFields | null
 }
@@ -157,6 +173,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     refreshable: null,
     trailers: {},
     spare: null,
+    toValidate: null,
     began: 0,
     lookupBegan: 0,
     handlerBegan: 0,
@@ -169,6 +186,9 @@ export function openExchange (site: Site, request: RequestView, { before, header
     answer: null,
     kept: null,
     failed: false,
+    isForWhole: false,
+    showAll: null,
+    isNarrowed: false,
     captured: false,
     announced: false
   }
@@ -228,7 +248,8 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   const key = keyToFill(exchange)
   if (key !== null) refuse(key, reason, exchange.caller)
   exchange.answer = null
-  const isWorthWaiting = WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')
+  const isWorthWaiting = (WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')) ||
+    (reason === 'status' && exchange.site.isNarrowedAhead)
   abandon(cache, exchange, !isWorthWaiting)
 }
 

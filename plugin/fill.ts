@@ -13,7 +13,7 @@ import { flightName, type Flights, type Landing } from './flight.js'
 import { Kept } from './kept.js'
 import { count } from './stats.js'
 import { isLate, within } from './store/deadline.js'
-import { placeFill, without, type Shelf } from './variant.js'
+import { placeFill, selectEntry, without, type Shelf } from './variant.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
@@ -44,7 +44,7 @@ export class Fills {
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
-    const { isEncoded, members, tags: named, life: longest, stale, rescue } = answer
+    const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
     const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, handOut } = this.#parts
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
@@ -61,11 +61,11 @@ export class Fills {
     const staleAt = storedAt + life
     const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
     const { epoch, varied } = place
-    const whole = life + Math.max(stale, rescue)
+    const whole = life + Math.max(stale, rescue, keep)
     const began = stamp(channels.fill)
     const kept = new Kept(tags, { key, caller, until: storedAt + whole, now, end: () => { this.#end(key, caller) } })
     background.run(async () => {
-      const encoded = isEncoded ? await this.#compress(answer.body, key, caller) : NOT_ENCODED
+      const encoded = isEncoded ? made ?? await this.#compress(answer.body, key, caller) : NOT_ENCODED
       const { status, headers, body, kind, cost } = answer
       const { history } = ground
       const bytes = encode({
@@ -87,6 +87,11 @@ export class Fills {
       }, ownName(key, varied))
       // Behind `reply.send` the handler may use the bytes for something else, and say more of the response, both at once.
       await Promise.resolve()
+      if (basis !== null && !await this.#stands(claim, basis)) {
+        refuse(key, 'lease', caller)
+        this.#land(claim, { type: 'again' })
+        return await store.release(key, lease)
+      }
       if (!kept.send()) return abandon(claim, caller)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
       this.#letGoLate(claim, filling)
@@ -119,6 +124,13 @@ export class Fills {
       kept.stored()
     })
     return kept
+  }
+
+  /** Whether an entry lies there yet, and is valid: see the head of revalidation.ts. */
+  async #stands ({ key, selection }: Claim, basis: Buffer): Promise<boolean> {
+    const { shelf, deadline } = this.#parts
+    const { entry, bytes } = await within(deadline, selectEntry(shelf, key, selection))
+    return entry !== null && bytes?.equals(basis) === true
   }
 
   /** What was stored is not to be kept. */

@@ -13,6 +13,7 @@ export interface Head {
   hasNonAscii: boolean
   etag: string | undefined
   lastModified: string | undefined
+  acceptRanges: string | undefined
   age: string | undefined
   date: string | undefined
 }
@@ -47,6 +48,7 @@ function makeHead (headers: readonly HeaderField[]): Head {
     hasNonAscii: headers.some(([, value]) => /[\x80-\xff]/.test(String(value))),
     etag: fieldOf('etag'),
     lastModified: fieldOf('last-modified'),
+    acceptRanges: fieldOf('accept-ranges'),
     age: fieldOf('age'),
     date: fieldOf('date')
   }

@@ -16,20 +16,25 @@
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import { announce, type Signals } from './announcement.js'
 import { arrivalOf } from './arrival.js'
+import { bodyOf } from './bodies.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, INVALID, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
 import { NO_TARGETS, type Spare } from './claim.js'
-import { bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
+import { abandon, bypass, keyToFill, openExchange, refuseAnswer, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
 import { SAFE_METHODS } from './http/methods.js'
+import { showHandler } from './handler-view.js'
 import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
-import { isResponse } from './payload.js'
+import { asNotModified, narrowed } from './narrowing.js'
+import { discard, isResponse, unwrapped } from './payload.js'
 import { OUR_HOOKS } from './placement.js'
-import { restoreType, standIn, statusOf } from './reply.js'
+import { isOwnOfNode } from './raw-response.js'
+import { bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside } from './reply.js'
 import { mayBeRescued, rescue } from './rescue.js'
+import { asConfirmed, askedOf, confirmedBy, isConfirmed } from './revalidation.js'
 import { isValidated } from './selecting.js'
 import { lookup, type Engine, type Waiting } from './serving.js'
 import { isPacked, unpacked } from './unpacking.js'
@@ -103,12 +108,18 @@ function look (engine: Engine, site: Site, waiting: Waiting): void {
 export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
   return function (request, reply) {
     // A plugin may call it with what is no request: @fastify/websocket has a route that only talks handle its sockets.
-    if (site.place === 'onRequest' || !(EXCHANGE in request)) return handler.call(this, request, reply)
+    if (!(EXCHANGE in request)) return handler.call(this, request, reply)
+    const { cache } = engine
+    if (site.place === 'onRequest') {
+      askHandler(cache, request, reply)
+      return handler.call(this, request, reply)
+    }
     // Fastify waits for what this resolves with, as it would for the handler's own promise. After a hit, or where the
     // handler gives nothing because it calls `reply.send` itself, it never resolves: Fastify then waits for that call.
     return new Promise((resolve, reject) => {
       const proceed = (): void => {
         try {
+          askHandler(cache, request, reply)
           const result: unknown = handler.call(this, request, reply)
           if (result !== undefined) resolve(result)
         } catch (error) {
@@ -120,17 +131,35 @@ export function guardedHandler (engine: Engine, site: Site, handler: RouteHandle
   }
 }
 
+/** Where its answer is to be stored the handler is asked for all of it, as far as the policy lets us. */
+function askHandler (cache: ResponseCache, request: FastifyRequest, reply: FastifyReply): void {
+  const { [EXCHANGE]: exchange } = request as Carrier
+  if (exchange == null || exchange.claim === null) return
+  const asked = askedOf(exchange)
+  if (asked === null) return
+  exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
+  exchange.isForWhole = exchange.showAll !== null
+  // What it sees makes its answer this client's own.
+  if (!exchange.isForWhole) abandon(cache, exchange)
+}
+
 /** The instance's onSend hook: keeps what the handler sent; or has a stale entry stand in for its error. */
 export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
     const exchange = (request as Carrier)[EXCHANGE]
     if (exchange == null) return done(null, payload)
     exchange.departure?.end()
+    exchange.showAll?.()
     if (exchange.handlerBegan > 0) tellAnswer(exchange, statusOf(reply, payload))
     const status = statusOf(reply, payload)
     const { spare, headers } = exchange
     const sent = { request: request as RequestView, reply, payload, limits }
     const goOn = (): void => { done(null, answerOf(cache, exchange, sent)) }
+    const { toValidate } = exchange
+    if (toValidate !== null && isConfirmed(exchange, status) && typeof toValidate.entry.body === 'number') {
+      unpackPresent(exchange, toValidate).then(goOn).catch((error: Error) => { done(error) })
+      return
+    }
     if (spare === null || !mayBeRescued(exchange, status) || !isPacked(spare.entry, headers)) return goOn()
     unpackSpare(exchange, spare).then(goOn).catch((error: Error) => { done(error) })
   }
@@ -149,7 +178,48 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
   if (exchange.entry !== null && !isResponse(payload)) restoreType(reply, exchange.entry, exchange.before['content-type'])
-  return capture(cache, exchange, sent)
+  if (isConfirmed(exchange, statusOf(reply, payload))) {
+    const confirmed = confirm(cache, exchange, sent)
+    if (confirmed !== undefined) return confirmed
+  }
+  if (exchange.isForWhole && statusOf(reply, payload) === 304) exchange.site.isNarrowedAhead = true
+  const passed = capture(cache, exchange, sent)
+  return exchange.isForWhole ? narrowed(exchange, reply, passed) : passed
+}
+
+/**
+ * The handler found nothing changed: its 304 becomes the response that the entry is, and is captured as that. Gives what is
+ * sent: no body, where nobody gets it; undefined: the 304 speaks of something else.
+ */
+function confirm (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply: FastifyReply }): unknown {
+  const { toValidate, before, site: { hasOthersOnSend }, outcome } = exchange
+  const { reply } = sent
+  const { entry } = toValidate!
+  unwrapped(reply, sent.payload)
+  const confirmed = confirmedBy(exchange, entry, reply.getHeaders())
+  if (confirmed === null) return undefined
+  discard(sent.payload)
+  const whole = bodyOf(entry)
+  const asSent = outcome.type !== 'own' && (hasOthersOnSend || !isOwnOfNode(reply.raw))
+  // A Response has its head by itself.
+  const isWrapped = asSent && entry.kind === 'response'
+  putFields(reply, isWrapped ? [] : confirmed.headers, before)
+  reply.code(200)
+  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(whole.length))
+  const payload = isWrapped ? wrappedBeside(reply, confirmed.headers, whole) : asSent ? bodyAs(entry, asSent) : whole
+  const passed = capture(cache, exchange, { ...sent, payload })
+  if (exchange.answer !== null) asConfirmed(exchange.answer, toValidate!, confirmed)
+  if (!confirmed.isOfEntry) refuseAnswer(cache, exchange, 'status')
+  if (outcome.type === 'own') return asNotModified(exchange, reply, passed)
+  if (outcome.type === 'miss') exchange.outcome = { ...outcome, revalidated: true }
+  if (!isWrapped) restoreType(reply, entry, before['content-type'])
+  // Fastify takes undefined for "as it was".
+  return narrowed(exchange, reply, passed) ?? null
+}
+
+/** What can't be decoded is not what the handler was asked about. */
+async function unpackPresent (exchange: Exchange, present: Spare): Promise<void> {
+  exchange.toValidate = { ...present, entry: await unpacked(present.entry) }
 }
 
 /** What can't be decoded stands in for nothing. */

@@ -8,7 +8,9 @@ import fp from 'fastify-plugin'
 import type { RouteOption } from './route-options.js'
 import { plugin } from './plugin.js'
 import type { RouteCache } from './route-cache.js'
+import type { ResponseValidators } from './not-modified.js'
 import type { CacheOutcome } from './outcome.js'
+import type { Validators } from './revalidation.js'
 
 /** The plugin: `await app.register(routeCache, { prefix: 'shop' })`. */
 export const routeCache = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache' })
@@ -25,7 +27,9 @@ export type { EntryInfo, RouteCache } from './route-cache.js'
 export type { ExplainKeyOption, ExplainOption } from './explain.js'
 export type { ExplainedEntry, ExplainedPolicy, ExplainedTag, Explanation } from './explanation.js'
 export type { BypassReason, CacheOutcome, MissReason, RefusalReason, StaleReason, UncachedReason } from './outcome.js'
+export type { ResponseValidators } from './not-modified.js'
 export type { RequestOption } from './request-option.js'
+export type { Validators } from './revalidation.js'
 export type { CacheStats, RouteStats } from './stats.js'
 export type { TierStats } from './store/tier.js'
 export type { RedisClient } from './store/redis-client.js'
@@ -78,6 +82,11 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** What the cache did for this request, final from onSend on; null on a route that is not cached. */
     readonly cacheOutcome: CacheOutcome | null
+    /**
+     * What the handler is asked about, where its route says `revalidate`: the validators of the stale response that it may
+     * confirm with `reply.notModified`. Null: it is asked for a response.
+     */
+    readonly cacheValidators: Validators | null
   }
 
   interface FastifyReply {
@@ -86,6 +95,12 @@ declare module 'fastify' {
      * its key is invalidated, and the log warns. Where nothing is stored, as on a route that is not cached, it does nothing.
      */
     noCache: () => this
+    /**
+     * Says by what this response is told from others: sets `ETag` and `Last-Modified`. Where the one who asks has it
+     * already, the cache (`revalidate`) or a client, it sends 304 and gives true: `if (reply.notModified({ etag:
+     * row.version })) return reply`. Throws FRC_OPTION where it is given no validator.
+     */
+    notModified: (validators: ResponseValidators) => boolean
     /**
      * Adds tags to this response's entry, besides those of the route's `tags`: `reply.cacheTags('author:7')`. To be called
      * before the response is sent, or in an onSend hook: later, where one of them is new to the entry, the response is not

@@ -27,6 +27,9 @@ interface Ticket extends Question {
   isRead: boolean
 }
 
+/** What lies there: of no use, or only where the handler fails. */
+interface Lying { spare: Spare | null, entry: Entry | null }
+
 type Polled = Pick<Ticket, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
 const MOST_OVERDUE = 100
@@ -175,14 +178,14 @@ export class Lookup {
     // A tag in quarantine: nothing that runs now could be served later.
     if (selected.ground.generations.includes(Infinity)) return missed
     const flight = this.#flights.get(flightName(key, variant))
-    if (flight === undefined) return await this.#open(ticket, selected, spare)
+    if (flight === undefined) return ticket.toFollow === true ? missed : await this.#open(ticket, selected, { spare, entry })
     if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }
   }
 
   /** Nobody in this process runs it: takes the lease, or waits with all that come now for who has it. */
-  async #open (ticket: Ticket, selected: Selected, spare: Spare | null): Promise<Finding> {
+  async #open (ticket: Ticket, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
     const { variant, bytes, marker: present, ground } = selected
     const { key, selection, toRefresh } = ticket
     const first = present === null ? firstMarker(selection) : null
@@ -202,7 +205,8 @@ export class Lookup {
     if (typeof taken !== 'string') {
       const onLost = (): void => { this.#flights.land(name, flight, { type: 'again' }) }
       flight.lead(leading(this.#shelf.store, { key, lease: taken, waitTimeout: ticket.waitTimeout, onLost }))
-      return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight }, spare }
+      const claim = { key, selection, lease: taken, marker: present ?? first, ground, flight }
+      return { type: 'miss', claim, spare, present: entry === null ? null : { entry, selected } }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
     if (flight.isLanded) return { type: 'miss', claim: null, spare }

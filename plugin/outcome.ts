@@ -20,8 +20,8 @@ export type BypassReason =
   | 'user'
   /** A session that came with the request, or was changed by a hook. */
   | 'session'
-  /** A `Range` or a precondition that only the handler can answer (RFC 9110 §13.1, §14.2). */
-  | 'conditional'
+  /** It has content, by which its handler may answer (RFC 9110 §9.3.1). */
+  | 'content'
   /** It asks to go on in another protocol, a websocket for example (RFC 9110 §7.8). */
   | 'upgrade'
   /** Its target is no path of this host, or has a fragment (RFC 9112 §3.2). */
@@ -87,6 +87,8 @@ export type RefusalReason =
   | 'policy'
   /** The request was a HEAD: only GET fills. */
   | 'head'
+  /** It was asked for a part of the response (`Range`), so what the handler sent may be one (RFC 9110 §14.2). */
+  | 'range'
   /** Somebody else was filling the key, or it was invalidated while the handler ran. */
   | 'lease'
   /** As many requests as `maxWaiters` were waiting for others' handlers, so this one's ran as well. */
@@ -149,8 +151,11 @@ export type CacheOutcome =
    * as the handler failed, with this `status`; null: not this request's, which did not wait for it.
    */
   | { type: 'stale', key: string, ttl: number, ifError: boolean, status: number | null }
-  /** Not in the store, or (`forced`) not good enough for this client: the handler ran. */
-  | { type: 'miss', key: string, forced: boolean }
+  /**
+   * Not in the store, or (`forced`) not good enough for this client: the handler ran. `revalidated`: it was asked about the
+   * stale entry, found nothing changed, and that was sent; absent: it was not so.
+   */
+  | { type: 'miss', key: string, forced: boolean, revalidated?: true }
   /**
    * The store was not asked, or could not answer: the handler ran. `detail`: of a request that is somebody's own, by which
    * of several marks: `credential:x-api-key`.

@@ -14,7 +14,7 @@ import { randomUUID } from 'node:crypto'
 import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
 import type { ResponseCache } from './cache.js'
 import { refuse, type Caller } from './caller.js'
-import type { Refreshable, Right } from './claim.js'
+import type { Refreshable, Right, Spare } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError, show } from './errors.js'
 import { channels, since, stamp, tell } from './events.js'
@@ -69,6 +69,11 @@ const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 /** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored. */
 const AS_IT_SHOULD_BE: readonly End[] = ['stored', 'lease', 'outdated', 'disabled']
 
+/** The entry that was served. */
+function presentIn ({ selected }: Refreshable): Spare | null {
+  return selected.entry === null ? null : { entry: selected.entry, selected }
+}
+
 export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
@@ -116,7 +121,7 @@ export class OwnRequests {
       const host = headers.host ?? headers[':authority'] ?? ''
       const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown') }
       const began = stamp(channels.refresh)
-      const { end } = await this.#send({ ...openTicket('refresh', right), arrival }, order, caller)
+      const { end } = await this.#send({ ...openTicket('refresh', right), arrival, present: presentIn(stale) }, order, caller)
       if (!AS_IT_SHOULD_BE.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
       const { source: { instance, route } } = caller
       const duration = since(began)

@@ -62,7 +62,7 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   // Also inject's and HTTP/2's are other classes: they read what was set on the response.
   if (!isPlainResponse(raw) || !isUntouched(reply)) return false
   const { body: present, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  if (!head.isFixed || head.hasNonAscii || status === 204) return false
+  if (!head.isFixed || head.hasNonAscii || status === 204 || conditions['range'] !== undefined) return false
   // What throws does so before the reply is hijacked, so that the reply can still say that it failed.
   if (status === 200 && isNotModified(conditions, head.etag, head.lastModified)) {
     raw.writeHead(304, linesOf(hit, head.linesOf304, null))

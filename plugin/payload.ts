@@ -67,3 +67,44 @@ export function payloadOf (kind: PayloadKind, bytes: Buffer): Buffer | string | 
     }
   })
 }
+
+/** A stream that nobody will read is let go, and not heard of any more. */
+export function discard (payload: unknown): void {
+  const stream = (isResponse(payload) ? payload.body : payload) as Discardable
+  if (typeof stream !== 'object' || stream === null) return
+  stream.on?.('error', () => {})
+  stream.destroy?.()
+  stream.cancel?.().catch(() => {})
+}
+
+/** Of Node, or of the web. */
+type Discardable = {
+  on?: (event: 'error', listener: () => void) => void
+  destroy?: () => void
+  cancel?: () => Promise<void>
+} | null
+
+/** How long the body is, as far as that is known; null: it is not. */
+export function lengthOf (payload: unknown, fields: HeaderFields): Bytes | null {
+  const size = sizeOf(payload, fields, NaN)
+  return Number.isSafeInteger(size) && size >= 0 ? size : null
+}
+
+/**
+ * Reads a stream to its end, for those who look on while it is read, as long as it is worth that; null: it is none. Never
+ * rejects.
+ */
+export function drained (payload: unknown, isWorth: () => boolean): Promise<void> | null {
+  const stream = isResponse(payload) ? payload.body : payload
+  if (stream instanceof ReadableStream) return readWeb(stream, isWorth).catch(() => {})
+  if (!(stream instanceof Readable)) return null
+  return new Promise((resolve) => {
+    stream.on('error', () => {}).on('close', resolve).on('end', resolve)
+    stream.on('data', () => { if (!isWorth()) stream.destroy() })
+  })
+}
+
+async function readWeb (stream: ReadableStream, isWorth: () => boolean): Promise<void> {
+  const reader = stream.getReader()
+  while (!(await reader.read()).done) if (!isWorth()) return await reader.cancel()
+}

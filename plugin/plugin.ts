@@ -2,7 +2,10 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from './cache.js'
-import { ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags, outcomeOf } from './carrier.js'
+import {
+  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags,
+  outcomeOf, type Carrier
+} from './carrier.js'
 import { changingHandler, concludeChange } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
@@ -13,12 +16,14 @@ import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHoo
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { notModified, type ResponseValidators } from './not-modified.js'
 import type { RouteCacheOptions } from './options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from './own-request.js'
 import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { standBack } from './reply.js'
+import { askedAbout } from './revalidation.js'
 import { RouteCache } from './route-cache.js'
 import type { Engine } from './serving.js'
 import { readSettings, type Settings } from './settings.js'
@@ -59,6 +64,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(CHANGE, null)
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
+  app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
+  app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators) })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
     return this
@@ -74,6 +81,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onError', async (request, reply, error) => {
     markFailed(request, error)
     standBack(reply, outcomeOf(request))
+    if ((request as Carrier)[EXCHANGE]?.isNarrowed === true) reply.code(200).removeHeader('content-range')
   })
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
@@ -138,6 +146,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         isUnseen: false,
         validated: null,
         isPostponed: false,
+        isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
         hint: { members: policy.needs },
         isExplained: false,

@@ -72,6 +72,10 @@ export interface Policy {
   needs: readonly string[]
   /** Whether this client may force a refresh. */
   honourNoCache: (request: unknown) => unknown
+  /** Handlers know conditional requests: they are asked whether a stale entry is still right. */
+  revalidates: boolean
+  /** Handlers see conditional fields as they came. */
+  isForHandler: boolean
   /** Where the lookup stands; null: where it is safe. */
   hook: 'onRequest' | 'preHandler' | null
   /** How many variants of a key there may be. */
@@ -88,7 +92,8 @@ export interface Policy {
 
 const OPTIONS = [
   'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'cookies',
-  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress'
+  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl',
+  'compress', 'conditional', 'revalidate'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -148,6 +153,8 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
     isTargeted: isTargeted && isOrigin,
+    revalidates: get('revalidate') === undefined ? isOrigin : compileSwitch(where, 'revalidate', get('revalidate')),
+    isForHandler: compileConditional(where, get('conditional')),
     hook: compileHook(where, get('hook')),
     cacheControl: compileCacheControl(where, get('cacheControl')),
     compressFrom: compileCompress(where, get('compress')),
@@ -185,6 +192,11 @@ function compileHook (where: string, hook: unknown): Policy['hook'] {
   if (hook === undefined) return null
   if (hook === 'onRequest' || hook === 'preHandler') return hook
   throw optionError(where, 'cache.hook', hook, 'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe')
+}
+
+function compileConditional (where: string, conditional: unknown): boolean {
+  if (conditional === undefined || conditional === 'cache' || conditional === 'handler') return conditional === 'handler'
+  throw optionError(where, 'cache.conditional', conditional, 'it is "cache" or "handler"')
 }
 
 function compileHonour (where: string, honour: unknown): Policy['honourNoCache'] {

@@ -16,7 +16,7 @@ export const BYPASS_WORDS: Readonly<Record<BypassReason, string>> = {
   query: `the query has a credential that is not in the key ${WAY_OUT}; or put it in the key`,
   user: `a hook has set request.user, or the like, ${WAY_OUT}`,
   session: `the request has a session ${WAY_OUT}`,
-  conditional: 'the request has a Range or a precondition (If-Match, If-Unmodified-Since) that only the handler can answer',
+  content: 'the request is a GET with content, by which its handler may answer',
   upgrade: 'the request asks to go on in another protocol (Upgrade: websocket), which only the handler can do',
   target: 'its target is no path of this host (http://..., //...), or has a "#": a handler that puts request.url into its answer ' +
     'would put that into everybody\'s',
@@ -53,6 +53,7 @@ export const REFUSAL_WORDS: Readonly<Record<RefusalReason, string>> = {
   ttl: 'its ttl is 0',
   policy: 'the route\'s cache.ttl or cache.storeIf threw, or gave what it must not; the log has the error',
   head: 'the request was a HEAD, and only GET fills',
+  range: 'the request asked for a part of the response (Range), so what the handler sent may be one',
   lease: 'another request was filling the key, or it was invalidated while the handler ran',
   waiters: 'as many requests as maxWaiters were waiting for others\' handlers, so this one\'s ran as well',
   outdated: 'one of the tags that the handler named was invalidated while it ran',

@@ -1,4 +1,5 @@
-// From an entry to the answer that the client gets: 200 (or what was stored), or 304 where the client has it already.
+// From an entry to the answer that the client gets: 200 (or what was stored), 304 where the client has it already, 206 where
+// it asks for a part.
 import type { FastifyReply } from 'fastify'
 import { bodyOf } from './bodies.js'
 import type { Milliseconds } from './duration.js'
@@ -8,9 +9,10 @@ import { ACCEPT_ENCODING } from './http/encoding.js'
 import { deltaSeconds } from './http/freshness.js'
 import { isOf304 } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
+import { contentRange, partOf, type Part } from './http/range.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
-import { isResponse, payloadOf } from './payload.js'
+import { discard, isResponse, payloadOf } from './payload.js'
 import { isOwnOfNode } from './raw-response.js'
 import { responseOf } from './response.js'
 import { representationOf } from './representation.js'
@@ -72,12 +74,16 @@ export function statusOf (reply: FastifyReply, payload: unknown): number {
 }
 
 /**
- * An error was raised behind an entry: its answer is not in the entry's coding. And where that entry stands in for another
- * error's answer, Fastify may have no error handler left by then: it sends the error with the status and type that are
- * there.
+ * An error was raised behind an entry: its answer is not in the entry's coding, nor a part of it. And where that entry
+ * stands in for another error's answer, Fastify may have no error handler left by then: it sends the error with the status
+ * and type that are there.
  */
 export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): void {
-  if (outcome?.type === 'hit' || outcome?.type === 'stale') reply.removeHeader('content-encoding')
+  if (outcome?.type === 'hit' || outcome?.type === 'stale') {
+    reply.removeHeader('content-encoding')
+    // Fastify takes another status than 200 for the error's.
+    if (reply.getHeader('content-range') !== undefined || reply.statusCode === 304) reply.code(200).removeHeader('content-range')
+  }
   if (outcome?.type === 'stale' && outcome.status !== null) reply.code(outcome.status).removeHeader('content-type')
 }
 
@@ -87,6 +93,24 @@ export interface Failed { payload: unknown, before: HeaderFields }
 /** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
 export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Payload | null {
   discard(payload)
+  putBefore(reply, before)
+  const body = putHead(reply, hit, false)
+  restoreType(reply, hit.entry, before['content-type'])
+  // Fastify takes undefined for "as it was".
+  return body ?? null
+}
+
+/** Puts these fields of an entry on the reply, in place of all that came there since the lookup. */
+export function putFields (reply: FastifyReply, fields: readonly HeaderField[], before: HeaderFields): void {
+  putBefore(reply, before)
+  for (const [name, value] of fields) {
+    const own = typeof value === 'string' ? value : [...value]
+    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
+  }
+}
+
+/** Takes off the reply all that came there since the lookup. */
+function putBefore (reply: FastifyReply, before: HeaderFields): void {
   for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (isSame(before[name], value)) continue
     reply.removeHeader(name)
@@ -96,27 +120,7 @@ export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Fai
   for (const [name, value] of Object.entries(before)) {
     if (value !== undefined && present[name] === undefined) reply.header(name, value)
   }
-  const body = putHead(reply, hit, false)
-  restoreType(reply, hit.entry, before['content-type'])
-  // Fastify takes undefined for "as it was".
-  return body ?? null
 }
-
-/** A stream that nobody will read is let go, and not heard of any more. */
-function discard (payload: unknown): void {
-  const stream = (isResponse(payload) ? payload.body : payload) as Discardable
-  if (typeof stream !== 'object' || stream === null) return
-  stream.on?.('error', () => {})
-  stream.destroy?.()
-  stream.cancel?.().catch(() => {})
-}
-
-/** Of Node, or of the web. */
-type Discardable = {
-  on?: (event: 'error', listener: () => void) => void
-  destroy?: () => void
-  cancel?: () => Promise<void>
-} | null
 
 /** Puts the entry's head on the reply; gives its payload. `mayWrap`: a Response has its head by itself. */
 function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | undefined {
@@ -126,10 +130,11 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
+  const part = notModified || conditions['range'] === undefined ? null : partOfEntry(reply, entry, conditions)
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
-  if (entry.kind === 'response' && mayWrap && asSent && !notModified && reply.request.method !== 'HEAD') {
-    return responseOf(status, headers.map(withReplys(reply)), typeof body === 'number' ? bodyOf(entry) : body)
+  if (entry.kind === 'response' && mayWrap && asSent && !notModified && part === null && reply.request.method !== 'HEAD') {
+    return wrappedBeside(reply, headers, typeof body === 'number' ? bodyOf(entry) : body, status)
   }
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
@@ -140,16 +145,47 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
     reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
   }
   if (notModified) return undefined
+  if (part !== null) return putPart(reply, entry, { part, asSent })
   if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(typeof body === 'number' ? body : body.length))
   if (coding === null || typeof body === 'number') return bodyAs(entry, asSent || head.hasNonAscii)
   return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, body) : body
+}
+
+/** The part of its body as it is that this request gets; of an encoded body there are none. */
+function partOfEntry (reply: FastifyReply, entry: Entry, conditions: RequestFields): Part | 'unsatisfiable' | null {
+  const { status } = entry
+  const { body, coding, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
+  if (status !== 200 || coding !== null || reply.request.method !== 'GET') return null
+  return partOf(conditions, { ...head, size: typeof body === 'number' ? body : body.length })
+}
+
+/** RFC 9110 §15.3.7, §15.5.17. */
+function putPart (
+  reply: FastifyReply, entry: Entry, { part, asSent }: { part: Part | 'unsatisfiable', asSent: boolean }
+): Payload | undefined {
+  const whole = bodyOf(entry)
+  reply.header('content-range', contentRange(part, whole.length))
+  if (part === 'unsatisfiable') {
+    reply.code(416).removeHeader('content-type')
+    return undefined
+  }
+  reply.code(206)
+  const bytes = whole.subarray(part.from, part.to + 1)
+  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(bytes.length))
+  // A text may be cut within a character.
+  return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, bytes) : bytes
+}
+
+/** A Response with these fields, as it is sent beside those of the reply. */
+export function wrappedBeside (reply: FastifyReply, headers: readonly HeaderField[], body: Buffer, status = 200): Response {
+  return responseOf(status, headers.map(withReplys(reply)), body)
 }
 
 /** A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours. */
 function withReplys (reply: FastifyReply): (field: HeaderField) => HeaderField {
   return ([name, value]) => {
     if (name === 'vary') return [name, mergedVary(reply.getHeader('vary'), value)]
-    return [name, name === 'age' ? String(reply.getHeader('age')) : value]
+    return [name, name === 'age' ? String(reply.getHeader('age') ?? value) : value]
   }
 }
 
@@ -173,15 +209,19 @@ export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds)
   return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
-function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
+/** Its body as the handler sent it, where somebody looks at it (`asSent`); or in what takes least. */
+export function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
   if (entry.kind === 'none') return undefined
   const body = bodyOf(entry)
   return asSent ? payloadOf(entry.kind, body) : body
 }
 
+/** Of those that are made of an entry. */
+const BODILESS = [304, 416]
+
 /** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */
 export function restoreType (reply: FastifyReply, { headers }: Entry, before: unknown): void {
   const type = headers.find(([name]) => name === 'content-type')?.[1] ?? before
-  if (type === undefined || reply.statusCode === 304) reply.removeHeader('content-type')
+  if (type === undefined || BODILESS.includes(reply.statusCode)) reply.removeHeader('content-type')
   else reply.header('content-type', type)
 }

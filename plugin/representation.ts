@@ -40,7 +40,7 @@ function headersIn (coding: Coding, headers: Fields): Fields {
   return own
 }
 
-/** Ranges go to the handler, whose parts are of the body as it is. */
+/** Ranges are of the body as it is. */
 function makeHeaders (coding: Coding, headers: Fields): Fields {
   const own: HeaderField[] = [['content-encoding', coding]]
   for (const field of headers) {

@@ -94,6 +94,23 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    * the handler. `'onRequest'` serves hits without running those hooks: only for routes that all may see.
    */
   hook?: 'onRequest' | 'preHandler'
+  /**
+   * Who answers conditional requests (`If-None-Match`, `If-Modified-Since`, …) that have no entry yet. Default `'cache'`:
+   * the handler that fills the cache does not see the client's conditions, so its whole answer is stored, and the client
+   * gets the 304 that follows from it (RFC 9111 §4.3.2). `'handler'`: it sees them as they came; a 304 of its own is not
+   * stored.
+   */
+  conditional?: 'cache' | 'handler'
+  /**
+   * Whether the handler knows conditional requests. Then it is not asked for a new response in place of a stale one, but
+   * whether that is still right: it sees the validators that it had given it, `ETag` and `Last-Modified`, as
+   * `If-None-Match` and `If-Modified-Since`, and as `request.cacheValidators`. Where it answers 304 (`reply.notModified`),
+   * what is stored is fresh again, with the 304's fields in place of its own (RFC 9111 §4.3.4). For that, responses with a
+   * validator are kept for twice their ttl, a day longer at most. Default: true with `ttl: 'origin'`; else false, as what
+   * is served is then as true as the validator: one that counts whole seconds, or looks at one table of two, keeps what
+   * has changed.
+   */
+  revalidate?: boolean
   /** Whether a client's `Cache-Control: no-cache` forces a refresh: always, never, or for whom. Default false. */
   honourNoCache?: boolean | ((request: Request) => boolean)
   /** Whether, with `ttl: 'origin'`, a CDN-Cache-Control (RFC 9213) counts instead of Cache-Control. Default false. */

@@ -6,7 +6,9 @@ import type { Found, Question, Right } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Entry } from './entry.js'
 import { bypass, secondsLeft, tellOutcome, type Exchange, type RequestView } from './exchange.js'
+import { asksForPart } from './http/range.js'
 import type { RefusalReason } from './outcome.js'
+import { toValidate } from './revalidation.js'
 import { select, type Selecting } from './selecting.js'
 import type { Ticket } from './ticket.js'
 import { isPacked, unpacked } from './unpacking.js'
@@ -31,10 +33,12 @@ export async function search (
   if ('bypass' in selected) return bypass(exchange, selected.bypass, selected.mark)
   exchange.identity = selected.identity
   // Only GET fills, so a HEAD would hold the lease for nothing.
+  const isPart = request.method === 'GET' && asksForPart(exchange.headers)
   const question = {
     key: selected.key,
     selection: selected.selection,
     toFill: request.method === 'GET',
+    toFollow: isPart,
     toRefresh: selected.toRefresh,
     mayBeStale: stale !== null && !onlyFresh,
     mayRescue: rescue !== null,
@@ -52,8 +56,10 @@ export async function search (
   if (found.type === 'hit' || found.type === 'stale') return serve(exchange, found, { key, now: cache.now() })
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
   exchange.claim = found.claim
-  exchange.unclaimed = found.why ?? 'lease'
+  exchange.unclaimed = isPart ? 'range' : found.why ?? 'lease'
   exchange.spare = found.spare
+  // Who forces a new response wants no word of the old one.
+  exchange.toValidate = toRefresh ? null : toValidate(exchange, found.present ?? null)
   exchange.began = cache.now()
   caller.counters.misses++
   tellOutcome(exchange)
@@ -128,6 +134,7 @@ export async function adopt (
   }
   exchange.outcome = { type: 'own', key, why }
   exchange.claim = { ...right, selection }
+  exchange.toValidate = toValidate(exchange, ticket.present)
   exchange.began = cache.now()
   exchange.life = ticket.life
   exchange.marks.tags = [...exchange.marks.tags, ...ticket.tags]

@@ -5,7 +5,7 @@ import type { Caller } from './caller.js'
 import { explain, markOf } from './credentials.js'
 import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from './http/cache-control.js'
-import { isForTheHandler } from './http/conditional.js'
+import { hasContent } from './http/content.js'
 import { isOriginForm } from './http/request-target.js'
 import { asksForUpgrade } from './http/upgrade.js'
 import { fingerprint } from './http/vary.js'
@@ -48,7 +48,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
   const { policy } = site
   if (!cache.enabled) return { bypass: 'disabled' }
   if (asksForUpgrade(headers)) return { bypass: 'upgrade' }
-  if (isForTheHandler(headers)) return { bypass: 'conditional' }
+  if (hasContent(headers, request.raw)) return { bypass: 'content' }
   if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
   try {
     const identity = identify(policy, request)

@@ -1,6 +1,6 @@
 // What tells a request of our own from others, and what it is for: see own-request.ts.
 import type { Arrival } from './arrival.js'
-import type { Right } from './claim.js'
+import type { Right, Spare } from './claim.js'
 import type { Milliseconds } from './duration.js'
 import type { Examined } from './examination.js'
 import type { CacheOutcome, End } from './outcome.js'
@@ -20,6 +20,8 @@ export interface Ticket {
   arrival: Arrival | null
   /** There is a User-Agent among its headers. */
   hasAgent: boolean
+  /** Of a refresh: the entry that was served. */
+  present: Spare | null
   /** Null from when the request has taken it; and where it comes without. */
   right: Right | null
   /** The key of the right. */
@@ -51,6 +53,7 @@ export function openTicket (why: Why, right: Right | null): Ticket {
     tags: [],
     arrival: null,
     hasAgent: true,
+    present: null,
     right,
     filling: right?.key ?? null,
     isSeen: false,

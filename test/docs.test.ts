@@ -22,7 +22,7 @@ const RUN: Record<string, Record<string, string[]>> = {
     'test/readme.test.ts': ['server', 'requests', 'redis', 'names', 'invalidation'],
     'test/package/check.mjs': ['install']
   },
-  'docs/routes.md': { 'test/readme.test.ts': ['routes', 'tags'] },
+  'docs/routes.md': { 'test/readme.test.ts': ['routes', 'tags', 'revalidate'] },
   'docs/invalidating.md': { 'test/readme.test.ts': ['writers'] },
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },

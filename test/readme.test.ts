@@ -127,6 +127,25 @@ t.test('tags', async (t) => {
   t.strictSame(printed.trim().split('\n'), ['false', 'false', 'true'])
 })
 
+t.test('revalidate', async (t) => {
+  const printed = await run(t, PRELUDE + `
+    let updatedAt = '2026-11-01 12:00:00.000001'
+    Object.assign(db, { updatedAt: async () => updatedAt, report: async (id) => ({ id, updatedAt }) })
+    ${block('revalidate').replace('ttl: 10,', "ttl: '20ms', staleIfError: '1h',")}
+    const look = async () => {
+      const { statusCode, headers } = await app.inject('/reports/7')
+      await app.cache.settled()
+      console.log(statusCode, headers.etag, headers['cache-status'])
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    await look()
+    await look()
+    updatedAt = '2026-11-01 12:00:00.000002'
+    await look()
+  `)
+  t.match(printed.trim().split('\n'), [/^200 "2026-11-01%2012:00:00.000001" .*fwd=miss$/, /000001" .*fwd=stale; fwd-status=304$/, /000002" .*fwd=miss$/])
+})
+
 t.test('writers', async (t) => {
   const printed = await run(t, PRELUDE + `
     let title = 'old'

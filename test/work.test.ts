@@ -9,10 +9,11 @@ import { curveOf } from '../plugin/extras/dashboard/past.js'
 import { readCacheStatus } from '../plugin/extras/testing/said.js'
 import { cacheStatus, withMember } from '../plugin/http/cache-status.js'
 import { parseCacheControl } from '../plugin/http/cache-control.js'
-import { isForTheHandler, isNotModified } from '../plugin/http/conditional.js'
+import { isConditional, isNotModified } from '../plugin/http/conditional.js'
 import { acceptedCodings, mayBeEncoded } from '../plugin/http/encoding.js'
 import { originFreshness, staleAllowance, targetedField } from '../plugin/http/freshness.js'
 import { addedFields, addedMembers, isReplayable, mergedVary } from '../plugin/http/headers.js'
+import { asksForPart, partOf } from '../plugin/http/range.js'
 import { refusalOf } from '../plugin/http/storable.js'
 import { fingerprint, varyMembers } from '../plugin/http/vary.js'
 import { buildKey, defaultKey, escapeKey, storedKeys, type KeySource } from '../plugin/key.js'
@@ -60,7 +61,13 @@ const READERS: Record<string, (text: string) => unknown> = {
   'CDN-Cache-Control': (text) => [targetedField({ 'cdn-cache-control': text }), staleAllowance({ 'cdn-cache-control': text }, 'stale-if-error', true)],
   'If-None-Match': (text) => [isNotModified({ 'if-none-match': text }, '"x"', undefined), isNotModified({ 'if-none-match': '"x"' }, text, undefined)],
   'If-Modified-Since': (text) => isNotModified({ 'if-modified-since': text }, undefined, text),
-  'Range, If-Range, If-Match': (text) => isForTheHandler({ range: text, 'if-range': text, 'if-match': text }),
+  'Range, If-Range, If-Match': (text) => [
+    isConditional({ range: text, 'if-range': text, 'if-match': text }),
+    ...[text, `bytes=${text}`].flatMap((range) => [
+      asksForPart({ range }), partOf({ range, 'if-range': text }, { size: 9, acceptRanges: 'bytes', etag: text, lastModified: text })
+    ]),
+    partOf({ range: 'bytes=0-1' }, { size: 9, acceptRanges: text, etag: undefined, lastModified: undefined })
+  ],
   'Cache-Status of others': (text) => [withMember(text, 'x; hit'), cacheStatus('x', { key: text.toString().replace(/[\ud800-\udfff]/g, '') }), readCacheStatus({ headers: { 'cache-status': text } })],
   'a response\'s head': (text) => [
     addedFields({ vary: text, connection: text }, { vary: `${text}, x`, connection: text, a: text, etag: text }),

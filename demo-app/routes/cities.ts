@@ -39,8 +39,16 @@ function readCities (app: FastifyInstance): void {
   const { pg } = app
 
   app.get<Named>('/cities/:id', {
-    schema: { params: fields({ id }) }, cache: { key: 'city:{id}', ttl: '1h' }
-  }, async (request) => await city(app, request.params.id))
+    schema: { params: fields({ id }) }, cache: { key: 'city:{id}', ttl: '1h', revalidate: true }
+  }, async (request, reply) => {
+    const { id } = request.params
+    // When its hour is over, one cheap query tells whether the row has changed; names of regions never do.
+    const { rows: [row] } = await pg.query<{ version: string }>(
+      `select updated_at::text as version from ${schema}.cities where id = $1`, [id])
+    if (row === undefined) throw noCity(id)
+    if (reply.notModified({ etag: row.version })) return reply
+    return await city(app, id)
+  })
 
   app.get<{ Params: { code: string }, Querystring: { page: string } }>('/countries/:code/cities', {
     schema: { params: fields({ code }), querystring: fields({ page: { ...page, default: '1' } }, []) },
@@ -86,7 +94,7 @@ function changeCities (app: FastifyInstance): void {
       const { rows: [row] } = await pg.query<{ before: string }>(`
         with old as (select id, country from ${schema}.cities where id = $7 for update)
         update ${schema}.cities as city
-        set name = $1, lat = $2, lng = $3, country = $4, admin1 = $5, admin2 = $6
+        set name = $1, lat = $2, lng = $3, country = $4, admin1 = $5, admin2 = $6, updated_at = clock_timestamp()
         from old where city.id = old.id returning old.country as before`, [...values(body), id])
       if (row === undefined) throw noCity(id)
       // A city that moves to another country leaves one country's lists and enters the other's.

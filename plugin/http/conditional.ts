@@ -1,9 +1,20 @@
-// Conditional requests: RFC 9110 §13. What a cache may answer itself, and which requests it leaves to the handler.
+// Conditional requests: RFC 9110 §13. What a cache answers itself; If-Match and If-Unmodified-Since are not applicable to a
+// cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
 // https://www.rfc-editor.org/rfc/rfc9110#section-13
 import { createHash } from 'node:crypto'
 
 /** A request's fields by lower-case name. */
 type RequestFields = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** Fields that make an answer depend on the copy that the client has, or on the state that it knows; and Range. */
+export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range', 'range'] as const
+
+/** Whether the request has any of them. */
+export function isConditional (request: RequestFields): boolean {
+  return request['if-none-match'] !== undefined || request['if-modified-since'] !== undefined ||
+    request['if-match'] !== undefined || request['if-unmodified-since'] !== undefined ||
+    request['if-range'] !== undefined || request.range !== undefined
+}
 
 /**
  * Whether the client has this representation already, so that 304 is the answer: RFC 9110 §13.2.2, steps 3 and 4. Without
@@ -31,18 +42,19 @@ function matches (list: string, etag: string | undefined): boolean {
   return false
 }
 
-/**
- * Whether only the handler can answer this request: what depends on the origin's present state, or asks for a part. RFC 9110
- * §13.1.1, §13.1.4, §13.1.5, §14.2.
- */
-export function isForTheHandler (request: RequestFields): boolean {
-  return request.range !== undefined || request['if-range'] !== undefined ||
-    request['if-match'] !== undefined || request['if-unmodified-since'] !== undefined
-}
-
 /** A weak entity tag of these bytes: weak, as they may be compressed on their way out. RFC 9110 §8.8.1. */
 export function weakEtag (body: Buffer): string {
   return `W/"${createHash('sha1').update(body).digest('base64url')}"`
+}
+
+/** Whether a tag is such a one, which means nothing to the handler. */
+export function isWeakEtag (etag: string): boolean {
+  return /^W\/"[\w-]{27}"$/.test(etag)
+}
+
+/** Whether two entity tags are of the same representation, by weak comparison: RFC 9110 §8.8.3.2. */
+export function areSameTag (a: string, b: string): boolean {
+  return a.replace(/^W\//, '') === b.replace(/^W\//, '')
 }
 
 /** IMF-fixdate, and the two old forms: rfc850-date, asctime-date; in any case, RFC 9111 §4.2. */

@@ -82,6 +82,12 @@ export function mayBeEncoded (status: number, fields: HeaderFields): boolean {
   return COMPRESSIBLE.test(type.trim().toLowerCase())
 }
 
+/** Whether the body is in a content coding: RFC 9110 §8.4; `identity` is none (§12.5.3). */
+export function isEncodedBody (fields: HeaderFields): boolean {
+  const field = String(fields['content-encoding'] ?? '').trim().toLowerCase()
+  return field !== '' && field !== 'identity'
+}
+
 /** Whether this Cache-Control says that the body is to stay as it is. */
 export function forbidsEncoding (cacheControl: HeaderFields[string]): boolean {
   return cacheControl !== undefined && parseCacheControl(String(cacheControl)).has('no-transform')

@@ -31,9 +31,16 @@ function normalized (name: string, value: string | readonly string[] | undefined
   if (value === undefined) return null
   const text = String(value)
   if (name === 'accept-encoding') return codings(text)
-  // Of a list, white space around commas means nothing; in quotes, and in other fields, it might.
-  return name.startsWith('accept') && !text.includes('"') ? text.split(',').map(withoutSpace).join(',') : text
+  // Of a list, white space around commas and semicolons means nothing; in quotes, and in other fields, it might.
+  if (!name.startsWith('accept') || text.includes('"')) return text
+  const members = text.split(',').map((member) => member.split(';').map(withoutSpace).join(';'))
+  // Nor do empty members: §5.6.1.2.
+  const list = members.filter((member) => member !== '').join(',')
+  return CASELESS.includes(name) ? list.toLowerCase() : list
 }
+
+/** Language tags and charsets are the same in any case: RFC 9110 §8.5.1, §8.3.2. Parameters of media types need not be. */
+const CASELESS = ['accept-language', 'accept-charset']
 
 /** A member without the optional white space around it: RFC 9110 §5.6.3. */
 function withoutSpace (member: string): string {

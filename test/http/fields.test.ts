@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { parseCacheControl } from '../../plugin/http/cache-control.js'
 import { cacheStatus, withMember } from '../../plugin/http/cache-status.js'
-import { httpDate, isForTheHandler, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
+import { CONDITIONS, httpDate, isConditional, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
 import { deltaSeconds, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
 import { addedFields, addedMembers, areSendable, mergedVary } from '../../plugin/http/headers.js'
+import { asksForPart } from '../../plugin/http/range.js'
 import { isError, refusalOf } from '../../plugin/http/storable.js'
 import { fingerprint, varyMembers } from '../../plugin/http/vary.js'
 
@@ -76,9 +77,12 @@ t.test('entity tags: RFC 9110 §8.8.3, §13.1.2', async (t) => {
   t.not(weakEtag(Buffer.from('y')), tag)
 })
 
-t.test('requests for the handler: RFC 9110 §13.1, §14.2', async (t) => {
-  for (const name of ['range', 'if-range', 'if-match', 'if-unmodified-since']) t.equal(isForTheHandler({ [name]: '' }), true, name)
-  for (const name of ['if-none-match', 'if-modified-since', 'accept-ranges']) t.equal(isForTheHandler({ [name]: 'x' }), false, name)
+t.test('conditional requests, and requests for a part: RFC 9110 §13.1, §14.2', async (t) => {
+  for (const name of CONDITIONS) t.equal(isConditional({ [name]: '' }), true, name)
+  for (const name of ['accept-ranges', 'if', 'etag']) t.equal(isConditional({ [name]: 'x' }), false, name)
+  for (const field of ['bytes=0-0', 'bytes=1-', 'bytes=-1', 'BYTES=0-1', 'bytes=0-,1-', 'lines=0-']) t.equal(asksForPart({ range: field }), true, field)
+  for (const field of ['bytes=0-', 'bytes= 0- ', 'bytes=', 'bytes', 'bytes=-', 'bytes=2-1', 'x', '']) t.equal(asksForPart({ range: field }), false, field)
+  t.equal(asksForPart({}), false)
 })
 
 t.test("freshness by the response's own fields: RFC 9111 §4.2.1", async (t) => {

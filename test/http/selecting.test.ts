@@ -46,6 +46,20 @@ const VARY: Rule = {
       steps: by('accept-language', ['de,en', 'miss', 'de,en 1'], [' de ,  en', 'hit', 'de,en 1'])
     },
     {
+      name: 'nor do letters of languages, white space around weights, or empty members (RFC 9110 §8.5.1, §12.4.2, §5.6.1.2)',
+      send: varies('accept-language', 'accept-language'),
+      steps: by('accept-language', ['de-CH, de;q=0.8', 'miss', 'de-CH, de;q=0.8 1'], ['DE-ch,de ; Q=0.8', 'hit', 'de-CH, de;q=0.8 1'],
+        [',de-ch,, de;q=0.8,', 'hit', 'de-CH, de;q=0.8 1'])
+    },
+    {
+      name: 'nor of charsets, nor white space around parameters of media types',
+      send: varies('accept-charset, accept', 'accept'),
+      steps: [
+        { is: 'miss', headers: { 'accept-charset': 'UTF-8', accept: 'text/html;level=1' } },
+        { is: 'hit', headers: { 'accept-charset': 'utf-8', accept: 'text/html ; level=1' } }
+      ]
+    },
+    {
       name: 'a field that is not named makes no difference',
       send: varies('accept-language', 'accept-language'),
       steps: by('user-agent', ['a', 'miss', 'undefined 1'], ['b', 'hit', 'undefined 1'])
@@ -70,6 +84,19 @@ const VARY: Rule = {
       name: 'another value, an empty one, none',
       send: varies('x-a', 'x-a'),
       steps: [...by('x-a', ['1', 'miss', '1 1'], ['2', 'miss', '2 2'], ['', 'miss', ' 3']), { is: 'miss', body: 'undefined 4' }]
+    },
+    {
+      name: 'other languages, another order, another weight',
+      send: varies('accept-language', 'accept-language'),
+      steps: by('accept-language', ['de, en', 'miss', 'de, en 1'], ['en, de', 'miss', 'en, de 2'], ['de, en;q=0.5', 'miss', 'de, en;q=0.5 3'])
+    },
+    {
+      name: 'letters, in fields that are no lists of languages or charsets',
+      send: varies('x-a, accept', 'x-a'),
+      steps: [
+        ...by('x-a', ['a', 'miss', 'a 1'], ['A', 'miss', 'A 2'], ['a ; b', 'miss', 'a ; b 3'], ['a;b', 'miss', 'a;b 4']),
+        { is: 'miss', headers: { 'x-a': 'a', accept: 'text/html;v=A' } }, { is: 'miss', headers: { 'x-a': 'a', accept: 'text/html;v=a' } }
+      ]
     },
     {
       name: 'values that would run into each other',
@@ -172,25 +199,180 @@ const ENCODINGS: Rule = {
   }]
 }
 
-const forTheHandler = (name: string, headers: Headers, method: 'GET' | 'HEAD' = 'GET'): Row => ({
-  name, steps: [{ is: 'miss' }, { is: 'bypass conditional', headers, method }, { is: 'hit', body: 'run 1' }], refused: {}
+const RANGED = { send: (reply: FastifyReply): unknown => reply.header('accept-ranges', 'bytes').header('etag', '"a"').send('0123456789') }
+const part = (name: string, headers: Headers, body: string, range: string, more: Partial<Row> = {}): Row =>
+  asked(name, headers, { is: 'hit', status: 206, body, fields: { 'content-range': range, etag: '"a"' } }, { ...RANGED, ...more })
+const whole = (name: string, headers: Headers, more: Partial<Row> = {}): Row =>
+  asked(name, headers, { is: 'hit', status: 200, body: '0123456789', fields: { 'content-range': null } }, { ...RANGED, ...more })
+const last = 'Sun, 06 Nov 1994 08:49:37 GMT'
+const dated = { send: (reply: FastifyReply): unknown => RANGED.send(reply.header('last-modified', last)) }
+
+const RANGES: Rule = {
+  rule: 'one range of a stored 200 is served as 206, where the handler said Accept-Ranges: bytes; else all of it',
+  rfc: 'RFC 9110 §14.2, §14.1.2, §13.1.5',
+  accepts: [
+    part('first to last', { range: 'bytes=2-4' }, '234', 'bytes 2-4/10'),
+    part('the first byte', { range: 'bytes=0-0' }, '0', 'bytes 0-0/10'),
+    part('from one on', { range: 'bytes=7-' }, '789', 'bytes 7-9/10'),
+    part('the last ones', { range: 'bytes=-2' }, '89', 'bytes 8-9/10'),
+    part('more than there are', { range: 'bytes=8-99' }, '89', 'bytes 8-9/10'),
+    part('more of the last ones than there are', { range: 'bytes=-99' }, '0123456789', 'bytes 0-9/10'),
+    part('all', { range: 'bytes=0-' }, '0123456789', 'bytes 0-9/10'),
+    part('a unit in other letters (§14.1)', { range: 'Bytes=0-1' }, '01', 'bytes 0-1/10'),
+    part('a list of one, with empty members', { range: 'bytes=, 0-1,' }, '01', 'bytes 0-1/10'),
+    part('numbers beyond all bounds', { range: `bytes=0-${'9'.repeat(400)}` }, '0123456789', 'bytes 0-9/10'),
+    part('Accept-Ranges as a list, in other letters', { range: 'bytes=0-1' }, '01', 'bytes 0-1/10', {
+      send: (reply) => reply.header('accept-ranges', 'lines, Bytes').header('etag', '"a"').send('0123456789')
+    }),
+    part('If-Range with its very tag', { range: 'bytes=0-1', 'if-range': '"a"' }, '01', 'bytes 0-1/10'),
+    part('If-Range with its very date', { range: 'bytes=0-1', 'if-range': last }, '01', 'bytes 0-1/10', dated),
+    part('other conditions, that are not for a cache', { range: 'bytes=0-1', 'if-match': '"x"' }, '01', 'bytes 0-1/10'),
+    asked('none of it: 416 (§15.5.17)', { range: 'bytes=10-' }, {
+      is: 'hit', status: 416, body: '', fields: { 'content-range': 'bytes */10', 'content-type': null }
+    }, RANGED),
+    asked('no bytes at all', { range: 'bytes=-0' }, { is: 'hit', status: 416, body: '' }, RANGED)
+  ],
+  rejects: [
+    whole('Accept-Ranges: none', { range: 'bytes=0-1' }, {
+      send: (reply) => reply.header('accept-ranges', 'none').send('0123456789')
+    }),
+    whole('no Accept-Ranges', { range: 'bytes=0-1' }, { send: (reply) => reply.send('0123456789') }),
+    whole('two ranges', { range: 'bytes=0-1,4-5' }),
+    whole('another unit', { range: 'lines=1-2' }),
+    whole('a last one before the first', { range: 'bytes=4-2' }),
+    whole('no range', { range: 'bytes=' }),
+    whole('no numbers', { range: 'bytes=a-b' }),
+    whole('a negative one', { range: 'bytes=--1' }),
+    whole('white space within', { range: 'bytes=0 -1' }),
+    whole('no field at all', { range: '' }),
+    whole('If-Range with another tag', { range: 'bytes=0-1', 'if-range': '"b"' }),
+    whole('If-Range with a weak tag, which is never the same', { range: 'bytes=0-1', 'if-range': 'W/"a"' }, {
+      send: (reply) => reply.header('accept-ranges', 'bytes').header('etag', 'W/"a"').send('0123456789')
+    }),
+    whole('If-Range with another date', { range: 'bytes=0-1', 'if-range': 'Sun, 06 Nov 1994 08:49:38 GMT' }, dated),
+    whole('If-Range with what is no date', { range: 'bytes=0-1', 'if-range': 'soon' }, dated),
+    asked('a HEAD (§14.2)', { range: 'bytes=0-1' }, { is: 'hit', method: 'HEAD', fields: { 'content-length': '10', 'content-range': null } }, RANGED),
+    asked('what the client has already', { range: 'bytes=0-1', 'if-none-match': '"a"' }, { is: 'hit', status: 304, body: '' }, RANGED),
+    asked('of another status than 200', { range: 'bytes=0-1' }, { is: 'hit', status: 404 }, {
+      cache: { statuses: { 404: 5 } },
+      send: (reply) => reply.code(404).header('accept-ranges', 'bytes').send('0123456789'),
+      steps: [{ is: 'miss', status: 404 }, { is: 'hit', status: 404, headers: { range: 'bytes=0-1' }, body: '0123456789' }]
+    }),
+    asked('of nothing', { range: 'bytes=0-1' }, { is: 'hit', status: 200, body: '' }, {
+      send: (reply) => reply.header('accept-ranges', 'bytes').send('')
+    })
+  ]
+}
+
+const encodes = (coding: string, more: Headers = {}): Partial<Row> => ({
+  send: (reply, _, run) => reply.headers({ 'content-encoding': coding, ...more }).send(`run ${run}`)
+})
+
+const ENCODED: Rule = {
+  rule: 'a body in a coding without Vary counts as one that varies by Accept-Encoding: nobody gets it who does not take the coding',
+  rfc: 'RFC 9110 §8.4, §12.5.3, RFC 9111 §4.1',
+  accepts: [
+    {
+      name: 'who takes the same codings, and is told',
+      ...encodes('gzip'),
+      steps: [
+        { is: 'miss', headers: { 'accept-encoding': 'gzip, br' }, fields: { vary: 'accept-encoding' } },
+        { is: 'hit', headers: { 'accept-encoding': 'br, gzip' }, body: 'run 1', fields: { vary: 'accept-encoding' } }
+      ]
+    },
+    {
+      name: 'identity, which is no coding',
+      ...encodes('identity'),
+      steps: [{ is: 'miss', headers: { 'accept-encoding': 'gzip' } }, { is: 'hit', fields: { vary: null } }]
+    },
+    {
+      name: 'a Vary of its own stays',
+      ...encodes('gzip', { vary: 'Accept-Encoding' }),
+      steps: [{ is: 'miss', headers: { 'accept-encoding': 'gzip' }, fields: { vary: 'Accept-Encoding' } }]
+    },
+    {
+      name: 'beside what else it varies by',
+      ...encodes('gzip', { vary: 'accept-language' }),
+      steps: [{ is: 'miss', fields: { vary: 'accept-language, accept-encoding' } }]
+    }
+  ],
+  rejects: [
+    {
+      name: 'who takes it not, and who says nothing',
+      ...encodes('gzip'),
+      steps: [
+        { is: 'miss', headers: { 'accept-encoding': 'gzip' } }, { is: 'miss', headers: { 'accept-encoding': 'identity' }, body: 'run 2' },
+        { is: 'miss', headers: { 'accept-encoding': 'gzip;q=0' }, body: 'run 3' }, { is: 'miss', body: 'run 4' }, { is: 'hit', body: 'run 4' }
+      ]
+    },
+    {
+      name: 'of two codings, one after the other',
+      ...encodes('gzip, br'),
+      steps: [{ is: 'miss', headers: { 'accept-encoding': 'gzip, br' } }, { is: 'miss', headers: { 'accept-encoding': 'gzip' } }]
+    }
+  ]
+}
+
+const CONTENT: Rule = {
+  rule: 'a GET with content goes past the cache',
+  rfc: 'RFC 9110 §9.3.1',
+  accepts: [asked('content of no length', { 'content-length': '0' }, { is: 'hit' })],
+  rejects: [
+    { name: 'its length says so', steps: [{ is: 'miss' }, { is: 'bypass content', headers: { 'content-length': '2' }, body: 'run 2' }, { is: 'hit', body: 'run 1' }], refused: {} },
+    { name: 'in chunks', steps: [{ is: 'bypass content', headers: { 'transfer-encoding': 'chunked' } }, { is: 'miss' }] },
+    { name: 'a HEAD', steps: [{ is: 'miss' }, { is: 'bypass content', method: 'HEAD', headers: { 'content-length': '2' } }] }
+  ]
+}
+
+/** Stored, then asked so: the entry, as if the field were not there. */
+const ignored = (name: string, headers: Headers, method: 'GET' | 'HEAD' = 'GET'): Row => asked(name, headers, { is: 'hit', method, status: 200 })
+/** The handler runs for all, and does not see what was asked. */
+const unseen = (name: string, headers: Headers): Row => ({
+  name,
+  send: (reply, { headers: seen, raw }, run) => Object.keys(headers).some((field) => field in seen || field in raw.headers ||
+    raw.rawHeaders.some((name) => name.toLowerCase() === field))
+    ? reply.code(412).send('seen')
+    : reply.send(`run ${run}`),
+  steps: [{ is: 'miss', headers, body: 'run 1' }, { is: 'hit', headers, body: 'run 1' }, { is: 'hit', body: 'run 1' }],
+  refused: {}
+})
+/** The handler sees it, and what it answers is not stored. */
+const forTheHandler = (name: string, headers: Headers): Row => ({
+  name,
+  send: (reply, request) => reply.send(String(request.headers.range)),
+  steps: [{ is: 'miss', headers, body: headers.range! }, { is: 'miss', headers, body: headers.range! }, { is: 'miss', body: 'undefined' }],
+  refused: { range: 2 }
 })
 
 const PRECONDITIONS: Rule = {
-  rule: 'ranges and preconditions on the present state are for the handler',
-  rfc: 'RFC 9110 §14.2, §13.1.5, §13.1.1, §13.1.4',
+  rule: 'no field makes a request go past what is stored: preconditions are not applicable to a cache',
+  rfc: 'RFC 9111 §4.3.2, RFC 9110 §13.1.1, §13.1.4, §13.1.5',
   accepts: [
     asked('If-None-Match, which a cache can answer', { 'if-none-match': '"other"' }, { is: 'hit', body: 'run 1' }),
-    asked('If-Modified-Since, which a cache can answer', { 'if-modified-since': 'Sun, 06 Nov 1994 08:49:37 GMT' }, { is: 'hit' })
+    asked('If-Modified-Since, which a cache can answer', { 'if-modified-since': last }, { is: 'hit' }),
+    ignored('If-Match: *', { 'if-match': '*' }),
+    ignored('If-Match with another tag', { 'if-match': '"x"' }),
+    ignored('If-Match of a HEAD', { 'if-match': '*' }, 'HEAD'),
+    ignored('If-Unmodified-Since', { 'if-unmodified-since': last }),
+    ignored('If-Unmodified-Since that is no date', { 'if-unmodified-since': 'soon' }),
+    ignored('If-Modified-Since that is no date', { 'if-modified-since': 'soon' }),
+    ignored('If-Range without a Range', { 'if-range': 'x' }),
+    ignored('Range, where the handler serves none', { range: 'bytes=0-1' }),
+    ignored('Range of another unit', { range: 'lines=1-2' }),
+    asked('If-Match beside If-None-Match', { 'if-match': '"x"', 'if-none-match': '*' }, { is: 'hit', status: 304 }),
+    unseen('on a miss, If-Match', { 'if-match': '"x"' }),
+    unseen('on a miss, If-Unmodified-Since', { 'if-unmodified-since': last }),
+    unseen('on a miss, If-Range without a Range', { 'if-range': 'x' }),
+    unseen('on a miss, If-None-Match', { 'if-none-match': '"x"' }),
+    unseen('on a miss, If-Modified-Since', { 'if-modified-since': last }),
+    unseen('on a miss, a Range that is all of it', { range: 'bytes=0-' }),
+    unseen('on a miss, a Range that is none', { range: 'bytes=x' })
   ],
   rejects: [
-    forTheHandler('Range', { range: 'bytes=0-1' }),
-    forTheHandler('Range of another unit', { range: 'lines=1-2' }),
-    forTheHandler('If-Range', { 'if-range': '"a"' }),
-    forTheHandler('If-Match', { 'if-match': '*' }),
-    forTheHandler('If-Unmodified-Since', { 'if-unmodified-since': 'Sun, 06 Nov 1994 08:49:37 GMT' }),
-    forTheHandler('If-Match beside If-None-Match', { 'if-match': '"a"', 'if-none-match': '*' }),
-    forTheHandler('If-Match of a HEAD', { 'if-match': '*' }, 'HEAD')
+    forTheHandler('on a miss, a Range', { range: 'bytes=0-1' }),
+    forTheHandler('on a miss, two', { range: 'bytes=0-1,3-4' }),
+    forTheHandler('on a miss, the last bytes', { range: 'bytes=-5' }),
+    forTheHandler('on a miss, another unit, which the handler may know', { range: 'lines=1-2' })
   ]
 }
 
@@ -496,6 +678,7 @@ const UNSAFE: Rule = {
 
 await onEachStore(t, async (t, open) => {
   await hold(t, open, [
-    VARY, VARY_ANY, VARY_POLICY, ENCODINGS, PRECONDITIONS, ALONE, IDENTITY, KEYS, INVALID, LONG_KEYS, REFRESH, UNSAFE
+    VARY, VARY_ANY, VARY_POLICY, ENCODINGS, PRECONDITIONS, RANGES, ENCODED, CONTENT, ALONE, IDENTITY, KEYS, INVALID,
+    LONG_KEYS, REFRESH, UNSAFE
   ])
 })

@@ -31,6 +31,7 @@ for (const { name, mode, fixed, random } of held) {
   t.ok(fixed.tally.cuts > 0, 'connections were cut')
   t.equal(fixed.tally.orphans > 0, mode.mutates === true, 'who died had committed')
   t.equal(stale > refreshes && refreshes > 0, mode.stale === true, 'and those that are stale')
+  t.equal(fixed.tally.confirmed > 0, mode.confirms === true, 'and those that handlers found unchanged')
 }
 t.ok(held.some(({ fixed }) => fixed.tally.refusals > 0), 'fills were refused')
 t.ok(held.some(({ fixed }) => fixed.tally.renewals > 0), 'leases were renewed')

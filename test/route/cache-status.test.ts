@@ -31,7 +31,7 @@ const BYPASSES: Record<Exclude<BypassReason, 'store' | 'breaker' | 'journal'>, C
     }
   },
   query: { url: '/?access_token=x', detail: 'query:access_token' },
-  conditional: { headers: { range: 'bytes=0-1' } },
+  content: { headers: { 'content-length': '2' } },
   upgrade: { headers: { connection: 'Upgrade', upgrade: 'websocket' } },
   target: { prepare: (app) => { app.addHook('onRequest', async ({ raw }) => { Object.assign(raw, { originalUrl: '/#x' }) }) } },
   invalid: { schema: { headers: { type: 'object', required: ['x-needed'] } } },

@@ -127,7 +127,9 @@ const NOISE = randomBytes(3000)
 
 /** What the handler sends, the policy, and whether it says that it varies. */
 const AS_THEY_ARE: Record<string, { send: Send, cache?: CacheOptions, status?: number, varies?: boolean }> = {
-  'a body in a coding already': { send: (reply) => reply.type('text/plain').header('content-encoding', 'gzip').send(gzipSync(TEXT)) },
+  'a body in a coding already': {
+    send: (reply) => reply.type('text/plain').header('content-encoding', 'gzip').send(gzipSync(TEXT)), varies: true
+  },
   'no-transform': { send: (reply) => reply.type('text/plain').header('cache-control', 'max-age=5, no-transform').send(TEXT) },
   "no-transform in the route's cacheControl": {
     send: (reply) => reply.type('text/plain').send(TEXT), cache: { cacheControl: 'public, no-transform' }

@@ -90,10 +90,13 @@ async function ownCoding (t: Test, order: Order): Promise<void> {
   const app = await compressing(t, order, {
     send: (reply) => reply.type('text/plain').header('content-encoding', 'gzip').send(gzipSync(TEXT))
   })
-  for (const [i, client] of CLIENTS.entries()) {
-    const response = await fetch(app, asking(client))
-    t.strictSame([outcome(response), decoded(response)], [i === 0 ? 'fwd=miss' : 'hit', TEXT])
-    t.equal(response.headers['content-encoding'], 'gzip')
+  for (const client of CLIENTS) {
+    for (const is of ['fwd=miss', 'hit']) {
+      const response = await fetch(app, asking(client))
+      t.strictSame([outcome(response), decoded(response)], [is, TEXT], 'nobody gets it who does not take the same codings')
+      t.equal(response.headers['content-encoding'], 'gzip')
+      t.equal(response.headers.vary, 'accept-encoding')
+    }
   }
 }
 
@@ -221,8 +224,7 @@ async function tagged (t: Test, order: Order, kind: Tagging): Promise<void> {
   }
   await app.cache.invalidate('k')
   const revalidated = await fetch(app, { url: '/', headers: { 'if-none-match': tag } })
-  const answered = [kind.options?.replyWith304 === false ? 200 : 304, 'fwd=miss']
-  t.strictSame([revalidated.statusCode, outcome(revalidated)], answered, 'their 304, of what the handler said now')
+  t.strictSame([revalidated.statusCode, outcome(revalidated)], [304, 'fwd=miss'], '304, of what the handler said now')
   const next = await fetch(app)
   t.strictSame([next.statusCode, next.body, next.headers.etag], [200, alone.body, tag])
 }

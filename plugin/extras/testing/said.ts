@@ -54,8 +54,9 @@ function read (member: string): Said {
   const ttl = parameters.has('ttl') ? Number(parameters.get('ttl')) : null
   const collapsed = parameters.has('collapsed')
   const said = { ttl, collapsed, forced: fwd === 'request', key: parameters.get('key') ?? null, member }
-  // A stale hit's ttl is 0 or less (§2.4); `fwd=stale` stands in for what the handler answered.
-  if (fwd === 'stale' || ((fwd === undefined || collapsed) && ttl !== null && ttl <= 0)) {
+  // A stale hit's ttl is 0 or less (§2.4); `fwd=stale` stands in for what the handler answered,
+  // but where that was that nothing has changed.
+  if ((fwd === 'stale' && parameters.get('fwd-status') !== '304') || ((fwd === undefined || collapsed) && ttl !== null && ttl <= 0)) {
     return { ...said, outcome: 'stale', reason: detail === 'stale-if-error' ? detail : 'stale-while-revalidate' }
   }
   if (fwd === undefined || collapsed) return { ...said, outcome: 'hit', reason: null }

@@ -61,6 +61,15 @@ const PLAIN_FORMS = {
     reads: (row) => PAGES.map((page) => ask(`/soft-tag/${row}/${page}`)),
     tags: (row) => [`soft:${row}`]
   },
+  // Handlers are asked about stale ones.
+  asked: {
+    reads: (row) => [ask(`/asked/${row}`)],
+    keys: (row) => [`asked:${row}`]
+  },
+  'asked-tag': {
+    reads: (row) => PAGES.map((page) => ask(`/asked-tag/${row}/${page}`)),
+    tags: (row) => [`asked:${row}`]
+  },
   prefix: {
     reads: (row) => PAGES.map((page) => ask(`/prefixed/${row}/${page}`)),
     prefixes: (row) => [`p:${row}:`]

@@ -5,7 +5,7 @@ import { DELAYS, FORMS, ROWS_APART, type Form, type FormName, type ReadPlan } fr
 import type { Random } from './random.js'
 
 export const PLAIN_MODES = [
-  'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft'
+  'key', 'tag', 'response-tag', 'prefix', 'vary', 'mix', 'mutate', 'set', 'declarative', 'getorset', 'soft', 'revalidate'
 ] as const
 /** Where responses are made of cached values, and both are ended by one call: composition.ts. */
 export const COMPOSED_MODES = [
@@ -54,6 +54,7 @@ export const FORMS_OF: Record<ModeName, FormName[]> = {
   declarative: ['key', 'tag'],
   getorset: ['value', 'tagged-value'],
   soft: ['soft', 'soft-tag'],
+  revalidate: ['asked', 'asked-tag'],
   'composed-keys': ['by-key', 'listed'],
   'composed-levels': ['two-levels', 'three-levels'],
   'composed-tag': ['common-tag'],

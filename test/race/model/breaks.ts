@@ -425,6 +425,9 @@ export const BREAKS: Record<string, Break> = {
   'nobody looks at what is invalid by its prefix': {
     modes: ['a prefix', 'keys, of a prefix', 'prefixes'].map(madeOf), broken: { store: reading(() => ({ least: 0 })) }
   },
+  'what is confirmed is filled whatever lies there': {
+    modes: ['tags, confirmed'], broken: { isBlind: true }
+  },
   'a prefix is over before its names are removed': {
     modes: ['a prefix', ...['a prefix', 'tags, of a prefix'].map(madeOf)],
     broken: { isUnseen: (pattern) => !pattern.startsWith('lease:') }

@@ -14,6 +14,8 @@ export interface Mode {
   stale?: boolean
   /** Writers make them stale, no more: who begins then is served nothing older as fresh. */
   soft?: boolean
+  /** Handlers are asked about stale entries, some of them in vain: they find nothing changed whatever the row is. */
+  confirms?: boolean
   /** Writers mutate, most of them. */
   mutates?: boolean
   /** What responses are made of: of the first of these cached values, which is made of the next one, or of the row. */
@@ -48,6 +50,11 @@ const PLAIN: Record<string, Mode> = {
   'keys, softly': { targets: { keys: KEYS }, stale: true, soft: true },
   'keys that vary, softly': { targets: { keys: KEYS }, varies: true, stale: true, soft: true },
   'tags, softly': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], stale: true, soft: true },
+  'keys, confirmed': { targets: { keys: KEYS }, stale: true, confirms: true },
+  'keys that vary, confirmed': { targets: { keys: KEYS }, varies: true, stale: true, confirms: true },
+  'a prefix, confirmed': { targets: { prefixes: ['k:'] }, stale: true, confirms: true },
+  'tags, confirmed': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], stale: true, confirms: true },
+  'everything, confirmed': { targets: { all: true }, known: ['s'], late: ['t'], stale: true, confirms: true },
   'keys, mutated': { targets: { keys: KEYS }, mutates: true },
   'keys that vary, mutated': { targets: { keys: KEYS }, varies: true, mutates: true },
   'tags of the policy, mutated': { targets: { tags: ['t'] }, known: ['s', 't'], mutates: true },

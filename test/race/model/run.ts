@@ -15,7 +15,8 @@ import type { Scheduler } from 'fast-check'
 import timers from 'node:timers/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { ResponseCache } from '../../../plugin/cache.js'
-import { NO_TARGETS, type Claim, type Found, type Targets } from '../../../plugin/claim.js'
+import { bodyOf } from '../../../plugin/bodies.js'
+import { NO_TARGETS, type Claim, type Found, type Spare, type Targets } from '../../../plugin/claim.js'
 import { fingerprint } from '../../../plugin/http/vary.js'
 import { Stats } from '../../../plugin/stats.js'
 import { Keys } from '../../../plugin/store/keys.js'
@@ -34,10 +35,12 @@ import { EVICTED, LIFE, PROCESSES, type Cut, type Part, type Reader, type Scenar
 export interface Broken extends Pick<DataOptions, 'scripts' | 'isUnseen'> {
   store?: (store: Store) => Store
   client?: (client: RedisClient) => RedisClient
+  /** What is confirmed is filled, whatever lies there by then. */
+  isBlind?: boolean
 }
 
 const COUNTS = [
-  'hits', 'collapsed', 'stale', 'refreshes', 'misses', 'stores', 'refusals', 'deaths', 'orphans', 'parts', 'cuts', 'renewals'
+  'hits', 'collapsed', 'stale', 'refreshes', 'misses', 'stores', 'refusals', 'deaths', 'orphans', 'parts', 'cuts', 'renewals', 'confirmed'
 ] as const
 /**
  * How often it was what, in all runs. `orphans`: commits of writers that died before they could say so. `parts`: cached
@@ -122,6 +125,7 @@ class Run {
   readonly #scenario: Scenario
   readonly #mode: Mode
   readonly #tally: Tally
+  readonly #isBlind: boolean
   readonly #data: Data
   readonly #network: Network
   readonly #processes: Process[]
@@ -154,6 +158,7 @@ class Run {
     this.#scenario = scenario
     this.#mode = mode
     this.#tally = tally
+    this.#isBlind = broken.isBlind === true
     this.#renewals = renewals
     this.#cuts = scenario.cuts.map((cut) => ({ ...cut }))
     this.#holds = scenario.holds.map(({ writer, ...hold }) => ({ who: `w${writer} `, ...hold }))
@@ -356,14 +361,14 @@ class Run {
     const { known = [], stale = false } = this.#mode
     const by = (members: readonly string[]): string => fingerprint(members, request)
     const selection = { needs: [], hint, fingerprint: by, tags: known, maxVariants: 10 }
-    const may = { mayBeStale: stale, mayRescue: false, mayBeEarly: false }
+    const may = { mayBeStale: stale && !reader.isPatient, mayRescue: false, mayBeEarly: false }
     const question = { key, selection, toFill: true, toRefresh: false, ...may, waitTimeout: this.#waitTimeout }
     const found = await cache.lookup(question, caller)
     if (found.type === 'unknown') return this.#say(`${name} does without`)
     if (found.type === 'miss') {
       this.#tally.misses++
       this.#say(`${name} (p${process}, began at ${begun.least}) misses, ${found.claim === null ? 'without' : 'with'} the lease`)
-      const version = await this.#run(name, reader, found.claim)
+      const version = await this.#run(name, reader, { claim: found.claim, present: found.present ?? null })
       if (version < begun.least) this.#wrong(`${name} is given what is made of ${version} after ${begun.least} had been invalidated`)
       return
     }
@@ -371,7 +376,7 @@ class Run {
     if (found.type === 'hit') return
     cache.refresh({ key, selected: found.selected, waitTimeout: this.#waitTimeout }, caller, async (right) => {
       this.#tally.refreshes++
-      await this.#run(`the refresh of ${name}`, reader, { ...right, selection })
+      await this.#run(`the refresh of ${name}`, reader, { claim: { ...right, selection }, present: found })
     })
   }
 
@@ -406,7 +411,8 @@ class Run {
   }
 
   /** What the handler does, and what becomes of its answer: the version that it is made of. */
-  async #run (name: string, reader: Reader, claim: Claim | null): Promise<number> {
+  async #run (name: string, reader: Reader, { claim, present }: Running): Promise<number> {
+    if (reader.confirms && claim !== null && present !== null) return await this.#confirm(name, reader, { claim, present })
     const { process, key, x, y, members, isLong, end, life, depth } = reader
     const { cache, caller } = this.#processes[process]!
     if (isLong) this.#renew()
@@ -422,6 +428,27 @@ class Run {
     const { late = [], stale = false } = this.#mode
     const times = { life, stale: stale ? LIFE : 0, rescue: 0, cost: 0 }
     cache.fill(claim, { status: 200, headers: [], body, kind: 'text', isEncoded: false, members, tags: late, ...times }, caller)
+    return version
+  }
+
+  /** What becomes of a stale entry that the handler finds unchanged: the version that it is made of. */
+  async #confirm (name: string, { process, isLong, end, life }: Reader, { claim, present }: Confirming): Promise<number> {
+    const { cache, caller } = this.#processes[process]!
+    const { entry, selected: { bytes, marker } } = present
+    if (isLong) this.#renew()
+    const body = bodyOf(entry)
+    const { version } = JSON.parse(String(body)) as Row
+    await this.step(`${name} finds ${version} unchanged`)
+    if (end !== 'fill') {
+      cache.abandon(claim, caller, end === 'pass')
+      return version
+    }
+    this.#tally.confirmed++
+    const { status, headers, kind, tags } = entry
+    const times = { life, stale: LIFE, rescue: 0, cost: 0 }
+    const basis = this.#isBlind ? null : bytes ?? null
+    const members = marker?.members ?? []
+    cache.fill(claim, { status, headers, body, kind, isEncoded: false, members, tags, basis, ...times }, caller)
     return version
   }
 
@@ -578,6 +605,10 @@ interface Process {
   /** Of its quarantines. */
   tokens: Set<string>
 }
+
+/** A handler that runs: under which right, and about which stale entry it may be asked. */
+interface Running { claim: Claim | null, present: Spare | null }
+interface Confirming { claim: Claim, present: Spare }
 
 /** What handlers give: the oldest version of the row that it is made of. */
 interface Made { version: number, run: number }

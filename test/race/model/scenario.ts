@@ -19,6 +19,10 @@ export interface Reader {
   end: End
   /** How long what it stores is fresh. */
   life: number
+  /** It waits for the handler where it finds a stale entry. */
+  isPatient: boolean
+  /** Its handler finds nothing changed, where it is asked about a stale entry. */
+  confirms: boolean
 }
 
 /** How a handler's answer ends: stored; or not, with or without others waiting for the next one. */
@@ -143,7 +147,8 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
 
 type Placed = fc.Arbitrary<{ at: number, process: number }>
 
-function readersOf ({ varies = false, stale = false, values = [] }: Mode, placed: Placed): fc.Arbitrary<Reader> {
+function readersOf (mode: Mode, placed: Placed): fc.Arbitrary<Reader> {
+  const { varies = false, stale = false, confirms = false, values = [] } = mode
   const depths = values.length === 0 ? [0] : [0, 1, 1, 1, 2, 2]
   return fc.tuple(placed, fc.record({
     isValue: values.length === 0 ? fc.constant(false) : fc.constantFrom(false, false, false, true),
@@ -154,7 +159,9 @@ function readersOf ({ varies = false, stale = false, values = [] }: Mode, placed
     members: fc.constantFrom(...(varies ? VARYING : [[]])),
     isLong: fc.constantFrom(true, false, false, false),
     end: fc.constantFrom<End>('fill', 'fill', 'fill', 'fill', 'abandon', 'pass'),
-    life: stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE)
+    life: stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE),
+    isPatient: confirms ? fc.boolean() : fc.constant(false),
+    confirms: confirms ? fc.constantFrom(true, true, false) : fc.constant(false)
   })).map(([place, reader]) => ({ ...place, ...reader }))
 }
 
