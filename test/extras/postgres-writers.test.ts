@@ -1,14 +1,58 @@
 // Never in the writer's way: each statement ends as it would without the triggers, and what it changed is seen.
-import t from 'tap'
+import t, { type Test } from 'tap'
 import pg from 'pg'
 import { installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
 import { startPostgres } from '../helpers/postgres.js'
+import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
 import { CITIES, openApp, openSite } from './postgres-site.js'
+import type { RouteCacheOptions } from '../../plugin/index.js'
 
 // A server where transactions can be prepared.
 const postgres = await startPostgres({ settings: { max_prepared_transactions: '5' } })
 t.teardown(async () => { await postgres.stop() })
+
+/** Overloads of what Postgres has, for all pairs of types that a catalogue has. Gives how many. */
+const shadowsSql = `create function shadow() returns integer language plpgsql as $do$
+declare
+  types text[] := array['text', 'name', 'oid', 'regclass', 'regnamespace', 'regprocedure', 'bigint', 'int2', '"char"', 'boolean', 'xid8', 'jsonb', 'text[]',
+    'int2vector', 'pg_snapshot', 'tid', 'timestamptz', 'interval', 'json', 'integer'];
+  body text := 'language plpgsql as $$ begin insert into public.caught values (current_user); return null; end $$';
+  one text;
+  two text;
+  word text;
+  n integer := 0;
+begin
+  foreach one in array types loop
+    foreach word in array array['quote_ident', 'unnest', 'json_agg', 'jsonb_build_array', 'pg_column_size', 'octet_length', 'to_regclass', 'hashtext',
+      'pg_get_userbyid', 'current_setting', 'row_number', 'array_agg', 'pg_notify', 'length'] loop
+      begin execute format('create function public.%s(%s) returns text %s', word, one, body); n := n + 1; exception when others then null; end;
+    end loop;
+    foreach two in array types loop
+      foreach word in array array['format', 'string_agg', 'concat', 'strpos', 'has_table_privilege', 'set_config', 'starts_with', 'nullif',
+        'jsonb_build_array', 'json_build_object', 'json_object_agg', 'pg_visible_in_snapshot', 'left'] loop
+        begin execute format('create function public.%s(%s, %s) returns text %s', word, one, two, body); n := n + 1; exception when others then null; end;
+      end loop;
+      foreach word in array array['=', '<>', '<', '>', '>=', '||', '~', '~~'] loop
+        begin
+          execute format('create function public.op(%s, %s) returns %s %s', one, two, case word when '||' then 'text' else 'boolean' end, body);
+        exception when duplicate_function then null; end;
+        begin
+          execute format('create operator public.%s (leftarg = %s, rightarg = %s, function = public.op)', word, one, two); n := n + 1;
+        exception when others then null; end;
+      end loop;
+    end loop;
+  end loop;
+  return n;
+end $do$; select shadow() as n`
+
+async function onRedis (t: Test): Promise<RouteCacheOptions> {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  return { redis }
+}
 
 interface Case {
   title: string
@@ -175,6 +219,37 @@ t.test('the table\'s owner and whoever makes schemas get nobody\'s rights', asyn
   }
   await mallory.query("insert into hers.things values ('a')")
   t.notOk(await isSuper())
+})
+
+t.test('functions and operators of hers on the search_path run with nobody else\'s rights', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const name = `eve_${new URL(site.url).pathname.slice(1)}`
+  await site.query(`create role ${name} login password 'e'; grant all on schema public to ${name}; create table caught (by text);
+    grant insert on caught to public`)
+  const url = Object.assign(new URL(site.url), { username: name, password: 'e' })
+  const eve = new pg.Client({ connectionString: url.href })
+  await eve.connect()
+  t.teardown(async () => { await eve.end() })
+  // Each is nearer to the types at hand than Postgres' own, and so is taken for it where her schema is searched.
+  const made = await eve.query(shadowsSql) as unknown as Array<pg.QueryResult<{ n: number }>>
+  t.ok(made[1]!.rows[0]!.n > 1_000, 'her functions and operators are there')
+  await site.query("select format('%s', 'cities'::regclass)")
+  t.same(await site.query('select distinct "by" from caught'), [{ by: 'postgres' }], 'they are run by who is not careful')
+  await site.query('delete from caught')
+
+  const watch: Watch[] = [CITIES, { table: 'parents', keys: 'parent:{id}' }]
+  await site.query('create table parents (id integer) partition by list (id); create table ones partition of parents for values in (1)')
+  await site.query(installSql(watch))
+  await site.query(installSql(watch))
+  const app = await openApp(t, site, { watch })
+  await (await openApp(t, site, { watch, maxTargets: 5, cache: await onRedis(t) })).postgresInvalidation.caughtUp()
+  await app.warm('/cities/1')
+  await site.query("set search_path = public; update cities set name = 'new' where id = 1; insert into ones values (1); truncate parents")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'miss new')
+  await app.close()
+  await site.query(uninstallSql(watch))
+  t.same(await site.query('select * from caught'), [])
 })
 
 t.test('rights that are missing are named, each with its GRANT', async (t) => {

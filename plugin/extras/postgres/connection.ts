@@ -9,6 +9,7 @@ import pg from 'pg'
 import type { Log } from '../../caller.js'
 import type { Milliseconds } from '../../duration.js'
 import { IDLE_LIMIT, historyOf } from './outbox.js'
+import { pinPath } from './search-path.js'
 
 const FIRST_PAUSE: Milliseconds = 100
 const LONGEST_PAUSE: Milliseconds = 5_000
@@ -88,6 +89,7 @@ export class Connection {
     client.on('end', () => { this.#lose(client, reason) })
     try {
       await client.connect()
+      await pinPath(client)
       await prepare?.(client)
       await client.query(`SET idle_in_transaction_session_timeout = '${IDLE_LIMIT}'`)
       await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`)

@@ -96,8 +96,8 @@ export const postgresInvalidation = fp(plugin, { fastify: '5.x', name: 'fastify-
 export default postgresInvalidation
 
 /**
- * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table. It
- * can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns the schema.
+ * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table and its
+ * children. It can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns the schema.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {

@@ -3,7 +3,7 @@ import pg from 'pg'
 import { RouteCacheError } from '../../errors.js'
 import type { Names } from './shape.js'
 
-interface Needs { names: Names, /** Quoted. */ tables: readonly string[] }
+interface Needs { names: Names, /** Names are quoted. */ tables: ReadonlyArray<{ name: string, oid: number }> }
 
 /** Throws FRC_POSTGRES where rights are missing. To `read`, what is read must be there. */
 export async function checkRights (client: pg.Client, work: 'install' | 'read', needs: Needs): Promise<void> {
@@ -30,7 +30,8 @@ function installingSql ({ names: { schema }, tables }: Needs): string {
       WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = ${pg.escapeLiteral(schema)})
       AND NOT has_database_privilege(current_database(), 'CREATE')
     UNION ALL SELECT format('GRANT TRIGGER ON %s TO %s', name, ${ROLE})
-      FROM unnest(ARRAY[${tables.map(pg.escapeLiteral).join(', ')}]) AS name WHERE NOT has_table_privilege(to_regclass(name), 'TRIGGER')`
+      FROM (VALUES ${tables.map(({ name, oid }) => `(${pg.escapeLiteral(name)}, ${oid}::oid)`).join(', ')}) AS needed (name, oid)
+      WHERE NOT has_table_privilege(oid, 'TRIGGER')`
 }
 
 function schemaSql (schema: string, right: 'USAGE' | 'CREATE'): string {

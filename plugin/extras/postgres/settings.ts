@@ -23,6 +23,12 @@ export interface SqlOptions {
    * server's `max_prepared_transactions` is 0, so that there are none.
    */
   notify?: boolean
+  /**
+   * Whether rows that logical replication brings into a watched table, and writers whose `session_replication_role` is
+   * `replica`, are told of, by row triggers that fire for them only: a line for each row, also of the first copy. Default
+   * false: they are not seen.
+   */
+  replicated?: boolean
 }
 
 /** The plugin's options. */
@@ -57,6 +63,7 @@ export interface Settings {
   schema: string
   maxTargets: number
   notify: boolean | null
+  replicated: boolean
   reader: string | null
   poll: Milliseconds
   decorator: string
@@ -88,11 +95,11 @@ export function readSettings (options: unknown): Settings {
 
 /** Throws FRC_OPTION, here only of these. */
 export function shapeOf (options: SqlOptions | Settings): Shape {
-  const { schema, maxTargets, notify } = 'watch' in options ? options as Settings : sqlOnly(options)
-  return { names: namesIn(schema), maxTargets, notify }
+  const { schema, maxTargets, notify, replicated } = 'watch' in options ? options as Settings : sqlOnly(options)
+  return { names: namesIn(schema), maxTargets, notify, replicated }
 }
 
-type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify'>
+type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify' | 'replicated'>
 
 function sqlOnly (options: unknown): SqlSettings {
   const settings = sqlSettings(options)
@@ -104,7 +111,8 @@ function sqlSettings (options: unknown): SqlSettings {
   return {
     schema: checked(options, 'schema', 'route_cache', isName, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
     maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows'),
-    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false')
+    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false'),
+    replicated: checked(options, 'replicated', false, (value) => typeof value === 'boolean', 'it is true or false')
   }
 }
 

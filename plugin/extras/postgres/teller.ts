@@ -60,9 +60,9 @@ export class Teller {
   /** False: it is not understood. */
   #add (found: Found, change: Change): boolean {
     if (!isWellFormed(change)) return false
-    const watched = this.#relations.get(change.relation)
-    if (watched === undefined) return this.#isOthers(change)
-    addChange(found, watched, change)
+    const relation = this.#relations.get(change.relation)
+    if (relation === undefined) return this.#isOthers(change)
+    addChange(found, relation.watched, change)
     return true
   }
 

@@ -1,7 +1,6 @@
 // What can't be watched, and why: asked by the app at its start, and by the SQL of a migration when it runs. It is one
 // query, that gives the first reason there is: a placeholder, or NULL for the table itself, and the reason.
 import pg from 'pg'
-import { doSql } from './dollar-quote.js'
 import type { Watched } from './watch.js'
 
 /** A virtual column has no value in a trigger's transition tables; a foreign table fills none: writers would fail. */
@@ -26,7 +25,7 @@ SELECT placeholder, reason FROM (
   SELECT 1 AS rank, NULL::bigint AS place, NULL AS placeholder, 'it is no ordinary or partitioned table; watch the tables behind it' AS reason
   FROM watched WHERE relkind NOT IN ('r', 'p')
   UNION ALL SELECT 2, NULL, NULL, 'it is a temporary table, that others don''t see' FROM watched WHERE relpersistence = 't'
-  UNION ALL SELECT 3, NULL, NULL, format('its partition or child %s ${FOREIGN}', c.oid::regclass)
+  UNION ALL SELECT 3, NULL, NULL, format('its partition or child %s ${FOREIGN}', c.relname)
   FROM children JOIN pg_class AS c USING (oid) WHERE c.relkind = 'f'
   UNION ALL SELECT 4, place, name, ${literal(name)} || ' has no column of that name; it has: ' || (SELECT coalesce(string_agg(attname, ', ' ORDER BY attnum), '') FROM there)
   FROM named, watched WHERE attname IS NULL
@@ -36,18 +35,17 @@ SELECT placeholder, reason FROM (
 ) AS reasons ORDER BY rank, place LIMIT 1`
 }
 
-/** Ends a migration where the table can't be watched. A table that isn't there ends it by itself. */
+/**
+ * Statements of a block that has a variable `refusal`; they end a migration where the table can't be watched. A table that
+ * isn't there ends it by itself. `table`: an expression of its OID.
+ */
 export function refusalSql ({ sets, schema, name }: Watched, table: string): string {
   const { escapeLiteral: literal } = pg
   const shown = schema === null ? name : `${schema}.${name}`
-  return doSql(`
-DECLARE
-  refusal record;
-BEGIN
-  FOR refusal IN ${unwatchableSql(`to_regclass(${literal(table)})`, [...new Set(sets.flat())], shown)}
+  return `
+  FOR refusal IN ${unwatchableSql(table, [...new Set(sets.flat())], shown)}
   LOOP
     RAISE EXCEPTION 'fastify-route-cache/postgres: %: %', ${literal(shown)} || coalesce('.' || refusal.placeholder, ''), refusal.reason;
   END LOOP;
-END
-`)
+`
 }
