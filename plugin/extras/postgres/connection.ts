@@ -90,6 +90,8 @@ export class Connection {
     try {
       await client.connect()
       await pinPath(client)
+      // Whatever the database or the role has for its default.
+      await client.query(`SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET statement_timeout = ${QUERY_LIMIT}`)
       await prepare?.(client)
       await client.query(`SET idle_in_transaction_session_timeout = '${IDLE_LIMIT}'`)
       await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`)

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type {} from '../../index.js'
+import type { Backlog } from './backlog.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
 import { Feed } from './feed.js'
 import type { Tell } from './outbox.js'
@@ -14,6 +15,7 @@ import { removalSql, tablesSql, triggersSql } from './triggers.js'
 import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
 
+export type { Backlog } from './backlog.js'
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
 export type { Watch } from './watch.js'
 
@@ -31,6 +33,8 @@ export interface PostgresInvalidation {
   readonly reconnects: number
   /** How often Postgres refused that the outbox was read, for a right or a table that is gone; then it is tried again. */
   readonly refusals: number
+  /** What lies in the outbox, and who keeps it there, as of up to 40 seconds ago; null: it was not looked at yet. */
+  readonly outbox: Backlog | null
   /**
    * Resolves when all that was committed before the call has been invalidated, by this process or another one; waits where
    * Postgres or Redis is away.
@@ -59,7 +63,7 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   const reader = (): string | null =>
     cache.stats().store === 'memory' ? null : placeName(settings.reader ?? cache.prefix, relations)
   const tell: Tell = async (changes, client) => { await teller.tell(changes, client) }
-  const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, tell, log: app.log })
+  const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, placeLife: settings.placeLife, tell, log: app.log })
   app.addHook('onClose', async () => { await feed.close() })
   await opened(feed.open(async (client) => {
     if (settings.install) await install(client, watches, shape)
@@ -73,6 +77,7 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
     get failures () { return feed.failures },
     get reconnects () { return feed.reconnects },
     get refusals () { return feed.refusals },
+    get outbox () { return feed.backlog },
     caughtUp: async () => { await feed.caughtUp() }
   })
 }

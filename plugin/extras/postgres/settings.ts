@@ -50,6 +50,11 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   reader?: string
   /** How often the outbox is looked into in any case. Default 5 seconds, at most 10. */
   poll?: Duration
+  /**
+   * How long a place in the outbox stays that nobody reads from: lines wait for it so long, and who comes back to it later
+   * begins with all that is watched. Default 1 day, at least 5 minutes.
+   */
+  placeLife?: Duration
   /** The name of fastify-route-cache's decorator. Default `cache`. */
   decorator?: string
 }
@@ -66,11 +71,14 @@ export interface Settings {
   replicated: boolean
   reader: string | null
   poll: Milliseconds
+  placeLife: Milliseconds
   decorator: string
 }
 
 const WHERE = 'fastify-route-cache/postgres'
 const LONGEST_POLL: Milliseconds = 10_000
+/** Well above the time after which those who read move their places. */
+const SHORTEST_LIFE: Milliseconds = 300_000
 /** What Postgres keeps of a name. */
 const LONGEST_NAME = 63
 
@@ -85,6 +93,7 @@ export function readSettings (options: unknown): Settings {
     ...sqlSettings(options),
     reader: checked<string | null>(options, 'reader', null, isText, 'it is a name'),
     poll: pollOf(own(options, 'poll')),
+    placeLife: placeLifeOf(own(options, 'placeLife')),
     decorator: checked(options, 'decorator', 'cache', isText, 'it is the name of a decorator')
   }
   checkNames(options, Object.keys(settings))
@@ -126,6 +135,13 @@ function pollOf (option: unknown): Milliseconds {
   if (poll === undefined) throw optionError(WHERE, 'poll', option, DURATION_FORMS)
   if (poll > 0 && poll <= LONGEST_POLL) return poll
   throw optionError(WHERE, 'poll', option, `it is more than 0, and at most ${LONGEST_POLL / 1000} seconds`)
+}
+
+function placeLifeOf (option: unknown): Milliseconds {
+  const life = option === undefined ? 86_400_000 : toMilliseconds(option)
+  if (life === undefined) throw optionError(WHERE, 'placeLife', option, DURATION_FORMS)
+  if (life >= SHORTEST_LIFE) return life
+  throw optionError(WHERE, 'placeLife', option, `it is ${SHORTEST_LIFE / 60_000} minutes at least`)
 }
 
 function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: string): T {
