@@ -52,7 +52,7 @@ standing AS (
 ), running AS (
   SELECT a.* FROM pg_stat_activity AS a, first, oldest WHERE a.backend_xid = first.xid::xid AND first.xid <= oldest.xid
 )
-SELECT (SELECT count(*)::integer FROM (SELECT FROM ${outbox} LIMIT ${MOST}) AS some) AS lines,
+SELECT (SELECT count(*)::integer FROM (SELECT FROM ${outbox} LIMIT ${MOST}) AS counted) AS lines,
   (SELECT ${seconds('at')} FROM oldest) AS age,
   standing.name AS place, ${seconds('standing.at')} AS standing,
   prepared.gid, running.pid, coalesce(prepared.owner, running.usename) AS role, running.application_name AS application,

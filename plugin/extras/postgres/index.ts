@@ -14,6 +14,7 @@ import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
 import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
+import { attachFeed } from '../metrics/feed.js'
 
 export type { Backlog } from './backlog.js'
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
@@ -70,7 +71,7 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
     relations = await checkInstalled(client, watches, shape)
     teller.know(relations)
   }))
-  app.decorate('postgresInvalidation', {
+  const invalidation: PostgresInvalidation = {
     get isListening () { return feed.isListening },
     get changes () { return feed.changes },
     get targets () { return teller.targets },
@@ -79,7 +80,13 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
     get refusals () { return feed.refusals },
     get outbox () { return feed.backlog },
     caughtUp: async () => { await feed.caughtUp() }
+  }
+  app.decorate('postgresInvalidation', invalidation)
+  const detach = attachFeed(cache, () => {
+    const { isListening, changes, targets, failures, reconnects, refusals, outbox } = invalidation
+    return { isListening, changes, targets, failures, reconnects, refusals, outbox }
   })
+  app.addHook('onClose', async () => { detach() })
 }
 
 /** Says of what Postgres refuses at the start who wanted it. */
