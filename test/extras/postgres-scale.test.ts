@@ -144,7 +144,7 @@ t.test('who keeps lines in the outbox is said: in the log, and by postgresInvali
   const holder = await site.connect()
   await holder.query("set application_name = 'report'; begin; select pg_current_xact_id()")
   await site.query("update cities set name = 'y' where id = 1")
-  await site.query("delete from route_cache.outbox where xid < pg_snapshot_xmin(pg_current_snapshot())")
+  await site.query('delete from route_cache.outbox where xid < pg_snapshot_xmin(pg_current_snapshot())')
   await old()
   const found = await backlogOf(client, names)
   t.match(found, { lines: 1, holder: /^a transaction of postgres, process \d+ \(report\), for \d seconds$/ })
@@ -192,7 +192,7 @@ t.test('a place that nobody reads from goes after placeLife, and who comes back 
   await until(async () => {
     await site.query("update route_cache.readers set at = now() - interval '2 minutes' where name = ''; update cities set name = name where id = 3")
     await other.postgresInvalidation.caughtUp()
-    return !(await site.query(`select 1 from route_cache.outbox where rows::text like '%"1"%'`)).length
+    return !(await site.query('select 1 from route_cache.outbox where rows::text like \'%"1"%\'')).length
   }, 'and so are its lines')
   const next = await openApp(t, site, options)
   t.same([await next.look('/cities/1'), await next.look('/cities/2')], ['miss new', 'miss old'], 'all that is watched')

@@ -6,6 +6,7 @@ import type { Watched } from './watch.js'
 /** A virtual column has no value in a trigger's transition tables; a foreign table fills none: writers would fail. */
 const FOREIGN = 'is a foreign table, which no trigger can tell of: a statement that writes to it by this table would fail'
 const VIRTUAL = 'the column is a virtual generated one, which triggers don\'\'t see; make it STORED, or name the columns that it is made of'
+const SETTINGS = 'its text depends on the settings of whoever reads it; use numeric for money, and oid or name for what is registered'
 const SINGLE = 'placeholders are of columns with a single value, such as numbers, texts and uuids'
 
 /** `table`: an expression of its OID. */
@@ -16,8 +17,12 @@ WITH RECURSIVE watched AS (SELECT c.* FROM pg_class AS c WHERE c.oid = ${table})
 children AS (
   SELECT oid FROM watched UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN children AS c ON i.inhparent = c.oid
 ), there AS (
-  SELECT a.attname, a.attnum, a.attgenerated, t.typname, t.typcategory FROM watched JOIN pg_attribute AS a ON a.attrelid = watched.oid
-  JOIN pg_type AS t ON t.oid = a.atttypid WHERE a.attnum > 0 AND NOT a.attisdropped
+  SELECT a.attname, a.attnum, a.attgenerated, base.typname, base.typcategory FROM watched JOIN pg_attribute AS a ON a.attrelid = watched.oid
+  JOIN LATERAL (
+    WITH RECURSIVE types AS (
+      SELECT * FROM pg_type WHERE oid = a.atttypid UNION ALL SELECT t.* FROM pg_type AS t JOIN types AS d ON t.oid = d.typbasetype
+    ) SELECT typname, typcategory FROM types WHERE typbasetype = 0
+  ) AS base ON true WHERE a.attnum > 0 AND NOT a.attisdropped
 ), named AS (
   SELECT * FROM unnest(ARRAY[${columns.map(literal).join(', ')}]::text[]) WITH ORDINALITY AS n (name, place) LEFT JOIN there ON attname = name
 )
@@ -31,6 +36,7 @@ SELECT placeholder, reason FROM (
   FROM named, watched WHERE attname IS NULL
   UNION ALL SELECT 5, place, name, format('the column''s type is %s; ${SINGLE}', typname)
   FROM named WHERE typcategory IN ('A', 'C', 'R') OR typname IN ('json', 'jsonb', 'bytea')
+  UNION ALL SELECT 5, place, name, format('the column''s type is %s; ${SETTINGS}', typname) FROM named WHERE typname = 'money' OR typname LIKE 'reg%'
   UNION ALL SELECT 6, place, name, '${VIRTUAL}' FROM named WHERE attgenerated = 'v'
 ) AS reasons ORDER BY rank, place LIMIT 1`
 }
