@@ -96,7 +96,7 @@ t.test('the SQL of a migration is what the app wants, and can be taken away', as
   const watch: Watch[] = [CITIES]
   await site.query(installSql(watch))
   const before = await installed(site)
-  t.equal(before.length, 5, 'a function and four triggers')
+  t.equal(before.length, 7, 'a function and four triggers, and two functions of event triggers')
   t.equal(await start({ watch }, { databaseUrl: site.url }), null, 'over the connection of @fastify/postgres')
   t.equal(await start({ watch, install: true }, { databaseUrl: site.url }), null)
   t.same(await installed(site), before, 'where nothing is missing nothing is touched')

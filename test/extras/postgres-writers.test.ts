@@ -62,10 +62,16 @@ interface Case {
   /** When it runs. */
   meanwhile?: string
   write: string
+  /** What the city is called then; default `new`. */
+  expected?: string
+  options?: Parameters<typeof openApp>[2]
 }
 
 const WHOLE = { tags: ['cities'], prefix: 'city:' }
 const LONG = "repeat(md5('x'), 100)"
+
+const PARTED = "drop table cities; create table cities (id integer, name text not null, country text) partition by list (country); create table c_ad partition of cities for values in ('AD'); create table c_rest partition of cities default; insert into cities values (1, 'old', 'FR'), (2, 'old', 'AD')"
+const INHERITED = "create table towns () inherits (cities); delete from cities; insert into towns values (1, 'old', 'FR')"
 
 const CASES: Case[] = [
   { title: 'two-phase commit', write: "begin; update cities set name = 'new' where id = 1; prepare transaction 'p'; commit prepared 'p'" },
@@ -82,22 +88,56 @@ const CASES: Case[] = [
   { title: 'columns named as the function\'s own words', before: 'alter table cities add found text, add tg_op text, add new text, add line text, add number text, add r text, add c0 text, add changed_rows text', watch: [{ table: 'cities', keys: ['city:{id}', ...['found', 'tg_op', 'new', 'line', 'number', 'r', 'c0', 'changed_rows'].map((name) => `x:{${name}}`)] }], write: "update cities set name = 'new' where id = 1" },
   { title: 'the outbox takes no lines', meanwhile: 'alter table route_cache.outbox add constraint c check (columns is null)', write: "update cities set name = 'new' where id = 1" },
   { title: 'settings of the writer\'s own', write: "set standard_conforming_strings = off; set plpgsql.extra_errors = 'all'; set timezone = 'Asia/Tokyo'; set search_path = pg_temp; update public.cities set name = 'new' where id = 1; reset all" },
-  { title: 'a partitioned table', before: "drop table cities; create table cities (id integer, name text not null, country text) partition by list (country); create table c_ad partition of cities for values in ('AD'); create table c_rest partition of cities default; insert into cities values (1, 'old', 'FR'), (2, 'old', 'AD')", write: "update cities set name = 'new', country = 'AD' where id = 1" }
+  { title: 'INSERT', before: 'delete from cities', write: "insert into cities values (1, 'new', 'FR')" },
+  { title: 'DELETE', write: 'delete from cities where id = 1', expected: 'undefined' },
+  { title: 'TRUNCATE', write: 'truncate cities', expected: 'undefined' },
+  { title: 'an upsert', write: "insert into cities values (1, 'x', 'FR') on conflict (id) do update set name = 'new'" },
+  { title: 'COPY', before: 'delete from cities', write: "copy cities from program 'printf \"1\\tnew\\tFR\\n\"'" },
+  { title: 'a WITH that writes', write: "with gone as (delete from cities where id = 1 returning *) insert into cities select id + 100, 'x', country from gone", expected: 'undefined' },
+  { title: 'a cursor', write: "begin; declare c cursor for select * from cities where id = 1 for update; fetch c; update cities set name = 'new' where current of c; commit" },
+  { title: 'a prepared statement', write: "prepare p as update cities set name = $1 where id = 1; execute p ('new')" },
+  { title: 'a block that catches an error', write: "do $$ begin update cities set name = 'new' where id = 1 %% begin update cities set id = 1 %% exception when others then null %% end %% end $$" },
+  { title: 'a view', before: 'create view seen as select * from cities', write: "update seen set name = 'new' where id = 1" },
+  { title: 'a rule', before: "create table orders (id integer); create rule r as on insert to orders do also update cities set name = 'new' where id = new.id", write: 'insert into orders values (1)' },
+  { title: 'a trigger of another table', before: "create table orders (id integer); create function f() returns trigger language plpgsql as $$ begin update cities set name = 'new' where id = new.id; return new; end $$; create trigger t before insert on orders for each row execute function f()", write: 'insert into orders values (1)' },
+  { title: 'a foreign key that cascades, deferred', before: "create table countries (code text primary key); insert into countries values ('AD'), ('FR'), ('ES'); alter table cities add foreign key (country) references countries on delete cascade deferrable initially deferred", write: "begin; delete from countries where code = 'FR'; commit", expected: 'undefined' },
+  { title: 'tables of the writer\'s by our names', write: "create temp table outbox (x text); create temp table changed_rows (x text); create temp table new_rows (x text); update cities set name = 'new' where id = 1; discard temp" },
+  { title: 'a partitioned table', before: PARTED, write: "update cities set name = 'new', country = 'AD' where id = 1" },
+  { title: 'a statement on a partition', before: PARTED, write: "update c_rest set name = 'new' where id = 1" },
+  { title: 'a statement on a partition of a partition', before: `${PARTED}; create table c_es partition of cities for values in ('ES') partition by range (id); create table c_es_1 partition of c_es for values from (0) to (9); insert into cities values (9, 'x', 'FR'); delete from cities where id = 1; insert into cities values (1, 'old', 'ES')`, write: "update c_es_1 set name = 'new'" },
+  { title: 'COPY into a partition', before: `${PARTED}; delete from cities`, write: "copy c_ad from program 'printf \"1\\tnew\\tAD\\n\"'" },
+  { title: 'TRUNCATE of a partition', before: PARTED, write: 'truncate c_rest', expected: 'undefined' },
+  { title: 'DROP of a partition', before: PARTED, write: 'drop table c_rest', expected: 'undefined' },
+  { title: 'DETACH of a partition', before: PARTED, write: 'alter table cities detach partition c_rest', expected: 'undefined' },
+  { title: 'ATTACH of a partition', before: `${PARTED}; delete from cities`, meanwhile: "create table c_es (like cities); insert into c_es values (1, 'new', 'ES')", write: "alter table cities attach partition c_es for values in ('ES')" },
+  { title: 'a partition that was made later', before: PARTED, meanwhile: "delete from cities; create table c_es partition of cities for values in ('ES')", write: "insert into c_es values (1, 'new', 'ES')" },
+  { title: 'a partition that was attached later', before: PARTED, meanwhile: "delete from cities; create table c_es (like cities); alter table cities attach partition c_es for values in ('ES')", write: "insert into c_es values (1, 'new', 'ES')" },
+  { title: 'an inherited table', before: INHERITED, write: "update towns set name = 'new'" },
+  { title: 'DROP of an inherited table', before: INHERITED, write: 'drop table towns', expected: 'undefined' },
+  { title: 'a table that inherits no more', before: INHERITED, write: 'alter table towns no inherit cities', expected: 'undefined' },
+  { title: 'DROP SCHEMA', before: `${INHERITED}; create schema more; alter table towns set schema more`, write: 'drop schema more cascade', expected: 'undefined' },
+  { title: 'ALTER … USING', write: "alter table cities alter name type text using 'new'" },
+  { title: 'a writer who replicates', options: { replicated: true }, write: "set session_replication_role = replica; update cities set name = 'new' where id = 1; reset session_replication_role" },
+  { title: 'one who replicates a DELETE', options: { replicated: true }, write: 'set session_replication_role = replica; delete from cities where id = 1; reset session_replication_role', expected: 'undefined' },
+  { title: 'one who replicates a TRUNCATE', options: { replicated: true }, write: 'set session_replication_role = replica; truncate cities; reset session_replication_role', expected: 'undefined' },
+  { title: 'one who replicates into a partition', before: PARTED, options: { replicated: true }, write: "set session_replication_role = replica; update cities set name = 'new', country = 'AD' where id = 1; reset session_replication_role" },
+  { title: 'one who replicates long values', options: { replicated: true, watch: [{ table: 'cities', keys: ['city:{id}', 'named:{name}'], whole: WHOLE }] }, write: `set session_replication_role = replica; insert into cities values (99, ${LONG}, 'AD'); update cities set name = 'new' where id = 1; reset session_replication_role` }
 ]
 
-for (const { title, before, watch = [CITIES], meanwhile, write } of CASES) {
+for (const { title, before, watch = [CITIES], meanwhile, write, expected = 'new', options } of CASES) {
   t.test(title, async (t) => {
     const site = await openSite(t, postgres.url)
     if (before !== undefined) await site.query(before)
-    const app = await openApp(t, site, { watch })
+    const app = await openApp(t, site, { watch, ...options })
     if (meanwhile !== undefined) await site.query(meanwhile)
     await app.postgresInvalidation.caughtUp()
     await app.warm('/cities/1')
     const writer = await site.connect()
     // One by one: a transaction can't be prepared amid others.
-    for (const sql of write.split('; ')) await writer.query(sql)
+    for (const sql of write.split('; ')) await writer.query(sql.replaceAll(' %%', ';'))
     await app.postgresInvalidation.caughtUp()
-    t.equal(await app.look('/cities/1'), 'miss new')
+    t.equal(await app.look('/cities/1'), `miss ${expected}`)
+    t.equal(app.lines.filter(({ msg }) => String(msg).includes('does not understand')).length, 0)
   })
 }
 
@@ -118,6 +158,49 @@ t.test('where transactions can\'t be prepared, writers notify; or as the option 
     await listener.query('select')
     t.equal(heard === 1, expected, `${server === plain} ${notify}`)
   }
+})
+
+t.test('children that come and go', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(PARTED)
+  const app = await openApp(t, site)
+  const triggers = async (): Promise<Record<string, number>> => Object.fromEntries((await site.query(`select tgrelid::regclass as name, count(*)::integer as n
+    from pg_trigger where not tgisinternal group by 1 order by 1`)).map(({ name, n }) => [name, n]))
+  t.same(await triggers(), { cities: 4, c_ad: 4, c_rest: 4 })
+  await site.query("create table c_es partition of cities for values in ('ES')")
+  t.same(await triggers(), { cities: 4, c_ad: 4, c_rest: 4, c_es: 4 })
+  await site.query('alter table cities detach partition c_es; drop table c_ad')
+  t.same(await triggers(), { cities: 4, c_rest: 4 }, 'one that has left is nobody\'s business')
+  await app.postgresInvalidation.caughtUp()
+  await app.warm('/cities/1')
+  await site.query("insert into c_es values (9, 'x', 'ES')")
+  await app.postgresInvalidation.caughtUp()
+  t.equal(await app.look('/cities/1'), 'hit old')
+  await site.query(uninstallSql([CITIES]))
+  t.same(await triggers(), {})
+  t.same(await site.query('select evtname from pg_event_trigger'), [])
+  await site.query('alter table c_rest add column more text; drop table c_es').catch(() => {})
+})
+
+t.test('an installer who may make no event triggers', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const name = `owner_${new URL(site.url).pathname.slice(1)}`
+  await site.query(`create role ${name} login password 'o'; grant all on schema public to ${name}; grant create on database ${new URL(site.url).pathname.slice(1)} to ${name};
+    drop table cities; set role ${name}; ${PARTED.slice('drop table cities; '.length)}; reset role`)
+  const theirs = { ...site, url: Object.assign(new URL(site.url), { username: name, password: 'o' }).href }
+  const app = await openApp(t, theirs)
+  t.same(await site.query('select 1 from pg_event_trigger'), [])
+  await site.query(`set role ${name}; create table c_es partition of cities for values in ('ES'); reset role`)
+  await app.close()
+  await site.query('alter table c_es owner to postgres')
+  await t.rejects(openApp(t, theirs), { code: 'FRC_POSTGRES', message: new RegExp(`GRANT TRIGGER ON public.c_es TO ${name};`) })
+  await site.query(`alter table c_es owner to ${name}`)
+  await t.rejects(openApp(t, theirs, { install: false }), { code: 'FRC_POSTGRES', message: /lacks the triggers of cities/ }, 'a partition without triggers is seen at the start')
+  const next = await openApp(t, theirs)
+  await next.warm('/cities/3')
+  await site.query("insert into c_es values (3, 'new', 'ES')")
+  await next.postgresInvalidation.caughtUp()
+  t.equal(await next.look('/cities/3'), 'miss new')
 })
 
 t.test('uninstalling takes all triggers off, whatever watch installed them', async (t) => {

@@ -1,6 +1,7 @@
 // What there is in the database: whether the tables and columns that are watched exist, and whether triggers tell of them.
 import type pg from 'pg'
 import { RouteCacheError, optionError } from '../../errors.js'
+import { ddlSql, isWatchedDdlSql } from './ddl.js'
 import { doSql } from './dollar-quote.js'
 import { guardSql } from './guard.js'
 import { checkRights } from './rights.js'
@@ -135,22 +136,25 @@ export async function install (client: pg.Client, watches: readonly Watched[], s
     else await granted(client, { shape, tables }, tablesSql(names))
   })
   for (const watched of watches) await installOn(client, watched, shape)
+  await alone(client, shape, async () => {
+    const { rows: [row] } = await client.query<{ is_there: boolean }>(isWatchedDdlSql(shape))
+    if (!row!.is_there) await client.query(ddlSql(shape))
+  })
 }
 
 async function installOn (client: pg.Client, watched: Watched, shape: Shape): Promise<void> {
-  let isAll = false
-  const children = await alone(client, shape, async () => {
+  const { table, isAll } = await alone(client, shape, async () => {
     const table = await findTable(client, watched)
-    const tables = new Map([[watched, table]])
-    const { triggers } = table
-    isAll = !tells(watched, triggers, shape) || !isLike(table, shape)
+    const isAll = !tells(watched, table.triggers, shape) || !isLike(table, shape)
     const told = { ...watched, sets: withFormer(watched, table, shape) }
-    if (isAll) await granted(client, { shape, tables }, tableSql(told, shape))
-    return table.children
+    if (isAll) await granted(client, { shape, tables: new Map([[watched, table]]) }, tableSql(told, shape))
+    return { table, isAll }
   })
-  for (const { oid, triggers } of children) {
+  for (const { oid, triggers } of table.children) {
     if (!isAll && tells(watched, triggers, shape)) continue
-    await alone(client, shape, async () => { await client.query(childSql(watched, shape, oid)) })
+    await alone(client, shape, async () => {
+      await granted(client, { shape, tables: new Map([[watched, table]]) }, childSql(watched, shape, oid))
+    })
   }
 }
 
@@ -172,7 +176,8 @@ async function alone<T> (client: pg.Client, { names }: Shape, work: () => Promis
 async function granted (
   client: pg.Client, { shape, tables }: { shape: Shape, tables: ReadonlyMap<Watched, Table> }, sql: string
 ): Promise<void> {
-  const needed = [...tables].map(([watched, { oid }]) => ({ name: quoted(watched), oid }))
+  const needed = [...tables].flatMap(([watched, { oid, children }]) =>
+    [{ name: quoted(watched), oid }, ...children.map((child) => ({ name: null, oid: child.oid }))])
   await checkRights(client, 'install', { names: shape.names, tables: needed })
   await onFormerPath(client, async () => { await client.query(sql) })
 }

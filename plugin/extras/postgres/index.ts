@@ -5,6 +5,7 @@ import fp from 'fastify-plugin'
 import type {} from '../../index.js'
 import type { Backlog } from './backlog.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
+import { ddlSql } from './ddl.js'
 import { Feed } from './feed.js'
 import type { Tell } from './outbox.js'
 import { placeName } from './place-name.js'
@@ -114,7 +115,8 @@ export default postgresInvalidation
  */
 export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {
   const shape = shapeOf(options)
-  return tablesSql(shape.names) + compileWatches(watch).map((watched) => triggersSql(watched, shape)).join('')
+  return tablesSql(shape.names) + compileWatches(watch).map((watched) => triggersSql(watched, shape)).join('') +
+    ddlSql(shape)
 }
 
 /**

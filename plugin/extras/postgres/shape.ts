@@ -47,6 +47,12 @@ export function markOf (sets: Watched['sets'], { maxTargets, notify, replicated 
   return `${SIGN}${VERSION} ${JSON.stringify({ sets, maxTargets, notify, replicated })}`
 }
 
+/** The rest of a condition in SQL: whether a writer sends a NOTIFY. */
+export function notifying ({ notify }: Shape): string {
+  if (notify === null) return " AND current_setting('max_prepared_transactions') = '0'"
+  return notify ? '' : ' AND false'
+}
+
 /** What a function with this text does; null where it is none of ours, or of a version that is newer. */
 export function readMark (source: string): Installed | null {
   const line = source.split('\n').find((line) => line.startsWith(SIGN))

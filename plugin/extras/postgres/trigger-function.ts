@@ -11,7 +11,7 @@
 //   only where `max_prepared_transactions` is 0, as it is unless somebody has set it.
 import pg from 'pg'
 import { dollarQuoted } from './dollar-quote.js'
-import { VERSION, markOf, type Shape } from './shape.js'
+import { VERSION, markOf, notifying, type Shape } from './shape.js'
 import type { Watched } from './watch.js'
 
 /** Rows to a line. */
@@ -67,11 +67,6 @@ function byRowSql ({ replicated }: Shape, writing: Writing): string {
   if (!replicated) return ''
   return `ELSIF TG_LEVEL = 'ROW' THEN${writingSql(['(SELECT OLD.* WHERE TG_OP <> \'INSERT\')', '(SELECT NEW.* WHERE TG_OP <> \'DELETE\')'], writing)}
     `
-}
-
-function notifying ({ notify }: Shape): string {
-  if (notify === null) return " AND current_setting('max_prepared_transactions') = '0'"
-  return notify ? '' : ' AND false'
 }
 
 /** Whether the table has any of its columns no more, or as one that transition tables don't hold. */

@@ -26,7 +26,7 @@ export const EVENTS = ['insert', 'update', 'delete', 'truncate'] as const
 
 const LONGEST_NAME = 63
 /** The argument of a child's triggers. */
-const CHILD = 'child'
+export const CHILD = 'child'
 /**
  * How long a migration waits for a child, while it holds its parent: less than `deadlock_timeout`, so that of a writer who
  * wants both and the migration, it is the migration that ends.
@@ -129,7 +129,7 @@ function childrenSql (watched: Watched, shape: Shape): string {
   FOR child IN ${descendantsSql('watched')}
   LOOP
 ${creationSql('child', { call, shape, argument: CHILD })}  END LOOP;
-${straysSql(call)}PERFORM set_config('lock_timeout', wait_before, true);
+${straysSql(`${pg.escapeLiteral(`${call}()`)}::regprocedure`)}PERFORM set_config('lock_timeout', wait_before, true);
 `
   })
 }
@@ -150,9 +150,10 @@ export function descendantsSql (table: string): string {
   ) SELECT c.oid::regclass FROM below JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')`
 }
 
-function straysSql (call: string): string {
+/** Statements of a block that has a variable `part`. `call`: an expression of the function. */
+export function straysSql (call: string): string {
   return `  FOR part IN SELECT t.tgname, t.tgrelid::regclass AS child FROM pg_trigger AS t
-    WHERE t.tgfoid = ${pg.escapeLiteral(`${call}()`)}::regprocedure AND t.tgnargs = 1 AND NOT EXISTS (
+    WHERE t.tgfoid = ${call} AND t.tgnargs = 1 AND NOT EXISTS (
       SELECT FROM pg_inherits AS i JOIN pg_trigger AS p ON p.tgrelid = i.inhparent WHERE i.inhrelid = t.tgrelid AND p.tgfoid = t.tgfoid)
   LOOP
     EXECUTE format('DROP TRIGGER %I ON %s', part.tgname, part.child);
@@ -160,13 +161,23 @@ function straysSql (call: string): string {
 `
 }
 
-interface Creation { call: string, shape: Shape, argument?: string }
+interface Creation {
+  /** The function's name, quoted. */
+  call: string
+  /** `call` is a variable of type regprocedure instead. */
+  isVariable?: boolean
+  shape: Shape
+  argument?: string
+}
 
 /** Statements of a block, that put the triggers on a table. `table`: a variable of type regclass. */
-function creationSql (table: string, { call, shape: { names, replicated }, argument }: Creation): string {
+export function creationSql (
+  table: string, { call, isVariable = false, shape: { names, replicated }, argument }: Creation
+): string {
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg
-  const execute = (sql: string): string => `    EXECUTE format(${literal(sql.replaceAll('%', '%%').replaceAll('\0', '%s'))}, ${table});\n`
-  const run = `EXECUTE FUNCTION ${call}(${argument === undefined ? '' : literal(argument)})`
+  const values = isVariable ? `${table}, left(${call}::text, -2)` : table
+  const execute = (sql: string): string => `    EXECUTE format(${literal(sql.replaceAll('%', '%%').replaceAll('\0', '%1$s').replaceAll('\x01', '%2$s'))}, ${values});\n`
+  const run = `EXECUTE FUNCTION ${isVariable ? '\x01' : call}(${argument === undefined ? '' : literal(argument)})`
   const trigger = (event: string, referencing = ''): string => execute(`CREATE OR REPLACE TRIGGER ${quote(triggerName(names, event))} ` +
     `AFTER ${event.toUpperCase()} ON \0 ${referencing}FOR EACH STATEMENT ${run}`)
   const [rows, truncate] = ['rows', 'truncate'].map((event) => quote(triggerName(names, event)))

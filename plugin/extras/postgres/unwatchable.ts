@@ -27,7 +27,9 @@ children AS (
   SELECT * FROM unnest(ARRAY[${columns.map(literal).join(', ')}]::text[]) WITH ORDINALITY AS n (name, place) LEFT JOIN there ON attname = name
 )
 SELECT placeholder, reason FROM (
-  SELECT 1 AS rank, NULL::bigint AS place, NULL AS placeholder, 'it is no ordinary or partitioned table; watch the tables behind it' AS reason
+  SELECT 1 AS rank, NULL::bigint AS place, NULL AS placeholder, CASE relkind WHEN 'm' THEN
+    'it is a materialized view, of which no trigger tells: watch the tables behind it, and call invalidate after each REFRESH'
+    ELSE 'it is no ordinary or partitioned table; watch the tables behind it' END AS reason
   FROM watched WHERE relkind NOT IN ('r', 'p')
   UNION ALL SELECT 2, NULL, NULL, 'it is a temporary table, that others don''t see' FROM watched WHERE relpersistence = 't'
   UNION ALL SELECT 3, NULL, NULL, format('its partition or child %s ${FOREIGN}', c.relname)
