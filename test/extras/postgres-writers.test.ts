@@ -9,7 +9,7 @@ import { CITIES, openApp, openSite } from './postgres-site.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 
 // A server where transactions can be prepared.
-const postgres = await startPostgres({ settings: { max_prepared_transactions: '5' } })
+const postgres = await startPostgres({ settings: { max_prepared_transactions: '5', wal_level: 'logical' } })
 t.teardown(async () => { await postgres.stop() })
 
 /** Overloads of what Postgres has, for all pairs of types that a catalogue has. Gives how many. */
@@ -140,6 +140,26 @@ for (const { title, before, watch = [CITIES], meanwhile, write, expected = 'new'
     t.equal(app.lines.filter(({ msg }) => String(msg).includes('does not understand')).length, 0)
   })
 }
+
+t.test('rows that logical replication brings', async (t) => {
+  const [from, to] = [await openSite(t, postgres.url), await openSite(t, postgres.url)]
+  const slot = new URL(to.url).pathname.slice(1)
+  await from.query('create publication p for table cities')
+  await from.query('select pg_create_logical_replication_slot($1, $2)', [slot, 'pgoutput'])
+  const url = new URL(from.url)
+  await to.query(`create subscription s connection 'host=127.0.0.1 port=${url.port} user=postgres password=${url.password} dbname=${url.pathname.slice(1)}'
+    publication p with (create_slot = false, slot_name = '${slot}', copy_data = false)`)
+  t.teardown(async () => { await to.query('drop subscription s') })
+  const app = await openApp(t, to, { replicated: true, poll: '100ms' })
+  const cases: Array<[string, string]> = [["update cities set name = 'new' where id = 1", 'new'], ['delete from cities where id = 1', 'undefined'],
+    ["insert into cities values (1, 'again', 'FR')", 'again'], ['truncate cities', 'undefined']]
+  for (const [sql, expected] of cases) {
+    await app.warm('/cities/1', '/other')
+    await from.query(sql)
+    await until(async () => await app.look('/cities/1') === `hit ${expected}`, sql)
+  }
+  t.pass('each was seen')
+})
 
 t.test('where transactions can\'t be prepared, writers notify; or as the option says', async (t) => {
   const plain = await startPostgres()
