@@ -51,7 +51,8 @@ t.test('one transaction of 20,000 statements: each line is read once, from eithe
   await lookShared(reading, reader)
   await fill(site, 20_000)
   const read = async (): Promise<number> => {
-    await client.query('select pg_stat_force_next_flush()')
+    // Postgres 14 has it not, and counts a little later by itself.
+    await client.query('select pg_stat_force_next_flush()').catch(() => {})
     return Number((await site.query("select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) as n from pg_stat_user_tables where relname = 'outbox'"))[0].n)
   }
   for (const look of [async () => await lookAlone(reading, place), async () => await lookShared(reading, reader)]) {
@@ -59,8 +60,9 @@ t.test('one transaction of 20,000 statements: each line is read once, from eithe
     const before = await read()
     t.match(await look(), { result: 'told', changes: 20_000 })
     t.equal(new Set(heard.map(({ rows }) => rows![0]![1])).size, 20_000)
-    const rows = await read() - before
-    t.ok(rows >= 20_000 && rows < 50_000, `rows that Postgres read for 20,000 lines: ${rows}`)
+    let rows = 0
+    await until(async () => (rows = await read() - before) >= 20_000, 'it was counted')
+    t.ok(rows < 50_000, `rows that Postgres read for 20,000 lines: ${rows}`)
   }
 })
 

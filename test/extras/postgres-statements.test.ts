@@ -182,6 +182,7 @@ t.test('a writer never fails because of it', async (t) => {
 
   await site.query('alter table cities rename column land to country; alter table cities rename to towns')
   await site.query('create view cities as select * from towns')
+  await app.postgresInvalidation.caughtUp()
   await app.warm('/cities/1', '/cities/2')
   await site.query("update towns set name = 'renamed' where id = 1")
   await app.postgresInvalidation.caughtUp()
