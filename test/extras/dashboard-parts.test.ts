@@ -153,13 +153,15 @@ function server (more: Partial<ServerHealth> = {}): ServerHealth {
 }
 
 t.test('notes', async (t) => {
-  const told = (redis: Partial<RedisHealth> | null, ...processes: Array<Partial<CacheStats & { feed: FeedStats }>>): string[] => {
+  type Told = Partial<CacheStats & { feed: FeedStats }>
+  const told = (redis: Partial<RedisHealth> | null, ...processes: Told[]): string[] => {
     const all = processes.map((one) => ({ ...stats({}), process: 'p', ...one }))
     return notesOn(all, redis === null ? null : { status: 'ready', servers: [], ...redis }).map(({ level, text }) => `${level}: ${text}`)
   }
   t.strictSame(told(null, {}), [])
   const fed = { isListening: true, changes: 0, targets: 0, failures: 0, reconnects: 0, refusals: 0 }
-  t.strictSame(told(null, { feed: { ...fed, outbox: null } }, { feed: { ...fed, outbox: { lines: 5, age: 60, holder: null } } }), [])
+  const young = { lines: 5, age: 60, holder: null }
+  t.strictSame(told(null, { feed: { ...fed, outbox: null } }, { feed: { ...fed, outbox: young } }), [])
   t.match(told(null, { feed: { ...fed, isListening: false, outbox: null } }), [/^error: p: Postgres can't be asked/])
   t.strictSame(told(null, ...[700, 900].map((age) => ({ feed: { ...fed, outbox: { lines: 5, age, holder: 'the place "x"' } } }))),
     ['warning: The outbox in Postgres has 5 lines, the oldest is 15 minutes old. It waits for the place "x".'])
@@ -272,7 +274,8 @@ t.test('what is no report', async (t) => {
   t.ok(isReport(right))
   t.ok(isReport({ ...right, later: 'more' }), 'another build may say more')
   t.ok(isReport({ ...right, stats: { ...right.stats, tier: null } }))
-  const feed = { isListening: true, changes: 0, targets: 0, failures: 0, reconnects: 0, refusals: 0, outbox: { lines: 1, age: null, holder: null } }
+  const counts = { isListening: true, changes: 0, targets: 0, failures: 0, reconnects: 0, refusals: 0 }
+  const feed = { ...counts, outbox: { lines: 1, age: null, holder: null } }
   for (const good of [undefined, null, feed, { ...feed, outbox: null }]) t.ok(isReport({ ...right, feed: good }))
   for (const bad of [1, {}, { ...feed, refusals: 'x' }, { ...feed, outbox: { lines: 'x', age: 1, holder: null } }]) t.notOk(isReport({ ...right, feed: bad }))
   // Each part of it, missing or of another kind.

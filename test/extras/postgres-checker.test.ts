@@ -52,7 +52,9 @@ t.test('a rolling deploy, a table swap, and a failover to a standby', async (t) 
     await primary.stop()
     await standby.promote()
     forwarder.turn(portOf(standby))
-    await until(async () => run.apps.every(({ postgresInvalidation }) => postgresInvalidation.isListening), 'all are connected again', 20_000)
+    await run.inCalm(async () => {
+      await until(async () => run.apps.every(({ postgresInvalidation }) => postgresInvalidation.isListening), 'all are connected again', 60_000)
+    })
     await deploy(second)
     await swap(run.site)
     await delay(TIME / 4)
@@ -90,6 +92,8 @@ interface Run {
   apps: CitiesApp[]
   begin: (watch: Watch[]) => Promise<void>
   end: (app: CitiesApp) => Promise<void>
+  /** No connection is killed meanwhile. */
+  inCalm: <T>(work: () => Promise<T>) => Promise<T>
 }
 
 interface Checked { url: string, cache: RouteCacheOptions, watch?: Watch[], events?: (run: Run) => Promise<void> }
@@ -102,12 +106,13 @@ async function check (t: Test, { url, cache, watch = [CITIES], events }: Checked
   const stale: string[] = []
   const reading = new Map<CitiesApp, Promise<void>>()
   let isOn = true
-  let isStarting = false
+  let isCalm = false
+  const isRunning = (): boolean => isOn
   const isRead = (app: CitiesApp): boolean => isOn && run.apps.includes(app)
 
   const write = async (ids: number[]): Promise<void> => {
     let client = await site.connect()
-    for (let version = 1; isOn; version++) {
+    for (let version = 1; isRunning(); version++) {
       const id = ids[version % ids.length]!
       try {
         await client.query('begin')
@@ -142,12 +147,18 @@ async function check (t: Test, { url, cache, watch = [CITIES], events }: Checked
     apps: [],
     async begin (watch) {
       // A start whose connection is killed fails, as it should.
-      isStarting = true
-      await killing.settled()
-      const app = await openApp(t, site, { cache, watch })
-      isStarting = false
+      const app = await run.inCalm(async () => await openApp(t, site, { cache, watch }))
       run.apps.push(app)
       reading.set(app, read(app))
+    },
+    async inCalm (work) {
+      isCalm = true
+      await killing.settled()
+      try {
+        return await work()
+      } finally {
+        isCalm = false
+      }
     },
     async end (app) {
       run.apps.splice(run.apps.indexOf(app), 1)
@@ -155,13 +166,15 @@ async function check (t: Test, { url, cache, watch = [CITIES], events }: Checked
       await app.close()
     }
   }
-  const writing = [write([1, 2, 3]), write([4, 5, 6]), killing.run(() => isOn, () => !isStarting)]
+  const writing = [write([1, 2, 3]), write([4, 5, 6]), killing.run(isRunning, () => !isCalm)]
   for (let i = 0; i < 2; i++) await run.begin(watch)
+  const isEnough = (): boolean => counts.reads > 50 && counts.hits > 0 && counts.kills > 3 && counts.writes > 50
   await (events === undefined ? delay(TIME) : events(run))
+  await until(async () => isEnough(), 'there was enough to be wrong', 60_000)
   isOn = false
   await Promise.all([...writing, ...reading.values()])
   t.same(stale, [])
-  t.ok(counts.reads > 50 && counts.hits > 0 && counts.kills > 3 && counts.writes > 50, JSON.stringify(counts))
+  t.ok(isEnough(), JSON.stringify(counts))
   t.comment(JSON.stringify(counts))
   for (const app of run.apps) await app.postgresInvalidation.caughtUp()
   for (const app of run.apps) {

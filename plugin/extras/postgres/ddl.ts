@@ -1,12 +1,13 @@
-// What changes a table's rows without a statement that fires its triggers: a partition that is attached, detached or dropped,
-// ALTER TABLE … TYPE … USING, which writes all rows anew. Event triggers see those; but only a superuser (or who has been given
-// that right) may make them, so they are installed where the installer may, and elsewhere docs/postgres.md says what is not
-// seen.
+// What changes a table's rows without a statement that fires its triggers: a partition that is attached, detached or
+// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew. Event triggers see those; but only a superuser (or who
+// has been given that right) may make them, so they are installed where the installer may, and elsewhere docs/postgres.md
+// says what is not seen.
 //
 // - Behind ALTER TABLE of a watched table, or of a child: "all rows may have changed". Children that have come get triggers,
 //   those that have left lose them.
 // - Behind CREATE TABLE of a child: it gets triggers.
-// - When a table with triggers of ours has been dropped, nothing tells whose child it was: a line of relation 0 stands for all
+// - When a table with triggers of ours has been dropped, nothing tells whose child it was: a line of relation 0 stands for
+//   all
 //   that is watched.
 //
 // As in trigger-function.ts, whatever fails is a warning, never an error; and nothing of anybody else's runs in them.

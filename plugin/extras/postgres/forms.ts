@@ -15,7 +15,7 @@ export function formsOf (text: string | null): readonly Form[] {
   const forms = new Set<Form>([text])
   if (text === 't' || text === 'f') forms.add(text === 't' ? 'true' : 'false')
   // A char(n) is padded, and equal to what is not.
-  if (text.endsWith(' ')) forms.add(withoutPadding(text))
+  if (text.endsWith(' ')) forms.add(withoutLast(text, ' '))
   // A cidr of one address.
   const [, host, bits] = /^([\da-f.:]+)\/(32|128)$/.exec(text) ?? []
   if (host !== undefined && (bits === '128') === host.includes(':')) forms.add(host)
@@ -29,7 +29,7 @@ export function formsOf (text: string | null): readonly Form[] {
 function addNumbers (forms: Set<Form>, text: string): void {
   if (!/^-?\d+(?:\.\d+)?(?:e[+-]\d+)?$/.test(text)) return
   const [plain = '', exponent] = text.split('e')
-  if (exponent === undefined && plain.includes('.')) forms.add(plain.replace(/\.?0+$/, ''))
+  if (exponent === undefined && plain.includes('.')) forms.add(withoutLast(withoutLast(plain, '0'), '.'))
   const number = Number(text)
   if (exponent !== undefined || plain.includes('.') || Object.is(number, -0)) forms.add(number).add(String(number))
 }
@@ -53,9 +53,9 @@ function addInstants (forms: Set<Form>, text: string): void {
   forms.add(`${day}T${time}${zone === undefined ? '' : 'Z'}`)
 }
 
-function withoutPadding (text: string): string {
+function withoutLast (text: string, character: string): string {
   let end = text.length
-  while (text[end - 1] === ' ') end--
+  while (text[end - 1] === character) end--
   return text.slice(0, end)
 }
 

@@ -5,8 +5,8 @@ import pg from 'pg'
 import { SIGN, type Names } from './shape.js'
 
 /**
- * Statements of a block that has a variable `part`: they end an installation, behind the tables and the function in it, where
- * one of them is another role's.
+ * Statements of a block that has a variable `part`: they end an installation, behind the tables and the function in it,
+ * where one of them is another role's.
  */
 export function guardSql ({ schema }: Names): string {
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg

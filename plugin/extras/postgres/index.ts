@@ -65,7 +65,8 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   const reader = (): string | null =>
     cache.stats().store === 'memory' ? null : placeName(settings.reader ?? cache.prefix, relations)
   const tell: Tell = async (changes, client) => { await teller.tell(changes, client) }
-  const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, placeLife: settings.placeLife, tell, log: app.log })
+  const { poll, placeLife } = settings
+  const feed = new Feed({ config, names: shape.names, reader, poll, placeLife, tell, log: app.log })
   app.addHook('onClose', async () => { await feed.close() })
   await opened(feed.open(async (client) => {
     if (settings.install) await install(client, watches, shape)
@@ -109,8 +110,9 @@ export const postgresInvalidation = fp(plugin, { fastify: '5.x', name: 'fastify-
 export default postgresInvalidation
 
 /**
- * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table and its
- * children. It can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns the schema.
+ * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table and
+ * its children. It can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns
+ * the schema.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {

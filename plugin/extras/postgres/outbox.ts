@@ -27,8 +27,8 @@
 // and had not all. There its history (system identifier and timeline) differs, or its transactions are behind those of the
 // place; then everything that is watched is invalidated instead. So it is for a place that is new.
 //
-// A place also moves when nothing is new, now and then: by the time of its last move it is known whether anybody reads from it,
-// and what its snapshot could not see holds lines (pruning.ts says when those go).
+// A place also moves when nothing is new, now and then: by the time of its last move it is known whether anybody reads from
+// it, and what its snapshot could not see holds lines (pruning.ts says when those go).
 //
 // All that is new is read by a cursor, however much there is: each line once, and all as of one snapshot. Lines of the
 // server's future (a dump of an older server was restored) are none.
@@ -168,7 +168,7 @@ function isAhead (seen: string): string {
 const CURSOR = 'route_cache_lines'
 const FETCH = `FETCH ${PAGE} FROM ${CURSOR}`
 
-/** Opens the cursor, in a transaction, and reads its first page: one row at least. One statement, so one snapshot for all. */
+/** Opens the cursor, in a transaction, and reads its first page: one row at least. One statement, so one snapshot. */
 function openingSql (outbox: string, seen: string, more = ''): string {
   return `DECLARE ${CURSOR} NO SCROLL CURSOR FOR
     SELECT pg_current_snapshot()::text AS until, ${NOW} AS at, lines.*${more}

@@ -6,6 +6,7 @@ import type { Relations } from './catalogue.js'
 /** `reader`: the option, or the cache's prefix. */
 export function placeName (reader: string, relations: Relations): string {
   const watched = [...relations].filter(([, { isChild }]) => !isChild).sort(([a], [b]) => a - b)
-    .map(([oid, { watched: { templates, wholes } }]) => [oid, templates.map(({ kind, parts, whole }) => [kind, parts, whole]), wholes])
+    .map(([oid, { watched: { templates, wholes } }]) =>
+      [oid, templates.map(({ kind, parts, whole }) => [kind, parts, whole]), wholes])
   return `${reader} ${createHash('sha256').update(JSON.stringify(watched)).digest('hex').slice(0, 16)}`
 }

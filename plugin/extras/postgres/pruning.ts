@@ -8,11 +8,11 @@
 //   3.            a place in memory from before t was last read longer than KEPT ago: its process knows by the server's
 //                 clock, and invalidates everything that is watched
 //
-// A place that nobody has read from for long goes before that, as lines would wait for it for ever. Who comes back to it finds
-// none, and begins with everything that is watched.
+// A place that nobody has read from for long goes before that, as lines would wait for it for ever. Who comes back to it
+// finds none, and begins with everything that is watched.
 //
-// Lines whose transactions are in this server's future came with a dump of an older one. They say nothing of this server, and
-// each place that came with them begins anew by itself.
+// Lines whose transactions are in this server's future came with a dump of an older one. They say nothing of this server,
+// and each place that came with them begins anew by itself.
 import pg from 'pg'
 import type { Milliseconds } from '../../duration.js'
 import type { Names } from './shape.js'
@@ -33,6 +33,8 @@ export interface Pruned {
   /** Of them those of the future. */
   future: number
 }
+
+interface Removal { removed: number, last: string | null, isAll: boolean }
 
 interface Lines { where: string, from: string | null }
 
@@ -87,7 +89,7 @@ export class Pruner {
     return row?.border ?? null
   }
 
-  async #remove (client: pg.Client, lines: Lines, end: number): Promise<{ removed: number, last: string | null, isAll: boolean }> {
+  async #remove (client: pg.Client, lines: Lines, end: number): Promise<Removal> {
     let removed = 0
     let last = lines.from
     do {

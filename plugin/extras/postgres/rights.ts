@@ -3,7 +3,11 @@ import pg from 'pg'
 import { RouteCacheError } from '../../errors.js'
 import type { Names } from './shape.js'
 
-interface Needs { names: Names, /** Names are quoted; null: to be looked up. */ tables: ReadonlyArray<{ name: string | null, oid: number }> }
+interface Needs {
+  names: Names
+  /** Names are quoted; null: to be looked up. */
+  tables: ReadonlyArray<{ name: string | null, oid: number }>
+}
 
 /** Throws FRC_POSTGRES where rights are missing. To `read`, what is read must be there. */
 export async function checkRights (client: pg.Client, work: 'install' | 'read', needs: Needs): Promise<void> {

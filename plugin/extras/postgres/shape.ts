@@ -60,5 +60,6 @@ export function readMark (source: string): Installed | null {
   const version = Number(digits)
   if (json === undefined || version > VERSION) return null
   const said = JSON.parse(json) as string[][] | Omit<Installed, 'version'>
-  return Array.isArray(said) ? { version, sets: said, maxTargets: null, notify: null, replicated: null } : { version, ...said }
+  if (!Array.isArray(said)) return { version, ...said }
+  return { version, sets: said, maxTargets: null, notify: null, replicated: null }
 }

@@ -6,8 +6,8 @@
 // its own. So all of them have triggers, which call the same function; those of children carry an argument, by which they
 // are known when a child has left.
 //
-// What logical replication applies fires row triggers only, and of those the ones that are made for it: so there is one, where
-// it is asked for, on each table that holds rows. It costs other writers nothing, as they don't fire it.
+// What logical replication applies fires row triggers only, and of those the ones that are made for it: so there is one,
+// where it is asked for, on each table that holds rows. It costs other writers nothing, as they don't fire it.
 //
 // Up to `maxTargets` distinct rows (of the columns that templates name) it writes them, a thousand to a line. Of more, it
 // looks at each set of columns alone, so that 100,000 cities in 246 countries are 246 tags and one "all of them" for keys.
