@@ -32,6 +32,7 @@ try {
   const app = await open(redis)
   await delays(app)
   await big(app)
+  await manyStatements(app)
   await app.close()
 } finally {
   await writer.end()
@@ -97,6 +98,16 @@ async function big (app: FastifyInstance): Promise<void> {
     `${app.postgresInvalidation.targets - before} targets, ${lines.n} lines of ${lines.size} in the outbox, ${heard} notification(s); ` +
     `then GET says ${(await app.inject('/cities/1')).body}`)
   await listener.end()
+}
+
+/** One transaction of many statements: a line each. */
+async function manyStatements (app: FastifyInstance): Promise<void> {
+  for (const statements of [2_000, 20_000]) {
+    await writer.query(`do $$ begin for i in 1..${statements} loop update cities set name = 'many' where id = i; end loop; end $$`)
+    const began = performance.now()
+    await app.postgresInvalidation.caughtUp()
+    console.log(`one transaction of ${statements} statements: invalidated ${(performance.now() - began).toFixed(0)} ms after its commit`)
+  }
 }
 
 /** In turns, so that whatever else this machine does meets all of them. */

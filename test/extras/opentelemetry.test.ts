@@ -106,7 +106,7 @@ t.test('names, units and kinds are as they are listed; counts go on from one col
     t.strictSame({ unit, kind, help: description }, listed.get(name), name)
   }
   const without = [...listed.keys()].filter((name) => !first.some(({ descriptor }) => descriptor.name === name))
-  t.ok(without.every((name) => name.startsWith('route_cache.tier.')), 'there is no tier')
+  t.ok(without.every((name) => /^route_cache\.(?:tier|postgres)\./.test(name)), 'there is no tier, and no Postgres')
   await app.inject('/')
   await settled(app)
   const second = await collect()

@@ -1,9 +1,11 @@
 // Never silently deaf: what the database or the cache refuses is said, tried again, and blocks nothing for ever.
 import t, { type Test } from 'tap'
+import pg from 'pg'
 import { installSql, uninstallSql, postgresInvalidation, type Watch } from '../../plugin/extras/postgres/index.js'
 import { RouteCacheError } from '../../plugin/errors.js'
 import { cachedApp } from '../helpers/app.js'
 import { startPostgres } from '../helpers/postgres.js'
+import { startPgBouncer } from '../helpers/pgbouncer.js'
 import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
 import { CITIES, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
@@ -54,6 +56,26 @@ t.test('a whole that the cache would always refuse is refused at the start, and 
   await site.query('truncate cities; insert into cities values (1, \'x\')')
   await app.postgresInvalidation.caughtUp()
   t.match(await app.look('/all'), /^miss/, 'a template without a placeholder')
+})
+
+t.test('behind PgBouncer: in session mode as without, in transaction mode it is said at the start', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const url = await startPgBouncer(t, site.url, 'session')
+  const app = await openApp(t, { ...site, url }, { poll: '10s' })
+  await app.warm('/cities/1')
+  const began = performance.now()
+  await site.query("update cities set name = 'new' where id = 1")
+  await until(async () => await app.look('/cities/1') === 'hit new', 'it is notified')
+  t.ok(performance.now() - began < 9_000)
+  const pooled = await startPgBouncer(t, site.url, 'transaction')
+  for (const install of [false, true]) {
+    await t.rejects(openApp(t, { ...site, url: pooled }, { install }), { code: 'FRC_POSTGRES', message: /pooler in transaction mode.*connectionString/ })
+  }
+  const other = new pg.Client({ connectionString: pooled })
+  await other.connect()
+  t.match((await other.query("select current_setting('search_path') as path, current_setting('statement_timeout') as timeout")).rows,
+    [{ path: '"$user", public', timeout: '0' }], 'and nothing was set for others')
+  await other.end()
 })
 
 t.test('what the cache refuses each time is everything instead', async (t) => {

@@ -88,6 +88,59 @@ t.test('a column makes the text that its value makes in a request', async (t) =>
   t.equal(loads, paths.size, 'all were invalidated')
 })
 
+/** A type, a value, and what a URL may have for it. What node-postgres gives a handler is asked. */
+const VALUES: Array<[type: string, value: string | null, ...urls: Array<string | undefined>]> = [
+  ['text', 'ä/b c', 'ä/b c'], ['varchar(9)', 'x ', 'x '], ['char(5)', 'ab', 'ab', 'ab   '], ['"char"', 'q', 'q'], ['name', 'n', 'n'], ['text', '', ''],
+  ['text', '2026-02-01', '2026-02-01'], ['text', '1.50', '1.50'], ['text', 'NaN', 'NaN'], ['text', 't', 't'],
+  ['smallint', '-7', '-7'], ['integer', '0', '0'], ['bigint', '9007199254740993', '9007199254740993'], ['oid', '4000000000', '4000000000'],
+  ['numeric', '1.50', '1.50', '1.5'], ['numeric(10, 2)', '100', '100.00', '100'], ['numeric', '123456789012345678901234567890.5', '123456789012345678901234567890.5'],
+  ['numeric', 'NaN', 'NaN'], ['numeric', '-0.10', '-0.10', '-0.1'],
+  ['real', '0.1', '0.1'], ['double precision', '0.30000000000000004', '0.30000000000000004'], ['double precision', '1e15', '1000000000000000'],
+  ['double precision', '1e21', '1e+21'], ['double precision', '0.00001', '0.00001'], ['double precision', '1.5e-7', '1.5e-7'], ['double precision', '-0', '-0', '0'],
+  ['double precision', 'Infinity', 'Infinity'], ['real', '-Infinity', '-Infinity'], ['real', 'NaN', 'NaN'],
+  ['boolean', 'true', 'true', 't'], ['boolean', 'false', 'false', 'f'], ['boolean', null, undefined],
+  ['uuid', '123E4567-E89B-12D3-A456-426614174000', '123e4567-e89b-12d3-a456-426614174000'],
+  ['date', '2026-02-01', '2026-02-01'], ['date', '0044-03-15 BC'], ['date', '12026-01-01'], ['date', 'infinity', 'infinity'],
+  ['timestamp', '2026-02-01 12:00:00', '2026-02-01 12:00:00', '2026-02-01T12:00:00'], ['timestamp', '2026-02-01 12:00:00.123456', '2026-02-01 12:00:00.123456', '2026-02-01T12:00:00.123456'],
+  ['timestamptz', '2026-02-01 21:00:00+09', '2026-02-01T12:00:00.000Z', '2026-02-01T12:00:00Z', '2026-02-01 12:00:00+00'],
+  ['timestamptz', '2026-02-01 12:00:00.1234Z', '2026-02-01T12:00:00.123Z', '2026-02-01T12:00:00.1234Z'], ['timestamptz', '-infinity', '-infinity'],
+  ['time', '12:00:00', '12:00:00'], ['timetz', '12:00:00+09', '12:00:00+09'], ['interval', '1 day 02:00:00', '1 day 02:00:00'],
+  ['inet', '10.0.0.1', '10.0.0.1'], ['inet', '10.0.0.0/8', '10.0.0.0/8'], ['inet', '::1', '::1'], ['cidr', '10.0.0.1', '10.0.0.1', '10.0.0.1/32'], ['cidr', '::1', '::1', '::1/128'],
+  ['macaddr', '08:00:2b:01:02:03', '08:00:2b:01:02:03'], ['bit(4)', '1010', '1010'], ['xml', '<a/>', '<a/>'], ['pg_lsn', '0/16B3748', '0/16B3748'],
+  ['mood', 'so so', 'so so'], ['year', '2026', '2026'], ['years', '2026', '2026']
+]
+
+t.test('each type: what node-postgres gives a handler, and what a URL has', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(`create type mood as enum ('so so', 'gut'); create domain year as integer check (value > 0); create domain years as year;
+    create table typed (${VALUES.map(([type], i) => `c${i} ${type}`).join(', ')})`)
+  const template = (i: number): string => `c${i}:{c${i}}`
+  const app = await openApp(t, site, { watch: [{ table: 'typed', keys: VALUES.map((_, i) => template(i)) }] })
+  const handler = await site.connect()
+  await site.query("set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set intervalstyle = 'iso_8601'; set extra_float_digits = -5; set search_path = pg_temp")
+  for (const [i, [type, value, ...urls]] of VALUES.entries()) {
+    const { rows: [row] } = await handler.query(`select $1::${type} as value`, [value])
+    const given = typeof row.value === 'object' && row.value !== null && !(row.value instanceof Date) ? urls[0] : row.value
+    const keys = [given ?? undefined, ...urls].map((one) => app.cache.key(template(i), { [`c${i}`]: one }))
+    const other = app.cache.key(template(i), { [`c${i}`]: 'another one' })
+    for (const key of [...keys, other]) await app.cache.getOrSet(key, {}, () => 'old')
+    await settled(app)
+    await site.query(`insert into public.typed (c${i}) values ($1)`, [value])
+    await app.postgresInvalidation.caughtUp()
+    for (const key of keys) t.equal(await app.cache.getOrSet(key, {}, () => 'new'), 'new', `${type} ${value}: ${key}`)
+    t.equal(await app.cache.getOrSet(other, {}, () => 'new'), 'old', `${type}: another value`)
+  }
+})
+
+t.test('types whose texts cannot agree are refused', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query('create type pair as (a integer, b integer); create domain document as jsonb; create domain documents as document; create domain list as integer[]')
+  for (const type of ['money', 'bytea', 'json', 'jsonb', 'integer[]', 'int4range', 'int4multirange', 'pair', 'regclass', 'regproc', 'document', 'documents', 'list']) {
+    await site.query(`drop table if exists typed; create table typed (c ${type})`)
+    await t.rejects(openApp(t, site, { watch: [{ table: 'typed', keys: 'x:{c}' }] }), { code: 'FRC_OPTION', message: /"\{c\}"; the column's type is / }, type)
+  }
+})
+
 t.test('names of any kind', async (t) => {
   const site = await openSite(t, postgres.url)
   const table = 'we"ird.\'; drop table cities; --\n$route_cache$'
@@ -129,6 +182,7 @@ t.test('a writer never fails because of it', async (t) => {
 
   await site.query('alter table cities rename column land to country; alter table cities rename to towns')
   await site.query('create view cities as select * from towns')
+  await app.postgresInvalidation.caughtUp()
   await app.warm('/cities/1', '/cities/2')
   await site.query("update towns set name = 'renamed' where id = 1")
   await app.postgresInvalidation.caughtUp()

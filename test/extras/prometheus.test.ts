@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { Counter, Registry, register as globalRegistry } from 'prom-client'
 import t, { type Test } from 'tap'
 import { prometheusMetrics, type PrometheusOptions } from '../../plugin/extras/prometheus/index.js'
+import { attachFeed } from '../../plugin/extras/metrics/feed.js'
 import { BUCKETS, readings, timings } from '../../plugin/extras/metrics/instruments.js'
 import { channels } from '../../plugin/events.js'
 import routeCache, { type CacheEvents, type RouteCacheOptions } from '../../plugin/index.js'
@@ -168,6 +169,21 @@ t.test('the rules for names, types and labels', async (t) => {
   const bounds = metrics.get('route_cache_lookup_duration_seconds')!.samples
     .filter(({ name, labels }) => name.endsWith('_bucket') && labels.outcome === 'hit').map(({ labels: { le } }) => le)
   t.strictSame(bounds, [...BUCKETS.map(String), '+Inf'])
+})
+
+t.test('what Postgres tells, while it does', async (t) => {
+  const { app, register } = await measured(t)
+  await app.ready()
+  t.strictSame(valuesOf(await scrape(register), 'route_cache_postgres_listening'), {})
+  const outbox = { lines: 7, age: 90, holder: 'somebody' }
+  const feed = { isListening: false, changes: 1, targets: 2, failures: 3, reconnects: 4, refusals: 5, outbox }
+  const detach = attachFeed(app.cache, () => feed)
+  const told = await scrape(register)
+  const values = ['listening', 'changes_total', 'targets_total', 'failures_total', 'reconnects_total', 'refusals_total', 'outbox_lines', 'outbox_age_seconds']
+    .map((name) => valuesOf(told, `route_cache_postgres_${name}`)[''])
+  t.strictSame(values, [0, 1, 2, 3, 4, 5, 7, 90])
+  detach()
+  t.strictSame(valuesOf(await scrape(register), 'route_cache_postgres_refusals_total'), {})
 })
 
 t.test('the tier, the breaker and the journal', async (t) => {

@@ -9,6 +9,8 @@ import { startPostgres as startEmbedded } from '../../demo-app/embedded-postgres
 
 export interface TestPostgres {
   url: string
+  /** Its data. */
+  folder: string
   /** Ends it and removes its folder. May be called twice. */
   stop (): Promise<void>
 }
@@ -37,7 +39,7 @@ export async function startPostgres (
     await stop()
     throw error
   }
-  return { url: postgres.url, stop }
+  return { url: postgres.url, folder: postgres.folder, stop }
 }
 
 async function configure (url: string, settings: Record<string, string>): Promise<void> {

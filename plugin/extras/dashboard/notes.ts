@@ -1,5 +1,6 @@
 // What whoever operates the cache should look at now, in words, the worst first. docs/operating.md says what to do.
 import type { CacheStats } from '../../index.js'
+import type { FeedStats } from '../metrics/feed.js'
 import type { RedisHealth, ServerHealth } from './health.js'
 
 export interface Note {
@@ -8,16 +9,19 @@ export interface Note {
   text: string
 }
 
-type Process = Pick<CacheStats, 'breaker' | 'journal' | 'tier'> & { process: string }
+type Process = Pick<CacheStats, 'breaker' | 'journal' | 'tier'> & { process: string, feed?: FeedStats | null }
 
 /** A server that is so full evicts, or refuses fills. */
 const FULL = 0.95
+/** Seconds: lines that are read go within some minutes. */
+const LONG_HELD = 600
 
 export function notesOn (processes: readonly Process[], redis: RedisHealth | null): Note[] {
   return [
     ...redis !== null && redis.status !== 'ready' ? [error(`This process is not connected to Redis (${redis.status}): requests run their handlers.`)] : [],
     ...redis?.servers.flatMap(notesOnServer) ?? [],
-    ...processes.flatMap(notesOnProcess)
+    ...processes.flatMap(notesOnProcess),
+    ...notesOnOutbox(processes)
   ].sort((one, other) => Number(other.level === 'error') - Number(one.level === 'error'))
 }
 
@@ -32,12 +36,23 @@ function notesOnServer ({ address, error: reason, memory, maxMemory, policy, evi
     : []
 }
 
-function notesOnProcess ({ process, breaker, journal, tier }: Process): Note[] {
+/** It is one for all of them: as the one says that sees the oldest line. */
+function notesOnOutbox (processes: readonly Process[]): Note[] {
+  const seen = processes.flatMap(({ feed }) => feed?.outbox ?? []).sort((one, other) => (other.age ?? 0) - (one.age ?? 0))[0]
+  if (seen === undefined || (seen.age ?? 0) < LONG_HELD) return []
+  return [warning(`The outbox in Postgres has ${seen.lines} lines, the oldest is ${Math.round((seen.age ?? 0) / 60)} minutes old. It waits ` +
+    `for ${seen.holder ?? 'nobody that Postgres tells of'}.`)]
+}
+
+function notesOnProcess ({ process, breaker, journal, tier, feed }: Process): Note[] {
   return [
     ...journal > 0
       ? [error(`${process}: ${journal} invalidations could not be told to Redis yet. It serves nothing from the cache before they are.`)]
       : [],
     ...breaker === 'open' ? [error(`${process}: the store has failed too often and is not asked; a probe finds out when it answers.`)] : [],
+    ...feed?.isListening === false
+      ? [error(`${process}: Postgres can't be asked what changed. What is cached is served meanwhile.`)]
+      : [],
     ...tier !== null && !tier.isLive
       ? [warning(`${process}: its in-process tier serves nothing, as Redis does not tell it what changes; hits come from Redis.`)]
       : []

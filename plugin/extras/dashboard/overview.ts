@@ -3,6 +3,7 @@ import type { CacheStats, RouteStats } from '../../index.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../../reasons.js'
 import { SUMS } from '../../stats.js'
+import type { FeedStats } from '../metrics/feed.js'
 import { VALUES } from '../metrics/instruments.js'
 import type { RedisHealth } from './health.js'
 import { Histogram } from './histogram.js'
@@ -38,6 +39,8 @@ export interface ReasonOverview {
 }
 
 export interface ProcessOverview extends Pick<CacheStats, 'breaker' | 'journal' | 'tier' | 'flights' | 'waiting' | 'since'> {
+  /** What Postgres tells this process; null: nothing. */
+  feed: FeedStats | null
   id: string
   process: string
   /** The one that answers. */
@@ -84,11 +87,11 @@ export function overviewOf ({ heard, only, ...parts }: OverviewParts): Overview 
   const routes = routesOf(chosen)
   const { name, prefix, alone, redis } = parts
   const stats = chosen.map(({ report }) => report.stats)
-  const processes = heard.map(({ report: { id, process, stats }, age }) => {
+  const processes = heard.map(({ report: { id, process, stats, feed = null }, age }) => {
     const { breaker, journal, tier, flights, waiting, since, total } = stats
     const { hitRate } = total
     const state = { breaker, journal, tier, flights, waiting, since }
-    return { id, process, isThis: id === parts.own, age: age / 1000, requests: requestsOf(total), hitRate, ...state }
+    return { id, process, isThis: id === parts.own, age: age / 1000, requests: requestsOf(total), hitRate, feed, ...state }
   })
   return {
     name,

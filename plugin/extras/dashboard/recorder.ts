@@ -5,6 +5,7 @@ import { hostname } from 'node:os'
 import type { CacheStats, RouteCache } from '../../index.js'
 import type { Milliseconds } from '../../duration.js'
 import { listen } from '../metrics/durations.js'
+import { feedOf, type FeedStats } from '../metrics/feed.js'
 import { VALUES } from '../metrics/instruments.js'
 import { RecentHistogram, type Counts } from './histogram.js'
 import { Past, type PastReport } from './past.js'
@@ -23,6 +24,8 @@ export interface Report {
   /** By route: of hits their lookup, of misses the run of the handler. */
   times: Record<string, { hit: Counts, miss: Counts }>
   past: PastReport
+  /** What Postgres tells; null: it tells nothing. Absent: of a build that did not say so. */
+  feed?: FeedStats | null
 }
 
 export const FORM = 1
@@ -69,7 +72,7 @@ export class Recorder {
     const stats = this.look()
     const times: Report['times'] = {}
     for (const [route, { hit, miss }] of this.#times) times[route] = { hit: hit.counts, miss: miss.counts }
-    return { form: FORM, id: this.id, process: `${hostname()}, process ${process.pid}`, stats, times, past: this.#past.report }
+    return { form: FORM, id: this.id, process: `${hostname()}, process ${process.pid}`, stats, times, past: this.#past.report, feed: feedOf(this.#cache) }
   }
 
   end (): void {

@@ -3,6 +3,7 @@
 import type { CacheStats, RouteStats } from '../../index.js'
 import { own } from '../../key.js'
 import type { TierStats } from '../../store/tier.js'
+import type { FeedStats } from '../metrics/feed.js'
 import { FORM, type Report } from './recorder.js'
 
 type Check = (value: unknown) => boolean
@@ -70,6 +71,22 @@ const isStats = shapeOf<keyof CacheStats>({
   values: isRoute
 })
 
+const isFeed = shapeOf<keyof FeedStats>({
+  isListening: oneOf(true, false),
+  changes: isAmount,
+  targets: isAmount,
+  failures: isAmount,
+  reconnects: isAmount,
+  refusals: isAmount,
+  outbox: (value) => value === null || isOutbox(value)
+})
+
+const isOutbox = shapeOf<'lines' | 'age' | 'holder'>({
+  lines: isAmount,
+  age: (value) => value === null || isAmount(value),
+  holder: (value) => value === null || isText(value)
+})
+
 const isCounts = listOf(isAmount)
 
 const isShaped = shapeOf<keyof Report>({
@@ -77,6 +94,7 @@ const isShaped = shapeOf<keyof Report>({
   id: isText,
   process: isText,
   stats: isStats,
+  feed: (value) => value === undefined || value === null || isFeed(value),
   times: recordOf(shapeOf({ hit: isCounts, miss: isCounts })),
   past: shapeOf({
     routes: listOf(isText),

@@ -4,6 +4,7 @@
 //
 // Labels are bounded: routes as they are declared, and words of closed unions; never a URL, a key or a tag.
 import type { CacheEvents, CacheStats, RouteStats } from '../../index.js'
+import type { FeedStats, Measured } from './feed.js'
 
 export type Labels = Record<string, string>
 
@@ -16,7 +17,7 @@ export interface Reading {
   unit: string
   help: string
   labels: readonly string[]
-  read: (stats: CacheStats) => Iterable<readonly [Labels, number]>
+  read: (stats: Measured) => Iterable<readonly [Labels, number]>
 }
 
 /** Durations, in seconds, as they come. */
@@ -88,7 +89,15 @@ export const readings: readonly Reading[] = [
     help: 'How long a tracking message takes, of the last 1,024 heartbeats: half of them, 99 of 100, and all are within it.',
     labels: ['part'],
     read: ({ tier }) => Object.entries(tier?.delay ?? {}).map(([part, time]) => [{ part }, time / 1000] as const)
-  }
+  },
+  ofFeed('gauge', 'postgres.listening', '{state}', 'Whether Postgres can be asked what changed: 1 or 0.', ({ isListening }) => Number(isListening)),
+  ofFeed('counter', 'postgres.changes', '{line}', 'Lines of the outbox in Postgres that were read.', ({ changes }) => changes),
+  ofFeed('counter', 'postgres.targets', '{target}', 'Keys, tags and prefixes that were invalidated for them.', ({ targets }) => targets),
+  ofFeed('counter', 'postgres.failures', '{look}', 'How often the store could not be told what Postgres said.', ({ failures }) => failures),
+  ofFeed('counter', 'postgres.reconnects', '{connection}', 'How often the connection to Postgres was made anew.', ({ reconnects }) => reconnects),
+  ofFeed('counter', 'postgres.refusals', '{look}', 'How often Postgres refused that the outbox was read.', ({ refusals }) => refusals),
+  ofFeed('gauge', 'postgres.outbox.lines', '{line}', 'Lines in the outbox, 100,000 at most.', ({ outbox }) => outbox && outbox.lines),
+  ofFeed('gauge', 'postgres.outbox.age', 's', 'How old the oldest of them is.', ({ outbox }) => outbox && (outbox.age ?? 0))
 ]
 
 export const timings = {
@@ -134,6 +143,17 @@ function ofAll (
 ): Reading {
   const read: Reading['read'] = (stats) => {
     const number = value(stats)
+    return number === null ? [] : [[{}, number]]
+  }
+  return { kind, name, unit, help, labels: [], read }
+}
+
+/** One number of what Postgres tells; null, as where it tells nothing: there is none. */
+function ofFeed (
+  kind: Reading['kind'], name: string, unit: string, help: string, value: (feed: FeedStats) => number | null
+): Reading {
+  const read: Reading['read'] = ({ feed }) => {
+    const number = feed && value(feed)
     return number === null ? [] : [[{}, number]]
   }
   return { kind, name, unit, help, labels: [], read }

@@ -1,6 +1,7 @@
 // The instruments, made with a meter: what is read when somebody collects, and durations as they come.
 import type { BatchObservableCallback, Histogram, Meter, ObservableCounter, ObservableGauge } from '@opentelemetry/api'
 import { hearDurations } from '../metrics/durations.js'
+import { measured } from '../metrics/feed.js'
 import { BUCKETS, readings, timings, type Reading, type Timing } from '../metrics/instruments.js'
 import type { Subject } from '../metrics/subject.js'
 
@@ -11,7 +12,7 @@ export function measure ({ cache, name }: Subject, meter: Meter): () => void {
   const observed = readings.map((reading) => [reading, observable(meter, reading)] as const)
   const observe: BatchObservableCallback = (result) => {
     // Once, so that all of them fit.
-    const stats = cache.stats()
+    const stats = measured(cache)
     for (const [reading, instrument] of observed) {
       for (const [labels, value] of reading.read(stats)) result.observe(instrument, value, { cache: name, ...labels })
     }

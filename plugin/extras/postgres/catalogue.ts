@@ -1,35 +1,49 @@
 // What there is in the database: whether the tables and columns that are watched exist, and whether triggers tell of them.
 import type pg from 'pg'
 import { RouteCacheError, optionError } from '../../errors.js'
+import { ddlSql, isWatchedDdlSql } from './ddl.js'
+import { doSql } from './dollar-quote.js'
 import { guardSql } from './guard.js'
 import { checkRights } from './rights.js'
+import { onFormerPath } from './search-path.js'
 import { VERSION, readMark, type Shape } from './shape.js'
-import { EVENTS, quoted, tablesSql, triggerName, triggersSql } from './triggers.js'
+import { EVENTS, childSql, descendantsSql, quoted, tableSql, tablesSql, triggerName } from './triggers.js'
 import { unwatchableSql } from './unwatchable.js'
 import type { Watched } from './watch.js'
 
-/** Watched tables by their OIDs: a table that is renamed stays the same. */
-export type Relations = ReadonlyMap<number, Watched>
+/** Watched tables and their children by their OIDs: a table that is renamed stays the same. */
+export type Relations = ReadonlyMap<number, Relation>
+
+export interface Relation { watched: Watched, isChild: boolean }
 
 interface Table {
   oid: number
   columns: string[]
-  triggers: Record<string, { isOn: boolean, source: string }>
+  triggers: Triggers
+  /** Its partitions and inherited tables, and theirs. */
+  children: Child[]
 }
+
+type Triggers = Record<string, { isOn: boolean, source: string }>
+
+interface Child { oid: number, triggers: Triggers }
 
 const WHERE = 'fastify-route-cache/postgres'
 const OLDEST = 140_000
 /** How long an installation waits for those who write to a table; who comes to write meanwhile waits behind it. */
 const LOCK_WAIT = '5s'
 
+const TRIGGERS = `(SELECT coalesce(json_object_agg(g.tgname, json_build_object('isOn', g.tgenabled IN ('O', 'A', 'R'), 'source', p.prosrc)), '{}')
+    FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)`
+
 const FIND = `
-SELECT c.oid::bigint::text AS oid,
+SELECT
   (SELECT coalesce(json_agg(attname ORDER BY attnum), '[]')::text
     FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) AS columns,
-  (SELECT coalesce(json_object_agg(g.tgname, json_build_object('isOn', g.tgenabled IN ('O', 'A'), 'source', p.prosrc)),
-    '{}')::text
-    FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid WHERE g.tgrelid = c.oid AND NOT g.tgisinternal) AS triggers
-FROM pg_class AS c WHERE c.oid = to_regclass($1)`
+  ${TRIGGERS}::text AS triggers,
+  (SELECT coalesce(json_agg(json_build_object('oid', c.oid::bigint, 'triggers', ${TRIGGERS}) ORDER BY c.oid), '[]')::text
+    FROM (${descendantsSql('$1::oid')}) AS below JOIN pg_class AS c ON c.oid = below.oid) AS children
+FROM pg_class AS c WHERE c.oid = $1::oid`
 
 /** Throws FRC_OPTION for a table or column that is not there or can't be watched, FRC_POSTGRES for a server too old. */
 async function findTables (client: pg.Client, watches: readonly Watched[]): Promise<Map<Watched, Table>> {
@@ -51,12 +65,24 @@ async function findTables (client: pg.Client, watches: readonly Watched[]): Prom
 }
 
 async function findTable (client: pg.Client, watched: Watched): Promise<Table> {
-  const { rows: [row] } = await client.query<Record<'oid' | 'columns' | 'triggers', string>>(FIND, [quoted(watched)])
-  if (row === undefined) {
+  const oid = await oidOf(client, watched)
+  const { rows: [row] } = await client.query<Record<'columns' | 'triggers' | 'children', string>>(FIND, [oid])
+  if (oid === null || row === undefined) {
     const right = watched.schema === null ? 'on the search_path; name its schema, or create it first' : 'in the database; create it first'
     throw optionError(WHERE, `${watched.where}.table`, nameOf(watched), `there is no such table ${right}`)
   }
-  return { oid: Number(row.oid), columns: JSON.parse(row.columns), triggers: JSON.parse(row.triggers) }
+  return {
+    oid, columns: JSON.parse(row.columns), triggers: JSON.parse(row.triggers), children: JSON.parse(row.children)
+  }
+}
+
+/** Null: there is none. */
+async function oidOf (client: pg.Client, watched: Watched): Promise<number | null> {
+  return await onFormerPath(client, async () => {
+    const { rows: [row] } = await client.query<{ oid: string | null }>(
+      'SELECT pg_catalog.to_regclass($1)::pg_catalog.oid::pg_catalog.text AS oid', [quoted(watched)])
+    return row!.oid === null ? null : Number(row!.oid)
+  })
 }
 
 async function checkTable (client: pg.Client, watched: Watched, { oid }: Table): Promise<void> {
@@ -69,11 +95,15 @@ async function checkTable (client: pg.Client, watched: Watched, { oid }: Table):
   throw optionError(WHERE, watched.where, `{${placeholder}}`, reason)
 }
 
-/** Whether all of it tells of all that these watches name. */
-function isInstalled (watched: Watched, { triggers }: Table, { names }: Shape): boolean {
+/** Whether all of it, children too, tells of all that these watches name. */
+function isInstalled (watched: Watched, table: Table, shape: Shape): boolean {
+  return [table, ...table.children].every(({ triggers }) => tells(watched, triggers, shape))
+}
+
+function tells ({ sets }: Watched, triggers: Triggers, { names }: Shape): boolean {
   return EVENTS.every((event) => {
     const trigger = triggers[triggerName(names, event)]
-    return trigger !== undefined && trigger.isOn && covers(trigger.source, watched.sets)
+    return trigger !== undefined && trigger.isOn && covers(trigger.source, sets)
   })
 }
 
@@ -84,10 +114,10 @@ function covers (source: string, sets: Watched['sets']): boolean {
 }
 
 /** Whether it does so in the way that these options say. */
-function isLike ({ triggers }: Table, { names, maxTargets, notify }: Shape): boolean {
+function isLike ({ triggers }: Pick<Table, 'triggers'>, { names, maxTargets, notify, replicated }: Shape): boolean {
   return EVENTS.every((event) => {
     const installed = readMark(triggers[triggerName(names, event)]?.source ?? '')
-    return installed?.maxTargets === maxTargets && installed.notify === notify
+    return installed?.maxTargets === maxTargets && installed.notify === notify && installed.replicated === replicated
   })
 }
 
@@ -101,26 +131,41 @@ function isLike ({ triggers }: Table, { names, maxTargets, notify }: Shape): boo
 export async function install (client: pg.Client, watches: readonly Watched[], shape: Shape): Promise<void> {
   const { names } = shape
   await alone(client, shape, async () => {
-    await findTables(client, watches)
-    if (await hasOutbox(client, shape)) await client.query(guardSql(names))
-    else await granted(client, { shape, watches }, tablesSql(names))
+    const tables = await findTables(client, watches)
+    if (await hasOutbox(client, shape)) await client.query(doSql({ declare: '  part record;\n', body: guardSql(names) }))
+    else await granted(client, { shape, tables }, tablesSql(names))
   })
-  for (const watched of watches) {
+  for (const watched of watches) await installOn(client, watched, shape)
+  await alone(client, shape, async () => {
+    const { rows: [row] } = await client.query<{ is_there: boolean }>(isWatchedDdlSql(shape))
+    if (!row!.is_there) await client.query(ddlSql(shape))
+  })
+}
+
+async function installOn (client: pg.Client, watched: Watched, shape: Shape): Promise<void> {
+  const { table, isAll } = await alone(client, shape, async () => {
+    const table = await findTable(client, watched)
+    const isAll = !tells(watched, table.triggers, shape) || !isLike(table, shape)
+    const told = { ...watched, sets: withFormer(watched, table, shape) }
+    if (isAll) await granted(client, { shape, tables: new Map([[watched, table]]) }, tableSql(told, shape))
+    return { table, isAll }
+  })
+  for (const { oid, triggers } of table.children) {
+    if (!isAll && tells(watched, triggers, shape)) continue
     await alone(client, shape, async () => {
-      const table = await findTable(client, watched)
-      if (isInstalled(watched, table, shape) && isLike(table, shape)) return
-      await granted(client, { shape, watches }, triggersSql({ ...watched, sets: withFormer(watched, table, shape) }, shape))
+      await granted(client, { shape, tables: new Map([[watched, table]]) }, childSql(watched, shape, oid))
     })
   }
 }
 
-async function alone (client: pg.Client, { names }: Shape, work: () => Promise<void>): Promise<void> {
+async function alone<T> (client: pg.Client, { names }: Shape, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN')
   try {
     await client.query(`SET LOCAL lock_timeout = '${LOCK_WAIT}'`)
     await client.query('SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))', ['fastify-route-cache', names.schema])
-    await work()
+    const result = await work()
     await client.query('COMMIT')
+    return result
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})
     throw error
@@ -129,10 +174,12 @@ async function alone (client: pg.Client, { names }: Shape, work: () => Promise<v
 
 /** Runs it; throws FRC_POSTGRES first where rights for it are missing. */
 async function granted (
-  client: pg.Client, { shape, watches }: { shape: Shape, watches: readonly Watched[] }, sql: string
+  client: pg.Client, { shape, tables }: { shape: Shape, tables: ReadonlyMap<Watched, Table> }, sql: string
 ): Promise<void> {
-  await checkRights(client, 'install', { names: shape.names, tables: watches.map(quoted) })
-  await client.query(sql)
+  const needed = [...tables].flatMap(([watched, { oid, children }]) =>
+    [{ name: quoted(watched), oid }, ...children.map((child) => ({ name: null, oid: child.oid }))])
+  await checkRights(client, 'install', { names: shape.names, tables: needed })
+  await onFormerPath(client, async () => { await client.query(sql) })
 }
 
 function withFormer ({ sets }: Watched, { columns, triggers }: Table, { names }: Shape): string[][] {
@@ -163,15 +210,19 @@ export async function findRelations (client: pg.Client, watches: readonly Watche
 }
 
 function relationsOf (tables: ReadonlyMap<Watched, Table>): Relations {
-  return new Map([...tables].map(([watched, { oid }]) => [oid, watched]))
+  const relations = new Map<number, Relation>()
+  for (const [watched, { children }] of tables) children.forEach(({ oid }) => relations.set(oid, { watched, isChild: true }))
+  // One that is watched itself stands for itself.
+  for (const [watched, { oid }] of tables) relations.set(oid, { watched, isChild: false })
+  return relations
 }
 
 /** Both tables, in the form of this version. */
 async function hasOutbox (client: pg.Client, { names: { schema } }: Shape): Promise<boolean> {
-  const { rows: [row] } = await client.query<{ is_there: boolean }>(`SELECT count(*) = 2 AS is_there
+  const { rows: [row] } = await client.query<{ is_there: boolean }>(`SELECT count(*) = 3 AS is_there
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
-    WHERE n.nspname = $1 AND (c.relname, a.attname) IN (('outbox', 'source'), ('readers', 'seen'))`, [schema])
+    WHERE n.nspname = $1 AND (c.relname, a.attname) IN (('outbox', 'source'), ('outbox', 'at'), ('readers', 'seen'))`, [schema])
   return row!.is_there
 }
 

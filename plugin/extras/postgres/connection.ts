@@ -9,6 +9,8 @@ import pg from 'pg'
 import type { Log } from '../../caller.js'
 import type { Milliseconds } from '../../duration.js'
 import { IDLE_LIMIT, historyOf } from './outbox.js'
+import { checkSession } from './pooler.js'
+import { pinPath } from './search-path.js'
 
 const FIRST_PAUSE: Milliseconds = 100
 const LONGEST_PAUSE: Milliseconds = 5_000
@@ -79,15 +81,20 @@ export class Connection {
 
   async #connect (prepare?: (client: pg.Client) => Promise<void>): Promise<Link> {
     const { config, channel, onNotify } = this.#parts
-    const client = new pg.Client({
+    const newClient = (): pg.Client => new pg.Client({
       connectionTimeoutMillis: CONNECT_LIMIT, keepAlive: true, ...config, query_timeout: QUERY_LIMIT, application_name: NAME
     })
+    const client = newClient()
     let reason: Error | undefined
     client.on('error', (error) => { reason = error })
     client.on('notification', onNotify)
     client.on('end', () => { this.#lose(client, reason) })
     try {
       await client.connect()
+      if (prepare !== undefined) await checkSession(client, async () => await connected(newClient()))
+      await pinPath(client)
+      // Whatever the database or the role has for its default.
+      await client.query(`SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET statement_timeout = ${QUERY_LIMIT}`)
       await prepare?.(client)
       await client.query(`SET idle_in_transaction_session_timeout = '${IDLE_LIMIT}'`)
       await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`)
@@ -135,4 +142,10 @@ export class Connection {
     this.#parts.log[isRefused ? 'warn' : 'debug']({ err: error }, 'Postgres can not be reached yet')
     if (isRefused) this.#said = error.message
   }
+}
+
+async function connected (client: pg.Client): Promise<pg.Client> {
+  client.on('error', () => {})
+  await client.connect()
+  return client
 }

@@ -1,4 +1,5 @@
-// Texts inside SQL that may hold quotes themselves.
+// Texts inside SQL that may hold quotes themselves, and blocks of it that run at once.
+import { PINNED } from './search-path.js'
 
 /** A quote that the text does not hold. */
 export function dollarQuoted (text: string): string {
@@ -7,7 +8,26 @@ export function dollarQuoted (text: string): string {
   return `${tag}${text}${tag}`
 }
 
-/** A block that runs at once. */
-export function doSql (block: string): string {
-  return `DO ${dollarQuoted(block)};\n`
+interface Block {
+  /** Variables; their first values are looked up where the session looks. */
+  declare?: string
+  body: string
+  /** Statements that need the session's search_path, and call no function nor operator. */
+  behind?: string
+}
+
+/**
+ * A block that runs at once. It looks into Postgres' own schema only: functions and operators that somebody has put into a
+ * schema on the session's path can fit better than those meant, and would run with the rights of whoever installs.
+ */
+export function doSql ({ declare = '', body, behind = '' }: Block): string {
+  return `DO ${dollarQuoted(`
+DECLARE
+  path_before text := pg_catalog.current_setting('search_path');
+${declare}BEGIN
+PERFORM pg_catalog.set_config('search_path', '${PINNED}', true);
+${body}PERFORM pg_catalog.set_config('search_path', path_before, true);
+${behind}END
+`)};
+`
 }

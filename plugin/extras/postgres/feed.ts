@@ -6,11 +6,13 @@
 // dies or can't tell the cache, another one does it after that pause.
 import pg from 'pg'
 import type { Log } from '../../caller.js'
-import type { Milliseconds } from '../../duration.js'
+import type { Milliseconds, Seconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { within } from '../../store/deadline.js'
 import { Connection, type Link } from './connection.js'
-import { lookAlone, lookShared, makePlace, prune, type Look, type Place, type Tell } from './outbox.js'
+import { backlogOf, type Backlog } from './backlog.js'
+import { lookAlone, lookShared, makePlace, type Look, type Place, type Tell } from './outbox.js'
+import { Pruner } from './pruning.js'
 import type { Names } from './shape.js'
 
 const RESERVE_PAUSE: Milliseconds = 250
@@ -26,9 +28,16 @@ export interface FeedParts {
   /** Whose place it is, asked once the connection is prepared; null: this process' own, in memory. */
   reader: () => string | null
   poll: Milliseconds
+  /** How long a place stays that nobody reads from. */
+  placeLife: Milliseconds
   tell: Tell
   log: Log
 }
+
+/** How old a line is when the log says who keeps it. */
+const LONG_HELD: Seconds = 600
+/** How often it is looked at what lies in the outbox. */
+const STOCKTAKING: Milliseconds = 30_000
 
 /** Away: the connection is gone. Refused: it stands, and Postgres says no. */
 type Result = Look['result'] | 'away' | 'refused'
@@ -53,7 +62,10 @@ export class Feed {
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
   #pause = FIRST_PAUSE
+  readonly #pruner: Pruner
   #isPruneDue = true
+  #counted = -Infinity
+  #isHeld = false
   #isPruneFailing = false
   #isClosed = false
   /** Lines that were told. */
@@ -62,9 +74,12 @@ export class Feed {
   failures = 0
   /** Looks that Postgres refused. */
   refusals = 0
+  /** What lay in the outbox when it was looked at last; null: that is not known yet. */
+  backlog: Backlog | null = null
 
   constructor (parts: FeedParts) {
     this.#parts = parts
+    this.#pruner = new Pruner(parts.names, parts.placeLife)
     const wake = (): void => { this.wake() }
     this.#connection = new Connection({
       config: parts.config, channel: parts.names.channel, log: parts.log, onNotify: wake, onLink: () => { this.#soon(0) }
@@ -198,7 +213,7 @@ export class Feed {
     const reader = this.#reader
     const reading = { client, names, history, tell }
     if (reader === null) return await lookAlone(reading, this.#place)
-    const look = await lookShared(reading, reader, this.#mine)
+    const look = await lookShared(reading, { name: reader, mine: this.#mine, isActive: this.#isActive })
     if (look.result !== 'busy') this.#mine = look.seen
     return look
   }
@@ -224,13 +239,33 @@ export class Feed {
   async #prune ({ client }: Link): Promise<void> {
     this.#isPruneDue = false
     try {
-      await prune(client, this.#parts.names, this.#reader)
+      const { future } = await this.#pruner.prune(client)
+      if (future > 0) {
+        this.#parts.log.warn({ lines: future }, 'lines of the outbox come from another server, that was ahead of this one (a dump was ' +
+          'restored): they are removed')
+      }
+      await this.#count(client)
     } catch (error) {
       // What was told is told; old lines stay.
       if (!isRefusal(error)) throw error
       if (!this.#isPruneFailing) this.#parts.log.warn({ err: error }, 'Postgres refuses that old lines of the outbox are removed')
       this.#isPruneFailing = true
     }
+  }
+
+  /** Says once where lines have lain there for long, and once when that is over. */
+  async #count (client: pg.Client): Promise<void> {
+    if (performance.now() - this.#counted < STOCKTAKING) return
+    this.#counted = performance.now()
+    const backlog = await backlogOf(client, this.#parts.names)
+    this.backlog = backlog
+    const isHeld = (backlog.age ?? 0) > LONG_HELD
+    if (isHeld && !this.#isHeld) {
+      this.#parts.log.warn({ ...backlog }, `the outbox keeps its lines: the oldest waits for ${backlog.holder ?? 'nobody that Postgres tells of'}`)
+    } else if (this.#isHeld && !isHeld) {
+      this.#parts.log.info({ ...backlog }, 'old lines of the outbox could be removed')
+    }
+    this.#isHeld = isHeld
   }
 }
 

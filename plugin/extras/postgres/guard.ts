@@ -2,17 +2,16 @@
 // an outbox that somebody else has made could have a trigger of his own, which would have those rights, too; and a function
 // that somebody else owns he can replace at any time. Superusers have all rights anyway.
 import pg from 'pg'
-import { doSql } from './dollar-quote.js'
 import { SIGN, type Names } from './shape.js'
 
-/** Ends an installation, behind the tables and the function in it, where one of them is another role's. */
+/**
+ * Statements of a block that has a variable `part`: they end an installation, behind the tables and the function in it,
+ * where one of them is another role's.
+ */
 export function guardSql ({ schema }: Names): string {
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg
   const space = `${literal(quote(schema))}::regnamespace`
-  return doSql(`
-DECLARE
-  part record;
-BEGIN
+  return `
   FOR part IN
     SELECT what, rolname FROM (
       SELECT 'schema ' || oid::regnamespace AS what, nspowner AS owner FROM pg_namespace WHERE oid = ${space}
@@ -23,6 +22,5 @@ BEGIN
     RAISE EXCEPTION 'fastify-route-cache/postgres: the % belongs to %, who would get the rights of %; install as that role, or in another schema',
       part.what, part.rolname, current_user;
   END LOOP;
-END
-`)
+`
 }

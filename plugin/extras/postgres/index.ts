@@ -3,7 +3,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type {} from '../../index.js'
+import type { Backlog } from './backlog.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
+import { ddlSql } from './ddl.js'
 import { Feed } from './feed.js'
 import type { Tell } from './outbox.js'
 import { placeName } from './place-name.js'
@@ -13,7 +15,9 @@ import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
 import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
+import { attachFeed } from '../metrics/feed.js'
 
+export type { Backlog } from './backlog.js'
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
 export type { Watch } from './watch.js'
 
@@ -31,6 +35,8 @@ export interface PostgresInvalidation {
   readonly reconnects: number
   /** How often Postgres refused that the outbox was read, for a right or a table that is gone; then it is tried again. */
   readonly refusals: number
+  /** What lies in the outbox, and who keeps it there, as of up to 40 seconds ago; null: it was not looked at yet. */
+  readonly outbox: Backlog | null
   /**
    * Resolves when all that was committed before the call has been invalidated, by this process or another one; waits where
    * Postgres or Redis is away.
@@ -59,22 +65,30 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   const reader = (): string | null =>
     cache.stats().store === 'memory' ? null : placeName(settings.reader ?? cache.prefix, relations)
   const tell: Tell = async (changes, client) => { await teller.tell(changes, client) }
-  const feed = new Feed({ config, names: shape.names, reader, poll: settings.poll, tell, log: app.log })
+  const { poll, placeLife } = settings
+  const feed = new Feed({ config, names: shape.names, reader, poll, placeLife, tell, log: app.log })
   app.addHook('onClose', async () => { await feed.close() })
   await opened(feed.open(async (client) => {
     if (settings.install) await install(client, watches, shape)
     relations = await checkInstalled(client, watches, shape)
     teller.know(relations)
   }))
-  app.decorate('postgresInvalidation', {
+  const invalidation: PostgresInvalidation = {
     get isListening () { return feed.isListening },
     get changes () { return feed.changes },
     get targets () { return teller.targets },
     get failures () { return feed.failures },
     get reconnects () { return feed.reconnects },
     get refusals () { return feed.refusals },
+    get outbox () { return feed.backlog },
     caughtUp: async () => { await feed.caughtUp() }
+  }
+  app.decorate('postgresInvalidation', invalidation)
+  const detach = attachFeed(cache, () => {
+    const { isListening, changes, targets, failures, reconnects, refusals, outbox } = invalidation
+    return { isListening, changes, targets, failures, reconnects, refusals, outbox }
   })
+  app.addHook('onClose', async () => { detach() })
 }
 
 /** Says of what Postgres refuses at the start who wanted it. */
@@ -96,13 +110,15 @@ export const postgresInvalidation = fp(plugin, { fastify: '5.x', name: 'fastify-
 export default postgresInvalidation
 
 /**
- * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table. It
- * can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns the schema.
+ * The SQL that `install: true` would run, for a migration: schema, outbox, a function and four triggers for each table and
+ * its children. It can be run again. It fails, with the reason, where a table can't be watched or where somebody else owns
+ * the schema.
  * @throws RouteCacheError FRC_OPTION where a watch or an option is wrong
  */
 export function installSql (watch: readonly Watch[], options: SqlOptions = {}): string {
   const shape = shapeOf(options)
-  return tablesSql(shape.names) + compileWatches(watch).map((watched) => triggersSql(watched, shape)).join('')
+  return tablesSql(shape.names) + compileWatches(watch).map((watched) => triggersSql(watched, shape)).join('') +
+    ddlSql(shape)
 }
 
 /**

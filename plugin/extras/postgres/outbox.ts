@@ -27,29 +27,24 @@
 // and had not all. There its history (system identifier and timeline) differs, or its transactions are behind those of the
 // place; then everything that is watched is invalidated instead. So it is for a place that is new.
 //
-// Lines are removed when all shared places are beyond them, and everybody could have seen them for KEPT:
+// A place also moves when nothing is new, now and then: by the time of its last move it is known whether anybody reads from
+// it, and what its snapshot could not see holds lines (pruning.ts says when those go).
 //
-//   1. at t       the mark (the row of `readers` without a name) becomes the present snapshot
-//   2. t + KEPT   what that snapshot sees, and all places too, is removed; the mark moves on
-//   3.            a place in memory from before t was last read longer than KEPT ago: its process knows by the server's
-//                 clock, and invalidates everything that is watched
+// All that is new is read by a cursor, however much there is: each line once, and all as of one snapshot. Lines of the
+// server's future (a dump of an older server was restored) are none.
 import pg from 'pg'
 import type { Names } from './shape.js'
 import type { Change } from './watch.js'
 
-/** How long lines stay for those who read by themselves. */
-const KEPT = '60 s'
-/** What a place in memory is too old for: well below that. Milliseconds. */
+/** What a place in memory is too old for, in milliseconds: well below the time that lines are kept. */
 const TOO_OLD = 30_000
 /** How long a transaction of ours may stand still; while the cache is told it does not. */
 export const IDLE_LIMIT = '15s'
 const PING = 4_000
 /** Lines that are read at a time; each has a thousand rows at most. */
 const PAGE = 200
-/** How long a place stays that nobody reads from any more: lines wait for it so long. */
-const LONGEST_IDLE = '1 day'
-/** How old its time may become while a process reads from it. */
-const TOUCHED = '1 hour'
+/** After what time a place moves where nothing is new: by who did the last work, and by others, where that one is gone. */
+const TOUCHED = { byActive: '30 s', byReserve: '90 s' }
 
 /** A place in memory. */
 export interface Place {
@@ -84,7 +79,7 @@ export interface Reading {
   tell: Tell
 }
 
-interface Row { until: string, at: string, xid: string | null, line: string | null, change: string | null }
+interface Row { until: string, at: string, change: string | null }
 
 /**
  * What tells one server's past from another's. Empty where that can't be asked: some hosts don't let it be, and then only
@@ -101,27 +96,37 @@ export async function historyOf (client: pg.Client): Promise<string> {
   }
 }
 
+/** Who looks from a shared place. */
+export interface Reader {
+  name: string
+  /** Where this process left it; null: it has not looked yet. */
+  mine: string | null
+  /** Whether it did the last work. */
+  isActive: boolean
+}
+
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
+
 /** Looks from the place that all processes with this reader's name share. Rejects where Postgres fails. */
-export async function lookShared (
-  reading: Reading, reader: string, mine: string | null
-): Promise<Look & { seen: string | null }> {
+export async function lookShared (reading: Reading, reader: Reader): Promise<Look & { seen: string | null }> {
   const { client, names: { outbox, readers }, history } = reading
-  const name = pg.escapeLiteral(reader)
+  const name = pg.escapeLiteral(reader.name)
   const past = pastOf(outbox, history)
   const isLost = `seen IS NULL OR history IS DISTINCT FROM ${past} OR ${isAhead('seen')}`
-  const [, { rows: [place] }, page] = await many(client, `BEGIN;
-    SELECT seen::text AS seen, (${isLost}) AS lost FROM ${readers} WHERE name = ${name} FOR UPDATE SKIP LOCKED;
-    ${pageSql(outbox, `(SELECT seen FROM ${readers} WHERE name = ${name})`)}`) as [unknown, pg.QueryResult, pg.QueryResult<Row>]
+  const isStanding = `at < clock_timestamp() - interval '${TOUCHED[reader.isActive ? 'byActive' : 'byReserve']}'`
+  const [, { rows: [place] }, , page] = await many(client, `${BEGIN};
+    SELECT seen::text AS seen, (${isLost}) AS lost, (${isStanding}) AS standing FROM ${readers} WHERE name = ${name} FOR UPDATE SKIP LOCKED;
+    ${openingSql(outbox, `(SELECT seen FROM ${readers} WHERE name = ${name})`)}`) as [unknown, pg.QueryResult, unknown, pg.QueryResult<Row>]
   if (place === undefined) {
-    // Locked, or removed by hand.
+    // Locked, or removed.
     await client.query('ROLLBACK')
-    await makePlace(client, reading.names, reader)
+    await makePlace(client, reading.names, reader.name)
     return { result: 'busy', changes: 0, isMine: false, seen: null }
   }
-  const isMine = mine === null || place.seen === mine
+  const isMine = reader.mine === null || place.seen === reader.mine
   const until = page.rows[0]!.until
-  const told = await tellAll({ ...reading, tell: pinging(reading) }, place.lost ? null : place.seen, page.rows)
-  const isMoved = told.result === 'told' && (told.changes > 0 || place.lost)
+  const told = await tellAll(reading, place.lost ? null : page.rows)
+  const isMoved = told.result === 'told' && (told.changes > 0 || place.lost || place.standing)
   await client.query(!isMoved
     ? 'ROLLBACK'
     : `UPDATE ${readers} SET seen = ${pg.escapeLiteral(until)}, history = ${past}, at = clock_timestamp()
@@ -134,10 +139,12 @@ export async function lookAlone (reading: Reading, place: Place): Promise<Look> 
   const { client, names: { outbox }, history } = reading
   const seen = place.seen === null ? 'NULL::pg_snapshot' : `${pg.escapeLiteral(place.seen)}::pg_snapshot`
   const more = `, coalesce(${isAhead('seen')}, true) AS ahead, ${pastOf(outbox, history)} AS past`
-  const { rows } = await client.query<Row & { ahead: boolean, past: string }>(pageSql(outbox, seen, more))
+  const [, , { rows }] = await many(client, `${BEGIN};
+    ${openingSql(outbox, seen, more)}`) as [unknown, unknown, pg.QueryResult<Row & { ahead: boolean, past: string }>]
   const { until, at, ahead, past } = rows[0]!
   const isLost = ahead || place.history !== past || Number(at) - place.at > TOO_OLD
-  const told = await tellAll(reading, isLost ? null : place.seen, rows)
+  const told = await tellAll(reading, isLost ? null : rows)
+  await client.query('ROLLBACK')
   if (told.result === 'told') Object.assign(place, { seen: until, at: Number(at), history: past })
   return { ...told, isMine: true }
 }
@@ -145,27 +152,6 @@ export async function lookAlone (reading: Reading, place: Place): Promise<Look> 
 /** Makes a reader's place, where there is none yet: with it begins that everything counts as changed. */
 export async function makePlace (client: pg.Client, { readers }: Names, reader: string): Promise<void> {
   await client.query(`INSERT INTO ${readers} (name) VALUES ($1) ON CONFLICT DO NOTHING`, [reader])
-}
-
-/**
- * Removes what nobody needs any more, where the last time was long enough ago; before that the places of builds that are
- * gone, as their lines would stay for ever. `reader`: who says that its place is in use; null: nobody.
- */
-export async function prune (client: pg.Client, { outbox, readers }: Names, reader: string | null = null): Promise<void> {
-  if (reader !== null) {
-    await client.query(`UPDATE ${readers} SET at = clock_timestamp() WHERE name = (SELECT name FROM ${readers}
-      WHERE name = $1 AND at < clock_timestamp() - interval '${TOUCHED}' FOR UPDATE SKIP LOCKED)`, [reader])
-  }
-  await client.query(`
-    WITH mark AS (
-      SELECT FROM ${readers} WHERE name = '' AND at < clock_timestamp() - interval '${KEPT}' FOR UPDATE SKIP LOCKED
-    ), idle AS (
-      DELETE FROM ${readers} WHERE EXISTS (SELECT FROM mark) AND name IN (SELECT name FROM ${readers}
-        WHERE name <> '' AND at < clock_timestamp() - interval '${LONGEST_IDLE}' FOR UPDATE SKIP LOCKED)
-    ), removed AS (
-      DELETE FROM ${outbox} WHERE EXISTS (SELECT FROM mark) AND xid < (SELECT min(pg_snapshot_xmin(seen)) FROM ${readers})
-    )
-    UPDATE ${readers} SET seen = pg_current_snapshot(), at = clock_timestamp() WHERE name = '' AND EXISTS (SELECT FROM mark)`)
 }
 
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::float8::text'
@@ -179,42 +165,46 @@ function isAhead (seen: string): string {
   return `pg_snapshot_xmax(${seen}) > pg_snapshot_xmax(pg_current_snapshot())`
 }
 
-/** `after`: the last line that was read, of those up to the same snapshot. One statement, so one snapshot for all of it. */
-function pageSql (outbox: string, seen: string, more = '', after?: { until: string, xid: string, line: string }): string {
-  const { escapeLiteral: literal } = pg
-  const rest = after === undefined
-    ? ''
-    : `AND pg_visible_in_snapshot(o.xid, ${literal(after.until)}::pg_snapshot)
-      AND (o.xid, o.ctid) > (${literal(after.xid)}::xid8, ${literal(after.line)}::tid)`
-  return `SELECT pg_current_snapshot()::text AS until, ${NOW} AS at, page.*${more}
+const CURSOR = 'route_cache_lines'
+const FETCH = `FETCH ${PAGE} FROM ${CURSOR}`
+
+/** Opens the cursor, in a transaction, and reads its first page: one row at least. One statement, so one snapshot. */
+function openingSql (outbox: string, seen: string, more = ''): string {
+  return `DECLARE ${CURSOR} NO SCROLL CURSOR FOR
+    SELECT pg_current_snapshot()::text AS until, ${NOW} AS at, lines.*${more}
     FROM (SELECT ${seen} AS seen) AS place LEFT JOIN LATERAL (
-      SELECT o.xid::text AS xid, o.ctid::text AS line, json_build_object(
+      SELECT json_build_object(
         'relation', o.relation::bigint, 'columns', o.columns, 'rows', o.rows, 'exact', o.exact, 'source', o.source)::text AS change
-      FROM ${outbox} AS o WHERE o.xid >= pg_snapshot_xmin(seen) AND NOT pg_visible_in_snapshot(o.xid, seen) ${rest}
-      ORDER BY o.xid, o.ctid LIMIT ${PAGE}
-    ) AS page ON true`
+      FROM ${outbox} AS o WHERE o.xid >= pg_snapshot_xmin(seen) AND o.xid < pg_snapshot_xmax(pg_current_snapshot())
+        AND NOT pg_visible_in_snapshot(o.xid, seen)
+    ) AS lines ON true;
+    ${FETCH}`
 }
 
-/** The first page and those that follow it, up to its snapshot. `seen` null: tells that anything may have changed. */
-async function tellAll (
-  { client, names: { outbox }, tell }: Reading, seen: string | null, first: readonly Row[]
-): Promise<Pick<Look, 'result' | 'changes' | 'error'>> {
-  const until = first[0]!.until
+/** The first page and those that follow it. `first` null: tells that anything may have changed. */
+async function tellAll (reading: Reading, first: readonly Row[] | null): Promise<Pick<Look, 'result' | 'changes' | 'error'>> {
+  const { client } = reading
+  const tell = pinging(reading)
   let changes = 0
-  for (let rows = first; ;) {
-    const lines = rows.filter(({ change }) => change !== null)
+  let error: unknown
+  const isTold = async (lines: readonly Change[] | null): Promise<boolean> => {
     try {
-      if (seen === null) await tell(null, client)
-      else if (lines.length > 0) await tell(lines.map(({ change }) => JSON.parse(change!) as Change), client)
-    } catch (error) {
-      return { result: 'failed', changes, error }
+      if (lines === null || lines.length > 0) await tell(lines, client)
+      return true
+    } catch (reason) {
+      error = reason
+      return false
     }
-    changes += lines.length
-    if (seen === null || lines.length < PAGE) return { result: 'told', changes }
-    const { xid, line } = lines.at(-1)!
-    const after = { until, xid: xid!, line: line! }
-    rows = (await client.query<Row>(pageSql(outbox, `${pg.escapeLiteral(seen)}::pg_snapshot`, '', after))).rows
   }
+  if (first === null) return await isTold(null) ? { result: 'told', changes } : { result: 'failed', changes, error }
+  for (let rows = first; rows.length > 0;) {
+    const lines = rows.flatMap(({ change }) => change === null ? [] : [JSON.parse(change) as Change])
+    if (!await isTold(lines)) return { result: 'failed', changes, error }
+    changes += lines.length
+    if (rows.length < PAGE) break
+    rows = (await client.query<Row>(FETCH)).rows
+  }
+  return { result: 'told', changes }
 }
 
 /** Keeps the transaction from standing still while the cache is told. */

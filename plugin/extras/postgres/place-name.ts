@@ -5,7 +5,8 @@ import type { Relations } from './catalogue.js'
 
 /** `reader`: the option, or the cache's prefix. */
 export function placeName (reader: string, relations: Relations): string {
-  const watched = [...relations].sort(([a], [b]) => a - b)
-    .map(([oid, { templates, wholes }]) => [oid, templates.map(({ kind, parts, whole }) => [kind, parts, whole]), wholes])
+  const watched = [...relations].filter(([, { isChild }]) => !isChild).sort(([a], [b]) => a - b)
+    .map(([oid, { watched: { templates, wholes } }]) =>
+      [oid, templates.map(({ kind, parts, whole }) => [kind, parts, whole]), wholes])
   return `${reader} ${createHash('sha256').update(JSON.stringify(watched)).digest('hex').slice(0, 16)}`
 }

@@ -3,7 +3,11 @@ import pg from 'pg'
 import { RouteCacheError } from '../../errors.js'
 import type { Names } from './shape.js'
 
-interface Needs { names: Names, /** Quoted. */ tables: readonly string[] }
+interface Needs {
+  names: Names
+  /** Names are quoted; null: to be looked up. */
+  tables: ReadonlyArray<{ name: string | null, oid: number }>
+}
 
 /** Throws FRC_POSTGRES where rights are missing. To `read`, what is read must be there. */
 export async function checkRights (client: pg.Client, work: 'install' | 'read', needs: Needs): Promise<void> {
@@ -29,8 +33,9 @@ function installingSql ({ names: { schema }, tables }: Needs): string {
     UNION ALL SELECT format('GRANT CREATE ON DATABASE %I TO %s', current_database(), ${ROLE})
       WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = ${pg.escapeLiteral(schema)})
       AND NOT has_database_privilege(current_database(), 'CREATE')
-    UNION ALL SELECT format('GRANT TRIGGER ON %s TO %s', name, ${ROLE})
-      FROM unnest(ARRAY[${tables.map(pg.escapeLiteral).join(', ')}]) AS name WHERE NOT has_table_privilege(to_regclass(name), 'TRIGGER')`
+    UNION ALL SELECT format('GRANT TRIGGER ON %s TO %s', coalesce(name, oid::regclass::text), ${ROLE})
+      FROM (VALUES ${tables.map(({ name, oid }) => `(${name === null ? 'NULL' : pg.escapeLiteral(name)}, ${oid}::oid)`).join(', ')}) AS needed (name, oid)
+      WHERE NOT has_table_privilege(oid, 'TRIGGER')`
 }
 
 function schemaSql (schema: string, right: 'USAGE' | 'CREATE'): string {

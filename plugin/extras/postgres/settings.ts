@@ -23,6 +23,12 @@ export interface SqlOptions {
    * server's `max_prepared_transactions` is 0, so that there are none.
    */
   notify?: boolean
+  /**
+   * Whether rows that logical replication brings into a watched table, and writers whose `session_replication_role` is
+   * `replica`, are told of, by row triggers that fire for them only: a line for each row, also of the first copy. Default
+   * false: they are not seen.
+   */
+  replicated?: boolean
 }
 
 /** The plugin's options. */
@@ -44,6 +50,11 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   reader?: string
   /** How often the outbox is looked into in any case. Default 5 seconds, at most 10. */
   poll?: Duration
+  /**
+   * How long a place in the outbox stays that nobody reads from: lines wait for it so long, and who comes back to it later
+   * begins with all that is watched. Default 1 day, at least 5 minutes.
+   */
+  placeLife?: Duration
   /** The name of fastify-route-cache's decorator. Default `cache`. */
   decorator?: string
 }
@@ -57,13 +68,17 @@ export interface Settings {
   schema: string
   maxTargets: number
   notify: boolean | null
+  replicated: boolean
   reader: string | null
   poll: Milliseconds
+  placeLife: Milliseconds
   decorator: string
 }
 
 const WHERE = 'fastify-route-cache/postgres'
 const LONGEST_POLL: Milliseconds = 10_000
+/** Well above the time after which those who read move their places. */
+const SHORTEST_LIFE: Milliseconds = 300_000
 /** What Postgres keeps of a name. */
 const LONGEST_NAME = 63
 
@@ -78,6 +93,7 @@ export function readSettings (options: unknown): Settings {
     ...sqlSettings(options),
     reader: checked<string | null>(options, 'reader', null, isText, 'it is a name'),
     poll: pollOf(own(options, 'poll')),
+    placeLife: placeLifeOf(own(options, 'placeLife')),
     decorator: checked(options, 'decorator', 'cache', isText, 'it is the name of a decorator')
   }
   checkNames(options, Object.keys(settings))
@@ -88,11 +104,11 @@ export function readSettings (options: unknown): Settings {
 
 /** Throws FRC_OPTION, here only of these. */
 export function shapeOf (options: SqlOptions | Settings): Shape {
-  const { schema, maxTargets, notify } = 'watch' in options ? options as Settings : sqlOnly(options)
-  return { names: namesIn(schema), maxTargets, notify }
+  const { schema, maxTargets, notify, replicated } = 'watch' in options ? options as Settings : sqlOnly(options)
+  return { names: namesIn(schema), maxTargets, notify, replicated }
 }
 
-type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify'>
+type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify' | 'replicated'>
 
 function sqlOnly (options: unknown): SqlSettings {
   const settings = sqlSettings(options)
@@ -104,7 +120,8 @@ function sqlSettings (options: unknown): SqlSettings {
   return {
     schema: checked(options, 'schema', 'route_cache', isName, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
     maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows'),
-    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false')
+    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false'),
+    replicated: checked(options, 'replicated', false, (value) => typeof value === 'boolean', 'it is true or false')
   }
 }
 
@@ -118,6 +135,13 @@ function pollOf (option: unknown): Milliseconds {
   if (poll === undefined) throw optionError(WHERE, 'poll', option, DURATION_FORMS)
   if (poll > 0 && poll <= LONGEST_POLL) return poll
   throw optionError(WHERE, 'poll', option, `it is more than 0, and at most ${LONGEST_POLL / 1000} seconds`)
+}
+
+function placeLifeOf (option: unknown): Milliseconds {
+  const life = option === undefined ? 86_400_000 : toMilliseconds(option)
+  if (life === undefined) throw optionError(WHERE, 'placeLife', option, DURATION_FORMS)
+  if (life >= SHORTEST_LIFE) return life
+  throw optionError(WHERE, 'placeLife', option, `it is ${SHORTEST_LIFE / 60_000} minutes at least`)
 }
 
 function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: string): T {

@@ -17,6 +17,8 @@ export interface Shape {
   maxTargets: number
   /** Whether writers send a NOTIFY; null: where the server can't prepare transactions, as those can't. */
   notify: boolean | null
+  /** Whether rows that logical replication brings are told of. */
+  replicated: boolean
 }
 
 /** What an installed function does. */
@@ -27,6 +29,7 @@ export interface Installed {
   /** Null in those of an older version. */
   maxTargets: number | null
   notify: boolean | null
+  replicated: boolean | null
 }
 
 /** Of the outbox' lines, and of the functions that write them. */
@@ -40,8 +43,14 @@ export function namesIn (schema: string): Names {
 }
 
 /** The line of a function's text that says what it does. */
-export function markOf (sets: Watched['sets'], { maxTargets, notify }: Shape): string {
-  return `${SIGN}${VERSION} ${JSON.stringify({ sets, maxTargets, notify })}`
+export function markOf (sets: Watched['sets'], { maxTargets, notify, replicated }: Shape): string {
+  return `${SIGN}${VERSION} ${JSON.stringify({ sets, maxTargets, notify, replicated })}`
+}
+
+/** The rest of a condition in SQL: whether a writer sends a NOTIFY. */
+export function notifying ({ notify }: Shape): string {
+  if (notify === null) return " AND current_setting('max_prepared_transactions') = '0'"
+  return notify ? '' : ' AND false'
 }
 
 /** What a function with this text does; null where it is none of ours, or of a version that is newer. */
@@ -51,5 +60,6 @@ export function readMark (source: string): Installed | null {
   const version = Number(digits)
   if (json === undefined || version > VERSION) return null
   const said = JSON.parse(json) as string[][] | Omit<Installed, 'version'>
-  return Array.isArray(said) ? { version, sets: said, maxTargets: null, notify: null } : { version, ...said }
+  if (!Array.isArray(said)) return { version, ...said }
+  return { version, sets: said, maxTargets: null, notify: null, replicated: null }
 }

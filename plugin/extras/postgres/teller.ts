@@ -5,6 +5,7 @@ import type pg from 'pg'
 import type { Log } from '../../caller.js'
 import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
+import { ALL_RELATIONS } from './ddl.js'
 import { addTarget, invalidateFound, nothing, sizeOf, type Cache, type Found } from './found.js'
 import { VERSION } from './shape.js'
 import { addChange, type Change, type Watched } from './watch.js'
@@ -59,10 +60,14 @@ export class Teller {
 
   /** False: it is not understood. */
   #add (found: Found, change: Change): boolean {
+    if (change.relation === ALL_RELATIONS) {
+      this.#addAll(found)
+      return true
+    }
     if (!isWellFormed(change)) return false
-    const watched = this.#relations.get(change.relation)
-    if (watched === undefined) return this.#isOthers(change)
-    addChange(found, watched, change)
+    const relation = this.#relations.get(change.relation)
+    if (relation === undefined) return this.#isOthers(change)
+    addChange(found, relation.watched, change)
     return true
   }
 

@@ -11,7 +11,7 @@
 //   only where `max_prepared_transactions` is 0, as it is unless somebody has set it.
 import pg from 'pg'
 import { dollarQuoted } from './dollar-quote.js'
-import { VERSION, markOf, type Shape } from './shape.js'
+import { VERSION, markOf, notifying, type Shape } from './shape.js'
 import type { Watched } from './watch.js'
 
 /** Rows to a line. */
@@ -39,7 +39,7 @@ BEGIN
   BEGIN
     IF TG_OP = 'TRUNCATE'${lacking(columns)} THEN
       INSERT INTO ${outbox} (relation, source) VALUES (TG_RELID, ${source});
-    ELSIF TG_OP = 'UPDATE' THEN${writingSql(['old_rows', 'new_rows'], writing)}
+    ${byRowSql(shape, writing)}ELSIF TG_OP = 'UPDATE' THEN${writingSql(['old_rows', 'new_rows'], writing)}
     ELSE${writingSql(['changed_rows'], writing)}
     END IF;
   EXCEPTION WHEN OTHERS THEN
@@ -62,9 +62,11 @@ AS ${dollarQuoted(body)};
 `
 }
 
-function notifying ({ notify }: Shape): string {
-  if (notify === null) return " AND current_setting('max_prepared_transactions') = '0'"
-  return notify ? '' : ' AND false'
+/** A record of the row's type is null where there is none. */
+function byRowSql ({ replicated }: Shape, writing: Writing): string {
+  if (!replicated) return ''
+  return `ELSIF TG_LEVEL = 'ROW' THEN${writingSql(['(SELECT OLD.* WHERE TG_OP <> \'INSERT\')', '(SELECT NEW.* WHERE TG_OP <> \'DELETE\')'], writing)}
+    `
 }
 
 /** Whether the table has any of its columns no more, or as one that transition tables don't hold. */
@@ -79,7 +81,7 @@ interface Writing { sets: Watched['sets'], columns: readonly string[], outbox: s
 /** FOUND is true behind it where rows were changed. */
 function writingSql (tables: readonly string[], { sets, columns, outbox, source, maxTargets }: Writing): string {
   const into = `INSERT INTO ${outbox} (relation, columns, rows, exact, source)`
-  const some = tables.map((table) => `EXISTS (SELECT FROM ${table})`).join(' OR ')
+  const some = tables.map((table) => `EXISTS (SELECT FROM ${table} AS r)`).join(' OR ')
   if (columns.length === 0) {
     return `
       ${into}

@@ -2,6 +2,13 @@
 // function with four triggers. Each statement writes what it changed once, whatever the number of rows, in its own
 // transaction; so it is there when the change is, and not there when that is rolled back.
 //
+// A statement fires the triggers of the table that it names, and not those of its partitions or inherited children, nor they
+// its own. So all of them have triggers, which call the same function; those of children carry an argument, by which they
+// are known when a child has left.
+//
+// What logical replication applies fires row triggers only, and of those the ones that are made for it: so there is one,
+// where it is asked for, on each table that holds rows. It costs other writers nothing, as they don't fire it.
+//
 // Up to `maxTargets` distinct rows (of the columns that templates name) it writes them, a thousand to a line. Of more, it
 // looks at each set of columns alone, so that 100,000 cities in 246 countries are 246 tags and one "all of them" for keys.
 //
@@ -18,19 +25,26 @@ import type { Watched } from './watch.js'
 export const EVENTS = ['insert', 'update', 'delete', 'truncate'] as const
 
 const LONGEST_NAME = 63
+/** The argument of a child's triggers. */
+export const CHILD = 'child'
+/**
+ * How long a migration waits for a child, while it holds its parent: less than `deadlock_timeout`, so that of a writer who
+ * wants both and the migration, it is the migration that ends.
+ */
+const CHILD_WAIT = '500ms'
 
 /** The table's name for SQL; one without a schema is searched for. */
 export function quoted ({ schema, name }: Pick<Watched, 'schema' | 'name'>): string {
   return [schema, name].flatMap((part) => part === null ? [] : pg.escapeIdentifier(part)).join('.')
 }
 
-/** By event; one schema's are apart from another's. */
+/** By event, and `rows`; one schema's are apart from another's. */
 export function triggerName ({ schema }: Names, event: string): string {
   return bounded(`${schema}_${event}`)
 }
 
 /** Quoted, with its schema. */
-function functionName ({ schema }: Names, { schema: of, name }: Watched): string {
+export function functionName ({ schema }: Names, { schema: of, name }: Pick<Watched, 'schema' | 'name'>): string {
   return `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(bounded(of === null ? name : `${of}.${name}`))}`
 }
 
@@ -45,20 +59,20 @@ function bounded (name: string): string {
 /** The tables that everything is written to; those of an older version get what they lack. */
 export function tablesSql (names: Names): string {
   const { schema, outbox, readers } = names
-  return doSql(`
-BEGIN
-CREATE SCHEMA IF NOT EXISTS ${pg.escapeIdentifier(schema)};
+  return doSql({
+    declare: '  part record;\n',
+    body: `CREATE SCHEMA IF NOT EXISTS ${pg.escapeIdentifier(schema)};
 CREATE TABLE IF NOT EXISTS ${outbox} (
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
   relation oid NOT NULL,
   columns text[],
   rows jsonb,
   exact boolean NOT NULL DEFAULT false,
-  source jsonb
+  source jsonb,
+  at timestamptz DEFAULT clock_timestamp()
 );
-IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = ${pg.escapeLiteral(outbox)}::regclass AND attname = 'source') THEN
-  ALTER TABLE ${outbox} ADD COLUMN source jsonb;
-END IF;
+ALTER TABLE ${outbox} ADD COLUMN IF NOT EXISTS source jsonb, ADD COLUMN IF NOT EXISTS at timestamptz;
+ALTER TABLE ${outbox} ALTER COLUMN at SET DEFAULT clock_timestamp();
 CREATE INDEX IF NOT EXISTS outbox_xid ON ${outbox} (xid);
 CREATE TABLE IF NOT EXISTS ${readers} (
   name text PRIMARY KEY,
@@ -67,26 +81,114 @@ CREATE TABLE IF NOT EXISTS ${readers} (
   at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 INSERT INTO ${readers} (name, seen) VALUES ('', pg_current_snapshot()) ON CONFLICT DO NOTHING;
-${guardSql(names)}END
-`)
+${guardSql(names)}`
+  })
 }
 
-/** The function and the triggers of one table: all of it, or nothing. */
+/** The function and the triggers of one table, all of it or nothing; then, likewise, the triggers of its children. */
 export function triggersSql (watched: Watched, shape: Shape): string {
+  return tableSql(watched, shape) + childrenSql(watched, shape)
+}
+
+/** Without its children. */
+export function tableSql (watched: Watched, shape: Shape): string {
   const { names } = shape
-  const table = quoted(watched)
   const call = functionName(names, watched)
-  const trigger = (event: string, referencing = ''): string =>
-    `CREATE OR REPLACE TRIGGER ${pg.escapeIdentifier(triggerName(names, event))} AFTER ${event.toUpperCase()} ON ${table}
-  ${referencing}FOR EACH STATEMENT EXECUTE FUNCTION ${call}();
+  return doSql({
+    declare: `  watched pg_catalog.regclass := ${pg.escapeLiteral(quoted(watched))};
+  part record;
+  refusal record;
+`,
+    body: `${refusalSql(watched, 'watched')}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
+      `${creationSql('watched', { call, shape })}`
+  })
+}
+
+/** Nobody else may make triggers of it: what a table's owner names like its transition tables would run with its rights. */
+function ownSql (call: string): string {
+  return `REVOKE ALL ON FUNCTION ${call}() FROM PUBLIC;
+  FOR part IN SELECT DISTINCT a.grantee::regrole AS role FROM pg_proc AS p, aclexplode(p.proacl) AS a
+    WHERE p.oid = ${pg.escapeLiteral(`${call}()`)}::regprocedure AND a.grantee NOT IN (0, p.proowner)
+  LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION ${call.replaceAll('%', '%%').replaceAll("'", "''")}() FROM %s', part.role);
+  END LOOP;
 `
-  return doSql(`
-BEGIN
-${refusalSql(watched, table)}${functionSql(call, watched, shape)}REVOKE ALL ON FUNCTION ${call}() FROM PUBLIC;
-${guardSql(names)}${trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ')}` +
-    `${trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ')}` +
-    `${trigger('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ')}${trigger('truncate')}END
-`)
+}
+
+/** Of the children that have none; and away with those of tables that are no children any more. */
+function childrenSql (watched: Watched, shape: Shape): string {
+  const { names } = shape
+  const call = functionName(names, watched)
+  return doSql({
+    declare: `  watched pg_catalog.regclass := ${pg.escapeLiteral(quoted(watched))};
+  wait_before text := pg_catalog.current_setting('lock_timeout');
+  child regclass;
+  part record;
+`,
+    body: `PERFORM set_config('lock_timeout', '${CHILD_WAIT}', true);
+  FOR child IN ${descendantsSql('watched')}
+  LOOP
+${creationSql('child', { call, shape, argument: CHILD })}  END LOOP;
+${straysSql(`${pg.escapeLiteral(`${call}()`)}::regprocedure`)}PERFORM set_config('lock_timeout', wait_before, true);
+`
+  })
+}
+
+/** The triggers of one child of a watched table. */
+export function childSql (watched: Watched, shape: Shape, child: number): string {
+  return doSql({
+    declare: `  child pg_catalog.regclass := ${child};\n`,
+    body: creationSql('child', { call: functionName(shape.names, watched), shape, argument: CHILD })
+  })
+}
+
+/** The tables below one, each once. */
+export function descendantsSql (table: string): string {
+  return `WITH RECURSIVE below AS (
+    SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = ${table}
+    UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN below ON i.inhparent = below.oid
+  ) SELECT c.oid::regclass FROM below JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')`
+}
+
+/** Statements of a block that has a variable `part`. `call`: an expression of the function. */
+export function straysSql (call: string): string {
+  return `  FOR part IN SELECT t.tgname, t.tgrelid::regclass AS child FROM pg_trigger AS t
+    WHERE t.tgfoid = ${call} AND t.tgnargs = 1 AND NOT EXISTS (
+      SELECT FROM pg_inherits AS i JOIN pg_trigger AS p ON p.tgrelid = i.inhparent WHERE i.inhrelid = t.tgrelid AND p.tgfoid = t.tgfoid)
+  LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', part.tgname, part.child);
+  END LOOP;
+`
+}
+
+interface Creation {
+  /** The function's name, quoted. */
+  call: string
+  /** `call` is a variable of type regprocedure instead. */
+  isVariable?: boolean
+  shape: Shape
+  argument?: string
+}
+
+/** Statements of a block, that put the triggers on a table. `table`: a variable of type regclass. */
+export function creationSql (
+  table: string, { call, isVariable = false, shape: { names, replicated }, argument }: Creation
+): string {
+  const { escapeIdentifier: quote, escapeLiteral: literal } = pg
+  const values = isVariable ? `${table}, left(${call}::text, -2)` : table
+  const execute = (sql: string): string => `    EXECUTE format(${literal(sql.replaceAll('%', '%%').replaceAll('\0', '%1$s').replaceAll('\x01', '%2$s'))}, ${values});\n`
+  const run = `EXECUTE FUNCTION ${isVariable ? '\x01' : call}(${argument === undefined ? '' : literal(argument)})`
+  const trigger = (event: string, referencing = ''): string => execute(`CREATE OR REPLACE TRIGGER ${quote(triggerName(names, event))} ` +
+    `AFTER ${event.toUpperCase()} ON \0 ${referencing}FOR EACH STATEMENT ${run}`)
+  const [rows, truncate] = ['rows', 'truncate'].map((event) => quote(triggerName(names, event)))
+  const byRow = replicated
+    ? `    IF (SELECT relkind = 'r' FROM pg_class WHERE oid = ${table}) THEN
+${execute(`CREATE OR REPLACE TRIGGER ${rows} AFTER INSERT OR UPDATE OR DELETE ON \0 FOR EACH ROW ${run}`)}` +
+      `${execute(`ALTER TABLE ONLY \0 ENABLE REPLICA TRIGGER ${rows}, ENABLE ALWAYS TRIGGER ${truncate}`)}    END IF;\n`
+    : `    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${table} AND tgname = ${literal(triggerName(names, 'rows'))}) THEN
+${execute(`DROP TRIGGER ${rows} ON \0`)}    END IF;\n`
+  return trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ') + trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ') +
+    trigger('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ') + trigger('truncate') + byRow
 }
 
 /**
@@ -95,16 +197,14 @@ ${guardSql(names)}${trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ')}
  * may hold more.
  */
 export function removalSql ({ schema, outbox, readers }: Names): string {
-  return doSql(`
-DECLARE
-  name text;
-BEGIN
-  FOR name IN SELECT oid::regprocedure FROM pg_proc
+  return doSql({
+    declare: '  name text;\n',
+    body: `FOR name IN SELECT oid::regprocedure FROM pg_proc
     WHERE pronamespace = to_regnamespace(${pg.escapeLiteral(pg.escapeIdentifier(schema))}) AND strpos(prosrc, ${pg.escapeLiteral(SIGN)}) > 0
   LOOP
     EXECUTE 'DROP FUNCTION ' || name || ' CASCADE';
   END LOOP;
   DROP TABLE IF EXISTS ${outbox}, ${readers};
-END
-`)
+`
+  })
 }

@@ -69,6 +69,8 @@ export interface Source {
 }
 
 const WHERE = 'fastify-route-cache/postgres'
+/** Of one row's values in one template, in all forms that they may have: of some five dates. */
+const MOST_COMBINATIONS = 1_000
 const OPTIONS = ['table', 'schema', 'keys', 'tags', 'whole']
 
 /** Each table once. Throws FRC_OPTION for what is unknown or wrong. */
@@ -186,7 +188,9 @@ function addRows (
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
   const inTemplate = new Map(columns.map((name, place) => [name, place]))
   for (const row of rows) {
-    for (const values of combinationsOf(columns.map((name) => formsOf(row[places.get(name)!]!)))) {
+    const forms = columns.map((name) => formsOf(row[places.get(name)!]!))
+    if (forms.reduce((product, { length }) => product * length, 1) > MOST_COMBINATIONS) return addTarget(found, whole)
+    for (const values of combinationsOf(forms)) {
       const text = fillTemplate(parts, ({ name }) => values[inTemplate.get(name)!])
       // Nothing is stored under an empty one.
       if (text !== '') found[kind].add(text)

@@ -1,8 +1,9 @@
 // The metrics of all caches that share a registry and a prefix of names: each metric exists once, and each cache is a value
 // of its label `cache`.
 import { Counter, Gauge, Histogram, type OpenMetricsContentType, type PrometheusContentType, type Registry } from 'prom-client'
-import type { CacheStats, RouteCache } from '../../index.js'
+import type { RouteCache } from '../../index.js'
 import { hearDurations } from '../metrics/durations.js'
+import { measured, type Measured } from '../metrics/feed.js'
 import { readings, timings, type Reading, type Timing } from '../metrics/instruments.js'
 
 /** Where metrics are kept, in whichever of prom-client's two formats. */
@@ -30,7 +31,7 @@ export class Collection {
   readonly #parts: CollectionParts
   readonly #members = new Map<string, Member>()
   readonly #histograms: Record<keyof typeof timings, Histogram>
-  #snapshot: ReadonlyArray<readonly [string, CacheStats]> | null = null
+  #snapshot: ReadonlyArray<readonly [string, Measured]> | null = null
 
   constructor (parts: CollectionParts) {
     this.#parts = parts
@@ -104,9 +105,9 @@ export class Collection {
   }
 
   /** One reading for all metrics that are collected together, so that they fit. */
-  #read (): ReadonlyArray<readonly [string, CacheStats]> {
+  #read (): ReadonlyArray<readonly [string, Measured]> {
     if (this.#snapshot === null) {
-      this.#snapshot = [...this.#members].map(([name, { cache }]) => [name, cache.stats()] as const)
+      this.#snapshot = [...this.#members].map(([name, { cache }]) => [name, measured(cache)] as const)
       queueMicrotask(() => { this.#snapshot = null })
     }
     return this.#snapshot
