@@ -17,9 +17,9 @@ import { headerBytes, isResponse, payloadKind, sizeOf, unwrapped } from './paylo
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { isReplaced, type RawResponseView } from './raw-response.js'
+import { Recording, record } from './recording.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { rewrapped } from './response.js'
-import { Recording, tee } from './tee.js'
 import { hasMore, trailersOf } from './trailers.js'
 
 /** As much of a reply as is looked at, and set, here. */
@@ -78,7 +78,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     return payload
   }
   exchange.failed = false
-  const { body, passed } = bodyOf(cache, exchange, {
+  const body = bodyOf(cache, exchange, {
     payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
   })
   if (body === null) {
@@ -103,7 +103,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     body,
     leaving: null
   }
-  return passed
+  return payload
 }
 
 /** A value that was given says nothing of the handler. The clock may have stepped back. */
@@ -183,22 +183,19 @@ function decided (answer: unknown): boolean {
   throw new RouteCacheError('FRC_OPTION', `cache.storeIf gave ${show(answer)}; it must give true or false, at once`)
 }
 
-/** The body, or its recording, and what is sent in its place; null where it can't be had. */
+/** The body, or its recording; null where it can't be had. */
 function bodyOf (
   cache: ResponseCache, exchange: Exchange, { payload, limit, isSeen }: { payload: unknown, limit: Bytes, isSeen: boolean }
-): { body: Buffer | Recording | null, passed: unknown } {
-  if (payload == null) return { body: Buffer.alloc(0), passed: payload }
-  if (typeof payload === 'string') return { body: Buffer.from(payload), passed: payload }
-  if (Buffer.isBuffer(payload)) {
-    // Hooks behind us, and middleware, may write into it; and where they are there, it is stored at the end only.
-    return { body: isSeen ? Buffer.from(payload) : payload, passed: payload }
-  }
+): Buffer | Recording | null {
+  if (payload == null) return Buffer.alloc(0)
+  if (typeof payload === 'string') return Buffer.from(payload)
+  // Hooks behind us, and middleware, may write into it; and where they are there, it is stored at the end only.
+  if (Buffer.isBuffer(payload)) return isSeen ? Buffer.from(payload) : payload
   const recording = new Recording(limit, () => {
     // The source may go on when the response is over, and was refused: a 204 does not wait for its body.
     if (exchange.answer !== null) refuseAnswer(cache, exchange, 'size')
   })
-  const passed = tee(payload, recording)
-  return passed === null ? { body: null, passed: payload } : { body: recording, passed }
+  return record(payload, recording) ? recording : null
 }
 
 /** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
