@@ -261,6 +261,6 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const { compressFrom } = exchange.site.policy
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
-  const bytes = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
+  const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags: exchange.marks.tags }, caller)
 }

@@ -28,6 +28,8 @@ export interface Site {
   place: 'onRequest' | 'handler'
   /** Whether somebody's onSend hook looks at the payload, and so must get the like of what the handler sent. */
   hasOthersOnSend: boolean
+  /** Whether no onSend hook comes ahead of ours. */
+  isFirstOnSend: boolean
   /** Whether no onSend hook comes behind ours. */
   isLastOnSend: boolean
   /** Nobody but us sees what is sent, or that it was. */

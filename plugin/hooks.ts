@@ -28,7 +28,7 @@ import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
 import { isResponse } from './payload.js'
 import { OUR_HOOKS } from './placement.js'
-import { restoreType, standIn, statusOf } from './reply.js'
+import { restoreType, restored, standIn, statusOf } from './reply.js'
 import { mayBeRescued, rescue } from './rescue.js'
 import { isValidated } from './selecting.js'
 import { lookup, type Engine, type Waiting } from './serving.js'
@@ -148,8 +148,16 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   }
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
-  if (exchange.entry !== null && !isResponse(payload)) restoreType(reply, exchange.entry, exchange.before['content-type'])
-  return capture(cache, exchange, sent)
+  return capture(cache, exchange, { ...sent, payload: ofEntry(cache, exchange, sent) })
+}
+
+/** What is on its way out, as it was stored where it is an entry. */
+function ofEntry (cache: ResponseCache, exchange: Exchange, { reply, payload }: Sent & { reply: FastifyReply }): unknown {
+  const { entry, headers, before, site: { hasOthersOnSend: asSent, isFirstOnSend } } = exchange
+  if (entry === null || exchange.failed) return payload
+  if (!isFirstOnSend) return restored(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })
+  if (!isResponse(payload)) restoreType(reply, entry, before['content-type'])
+  return payload
 }
 
 /** What can't be decoded stands in for nothing. */
