@@ -318,7 +318,7 @@ const CASES: Record<string, Case> = {
         return { a: 1 }
       })
     },
-    visits: ['/reply', '/raw', '/plain', { url: '/raw', method: 'HEAD' }]
+    visits: ['/reply', '/raw', '/plain', { url: '/reply', method: 'HEAD' }]
   },
   'request ids, loggers, proxies': {
     options: { requestIdHeader: 'x-id', trustProxy: true, genReqId: () => 'made' },
