@@ -17,10 +17,10 @@ import { headerBytes, isResponse, payloadKind, sizeOf, unwrapped } from './paylo
 import { policyFailed } from './policy.js'
 import type { RefusalReason } from './outcome.js'
 import { isReplaced, type RawResponseView } from './raw-response.js'
+import { Recording, record } from './recording.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
 import { rewrapped } from './response.js'
-import { Recording, tee } from './tee.js'
 import { hasMore, trailersOf } from './trailers.js'
 
 /** As much of a reply as is looked at, and set, here. */
@@ -81,7 +81,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     return payload
   }
   exchange.failed = false
-  const { body, passed } = bodyOf(cache, exchange, {
+  const body = bodyOf(cache, exchange, {
     payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
   })
   if (body === null) {
@@ -112,7 +112,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     drained: null,
     leaving: null
   }
-  return passed
+  return payload
 }
 
 /** A value that was given says nothing of the handler. The clock may have stepped back. */
@@ -192,22 +192,19 @@ function decided (answer: unknown): boolean {
   throw new RouteCacheError('FRC_OPTION', `cache.storeIf gave ${show(answer)}; it must give true or false, at once`)
 }
 
-/** The body, or its recording, and what is sent in its place; null where it can't be had. */
+/** The body, or its recording; null where it can't be had. */
 function bodyOf (
   cache: ResponseCache, exchange: Exchange, { payload, limit, isSeen }: { payload: unknown, limit: Bytes, isSeen: boolean }
-): { body: Buffer | Recording | null, passed: unknown } {
-  if (payload == null) return { body: Buffer.alloc(0), passed: payload }
-  if (typeof payload === 'string') return { body: Buffer.from(payload), passed: payload }
-  if (Buffer.isBuffer(payload)) {
-    // Hooks behind us, and middleware, may write into it; and where they are there, it is stored at the end only.
-    return { body: isSeen ? Buffer.from(payload) : payload, passed: payload }
-  }
+): Buffer | Recording | null {
+  if (payload == null) return Buffer.alloc(0)
+  if (typeof payload === 'string') return Buffer.from(payload)
+  // Hooks behind us, and middleware, may write into it; and where they are there, it is stored at the end only.
+  if (Buffer.isBuffer(payload)) return isSeen ? Buffer.from(payload) : payload
   const recording = new Recording(limit, () => {
     // The source may go on when the response is over, and was refused: a 204 does not wait for its body.
     if (exchange.answer !== null) refuseAnswer(cache, exchange, 'size')
   })
-  const passed = tee(payload, recording)
-  return passed === null ? { body: null, passed: payload } : { body: recording, passed }
+  return record(payload, recording) ? recording : null
 }
 
 /** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
@@ -280,7 +277,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const { compressFrom } = exchange.site.policy
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
-  const bytes = isEncoded && answer.kind === 'bytes' && body === answer.body ? Buffer.from(body) : body
+  const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
   const keep = keptFor(exchange, answer)
   exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags, keep }, caller)

@@ -10,7 +10,7 @@
 //       31     8   deadAt, a double
 //       39     8   rescueUntil, a double
 //       47     8   asOf, a double: exact, as the clock counts in microseconds, below 2^53
-//       55     1   what the handler sent: 0 bytes, 1 a string, 2 nothing
+//       55     1   what the handler sent: 0 bytes, 1 a string, 2 nothing, …: KINDS, below
 //       56     4   cost in milliseconds
 //       60    12   epoch (latin1), all 0 where there is none
 //       72    12   history (latin1)
@@ -45,7 +45,9 @@ import { NOT_ENCODED, NOT_SOFTENED, type Entry, type HeaderField, type Marker, t
 
 const VERSION = 5
 const MARKER_VERSION = 128 + VERSION
-const KINDS: readonly PayloadKind[] = ['bytes', 'text', 'none', 'stream', 'web', 'response', 'sized stream', 'sized web']
+const KINDS: readonly PayloadKind[] = [
+  'bytes', 'text', 'none', 'stream', 'web', 'response', 'sized stream', 'sized web', 'sized bytes', 'sized text'
+]
 const CHECKED_FROM = 5
 const MEMBERS_FROM = 17
 const SOFTENED_AT = 15

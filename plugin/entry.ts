@@ -8,10 +8,12 @@ import { isAhead } from './store/clock-skew.js'
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
 
 /**
- * Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it: `sized`
- * where the handler said how long it is.
+ * Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it, as is
+ * whether the handler said how long it is: `sized`.
  */
-export type PayloadKind = 'bytes' | 'text' | 'none' | 'stream' | 'web' | 'response' | 'sized stream' | 'sized web'
+export type PayloadKind = 'none' | 'response' | Unsized | `sized ${Unsized}`
+
+type Unsized = 'bytes' | 'text' | 'stream' | 'web'
 
 /** A body as it is sent with this Content-Encoding. */
 export interface EncodedBody { coding: Coding, body: Buffer }

@@ -13,7 +13,7 @@ import type { Kept } from './kept.js'
 import type { Policy } from './policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
-import type { Recording } from './tee.js'
+import type { Recording } from './recording.js'
 import type { Trailers } from './trailers.js'
 import type { UserMark } from './user-marks.js'
 import type { Selection } from './variant.js'
@@ -28,6 +28,8 @@ export interface Site {
   place: 'onRequest' | 'handler'
   /** Whether somebody's onSend hook looks at the payload, and so must get the like of what the handler sent. */
   hasOthersOnSend: boolean
+  /** Whether no onSend hook comes ahead of ours. */
+  isFirstOnSend: boolean
   /** Whether no onSend hook comes behind ours. */
   isLastOnSend: boolean
   /** Nobody but us sees what is sent, or that it was. */

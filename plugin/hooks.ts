@@ -32,7 +32,7 @@ import { asNotModified, narrowed } from './narrowing.js'
 import { discard, isResponse, unwrapped } from './payload.js'
 import { OUR_HOOKS } from './placement.js'
 import { isOwnOfNode } from './raw-response.js'
-import { bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside } from './reply.js'
+import { bodyAs, putFields, restored, restoreType, standIn, statusOf, wrappedBeside } from './reply.js'
 import { mayBeRescued, rescue } from './rescue.js'
 import { asConfirmed, askedOf, confirmedBy, isConfirmed } from './revalidation.js'
 import { isValidated } from './selecting.js'
@@ -177,14 +177,22 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   }
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
-  if (exchange.entry !== null && !isResponse(payload)) restoreType(reply, exchange.entry, exchange.before['content-type'])
   if (isConfirmed(exchange, statusOf(reply, payload))) {
     const confirmed = confirm(cache, exchange, sent)
     if (confirmed !== undefined) return confirmed
   }
   if (exchange.isForWhole && statusOf(reply, payload) === 304) exchange.site.isNarrowedAhead = true
-  const passed = capture(cache, exchange, sent)
+  const passed = capture(cache, exchange, { ...sent, payload: ofEntry(cache, exchange, sent) })
   return exchange.isForWhole ? narrowed(exchange, reply, passed) : passed
+}
+
+/** What is on its way out, as it was stored where it is an entry. */
+function ofEntry (cache: ResponseCache, exchange: Exchange, { reply, payload }: Sent & { reply: FastifyReply }): unknown {
+  const { entry, headers, before, site: { hasOthersOnSend: asSent, isFirstOnSend } } = exchange
+  if (entry === null || exchange.failed) return payload
+  if (!isFirstOnSend) return restored(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })
+  if (!isResponse(payload)) restoreType(reply, entry, before['content-type'])
+  return payload
 }
 
 /**

@@ -7,14 +7,18 @@ import { own } from './key.js'
 /** What Nest's adapter gives Fastify as the strategy for versions says this of a version that it can't use. */
 const NEST_VERSION = 'Version constraint should be a string or an array of strings.'
 
+/** Since Nest 12 its adapter puts a function with this line around the handlers of paths with parameters. */
+const NEST_PARAMS = /params\[name\] === ['"]['"] && name !== ['"]\*['"]/
+
 /**
  * Whether a route's handler is the method of a Nest controller: Nest copies the method's metadata to it, which are kept by
- * reflect-metadata, a part of each Nest app. The handlers of paths with parameters have lost them since Nest 12.
+ * reflect-metadata, a part of each Nest app. Those that are wrapped have none, and are known by their text.
  */
 export function isNestHandler (handler: unknown): boolean {
   const { hasMetadata } = Reflect as { hasMetadata?: (name: string, target: object) => boolean }
   if (typeof hasMetadata !== 'function' || typeof handler !== 'function') return false
-  return ['path', 'method'].every((name) => hasMetadata(name, handler))
+  if (['path', 'method'].every((name) => hasMetadata(name, handler))) return true
+  return NEST_PARAMS.test(Function.prototype.toString.call(handler))
 }
 
 /** Whether Nest's adapter made the Fastify instance with this `initialConfig`. */

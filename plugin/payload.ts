@@ -40,29 +40,49 @@ export function headerBytes (fields: readonly HeaderField[]): Bytes {
 /** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. Of a Response this is its body. */
 export function payloadKind (payload: unknown, { isSeen, isSized }: { isSeen: boolean, isSized: boolean }): PayloadKind {
   if (payload == null) return 'none'
-  if (typeof payload === 'string') return 'text'
-  if (!isSeen || Buffer.isBuffer(payload)) return 'bytes'
-  const kind = 'pipe' in (payload as object) ? 'stream' : 'web'
-  return isSized ? `sized ${kind}` : kind
+  const kind = typeof payload === 'string' ? 'text' : !isSeen || Buffer.isBuffer(payload) ? 'bytes' : streamKind(payload)
+  return isSeen && isSized ? `sized ${kind}` : kind
+}
+
+function streamKind (payload: unknown): 'stream' | 'web' {
+  return 'pipe' in (payload as object) ? 'stream' : 'web'
+}
+
+/** Whether the handler's payload was a string. */
+export function isText (kind: PayloadKind): boolean {
+  return kind === 'text' || kind === 'sized text'
+}
+
+/** Streams that are made here, and not what a hook has made of one. */
+const made = new WeakSet<object>()
+
+export function isMade (payload: unknown): boolean {
+  return typeof payload === 'object' && payload !== null && made.has(payload)
 }
 
 /** These bytes as a payload of this kind. */
 export function payloadOf (kind: PayloadKind, bytes: Buffer): Buffer | string | Readable | ReadableStream {
-  if (kind === 'text') return bytes.toString()
+  if (isText(kind)) return bytes.toString()
   // Others who are given these bytes must not see what a hook writes into them.
   const own = Buffer.from(bytes)
-  if (kind.endsWith('stream')) {
-    return new Readable({
-      read () {
-        this.push(own)
-        this.push(null)
-      }
-    })
-  }
-  if (!kind.endsWith('web') && kind !== 'response') return own
+  const stream = kind.endsWith('stream') ? nodeStream(own) : kind.endsWith('web') || kind === 'response' ? webStream(own) : null
+  if (stream !== null) made.add(stream)
+  return stream ?? own
+}
+
+function nodeStream (bytes: Buffer): Readable {
+  return new Readable({
+    read () {
+      this.push(bytes)
+      this.push(null)
+    }
+  })
+}
+
+function webStream (bytes: Buffer): ReadableStream {
   return new ReadableStream({
     start (controller) {
-      if (own.length > 0) controller.enqueue(own)
+      if (bytes.length > 0) controller.enqueue(bytes)
       controller.close()
     }
   })

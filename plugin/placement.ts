@@ -13,6 +13,8 @@ export interface Surroundings {
   isLast: boolean
   /** There are onSend hooks of others, which see what is sent. */
   hasOthersOnSend: boolean
+  /** None of them comes ahead of ours. */
+  isFirstOnSend: boolean
   /** None of them comes behind ours. */
   isLastOnSend: boolean
   /** Nor are there any onResponse hooks of others, which may look at the reply. */
@@ -20,7 +22,9 @@ export interface Surroundings {
 }
 
 /** Where it can't be read. */
-export const UNKNOWN: Surroundings = { isLast: false, hasOthersOnSend: true, isLastOnSend: false, isUnseen: false }
+export const UNKNOWN: Surroundings = {
+  isLast: false, hasOthersOnSend: true, isFirstOnSend: false, isLastOnSend: false, isUnseen: false
+}
 
 /** The methods of routes that may be cached. */
 const CACHED = ['GET', 'HEAD'] as const
@@ -78,6 +82,7 @@ function both (one: Surroundings | undefined, other: Surroundings): Surroundings
   return {
     isLast: one.isLast && other.isLast,
     hasOthersOnSend: one.hasOthersOnSend || other.hasOthersOnSend,
+    isFirstOnSend: one.isFirstOnSend && other.isFirstOnSend,
     isLastOnSend: one.isLastOnSend && other.isLastOnSend,
     isUnseen: one.isUnseen && other.isUnseen
   }
@@ -89,6 +94,7 @@ function describe (lookup: string, hooks: Names): Surroundings {
   return {
     isLast: hooks.onRequest.at(-1) === lookup && LATER_HOOKS.every((hook) => hooks[hook].length === 0),
     hasOthersOnSend,
+    isFirstOnSend: hooks.onSend[0] === OUR_HOOKS.capture,
     isLastOnSend: hooks.onSend.at(-1) === OUR_HOOKS.announce,
     isUnseen: !hasOthersOnSend && hooks.onResponse.length === 0
   }

@@ -142,6 +142,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         source: { instance, route: policy.route },
         place: 'handler',
         hasOthersOnSend: true,
+        isFirstOnSend: false,
         isLastOnSend: false,
         isUnseen: false,
         validated: null,

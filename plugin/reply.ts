@@ -12,10 +12,10 @@ import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import { contentRange, partOf, type Part } from './http/range.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
-import { discard, isResponse, payloadOf } from './payload.js'
+import { discard, isMade, isResponse, isText, payloadOf } from './payload.js'
 import { isOwnOfNode } from './raw-response.js'
 import { responseOf } from './response.js'
-import { representationOf } from './representation.js'
+import { representationOf, type Representation } from './representation.js'
 
 export interface Hit {
   entry: Entry
@@ -146,9 +146,49 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   }
   if (notModified) return undefined
   if (part !== null) return putPart(reply, entry, { part, asSent })
-  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(typeof body === 'number' ? body : body.length))
+  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', lengthOf(body))
+  return bodyOfKind(entry, { body, coding, head }, asSent)
+}
+
+function lengthOf (body: Representation['body']): string {
+  return String(typeof body === 'number' ? body : body.length)
+}
+
+function bodyOfKind (entry: Entry, { body, coding, head }: Omit<Representation, 'headers'>, asSent: boolean): Payload | undefined {
   if (coding === null || typeof body === 'number') return bodyAs(entry, asSent || head.hasNonAscii)
-  return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, body) : body
+  return asSent ? payloadOf(isText(entry.kind) ? 'bytes' : entry.kind, body) : body
+}
+
+/** Fields that say something of the body: a hook that has changed it has changed them. */
+const OF_THE_BODY = [
+  'content-type', 'content-encoding', 'content-language', 'content-location', 'content-length', 'content-md5', 'content-digest',
+  'repr-digest', 'digest', 'etag', 'last-modified'
+]
+
+/**
+ * An entry on its way out has passed the onSend hooks ahead of ours. On the miss they made what was stored, and now they may
+ * have changed that once more. Gives the body as it was stored, and puts its fields on the reply. A hook that has set
+ * another status has given an answer of its own, such as a 304.
+ */
+export function restored (reply: FastifyReply, hit: Hit, { payload, before }: Failed): unknown {
+  const { entry, headers: conditions } = hit
+  if (statusOf(reply, payload) !== entry.status || isResponse(payload) !== (entry.kind === 'response')) return payload
+  if (isMade(payload) || (isResponse(payload) && payload.bodyUsed)) return payload
+  discard(payload)
+  const representation = representationOf(entry, conditions[ACCEPT_ENCODING])
+  const { body, headers } = representation
+  if (isResponse(payload)) {
+    return responseOf(entry.status, headers.map(withReplys(reply)), typeof body === 'number' ? bodyOf(entry) : body)
+  }
+  const stored = new Map(headers)
+  if (entry.kind.startsWith('sized')) stored.set('content-length', lengthOf(body))
+  for (const name of OF_THE_BODY) {
+    const value = stored.get(name) ?? before[name]
+    if (value === undefined) reply.removeHeader(name)
+    else reply.header(name, typeof value === 'object' ? [...value] : value)
+  }
+  // Fastify takes undefined for "as it was".
+  return bodyOfKind(entry, representation, hit.asSent) ?? null
 }
 
 /** The part of its body as it is that this request gets; of an encoded body there are none. */
@@ -173,7 +213,7 @@ function putPart (
   const bytes = whole.subarray(part.from, part.to + 1)
   if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(bytes.length))
   // A text may be cut within a character.
-  return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, bytes) : bytes
+  return asSent ? payloadOf(isText(entry.kind) ? 'bytes' : entry.kind, bytes) : bytes
 }
 
 /** A Response with these fields, as it is sent beside those of the reply. */

@@ -1,6 +1,7 @@
 // `npm run test:foreign`: the plugin in apps that nobody here wrote. Fastify's own tests (fastify/), other plugins beside
 // ours (plugins/), apps as their makers write them (apps/). Arguments choose among these three. Needs neither Redis nor a
-// network but for what it installs. Closes with `N passed, N failed`.
+// network but for what it installs. Closes with `N passed, N failed`. Fastify's tests, which wait most of their time, run
+// beside the other parts; `twin` runs all of them beside the twin as well.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { installForeign } from './install.mjs'
@@ -9,18 +10,24 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const APPS = ['generated', 'nest', 'graphql', 'trpc', 'gateway']
 const PARTS = { plugins: testPlugins, apps: testApps, fastify: testFastify }
 
+const WHOLE_TWIN = 'twin'
+
 const totals = { passed: 0, failed: 0 }
 try {
-  const asked = process.argv.slice(2)
+  const asked = process.argv.slice(2).filter((name) => name !== WHOLE_TWIN)
   const unknown = asked.find((name) => !Object.hasOwn(PARTS, name))
   if (unknown !== undefined) throw new Error(`there is no part "${unknown}"; there are: ${Object.keys(PARTS).join(', ')}`)
   await build()
   await installForeign()
-  for (const [name, run] of Object.entries(PARTS)) {
-    if (asked.length > 0 && !asked.includes(name)) continue
-    console.log(`\n${name}`)
-    await run()
+  const run = async (name) => {
+    if (asked.length === 0 || asked.includes(name)) await PARTS[name]()
   }
+  const beside = run('fastify')
+  // Told of below, with what comes first.
+  beside.catch(() => {})
+  await run('plugins')
+  await run('apps')
+  await beside
 } catch (error) {
   totals.failed++
   console.error(`Failed: ${error.stack}`)
@@ -49,7 +56,7 @@ async function testApps () {
 
 async function testFastify () {
   const { testFastify } = await import('./fastify/suite.mjs')
-  const { passed, failed } = await testFastify()
+  const { passed, failed } = await testFastify({ isTwinWhole: process.argv.includes(WHOLE_TWIN) })
   totals.passed += passed
   totals.failed += failed
 }

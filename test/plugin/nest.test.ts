@@ -67,6 +67,24 @@ t.test('an instance of the app\'s own, by the handler of any controller', async 
   await t.rejects(async () => { await app.ready() }, REFUSED)
 })
 
+t.test('an instance of the app\'s own, by a handler that Nest has wrapped for its params', async (t) => {
+  keepMetadata(t)
+  const app = await open(t)
+  const method = async (): Promise<string> => 'x'
+  app.get('/', { cache: true }, async () => 'x')
+  app.get('/items/:id', function (request, reply) {
+    const params = request.params as Record<string, string>
+    for (const name in params) {
+      if (params[name] === '' && name !== '*') {
+        reply.callNotFound()
+        return
+      }
+    }
+    return method.call(this)
+  })
+  await t.rejects(async () => { await app.ready() }, REFUSED)
+})
+
 t.test('what only looks like it in part', async (t) => {
   const kept = keepMetadata(t)
   const app = await open(t, fastify({ routerOptions: { constraints: { version: ownVersions } } } as object))

@@ -257,9 +257,9 @@ t.test('the lookup stands in onRequest where nothing comes behind it, else in fr
   app.get('/c/*', { exposeHeadRoute: false, cache: { key: 'c' }, onSend: hook, constraints }, HANDLER)
   app.get('/d', { exposeHeadRoute: false }, HANDLER)
   t.strictSame((await around()).map((one) => JSON.stringify(one)).sort(), [
-    { isLast: false, hasOthersOnSend: true, isLastOnSend: true, isUnseen: false },
-    { isLast: true, hasOthersOnSend: false, isLastOnSend: true, isUnseen: true },
-    { isLast: true, hasOthersOnSend: true, isLastOnSend: true, isUnseen: false }
+    { isLast: false, hasOthersOnSend: true, isFirstOnSend: true, isLastOnSend: true, isUnseen: false },
+    { isLast: true, hasOthersOnSend: false, isFirstOnSend: true, isLastOnSend: true, isUnseen: true },
+    { isLast: true, hasOthersOnSend: true, isFirstOnSend: true, isLastOnSend: true, isUnseen: false }
   ].map((one) => JSON.stringify(one)))
   const printer = (store: object): object => ({
     printRoutes: (options: { buildPrettyMeta: (route: object) => void }) => { options.buildPrettyMeta({ store }) }

@@ -288,6 +288,38 @@ const CASES: Record<string, Case> = {
     build: (app) => { app.get('/', { cache }, echo) },
     visits: ['/']
   },
+  'onTimeout that fires': {
+    options: { connectionTimeout: 250 },
+    build: (app) => {
+      app.get('/', { cache }, async (_, reply) => {
+        await new Promise((resolve) => { reply.raw.once('close', resolve) })
+        return 'late'
+      })
+    },
+    // It may come in time for the next visit only.
+    untold: /^onSend/,
+    visits: ['/'],
+    outcomes: ['none']
+  },
+  'early hints': {
+    build: (app) => {
+      const link = '</of-the-handler.css>; rel=preload'
+      app.addHook('onRequest', async ({ url }, reply) => { if (url !== '/plain') reply.writeEarlyHints({ link: '</a.css>; rel=preload' }) })
+      app.get('/reply', { cache }, async (_, reply) => {
+        reply.writeEarlyHints({ link })
+        return 'text'
+      })
+      app.get('/raw', { cache }, async (_, reply) => {
+        reply.raw.writeEarlyHints({ link })
+        return Readable.from(texts())
+      })
+      app.get('/plain', { cache }, async (_, reply) => {
+        reply.writeEarlyHints({ link })
+        return { a: 1 }
+      })
+    },
+    visits: ['/reply', '/raw', '/plain', { url: '/reply', method: 'HEAD' }]
+  },
   'request ids, loggers, proxies': {
     options: { requestIdHeader: 'x-id', trustProxy: true, genReqId: () => 'made' },
     build: (app) => {

@@ -35,7 +35,16 @@ type Watch = typeof WATCHES[number]
 const OURS = ['cache-status', 'age', 'date']
 const SIZES = ['content-length', 'transfer-encoding']
 
-interface Answer { status: number, headers: IncomingHttpHeaders, trailers: unknown, body: string, seen: string[] }
+interface Answer {
+  /** 0: the connection ended without one. */
+  status: number
+  headers: IncomingHttpHeaders
+  trailers: unknown
+  body: string
+  seen: string[]
+  /** Interim responses that came ahead of it. */
+  early: string[]
+}
 
 /** Compares all answers of the two apps. */
 export async function compare (t: Test, one: Case, watch: Watch): Promise<void> {
@@ -65,6 +74,8 @@ export async function compare (t: Test, one: Case, watch: Watch): Promise<void> 
         await stored()
       }
       const [cached, bare] = answers as [Answer, Answer]
+      // It has nothing to announce: the answer itself is there.
+      if (outcomeOf(cached) === 'hit') bare.early = bare.early.filter((line) => !line.includes('of-the-handler'))
       const name = `${rest.method ?? 'GET'} ${url}, ${turn}`
       if (untold !== undefined) for (const answer of answers) answer.seen = answer.seen.filter((line) => !untold.test(line))
       t.strictSame(comparable(cached, bare), comparable(bare, bare), name)
@@ -99,15 +110,20 @@ function originOf (app: FastifyInstance, turn: string): string {
 }
 
 async function ask (origin: string, { url, method = 'GET', headers = {}, body }: Visit): Promise<Omit<Answer, 'seen'>> {
+  const early: string[] = []
   return await new Promise((resolve, reject) => {
     const request = clientRequest(origin + url, { method, headers, agent: false }, (response) => {
       const chunks: Buffer[] = []
       response.on('error', reject).on('data', (chunk) => chunks.push(chunk)).on('end', () => {
         const { statusCode, headers, trailers } = response
-        resolve({ status: statusCode!, headers, trailers, body: Buffer.concat(chunks).toString('latin1') })
+        resolve({ status: statusCode!, headers, trailers, body: Buffer.concat(chunks).toString('latin1'), early })
       })
     })
-    request.on('error', reject).end(body)
+    request.on('information', ({ statusCode, headers: { link } }) => early.push(`${statusCode} ${String(link)}`))
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ECONNRESET') return reject(error)
+      resolve({ status: 0, headers: {}, trailers: {}, body: '', early })
+    }).end(body)
   })
 }
 

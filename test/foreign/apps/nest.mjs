@@ -32,22 +32,32 @@ Controller()(Items)
 class Shop {}
 Module({ controllers: [Items] })(Shop)
 
-function decorate (name, method, parameter) {
-  parameter?.(Items.prototype, name, 0)
-  method(Items.prototype, name, Object.getOwnPropertyDescriptor(Items.prototype, name))
+class Parts {
+  part (id) { return { id } }
+}
+decorate('part', Get('items/:id/parts'), Param('id'), Parts)
+Controller()(Parts)
+
+/** All its paths have parameters: Nest wraps these handlers. */
+class Depot {}
+Module({ controllers: [Parts] })(Depot)
+
+function decorate (name, method, parameter, { prototype } = Items) {
+  parameter?.(prototype, name, 0)
+  method(prototype, name, Object.getOwnPropertyDescriptor(prototype, name))
 }
 
 /** The app, its GET routes cached by an onRoute hook, as nothing of Nest's can give a route options. */
-async function create (adapter, isCached) {
+async function create (adapter, isCached, module = Shop) {
   const server = adapter.getInstance()
   if (isCached) server.addHook('onRoute', (route) => { if (route.method === 'GET') route.cache = true })
-  const app = await NestFactory.create(Shop, adapter, { logger: false })
+  const app = await NestFactory.create(module, adapter, { logger: false })
   await app.register(routeCache, { deadline: 30 })
   return { app, server }
 }
 
-async function refused (adapter) {
-  const { app, server } = await create(adapter, true)
+async function refused (adapter, module) {
+  const { app, server } = await create(adapter, true, module)
   try {
     await app.init()
     await server.ready()
@@ -97,6 +107,7 @@ async function printed () {
 export default [
   { name: 'Nest: a cached route is refused at start', run: () => refused(new FastifyAdapter()) },
   { name: 'Nest, on an instance of the app\'s own: refused as well', run: () => refused(new FastifyAdapter(fastify())) },
+  { name: 'Nest, on its own instance, with params in all paths: refused as well', run: () => refused(new FastifyAdapter(fastify()), Depot) },
   { name: 'Nest: without a cached route nothing changes', run: uncached },
   { name: 'Nest: the interceptor of docs/migrating.md', run: printed }
 ]
