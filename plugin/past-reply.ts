@@ -64,7 +64,7 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   const { body: present, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (!head.isFixed || head.hasNonAscii || status === 204) return false
   // What throws does so before the reply is hijacked, so that the reply can still say that it failed.
-  if (status === 200 && isNotModified(conditions, head.etag, head.lastModified)) {
+  if (status === 200 && isNotModified(conditions, head, hit.now)) {
     raw.writeHead(304, linesOf(hit, head.linesOf304, null))
     reply.hijack()
     raw.end()

@@ -125,7 +125,7 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   // Who replaces methods of the raw response looks at it, too.
   const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
+  const notModified = status === 200 && isNotModified(conditions, head, now)
   reply.header('age', String(ageOf(entry, head.age, now)))
   if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
   if (entry.kind === 'response' && mayWrap && asSent && !notModified && reply.request.method !== 'HEAD') {

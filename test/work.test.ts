@@ -57,8 +57,8 @@ const READERS: Record<string, (text: string) => unknown> = {
   Vary: (text) => [varyMembers(text), addedMembers(text, `${text}, more`), mergedVary(text, text)],
   'Cache-Control': (text) => [parseCacheControl(text), originFreshness({ 'cache-control': text, expires: text, age: text, date: text }, 0, false)],
   'CDN-Cache-Control': (text) => [targetedField({ 'cdn-cache-control': text }), staleAllowance({ 'cdn-cache-control': text }, 'stale-if-error', true)],
-  'If-None-Match': (text) => [isNotModified({ 'if-none-match': text }, '"x"', undefined), isNotModified({ 'if-none-match': '"x"' }, text, undefined)],
-  'If-Modified-Since': (text) => isNotModified({ 'if-modified-since': text }, undefined, text),
+  'If-None-Match': (text) => [isNotModified({ 'if-none-match': text }, { etag: '"x"', lastModified: text }, 0), isNotModified({ 'if-none-match': '"x"' }, { etag: text, lastModified: text }, 0)],
+  'If-Modified-Since': (text) => isNotModified({ 'if-modified-since': text }, { etag: undefined, lastModified: text }, 0),
   'Range, If-Range, If-Match': (text) => isForTheHandler({ range: text, 'if-range': text, 'if-match': text }),
   'Cache-Status of others': (text) => [withMember(text, 'x; hit'), cacheStatus('x', { key: text.toString().replace(/[\ud800-\udfff]/g, '') }), readCacheStatus({ headers: { 'cache-status': text } })],
   'a response\'s head': (text) => [

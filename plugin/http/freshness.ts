@@ -4,7 +4,7 @@
 // https://www.rfc-editor.org/rfc/rfc5861#section-3
 // https://www.rfc-editor.org/rfc/rfc5861#section-4
 import { parseCacheControl } from './cache-control.js'
-import { httpDate } from './conditional.js'
+import { httpDate } from './http-date.js'
 import type { HeaderFields } from './headers.js'
 
 /**
@@ -20,9 +20,9 @@ export function originFreshness (fields: HeaderFields, now: number, isTargeted: 
   const lifetime = directives.get('s-maxage') ?? directives.get('max-age')
   if (lifetime !== undefined) return Math.max(0, (deltaSeconds(lifetime) ?? 0) - age)
   if (fields.expires === undefined || (isTargeted && targetedField(fields) !== undefined)) return 0
-  const expires = httpDate(text(fields.expires))
+  const expires = httpDate(text(fields.expires), now)
   if (expires === null) return 0 // §5.3: an invalid date, "0" above all, is in the past
-  return Math.max(0, Math.floor((expires - (httpDate(text(fields.date)) ?? now)) / 1000) - age)
+  return Math.max(0, Math.floor((expires - (httpDate(text(fields.date), now) ?? now)) / 1000) - age)
 }
 
 /** RFC 9111 §4.2.4; s-maxage has the meaning of proxy-revalidate (§5.2.2.10). */
