@@ -110,6 +110,9 @@ export interface Captured {
   life: Milliseconds
   stale: Milliseconds
   rescue: Milliseconds
+  /** When it came; how many seconds old it was then, null where its own fields don't say for how long it is served. */
+  at: Milliseconds
+  age: number | null
   /** What the handler took. */
   cost: Milliseconds
   /** It is compressed before it is stored, if it is long enough. */

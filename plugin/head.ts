@@ -15,6 +15,7 @@ export interface Head {
   lastModified: string | undefined
   age: string | undefined
   date: string | undefined
+  cacheControl: string | undefined
 }
 
 /** What a 304 has of a 200's fields: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
@@ -48,7 +49,8 @@ function makeHead (headers: readonly HeaderField[]): Head {
     etag: fieldOf('etag'),
     lastModified: fieldOf('last-modified'),
     age: fieldOf('age'),
-    date: fieldOf('date')
+    date: fieldOf('date'),
+    cacheControl: fieldOf('cache-control')
   }
 }
 

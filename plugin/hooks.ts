@@ -143,8 +143,8 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   const { closed, headersSent } = reply.raw
   const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: closed || headersSent })
   if (entry !== null) {
-    const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
-    return standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })
+    const { headers, before, site: { hasOthersOnSend: asSent, policy: { cacheControl: declared } } } = exchange
+    return standIn(reply, { entry, headers, now: cache.now(), asSent, declared }, { payload, before })
   }
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload

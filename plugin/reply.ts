@@ -6,7 +6,7 @@ import type { Entry, HeaderField } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { ACCEPT_ENCODING } from './http/encoding.js'
 import { deltaSeconds } from './http/freshness.js'
-import { isOf304 } from './head.js'
+import { isOf304, type Head } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
@@ -22,6 +22,8 @@ export interface Hit {
   now: Milliseconds
   /** Others look at the payload in onSend: they get the like of what the handler sent. */
   asSent: boolean
+  /** The Cache-Control that the route declares for answers whose handler sets none; null: none. */
+  declared: string | null
 }
 
 type Payload = ReturnType<typeof payloadOf> | Response
@@ -126,14 +128,15 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head, now)
-  reply.header('age', String(ageOf(entry, head.age, now)))
-  if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
+  const isDeclared = isDeclaredBy(hit, head)
+  reply.header('age', isDeclared ? '0' : String(ageOf(entry, head.age, now)))
+  if (isDeclared || head.date === undefined) reply.header('date', dateOf(isDeclared ? now : entry.storedAt))
   if (entry.kind === 'response' && mayWrap && asSent && !notModified && reply.request.method !== 'HEAD') {
-    return responseOf(status, headers.map(withReplys(reply)), typeof body === 'number' ? bodyOf(entry) : body)
+    return responseOf(status, headers.map(withReplys(reply, isDeclared)), typeof body === 'number' ? bodyOf(entry) : body)
   }
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
-    if (name === 'age' || (notModified && !isOf304(name))) continue
+    if (name === 'age' || (isDeclared && name === 'date') || (notModified && !isOf304(name))) continue
     // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
     // adds to the arrays that it is given.
     const own = typeof value === 'string' ? value : [...value]
@@ -145,12 +148,24 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   return asSent ? payloadOf(entry.kind === 'text' ? 'bytes' : entry.kind, body) : body
 }
 
-/** A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours. */
-function withReplys (reply: FastifyReply): (field: HeaderField) => HeaderField {
+/**
+ * A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours, as is
+ * `Date` where the route declares the Cache-Control.
+ */
+function withReplys (reply: FastifyReply, isDeclared: boolean): (field: HeaderField) => HeaderField {
   return ([name, value]) => {
     if (name === 'vary') return [name, mergedVary(reply.getHeader('vary'), value)]
-    return [name, name === 'age' ? String(reply.getHeader('age')) : value]
+    return [name, name === 'age' || (isDeclared && name === 'date') ? String(reply.getHeader(name)) : value]
   }
+}
+
+/**
+ * Whether the Cache-Control that is sent is the route's own. It says how long others may keep the answer that they are
+ * given, so their time begins with that answer. Counted from the store, a time that is shorter than the ttl would soon be
+ * over at once, and each cache in front would forward each request: RFC 9213 §2.3.
+ */
+export function isDeclaredBy ({ declared }: Pick<Hit, 'declared'>, { cacheControl }: Pick<Head, 'cacheControl'>): boolean {
+  return declared !== null && cacheControl === declared
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */

@@ -28,7 +28,7 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   /**
    * How long the entry is served. Default: the plugin's `ttl`. 0: nothing is stored. A function is asked for each
    * response that may be stored. `'origin'`: what the handler's own headers say, s-maxage, max-age or Expires (RFC 9111
-   * §4.2.1); a response that says nothing is not stored.
+   * §4.2.1), less the age that Date and Age give the response (§4.2.3); a response that says nothing is not stored.
    */
   ttl?: Duration | 'origin' | ((request: Request, reply: Reply) => Duration)
   /**
@@ -58,9 +58,12 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   earlyRefresh?: boolean
   /**
    * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
-   * nor 304. Default: none.
+   * nor 304. 0: not stored. `'origin'` in place of a time: for as long as the response's own headers say, and not at all
+   * where they say nothing, `no-cache`, `max-age=0`, `no-store` or `private`. With `ttl: 'origin'` a time is for responses
+   * whose headers say nothing. `'origin'` in place of the list: each status that may be stored by its kind (RFC 9110
+   * §15.1), or whose headers say for how long; never 412, 416, 428, 429, 431, 511. Default: none besides 200.
    */
-  statuses?: Record<number, Duration>
+  statuses?: 'origin' | Record<number, Duration | 'origin'>
   /**
    * Request headers that select the response, whatever it says itself: added to its `Vary`. Default: those of the
    * response's own `Vary` (RFC 9111 §4.1). All variants are invalidated with their key.

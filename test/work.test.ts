@@ -11,9 +11,11 @@ import { cacheStatus, withMember } from '../plugin/http/cache-status.js'
 import { parseCacheControl } from '../plugin/http/cache-control.js'
 import { isForTheHandler, isNotModified } from '../plugin/http/conditional.js'
 import { acceptedCodings, mayBeEncoded } from '../plugin/http/encoding.js'
-import { originFreshness, staleAllowance, targetedField } from '../plugin/http/freshness.js'
+import { originFreshness, staleAllowance } from '../plugin/http/freshness.js'
 import { addedFields, addedMembers, isReplayable, mergedVary } from '../plugin/http/headers.js'
 import { refusalOf } from '../plugin/http/storable.js'
+import { parseDictionary } from '../plugin/http/structured-field.js'
+import { directivesOf } from '../plugin/http/targeted.js'
 import { fingerprint, varyMembers } from '../plugin/http/vary.js'
 import { buildKey, defaultKey, escapeKey, storedKeys } from '../plugin/key.js'
 import { copyPlain } from '../plugin/plain-data.js'
@@ -55,8 +57,8 @@ const READERS: Record<string, (text: string) => unknown> = {
   'Accept*, as it selects': (text) => ['accept', 'accept-language', 'accept-encoding', 'x-any', 'cookie'].map((name) => fingerprint([name], { [name]: text })),
   'Accept-Encoding': acceptedCodings,
   Vary: (text) => [varyMembers(text), addedMembers(text, `${text}, more`), mergedVary(text, text)],
-  'Cache-Control': (text) => [parseCacheControl(text), originFreshness({ 'cache-control': text, expires: text, age: text, date: text }, 0, false)],
-  'CDN-Cache-Control': (text) => [targetedField({ 'cdn-cache-control': text }), staleAllowance({ 'cdn-cache-control': text }, 'stale-if-error', true)],
+  'Cache-Control': (text) => [parseCacheControl(text), originFreshness({ fields: { 'cache-control': text, expires: text, age: text, date: text }, now: 0, delay: 0, isTargeted: false })],
+  'CDN-Cache-Control': (text) => [directivesOf({ 'cdn-cache-control': text }, true), parseDictionary(text), staleAllowance({ 'cdn-cache-control': text }, 'stale-if-error', true)],
   'If-None-Match': (text) => [isNotModified({ 'if-none-match': text }, { etag: '"x"', lastModified: text }, 0), isNotModified({ 'if-none-match': '"x"' }, { etag: text, lastModified: text }, 0)],
   'If-Modified-Since': (text) => isNotModified({ 'if-modified-since': text }, { etag: undefined, lastModified: text }, 0),
   'Range, If-Range, If-Match': (text) => isForTheHandler({ range: text, 'if-range': text, 'if-match': text }),
@@ -64,7 +66,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   'a response\'s head': (text) => [
     addedFields({ vary: text, connection: text }, { vary: `${text}, x`, connection: text, a: text, etag: text }),
     mayBeEncoded(200, { 'content-type': text, 'cache-control': text }),
-    refusalOf({ status: 200, added: {}, all: { vary: text, 'cache-control': text, 'content-type': text }, target: undefined }, { has: () => true })
+    refusalOf({ status: 200, added: {}, all: { vary: text, 'content-type': text }, directives: directivesOf({ 'cache-control': text }, false) }, { has: () => true })
   ],
   'a key': (text) => [escapeKey(text), storedKeys(text), checkTarget(text)],
   'a value': (text) => [defaultKey('/', { query: { text } }), defaultKey('/', { query: { [text]: '' } }), buildKey('a:{b}', { b: { text: [text] } })],

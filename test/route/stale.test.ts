@@ -314,7 +314,8 @@ await onEachStore(t, async (t, open) => {
       ['max-age=10, stale-while-revalidate=60, proxy-revalidate', MISS],
       ['s-maxage=10, stale-while-revalidate=60', MISS],
       ['max-age=10, s-maxage=10', MISS, { staleWhileRevalidate: 60 }],
-      ['max-age=10, must-revalidate', STALE, { ttl: 10, staleWhileRevalidate: 60 }]
+      ['max-age=10', STALE, { ttl: 10, staleWhileRevalidate: 60 }],
+      ['max-age=10, must-revalidate', MISS, { ttl: 10, staleWhileRevalidate: 60 }]
     ]
     for (const [cacheControl, status, option] of fields) {
       const app = await opened()
