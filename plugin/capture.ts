@@ -10,6 +10,7 @@ import { weakEtag } from './http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from './http/encoding.js'
 import { correctedAge } from './http/freshness.js'
 import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from './http/headers.js'
+import { isReplacement } from './http/statuses.js'
 import { isError, refusalOf } from './http/storable.js'
 import { directivesOf } from './http/targeted.js'
 import { refusedByHead } from './late-head.js'
@@ -65,6 +66,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     return sent.payload
   }
   const payload = unwrapped(reply, sent.payload)
+  exchange.replaces = exchange.handled && isReplacement(reply.statusCode)
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.

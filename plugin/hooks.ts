@@ -100,7 +100,8 @@ function look (engine: Engine, site: Site, waiting: Waiting): void {
 }
 
 /** The route's handler with the lookup in front of it, for routes whose lookup can't stand in onRequest. */
-export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
+export function guardedHandler (engine: Engine, site: Site, own: RouteHandlerMethod): RouteHandlerMethod {
+  const handler = notedHandler(own)
   return function (request, reply) {
     // A plugin may call it with what is no request: @fastify/websocket has a route that only talks handle its sockets.
     if (site.place === 'onRequest' || !(EXCHANGE in request)) return handler.call(this, request, reply)
@@ -117,6 +118,15 @@ export function guardedHandler (engine: Engine, site: Site, handler: RouteHandle
       }
       look(engine, site, { request, reply, proceed })
     })
+  }
+}
+
+/** The handler, which is noted where it is called: what a hook in front of it answers says nothing of what is stored. */
+function notedHandler (handler: RouteHandlerMethod): RouteHandlerMethod {
+  return function (request, reply) {
+    const { [EXCHANGE]: exchange } = request as Carrier
+    if (exchange != null) exchange.handled = true
+    return handler.call(this, request, reply)
   }
 }
 

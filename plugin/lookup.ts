@@ -197,7 +197,7 @@ export class Lookup {
     if (typeof taken !== 'string') {
       const onLost = (): void => { this.#flights.land(name, flight, { type: 'again' }) }
       flight.lead(leading(this.#shelf.store, { key, lease: taken, waitTimeout: ticket.waitTimeout, onLost }))
-      return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight }, spare }
+      return { type: 'miss', claim: { key, selection, lease: taken, marker: present ?? first, ground, flight, isOver: bytes != null }, spare }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
     if (flight.isLanded) return { type: 'miss', claim: null, spare }

@@ -24,6 +24,19 @@ export function isStorableByFields (status: number): boolean {
   return isStorableStatus(status) && !OF_ONE_REQUEST.has(status)
 }
 
+/** Those that speak of the request, of its client, or of this moment, and so say nothing of what is stored. */
+const BESIDE_THE_POINT = new Set([
+  206, 304, 401, 406, 407, 408, 411, 412, 413, 414, 415, 416, 417, 421, 423, 425, 426, 428, 429, 431
+])
+
+/**
+ * Whether an answer of this status takes the place of what is stored, also where it can't be stored itself: RFC 9111 §4.3.3.
+ * The page is gone, has moved, or is another now. A 5xx says only that the handler failed.
+ */
+export function isReplacement (status: number): boolean {
+  return status >= 200 && status < 500 && !BESIDE_THE_POINT.has(status)
+}
+
 /** Those of RFC 9110 §15: what they ask of a cache is done. */
 const UNDERSTOOD = [[200, 205], [300, 303], [305, 305], [307, 308], [400, 417], [421, 422], [426, 426], [500, 505]] as const
 
