@@ -19,11 +19,9 @@ import { arrivalOf } from './arrival.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, INVALID, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
-import { NO_TARGETS, type Spare } from './claim.js'
+import type { Spare } from './claim.js'
 import { bypass, keyToFill, openExchange, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
-import { SAFE_METHODS } from './http/methods.js'
-import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
 import { isResponse } from './payload.js'
@@ -209,24 +207,3 @@ export const sourceHook: onRequestHookHandler = (request, _reply, done) => {
   }
   done()
 }
-
-/**
- * The onSend hook of a route with an unsafe method: what its success may have changed is invalidated before the client hears
- * of it, the keys of the same URL. RFC 9111 §4.4. A failure is logged: the write has happened, so its answer stands.
- */
-export function unsafeHook (cache: ResponseCache, keysOf: (source: KeySource) => Promise<string[]>): onSendHookAsync {
-  return async (request, reply, payload) => {
-    if (!SAFE_METHODS.includes(request.method) && reply.statusCode >= 200 && reply.statusCode < 400) {
-      try {
-        // Where a hook answered ahead of ours there is no copy, and there was no validation.
-        const keys = await keysOf((request as Carrier)[SOURCE] ?? request)
-        if (keys.length > 0) await cache.invalidation.run({ ...NO_TARGETS, keys })
-      } catch (error) {
-        request.log.error({ err: error, route: request.routeOptions.url }, 'cache could not be told of the change')
-      }
-    }
-    return payload
-  }
-}
-
-type onSendHookAsync = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => Promise<unknown>
