@@ -108,13 +108,13 @@ export class Leases {
     })
   }
 
-  /** `epoch`: of the marker that the variant lies under; '': it is no variant. False where the lease is lost. */
-  async end (key: string, lease: Lease, epoch: string): Promise<boolean> {
-    return await inTurn(lease, async () => {
+  /** `epoch`: of the marker that the variant lies under; '': it is no variant. */
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    await inTurn(lease, async () => {
       const { variant, token } = lease
       const place = variant === null ? [this.#keys.entry(key)] : [this.#keys.variant(key, variant), this.#keys.entry(key)]
       const args = [token, PASS_TIME, ...variant === null ? [] : [Buffer.from(epoch, 'latin1')]]
-      return Number(await this.#write(END.run(this.#client, [this.#keys.lease(key, variant), ...place], args))) === 1
+      await this.#write(END.run(this.#client, [this.#keys.lease(key, variant), ...place], args))
     })
   }
 

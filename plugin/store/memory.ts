@@ -171,15 +171,14 @@ export class MemoryStore implements Store {
     else this.#leases.delete(name)
   }
 
-  async end (key: string, lease: Lease, epoch: string): Promise<boolean> {
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
     const name = nameOf(key, lease.variant)
-    if (this.#leases.get(name)?.token !== lease.token) return false
+    if (this.#leases.get(name)?.token !== lease.token) return
     const present = this.#slots.get(key)
     const isEntry = lease.variant === null ? !isMarker(present?.bytes) : epochOf(present?.bytes) === epoch
     if (isEntry) this.#drop(name)
     if (isEntry && lease.variant !== null) present?.variants?.delete(name)
     await this.release(key, lease, true)
-    return true
   }
 
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {

@@ -62,7 +62,7 @@
 //   1. H  take('user:1')                  where the stale one lies; reads that there is no row
 //   2. W  writes the row; invalidate      removes the entry and the lease
 //   3. R  take, fill                      the new row
-//   4. H  end -> false                    the lease is gone: what R stored stays
+//   4. H  end                             the lease is gone: what R stored stays
 //
 // If H comes before W instead (4 before 2), it removes the stale one, and W nothing. Of a variant, whose lease an
 // invalidation leaves alone, R may fill by the key's lease, under a new marker:
@@ -220,10 +220,10 @@ export interface Store {
   release (key: string, lease: Lease, pass?: boolean): Promise<void>
   /**
    * Gives a lease back, as `release` does with `pass`, and ends the entry that it was to fill anew: in one step, and only
-   * where a fill would land. `epoch`: of the marker that the variant was missed under; '': it is no variant. False where the
-   * lease is lost: then nothing is done.
+   * where a fill would land. `epoch`: of the marker that the variant was missed under; '': it is none. Of a lost lease:
+   * does nothing.
    */
-  end (key: string, lease: Lease, epoch: string): Promise<boolean>
+  end (key: string, lease: Lease, epoch: string): Promise<void>
   /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
   /** Takes the lease of a key, whoever had it: what was about to be filled is refused. Null: the key is in quarantine. */

@@ -147,8 +147,8 @@ class Faulty implements Store {
     await this.#writing(async () => { await this.#store.release(key, lease, pass) })
   }
 
-  async end (key: string, lease: Lease, epoch: string): Promise<boolean> {
-    return await this.#writing(async () => await this.#store.end(key, lease, epoch))
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    await this.#writing(async () => { await this.#store.end(key, lease, epoch) })
   }
 
   async holder (key: string, variant: string | null): ReturnType<Store['holder']> {

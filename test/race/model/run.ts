@@ -195,10 +195,9 @@ class Run {
     }
     const end = redis.end.bind(redis)
     redis.end = async (key, lease, epoch) => {
-      const isDone = await end(key, lease, epoch)
+      await end(key, lease, epoch)
       const run = this.#ending.get(bare(lease.token))
       if (run !== undefined) this.#gone.add(run)
-      return isDone
     }
     const store = replaced(redis)
     const stats = new Stats('redis', 0)
