@@ -94,12 +94,14 @@ export class ResponseCache {
     const probe = async (): Promise<void> => { await store.probe() }
     const breaker = this.breaker = new Breaker({ threshold, deadline, probe, onOpen, onClose, log })
     const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures, formerBuild: this.formerBuild }
-    const giveBack = (isPass: boolean) => (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, isPass) }
-    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon: giveBack(false) })
+    const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
+    const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
+    const end = (claim: Claim, caller: Caller): void => { this.end(claim, caller) }
+    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
     const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
     const shared = { shelf: this.shelf, ...behind, complaints }
     const invalidate = async (key: string): Promise<unknown> => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
-    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: giveBack(true), handOut, invalidate })
+    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, end, handOut, invalidate })
   }
 
   get stats (): CacheStats {
@@ -147,12 +149,26 @@ export class ResponseCache {
    */
   abandon (right: Right, caller: Caller, pass = false): void {
     const { key, lease } = right
+    this.#giveBack(right, caller, { pass, work: async () => { await this.#store.release(key, lease, pass) } })
+  }
+
+  /**
+   * The same of a response that can't be shared, and ends the entry that lies there: the response takes its place. Nobody
+   * waits for it; it never rejects.
+   */
+  end (right: Right, caller: Caller): void {
+    const { key, lease, marker } = right
+    this.#giveBack(right, caller, { pass: true, work: async () => { await this.#store.end(key, lease, marker?.epoch ?? '') } })
+    caller.log.debug({ key }, 'cache entry ended')
+  }
+
+  #giveBack (right: Right, caller: Caller, { pass, work }: { pass: boolean, work: () => Promise<void> }): void {
     caller.told?.('abandoned')
     // The lease went back, and the client may be closed.
     if (this.#isClosed) return
-    this.#background.run(async () => await this.#store.release(key, lease, pass), (error) => {
+    this.#background.run(work, (error) => {
       caller.counters.errors++
-      this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key })
+      this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key: right.key })
     })
     this.#land(right, { type: pass ? 'pass' : 'again' })
   }
@@ -170,7 +186,7 @@ export class ResponseCache {
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
     const ground = { history, least: 0, tags: [], generations: [], softened: [] }
-    const right = { key, lease, marker: null, ground, flight }
+    const right = { key, lease, marker: null, ground, flight, isOver: false }
     flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
     return right
   }

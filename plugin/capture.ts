@@ -1,20 +1,23 @@
 // From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
 // the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
+import { aged } from './aging.js'
 import type { ResponseCache } from './cache.js'
 import { refusedAsOwn } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from './duration.js'
-import type { HeaderField } from './entry.js'
 import { RouteCacheError, show } from './errors.js'
 import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { weakEtag } from './http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from './http/encoding.js'
-import { targetedField } from './http/freshness.js'
+import { correctedAge } from './http/freshness.js'
 import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from './http/headers.js'
+import { isReplacement } from './http/statuses.js'
 import { isError, refusalOf } from './http/storable.js'
+import { directivesOf } from './http/targeted.js'
 import { refusedByHead } from './late-head.js'
 import type { AnswerLimits } from './limits.js'
 import { headerBytes, isResponse, payloadKind, sizeOf, unwrapped } from './payload.js'
 import { policyFailed } from './policy.js'
+import type { PolicyResponse } from './policy-life.js'
 import type { RefusalReason } from './outcome.js'
 import { isReplaced, type RawResponseView } from './raw-response.js'
 import { Recording, record } from './recording.js'
@@ -64,6 +67,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     return sent.payload
   }
   const payload = unwrapped(reply, sent.payload)
+  exchange.replaces = exchange.handled && isReplacement(reply.statusCode)
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
@@ -93,6 +97,8 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   }
   const after = reply.getHeaders()
   const headers = addedFields(exchange.before, after)
+  const now = cache.now()
+  const arrived = { fields: after, now, delay: now - exchange.began }
   const length = after['content-length'] === undefined ? null : Number(after['content-length'])
   exchange.answer = {
     status: reply.statusCode,
@@ -103,7 +109,9 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     life: times.life,
     stale: times.stale,
     rescue: times.rescue,
-    cost: costOf(exchange, cache.now()),
+    at: now,
+    age: exchange.site.policy.isByOrigin(reply.statusCode) ? correctedAge(arrived) : null,
+    cost: costOf(exchange, now),
     length,
     body,
     basis: null,
@@ -123,8 +131,8 @@ function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds 
 /** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */
 function isCompressed ({ site: { policy } }: Exchange, reply: ReplyView, payload: unknown): boolean {
   const { compressFrom, cacheControl, statuses } = policy
-  if (compressFrom === null || !statuses.has(reply.statusCode)) return false
   const fields = reply.getHeaders()
+  if (compressFrom === null || !statuses.has(reply.statusCode, fields)) return false
   if (fields['cache-control'] === undefined && forbidsEncoding(cacheControl ?? undefined)) return false
   // Node writes a head before bytes in other bytes than before a text, where it is not ASCII.
   if (typeof payload === 'string' && Object.values(fields).some((value) => /[\x80-\xff]/.test(String(value)))) return false
@@ -132,9 +140,9 @@ function isCompressed ({ site: { policy } }: Exchange, reply: ReplyView, payload
 }
 
 /** The handler may have stopped half-way, as its client has left: an error that has another reason is an error. */
-function mayBePart ({ departure, site: { policy } }: Exchange, status: number): boolean {
+function mayBePart ({ departure, site: { policy } }: Exchange, reply: ReplyView): boolean {
   if (departure?.wasNoticed !== true) return false
-  return departure.stopped || !isError(status) || policy.statuses.has(status)
+  return departure.stopped || !isError(reply.statusCode) || policy.statuses.has(reply.statusCode, reply.getHeaders())
 }
 
 type Times = Pick<Captured, 'life' | 'stale' | 'rescue'>
@@ -148,36 +156,38 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (!cache.enabled) return 'disabled'
   if (exchange.marks.noCache) return 'no-cache-called'
   if (hasMore(trailersOf(reply), exchange.trailers)) return 'trailer'
-  if (mayBePart(exchange, reply.statusCode)) return 'incomplete'
+  if (mayBePart(exchange, reply)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
   // It must not take the place of what stands in for it.
   if (mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
-  const target = policy.isTargeted ? targetedField(all) : undefined
-  const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, target }
+  const directives = directivesOf(all, policy.isTargeted)
+  const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
   if (sizeOf(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
   if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
-  return askPolicy(exchange, { request, reply, headers: all, now: cache.now() })
+  const now = cache.now()
+  return askPolicy(exchange, { request, reply, headers: all, now, delay: now - exchange.began })
 }
 
 function askPolicy (
   exchange: Exchange,
-  response: { request: RequestView, reply: ReplyView, headers: HeaderFields, now: Milliseconds }
+  response: PolicyResponse & { reply: ReplyView }
 ): Times | RefusalReason {
   const { site: { policy }, caller } = exchange
+  const { statusCode: status } = response.reply
   const refusal = refusedAsOwn(exchange)
   if (refusal !== null) return refusal
   try {
     if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
-    const life = exchange.life ?? policy.statuses.get(response.reply.statusCode) ?? policy.ttl(response)
+    const life = exchange.life ?? policy.life(status, response)
     if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
     // An error is no better than the one that it would stand in for.
-    const rescue = isError(response.reply.statusCode) ? 0 : policy.rescue?.(response) ?? 0
+    const rescue = isError(status) ? 0 : policy.rescue?.(response) ?? 0
     return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0, rescue }
   } catch (error) {
     policyFailed(policy, caller, error)
@@ -220,6 +230,8 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   const isSaid = reply.getHeaders()['cache-control'] !== undefined || answer.headers.some(([name]) => name === 'cache-control')
   if (cacheControl !== null && isLastOnSend && !isSaid) {
     reply.header('cache-control', cacheControl)
+    // Its time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
+    for (const name of ['age', 'date']) reply.removeHeader(name)
     answer.headers.push(['cache-control', cacheControl])
   }
   // Hooks behind ours may still write cookies, and so may middleware: then it waits for the end, as a stream does.
@@ -269,9 +281,10 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   // A hook behind ours may have found out who asks; or the handler, while its stream was on its way.
   const refusal = refusedAsOwn(exchange)
   if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
+  const { life, headers } = aged(answer, cache.now())
+  if (life <= 0) return refuseAnswer(cache, exchange, 'ttl')
   exchange.answer = null
   exchange.claim = null
-  const headers: HeaderField[] = [...answer.headers]
   const isTagged = headers.some(([name]) => name === 'etag')
   if (answer.status === 200 && body.length > 0 && !isTagged) headers.push(['etag', weakEtag(body)])
   const { compressFrom } = exchange.site.policy
@@ -280,5 +293,5 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
   const keep = keptFor(exchange, answer)
-  exchange.kept = cache.fill(claim, { ...answer, headers, body: bytes, isEncoded, tags, keep }, caller)
+  exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
 }

@@ -11,11 +11,12 @@
 import type { ResponseCache } from './cache.js'
 import type { Log } from './caller.js'
 import { CHANGE, type Carrier, type Change } from './carrier.js'
+import type { Targets } from './claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
 import type { KeySource } from './key.js'
-import { together } from './target.js'
+import { isNothing, together } from './target.js'
 
 /** A handler whose client has left may still be at work; not for longer than this. */
 const LONGEST_WORK: Milliseconds = 10 * 60_000
@@ -45,10 +46,32 @@ export function changingHandler<H extends Handler> (cache: ResponseCache, declar
   return changing as unknown as H
 }
 
-/** The route's last onSend hook. */
-export async function concludeChange (request: object, _reply: object, payload: unknown): Promise<unknown> {
-  await (request as Carrier)[CHANGE]?.conclude()
-  return payload
+type SendHook = (request: object, reply: object, payload: unknown) => Promise<unknown>
+
+/** The route's last onSend hook. `always`: what also a hook has changed that answers ahead of the handler; null: nothing. */
+export function concludingHook (cache: ResponseCache, always: Declaration | null): SendHook {
+  return async (request, reply, payload) => {
+    const { [CHANGE]: change } = request as Carrier
+    if (change != null) await change.conclude()
+    else if (always !== null && isSuccess(reply as ReplyView)) {
+      await invalidate(cache, request as RequestView, always.targets(request, reply))
+    }
+    return payload
+  }
+}
+
+function isSuccess ({ statusCode }: Pick<ReplyView, 'statusCode'>): boolean {
+  return statusCode >= 200 && statusCode < 400
+}
+
+/** The write has happened, so its answer stands. */
+async function invalidate (cache: ResponseCache, request: RequestView, targets: Promise<readonly Targets[]>): Promise<void> {
+  try {
+    const all = together(await targets)
+    if (!isNothing(all)) await cache.invalidation.run(all)
+  } catch (error) {
+    complain(request, error)
+  }
 }
 
 function runFollowed (cache: ResponseCache, declaration: Declaration, { request, reply, run }: Run): unknown {
@@ -59,13 +82,9 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
   const change: Change = request[CHANGE] = {
     failed: false,
     conclude: async () => {
-      if (isTold || change.failed || reply.statusCode < 200 || reply.statusCode >= 400) return
+      if (isTold || change.failed || !isSuccess(reply)) return
       isTold = true
-      try {
-        await cache.invalidation.run(together(await (early ?? declaration.targets(request, reply))))
-      } catch (error) {
-        complain(request, error)
-      }
+      await invalidate(cache, request, early ?? declaration.targets(request, reply))
     }
   }
   let isClosed = reply.raw.closed

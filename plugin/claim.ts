@@ -57,6 +57,8 @@ export interface Right {
   marker: Marker | null
   ground: Ground
   flight: Flight
+  /** Something lies where the fill goes. */
+  isOver: boolean
 }
 
 /** The right to fill, and the request that it is used for. */

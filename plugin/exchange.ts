@@ -98,6 +98,10 @@ export interface Exchange {
   answer: Captured | null
   /** The same from when it is being stored on; null until then, and where it is not stored. */
   kept: Kept | null
+  /** The route's own handler was called. */
+  handled: boolean
+  /** What the handler answered takes the place of what is stored, be it stored itself or not. */
+  replaces: boolean
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
   /** The handler was asked for the whole response, whatever the client asked for. */
@@ -122,6 +126,9 @@ export interface Captured {
   life: Milliseconds
   stale: Milliseconds
   rescue: Milliseconds
+  /** When it came; how many seconds old it was then, null where its own fields don't say for how long it is served. */
+  at: Milliseconds
+  age: number | null
   /** What the handler took. */
   cost: Milliseconds
   /** It is compressed before it is stored, if it is long enough. */
@@ -187,6 +194,8 @@ export function openExchange (site: Site, request: RequestView, { before, header
     marks,
     answer: null,
     kept: null,
+    handled: false,
+    replaces: false,
     failed: false,
     isForWhole: false,
     showAll: null,
@@ -245,11 +254,31 @@ export function secondsLeft (entry: Entry, now: Milliseconds): number {
   return Math.floor((staleSince(entry) - now) / 1000)
 }
 
+/** By what a handler's answer says it can't be stored: it is another one than the entry that is there. */
+const OF_THE_ANSWER: readonly RefusalReason[] = [
+  'status', 'set-cookie', 'no-store', 'private', 'vary', 'payload', 'trailer', 'response', 'size', 'header', 'no-cache-called', 'store-if', 'ttl'
+]
+
+/** By what turns out behind its capture. Cookies and heads that others write then are not the handler's. */
+const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 'ttl']
+
+/** Whether the entry that is there ends with this answer. */
+function endsEntry ({ claim, replaces, answer }: Exchange, reason: RefusalReason): boolean {
+  return replaces && claim?.isOver === true && (answer === null ? OF_THE_ANSWER : OF_THE_CAPTURED).includes(reason)
+}
+
 /** Says why the answer is not stored, and gives the lease back. */
 export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: RefusalReason): void {
   const key = keyToFill(exchange)
-  if (key !== null) refuse(key, reason, exchange.caller)
+  const { claim, caller, outcome } = exchange
+  const isEnd = endsEntry(exchange, reason)
+  if (isEnd && outcome.type === 'own' && outcome.why === 'refresh') caller.told?.('replaced')
+  if (key !== null) refuse(key, reason, caller)
   exchange.answer = null
+  if (isEnd) {
+    exchange.claim = null
+    return cache.end(claim!, caller)
+  }
   const isWorthWaiting = (WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')) ||
     (reason === 'status' && exchange.site.isNarrowedAhead)
   abandon(cache, exchange, !isWorthWaiting)

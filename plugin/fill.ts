@@ -11,6 +11,7 @@ import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from './entry.js'
 import { channels, since, stamp, tellFill } from './events.js'
 import { flightName, type Flights, type Landing } from './flight.js'
 import { Kept } from './kept.js'
+import { isReplacement } from './http/statuses.js'
 import { count } from './stats.js'
 import { isLate, within } from './store/deadline.js'
 import { placeFill, selectEntry, without, type Shelf } from './variant.js'
@@ -29,6 +30,8 @@ export interface FillParts {
   random: () => number
   /** Gives back a lease that is not used, of a response that can't be shared. */
   abandon: (claim: Claim, caller: Caller) => void
+  /** The same, and ends what lies there: the response takes its place. */
+  end: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
   handOut: (name: string, claim: Claim) => Promise<void>
   invalidate: (key: string) => Promise<unknown>
@@ -45,12 +48,12 @@ export class Fills {
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
-    const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, handOut } = this.#parts
+    const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, end, handOut } = this.#parts
     const { key, selection, lease, marker, ground, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
       refuse(key, 'vary', caller)
-      abandon(claim, caller)
+      ;(claim.isOver && isReplacement(answer.status) ? end : abandon)(claim, caller)
       return null
     }
     flight.isAnswered = true

@@ -16,6 +16,7 @@ export interface Head {
   acceptRanges: string | undefined
   age: string | undefined
   date: string | undefined
+  cacheControl: string | undefined
 }
 
 /** What a 304 has of a 200's fields: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
@@ -50,7 +51,8 @@ function makeHead (headers: readonly HeaderField[]): Head {
     lastModified: fieldOf('last-modified'),
     acceptRanges: fieldOf('accept-ranges'),
     age: fieldOf('age'),
-    date: fieldOf('date')
+    date: fieldOf('date'),
+    cacheControl: fieldOf('cache-control')
   }
 }
 

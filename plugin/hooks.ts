@@ -20,12 +20,10 @@ import { bodyOf } from './bodies.js'
 import type { ResponseCache } from './cache.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, INVALID, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from './carrier.js'
-import { NO_TARGETS, type Spare } from './claim.js'
+import type { Spare } from './claim.js'
 import { abandon, bypass, keyToFill, openExchange, refuseAnswer, tellAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import type { AnswerLimits } from './limits.js'
-import { SAFE_METHODS } from './http/methods.js'
 import { showHandler } from './handler-view.js'
-import type { KeySource } from './key.js'
 import { copySource } from './key-source.js'
 import { serveOwn } from './own-serving.js'
 import { asNotModified, narrowed } from './narrowing.js'
@@ -105,7 +103,8 @@ function look (engine: Engine, site: Site, waiting: Waiting): void {
 }
 
 /** The route's handler with the lookup in front of it, for routes whose lookup can't stand in onRequest. */
-export function guardedHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
+export function guardedHandler (engine: Engine, site: Site, own: RouteHandlerMethod): RouteHandlerMethod {
+  const handler = notedHandler(own)
   return function (request, reply) {
     // A plugin may call it with what is no request: @fastify/websocket has a route that only talks handle its sockets.
     if (!(EXCHANGE in request)) return handler.call(this, request, reply)
@@ -143,6 +142,15 @@ function askHandler (cache: ResponseCache, request: FastifyRequest, reply: Fasti
   if (!exchange.isForWhole) abandon(cache, exchange)
 }
 
+/** The handler, which is noted where it is called: what a hook in front of it answers says nothing of what is stored. */
+function notedHandler (handler: RouteHandlerMethod): RouteHandlerMethod {
+  return function (request, reply) {
+    const { [EXCHANGE]: exchange } = request as Carrier
+    if (exchange != null) exchange.handled = true
+    return handler.call(this, request, reply)
+  }
+}
+
 /** The instance's onSend hook: keeps what the handler sent; or has a stale entry stand in for its error. */
 export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSendHookHandler {
   const hook: onSendHookHandler = (request, reply, payload, done) => {
@@ -172,8 +180,8 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   const { closed, headersSent } = reply.raw
   const entry = rescue(cache, exchange, { status: statusOf(reply, payload), isGone: closed || headersSent })
   if (entry !== null) {
-    const { headers, before, site: { hasOthersOnSend: asSent } } = exchange
-    return standIn(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })
+    const { headers, before, site: { hasOthersOnSend: asSent, policy: { cacheControl: declared } } } = exchange
+    return standIn(reply, { entry, headers, now: cache.now(), asSent, declared }, { payload, before })
   }
   // It runs again when the response is replaced by an error's.
   if (exchange.captured) return payload
@@ -183,14 +191,15 @@ function answerOf (cache: ResponseCache, exchange: Exchange, sent: Sent & { repl
   }
   if (exchange.isForWhole && statusOf(reply, payload) === 304) exchange.site.isNarrowedAhead = true
   const passed = capture(cache, exchange, { ...sent, payload: ofEntry(cache, exchange, sent) })
-  return exchange.isForWhole ? narrowed(exchange, reply, passed) : passed
+  return exchange.isForWhole ? narrowed(exchange, { reply, payload: passed, now: cache.now() }) : passed
 }
 
 /** What is on its way out, as it was stored where it is an entry. */
 function ofEntry (cache: ResponseCache, exchange: Exchange, { reply, payload }: Sent & { reply: FastifyReply }): unknown {
-  const { entry, headers, before, site: { hasOthersOnSend: asSent, isFirstOnSend } } = exchange
+  const { entry, headers, before, site } = exchange
+  const { hasOthersOnSend: asSent, isFirstOnSend, policy: { cacheControl: declared } } = site
   if (entry === null || exchange.failed) return payload
-  if (!isFirstOnSend) return restored(reply, { entry, headers, now: cache.now(), asSent }, { payload, before })
+  if (!isFirstOnSend) return restored(reply, { entry, headers, now: cache.now(), asSent, declared }, { payload, before })
   if (!isResponse(payload)) restoreType(reply, entry, before['content-type'])
   return payload
 }
@@ -204,7 +213,7 @@ function confirm (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply
   const { reply } = sent
   const { entry } = toValidate!
   unwrapped(reply, sent.payload)
-  const confirmed = confirmedBy(exchange, entry, reply.getHeaders())
+  const confirmed = confirmedBy(exchange, entry, { fields: reply.getHeaders(), now: cache.now() })
   if (confirmed === null) return undefined
   discard(sent.payload)
   const whole = bodyOf(entry)
@@ -214,7 +223,8 @@ function confirm (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply
   putFields(reply, isWrapped ? [] : confirmed.headers, before)
   reply.code(200)
   if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(whole.length))
-  const payload = isWrapped ? wrappedBeside(reply, confirmed.headers, whole) : asSent ? bodyAs(entry, asSent) : whole
+  const sendable = asSent ? bodyAs(entry, asSent) : whole
+  const payload = isWrapped ? wrappedBeside(reply, confirmed.headers, { body: whole }) : sendable
   const passed = capture(cache, exchange, { ...sent, payload })
   if (exchange.answer !== null) asConfirmed(exchange.answer, toValidate!, confirmed)
   if (!confirmed.isOfEntry) refuseAnswer(cache, exchange, 'status')
@@ -222,7 +232,7 @@ function confirm (cache: ResponseCache, exchange: Exchange, sent: Sent & { reply
   if (outcome.type === 'miss') exchange.outcome = { ...outcome, revalidated: true }
   if (!isWrapped) restoreType(reply, entry, before['content-type'])
   // Fastify takes undefined for "as it was".
-  return narrowed(exchange, reply, passed) ?? null
+  return narrowed(exchange, { reply, payload: passed, now: cache.now() }) ?? null
 }
 
 /** What can't be decoded is not what the handler was asked about. */
@@ -277,24 +287,3 @@ export const sourceHook: onRequestHookHandler = (request, _reply, done) => {
   }
   done()
 }
-
-/**
- * The onSend hook of a route with an unsafe method: what its success may have changed is invalidated before the client hears
- * of it, the keys of the same URL. RFC 9111 §4.4. A failure is logged: the write has happened, so its answer stands.
- */
-export function unsafeHook (cache: ResponseCache, keysOf: (source: KeySource) => Promise<string[]>): onSendHookAsync {
-  return async (request, reply, payload) => {
-    if (!SAFE_METHODS.includes(request.method) && reply.statusCode >= 200 && reply.statusCode < 400) {
-      try {
-        // Where a hook answered ahead of ours there is no copy, and there was no validation.
-        const keys = await keysOf((request as Carrier)[SOURCE] ?? request)
-        if (keys.length > 0) await cache.invalidation.run({ ...NO_TARGETS, keys })
-      } catch (error) {
-        request.log.error({ err: error, route: request.routeOptions.url }, 'cache could not be told of the change')
-      }
-    }
-    return payload
-  }
-}
-
-type onSendHookAsync = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => Promise<unknown>

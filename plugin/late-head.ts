@@ -1,9 +1,9 @@
 // What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
 // methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
 import type { Captured } from './exchange.js'
-import { targetedField } from './http/freshness.js'
 import { isSame } from './http/headers.js'
 import { refusalOf, type HeadRefusal } from './http/storable.js'
+import { directivesOf } from './http/targeted.js'
 import type { Policy } from './policy.js'
 import { isReplaced, sentHead, type RawResponseView } from './raw-response.js'
 
@@ -12,6 +12,6 @@ export function refusedByHead (policy: Policy, { status, leaving }: Captured, ra
   if (leaving === null || !isReplaced(raw)) return null
   const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
   const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))
-  const target = policy.isTargeted ? targetedField(added) : undefined
-  return refusalOf({ status, added, all: added, target }, policy.statuses)
+  const head = { status, added, all: { ...leaving, ...added }, directives: directivesOf(added, policy.isTargeted) }
+  return refusalOf(head, policy.statuses)
 }

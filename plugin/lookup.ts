@@ -205,7 +205,7 @@ export class Lookup {
     if (typeof taken !== 'string') {
       const onLost = (): void => { this.#flights.land(name, flight, { type: 'again' }) }
       flight.lead(leading(this.#shelf.store, { key, lease: taken, waitTimeout: ticket.waitTimeout, onLost }))
-      const claim = { key, selection, lease: taken, marker: present ?? first, ground, flight }
+      const claim = { key, selection, lease: taken, marker: present ?? first, ground, flight, isOver: bytes != null }
       return { type: 'miss', claim, spare, present: entry === null ? null : { entry, selected } }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }

@@ -5,6 +5,7 @@
 // RFC 9111 §4.3.2: what is evaluated are the validators of the answer that has just come. They are the handler's, so the
 // same holds where the answer is not stored: then it keeps all that does not describe its body.
 import type { ReplyView } from './capture.js'
+import type { Milliseconds } from './duration.js'
 import type { Exchange } from './exchange.js'
 import { isOf304 } from './head.js'
 import { isNotModified } from './http/conditional.js'
@@ -18,18 +19,20 @@ const OF_THE_BODY = [
   'repr-digest', 'digest', 'transfer-encoding'
 ]
 
+interface Narrowing { reply: ReplyView, payload: unknown, now: Milliseconds }
+
 /** Makes it so; gives what is to be sent on instead of this payload. */
-export function narrowed (exchange: Exchange, reply: ReplyView, payload: unknown): unknown {
+export function narrowed (exchange: Exchange, { reply, payload, now }: Narrowing): unknown {
   const isApart = isResponse(payload)
   const status = isApart ? payload.status : reply.statusCode
   if (status !== 200 || exchange.failed || reply.raw.headersSent) return payload
   const fields = isApart ? Object.fromEntries(payload.headers) : reply.getHeaders()
   const { headers } = exchange
   const [etag, lastModified, acceptRanges] = ['etag', 'last-modified', 'accept-ranges'].map((name) => textOf(fields[name]))
-  if (isNotModified(headers, etag, lastModified)) return asNotModified(exchange, reply, payload)
+  if (isNotModified(headers, { etag, lastModified }, now)) return asNotModified(exchange, reply, payload)
   const size = isApart ? null : lengthOf(payload, fields)
   if (size === null) return payload
-  const part = partOf(headers, { size, etag, lastModified, acceptRanges })
+  const part = partOf(headers, { size, etag, lastModified, acceptRanges }, now)
   // It is none but all of it, or it would have been the handler's.
   if (part === null || part === 'unsatisfiable' || part.from > 0 || part.to < size - 1) return payload
   exchange.isNarrowed = true

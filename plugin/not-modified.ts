@@ -1,5 +1,6 @@
 // What a handler says with that knows when its response has changed: `reply.notModified`. It compares with what the request
 // asks while the handler runs, be that the cache's question about a stale entry (handler-view.ts) or a client's own.
+import type { Milliseconds } from './duration.js'
 import { isNotModified } from './http/conditional.js'
 import { RouteCacheError, show } from './errors.js'
 import type { RequestFields } from './http/vary.js'
@@ -26,7 +27,9 @@ export interface ReplyView {
  * Puts the validators on the reply; where the one who asks has this response already it is answered with 304, and that is
  * true.
  */
-export function notModified (reply: ReplyView, { etag, lastModified }: ResponseValidators = {}): boolean {
+export function notModified (
+  reply: ReplyView, { etag, lastModified }: ResponseValidators = {}, now: Milliseconds
+): boolean {
   const tag = etag === undefined ? undefined : tagOf(etag)
   const date = lastModified === undefined ? undefined : dateOf(lastModified)
   if (tag === undefined && date === undefined) {
@@ -36,7 +39,7 @@ export function notModified (reply: ReplyView, { etag, lastModified }: ResponseV
   if (date !== undefined) reply.header('last-modified', date)
   const { method, headers } = reply.request
   // RFC 9110 §13.1.2, §13.1.3: of other methods it would mean something else.
-  if ((method !== 'GET' && method !== 'HEAD') || !isNotModified(headers, tag, date)) return false
+  if ((method !== 'GET' && method !== 'HEAD') || !isNotModified(headers, { etag: tag, lastModified: date }, now)) return false
   reply.code(304).send()
   return true
 }

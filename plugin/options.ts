@@ -107,10 +107,11 @@ export interface RouteCacheOptions {
   /** Whether responses also have `X-Cache: HIT` or `MISS`. Default false. */
   xCache?: boolean
   /**
-   * Whether a POST, PUT, PATCH or DELETE that is answered with 2xx or 3xx invalidates the default key of the same URL (RFC
-   * 9111 §4.4), before the client gets the answer: that of the GET route declared with the same path and constraints, for
-   * the request's params and query, validated as GET's. What the params are called makes no difference. Routes with a `key`
-   * of their own are not concerned. Default false.
+   * Whether a POST, PUT, PATCH or DELETE that is answered with 2xx or 3xx invalidates what is stored for the same path (RFC
+   * 9111 §4.4), before the client gets the answer, as a route's `invalidates` does: of the GET route declared with the same
+   * path and constraints, for the request's params, validated as GET's, and every query. What the params are called makes no
+   * difference. Routes with a `key` of their own are not concerned. Entries get a tag for it, so a hit reads one more name.
+   * Default false.
    */
   invalidateUnsafe?: boolean
   /**

@@ -139,8 +139,11 @@ export type UncachedReason =
   /** It did not come to the plugin. */
   | 'unseen'
 
-/** What becomes of a right to fill; 'abandoned': there was no response. */
-export type End = 'stored' | 'abandoned' | RefusalReason | BypassReason
+/**
+ * What becomes of a right to fill; 'abandoned': there was no response; 'replaced': the response of a refresh is not stored,
+ * and has ended the entry.
+ */
+export type End = 'stored' | 'abandoned' | 'replaced' | RefusalReason | BypassReason
 
 /** What the cache did for a request: P7's one union, which feeds header, log and statistics. */
 export type CacheOutcome =

@@ -66,8 +66,8 @@ interface Sent { end: End, result: Result }
 /** What Fastify says to a request of our own while the app closes: it still answers the requests that it has. */
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 
-/** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored. */
-const AS_IT_SHOULD_BE: readonly End[] = ['stored', 'lease', 'outdated', 'disabled']
+/** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
+const AS_IT_SHOULD_BE: readonly End[] = ['stored', 'replaced', 'lease', 'outdated', 'disabled']
 
 /** The entry that was served. */
 function presentIn ({ selected }: Refreshable): Spare | null {

@@ -6,7 +6,8 @@ import type { Entry } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { ACCEPT_ENCODING } from './http/encoding.js'
 import { isPlainResponse } from './raw-response.js'
-import { ageOf, dateOf, type Hit } from './reply.js'
+import { ageOf, dateOf, isDeclaredBy, type Hit } from './reply.js'
+import type { Head } from './head.js'
 import { representationOf } from './representation.js'
 
 interface Places { headers: symbol, trailers: symbol }
@@ -47,7 +48,7 @@ export interface BareHit extends Hit {
 }
 
 /** The head's lines as they were sent last for an entry that is kept: for the rest of the second they are the same. */
-interface Said { of: readonly string[], age: number, ttl: number, lines: string[] }
+interface Said { of: readonly string[], age: number, second: number, ttl: number, lines: string[] }
 
 const said = new WeakMap<Entry, Said>()
 
@@ -64,14 +65,14 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   const { body: present, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (!head.isFixed || head.hasNonAscii || status === 204 || conditions['range'] !== undefined) return false
   // What throws does so before the reply is hijacked, so that the reply can still say that it failed.
-  if (status === 200 && isNotModified(conditions, head.etag, head.lastModified)) {
-    raw.writeHead(304, linesOf(hit, head.linesOf304, null))
+  if (status === 200 && isNotModified(conditions, head, hit.now)) {
+    raw.writeHead(304, linesOf(hit, head, null))
     reply.hijack()
     raw.end()
     return true
   }
   const body = typeof present === 'number' ? bodyOf(entry) : present
-  raw.writeHead(status, linesOf(hit, head.lines, body.length))
+  raw.writeHead(status, linesOf(hit, head, body.length))
   reply.hijack()
   if (method === 'HEAD' || body.length === 0) raw.end()
   // Latin-1 has a character for each byte.
@@ -80,12 +81,17 @@ export function writeEntry (reply: FastifyReply, hit: BareHit): boolean {
   return true
 }
 
-function linesOf ({ entry, now, ttl, isKept, say }: BareHit, own: readonly string[], length: number | null): string[] {
-  const age = ageOf(entry, undefined, now)
+/** `length`: of the body; null: it is a 304. */
+function linesOf (hit: BareHit, head: Head, length: number | null): string[] {
+  const { entry, now, ttl, isKept, say } = hit
+  const own = length === null ? head.linesOf304 : head.lines
+  const isDeclared = isDeclaredBy(hit, head)
+  const age = isDeclared ? 0 : ageOf(entry, undefined, now)
+  const second = Math.floor((isDeclared ? now : entry.storedAt) / 1000)
   const last = isKept ? said.get(entry) : undefined
-  if (last?.of === own && last.age === age && last.ttl === ttl) return last.lines
-  const lines = [...own, 'age', String(age), 'date', dateOf(entry.storedAt), ...say()]
+  if (last?.of === own && last.age === age && last.second === second && last.ttl === ttl) return last.lines
+  const lines = [...own, 'age', String(age), 'date', dateOf(second * 1000), ...say()]
   if (length !== null) lines.push('content-length', String(length))
-  if (isKept) said.set(entry, { of: own, age, ttl, lines })
+  if (isKept) said.set(entry, { of: own, age, second, ttl, lines })
   return lines
 }

@@ -6,13 +6,13 @@ import {
   ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags,
   outcomeOf, type Carrier
 } from './carrier.js'
-import { changingHandler, concludeChange } from './change.js'
+import { changingHandler, concludingHook } from './change.js'
 import { compileDeclaration } from './declaration.js'
 import { RouteCacheError, optionError } from './errors.js'
 import { channels, tell, type Instance } from './events.js'
 import type { Site } from './exchange.js'
 import { findClient } from './found-client.js'
-import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook, unsafeHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
@@ -33,7 +33,7 @@ import { MemoryStore } from './store/memory.js'
 import { RedisStore } from './store/redis.js'
 import { isDeafToFailovers, type RedisClient } from './store/redis-client.js'
 import type { Store } from './store/store.js'
-import { addGet, keysOfUrl, type Gets } from './unsafe.js'
+import { withPath, withPathTag, type Gets } from './unsafe.js'
 
 /** Where an instance has it that we are registered, with what is inside: for tests. */
 export const REGISTERED = Symbol('fastify-route-cache.registered')
@@ -65,7 +65,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
-  app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators) })
+  app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators, cache.now()) })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
     return this
@@ -116,18 +116,18 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
     onRoute: function (route) {
       isNest ||= isNestHandler(route.handler)
       const option = (route as { cache?: unknown }).cache
-      if (settings.invalidateUnsafe && isUnsafe(route.method)) {
-        route.onRequest = withHook(route.onRequest, sourceHook)
-        route.onSend = withHook(route.onSend, unsafeHook(cache, (source) => keysOfUrl(gets, route, source)))
-      }
-      if (option === undefined || option === false) return
-      const declaration = compileDeclaration(route, option)
+      const declared = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
+      const declaration = isByPath ? withPath(gets, route, declared) : declared
       if (declaration !== null) {
-        route.onSend = withHook(route.onSend, concludeChange)
+        if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
+        route.onSend = withHook(route.onSend, concludingHook(cache, isByPath ? withPath(gets, route, null) : null))
         route.handler = changingHandler(cache, declaration, route.handler)
-        return
       }
-      const policy = compilePolicy(route, option, settings)
+      if (declared !== null || option === undefined || option === false) return
+      const compiled = compilePolicy(route, option, settings)
+      const noted = { route, compiler: () => this.validatorCompiler }
+      const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
       mayRefresh ||= policy.isRefreshed
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
@@ -135,7 +135,6 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         if (isUnsaid(route, policy)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
       }
-      addGet(gets, option, { route, compiler: () => this.validatorCompiler })
       const site: Site = {
         policy,
         counters: stats.route(policy.route),

@@ -9,7 +9,7 @@ import { varyMembers } from './http/vary.js'
 import { boundKey, own, type KeySource } from './key.js'
 import { readMaxVariants } from './limits.js'
 import { readCookies, readCredentials } from './mark-options.js'
-import { compileStale, compileStatuses, compileTtl, type PolicyStale, type PolicyStatuses, type PolicyTtl } from './policy-life.js'
+import { compileLife, compileStale, type PolicyLife, type PolicyStale } from './policy-life.js'
 import { canonicalName, compileKey, compileTags, type TemplateRoute } from './route-template.js'
 import { compileMarking, type Marking } from './user-marks.js'
 import { IDENTITY, MATCHED_HOST, VERSION } from './variant.js'
@@ -32,7 +32,7 @@ export interface PolicyDefaults {
 }
 
 /** A compiled policy. Its functions take the request and the reply of the framework above, whatever their type. */
-export interface Policy {
+export interface Policy extends PolicyLife {
   /** `GET /users/:id`, with its constraints where it has some: its name in statistics and logs, the same for its HEAD. */
   route: string
   /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
@@ -42,8 +42,6 @@ export interface Policy {
   key: (source: KeySource, request: unknown) => string | Promise<string>
   /** For this request; throws where its function gives no tags. */
   tags: (source: KeySource, request: unknown) => readonly string[]
-  /** Undefined where a ttl function gave no duration. */
-  ttl: PolicyTtl
   /** How long beyond its ttl a response may be served while it is refreshed; null: none of them ever. */
   stale: PolicyStale
   /** How long beyond its ttl a response may stand in for a failing handler's; null: none of them ever. */
@@ -52,8 +50,6 @@ export interface Policy {
   earlyRefresh: boolean
   /** Whether requests of our own may fill its entries again. */
   isRefreshed: boolean
-  /** The statuses that are stored, with their own ttl where they have one. */
-  statuses: PolicyStatuses
   when: ((request: unknown) => unknown) | null
   storeIf: ((reply: unknown) => unknown) | null
   /** Who asks, as far as it selects the response. */
@@ -119,6 +115,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   const identity = compileFunction(where, 'identity', get('identity'))
   const version = compileVersion(where, get('version')) ?? defaults.version
   const isOrigin = get('ttl') === 'origin'
+  const life = compileLife(where, { ttl: get('ttl'), statuses: get('statuses') }, { defaultTtl: defaults.ttl, isTargeted })
   const stale = compileStale(where, get('staleWhileRevalidate'), { directive: 'stale-while-revalidate', isOrigin, isTargeted })
   const rescue = compileStale(where, get('staleIfError'), { directive: 'stale-if-error', isOrigin, isTargeted })
   const earlyRefresh = compileSwitch(where, 'earlyRefresh', get('earlyRefresh'))
@@ -131,12 +128,11 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     route: `GET ${canonical}`,
     ...compileKey(where, route, { key: get('key'), canonical }),
     tags: compileTags(where, route, get('tags')),
-    ttl: compileTtl(where, get('ttl'), { defaultTtl: defaults.ttl, isTargeted }),
+    ...life,
     stale,
     rescue,
     earlyRefresh,
     isRefreshed: stale !== null || rescue !== null || earlyRefresh,
-    statuses: compileStatuses(where, get('statuses')),
     identity,
     shared: compileSwitch(where, 'shared', get('shared')),
     version,
@@ -152,7 +148,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     when: compileFunction(where, 'when', get('when')),
     storeIf: compileFunction(where, 'storeIf', get('storeIf')),
     honourNoCache: compileHonour(where, get('honourNoCache')),
-    isTargeted: isTargeted && isOrigin,
+    isTargeted: isTargeted && life.asksOrigin,
     revalidates: get('revalidate') === undefined ? isOrigin : compileSwitch(where, 'revalidate', get('revalidate')),
     isForHandler: compileConditional(where, get('conditional')),
     hook: compileHook(where, get('hook')),

@@ -7,6 +7,9 @@
 //   2. B  reads it, too; answers; takes the lease, runs the handler, fills: the checksum is d now, the lease is gone
 //   3. A  asks who has the lease: nobody; takes it, if c is still there -> 'changed'
 //
+// What the handler answers may say that there is no such page any more: then the entry ends, in the step that gives the
+// lease back (`end` in store.ts). Otherwise it would be served until its stale time is over.
+//
 // Where another process has the lease, or its last run could not be stored ('pass'), this one asks no more for a while: each
 // stale answer would ask again.
 import type { Refreshable, Right } from './claim.js'
@@ -35,7 +38,7 @@ export class Refreshes {
 
   /** The right to fill; null where it is somebody else's, or nobody's for a while. Rejects as the store does. */
   async take ({ key, selected, waitTimeout }: Refreshable): Promise<Right | null> {
-    const { variant, marker, ground } = selected
+    const { variant, marker, ground, bytes } = selected
     const name = flightName(key, variant)
     if (this.#flights.get(name) !== undefined || this.#isResting(name)) return null
     const flight = this.#flights.open(name, key)
@@ -58,7 +61,7 @@ export class Refreshes {
       waitTimeout,
       onLost: land
     })
-    return { key, lease, marker, ground, flight }
+    return { key, lease, marker, ground, flight, isOver: bytes != null }
   }
 
   /** Unlike a miss it leaves alone what is marked `pass`: that there is no new response hurts nobody yet. */

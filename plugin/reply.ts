@@ -7,7 +7,7 @@ import type { Entry, HeaderField } from './entry.js'
 import { isNotModified } from './http/conditional.js'
 import { ACCEPT_ENCODING } from './http/encoding.js'
 import { deltaSeconds } from './http/freshness.js'
-import { isOf304 } from './head.js'
+import { isOf304, type Head } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
 import { contentRange, partOf, type Part } from './http/range.js'
 import type { RequestFields } from './http/vary.js'
@@ -24,6 +24,8 @@ export interface Hit {
   now: Milliseconds
   /** Others look at the payload in onSend: they get the like of what the handler sent. */
   asSent: boolean
+  /** The Cache-Control that the route declares for answers whose handler sets none; null: none. */
+  declared: string | null
 }
 
 type Payload = ReturnType<typeof payloadOf> | Response
@@ -129,16 +131,17 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   // Who replaces methods of the raw response looks at it, too.
   const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
-  const notModified = status === 200 && isNotModified(conditions, head.etag, head.lastModified)
-  const part = notModified || conditions['range'] === undefined ? null : partOfEntry(reply, entry, conditions)
-  reply.header('age', String(ageOf(entry, head.age, now)))
-  if (head.date === undefined) reply.header('date', dateOf(entry.storedAt))
+  const notModified = status === 200 && isNotModified(conditions, head, now)
+  const part = notModified || conditions['range'] === undefined ? null : partOfEntry(reply, hit)
+  const isDeclared = isDeclaredBy(hit, head)
+  reply.header('age', isDeclared ? '0' : String(ageOf(entry, head.age, now)))
+  if (isDeclared || head.date === undefined) reply.header('date', dateOf(isDeclared ? now : entry.storedAt))
   if (entry.kind === 'response' && mayWrap && asSent && !notModified && part === null && reply.request.method !== 'HEAD') {
-    return wrappedBeside(reply, headers, typeof body === 'number' ? bodyOf(entry) : body, status)
+    return wrappedBeside(reply, headers, { body: typeof body === 'number' ? bodyOf(entry) : body, status, isDeclared })
   }
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
-    if (name === 'age' || (notModified && !isOf304(name))) continue
+    if (name === 'age' || (isDeclared && name === 'date') || (notModified && !isOf304(name))) continue
     // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
     // adds to the arrays that it is given.
     const own = typeof value === 'string' ? value : [...value]
@@ -178,7 +181,7 @@ export function restored (reply: FastifyReply, hit: Hit, { payload, before }: Fa
   const representation = representationOf(entry, conditions[ACCEPT_ENCODING])
   const { body, headers } = representation
   if (isResponse(payload)) {
-    return responseOf(entry.status, headers.map(withReplys(reply)), typeof body === 'number' ? bodyOf(entry) : body)
+    return responseOf(entry.status, headers.map(withReplys(reply, isDeclaredBy(hit, representation.head))), typeof body === 'number' ? bodyOf(entry) : body)
   }
   const stored = new Map(headers)
   if (entry.kind.startsWith('sized')) stored.set('content-length', lengthOf(body))
@@ -192,11 +195,11 @@ export function restored (reply: FastifyReply, hit: Hit, { payload, before }: Fa
 }
 
 /** The part of its body as it is that this request gets; of an encoded body there are none. */
-function partOfEntry (reply: FastifyReply, entry: Entry, conditions: RequestFields): Part | 'unsatisfiable' | null {
+function partOfEntry (reply: FastifyReply, { entry, headers: conditions, now }: Hit): Part | 'unsatisfiable' | null {
   const { status } = entry
   const { body, coding, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (status !== 200 || coding !== null || reply.request.method !== 'GET') return null
-  return partOf(conditions, { ...head, size: typeof body === 'number' ? body : body.length })
+  return partOf(conditions, { ...head, size: typeof body === 'number' ? body : body.length }, now)
 }
 
 /** RFC 9110 §15.3.7, §15.5.17. */
@@ -217,16 +220,32 @@ function putPart (
 }
 
 /** A Response with these fields, as it is sent beside those of the reply. */
-export function wrappedBeside (reply: FastifyReply, headers: readonly HeaderField[], body: Buffer, status = 200): Response {
-  return responseOf(status, headers.map(withReplys(reply)), body)
+export function wrappedBeside (
+  reply: FastifyReply, headers: readonly HeaderField[], { body, status = 200, isDeclared = false }: Wrapped
+): Response {
+  return responseOf(status, headers.map(withReplys(reply, isDeclared)), body)
 }
 
-/** A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours. */
-function withReplys (reply: FastifyReply): (field: HeaderField) => HeaderField {
+interface Wrapped { body: Buffer, status?: number, isDeclared?: boolean }
+
+/**
+ * A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours, as is
+ * `Date` where the route declares the Cache-Control.
+ */
+function withReplys (reply: FastifyReply, isDeclared: boolean): (field: HeaderField) => HeaderField {
   return ([name, value]) => {
     if (name === 'vary') return [name, mergedVary(reply.getHeader('vary'), value)]
-    return [name, name === 'age' ? String(reply.getHeader('age') ?? value) : value]
+    return [name, name === 'age' || (isDeclared && name === 'date') ? String(reply.getHeader(name) ?? value) : value]
   }
+}
+
+/**
+ * Whether the Cache-Control that is sent is the route's own. It says how long others may keep the answer that they are
+ * given, so their time begins with that answer. Counted from the store, a time that is shorter than the ttl would soon be
+ * over at once, and each cache in front would forward each request: RFC 9213 §2.3.
+ */
+export function isDeclaredBy ({ declared }: Pick<Hit, 'declared'>, { cacheControl }: Pick<Head, 'cacheControl'>): boolean {
+  return declared !== null && cacheControl === declared
 }
 
 /** Instants of the same second have the same text: an entry's is made once. */

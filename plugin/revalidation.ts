@@ -78,7 +78,7 @@ export function isConfirmed ({ toValidate, claim, captured, failed }: Exchange, 
 export interface Confirmed { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
 
 /** Null where it answers the client's question, not ours: a hook ahead of us has made it of a new response. */
-export function confirmedBy (exchange: Exchange, entry: Entry, fields: Fields): Confirmed | null {
+export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: Answered): Confirmed | null {
   const update = addedFields(exchange.before, fields)
   const fieldOf = (field: string): unknown => update.find(([name]) => name === field)?.[1]
   const tag = fieldOf('etag')
@@ -86,13 +86,13 @@ export function confirmedBy (exchange: Exchange, entry: Entry, fields: Fields): 
   // RFC 9111 §4.3.4: it is the same response by its tag, where both have one.
   const isOfEntry = tag === undefined || own === null || areSameTag(String(tag), own)
   const isProven = tag === undefined || (own !== null && isOfEntry)
-  if (!isProven && isNotModified(exchange.headers, String(tag), undefined)) return null
+  if (!isProven && isNotModified(exchange.headers, { etag: String(tag), lastModified: undefined }, now)) return null
   // A handler that names another tag: the client gets what it was asked about, and that stays as it is.
   const headers = isOfEntry ? freshened(entry.headers, update) : [...entry.headers]
   return { headers, hasVary: isOfEntry && fieldOf('vary') !== undefined, isOfEntry }
 }
 
-type Fields = Parameters<typeof addedFields>[1]
+interface Answered { fields: Parameters<typeof addedFields>[1], now: Milliseconds }
 
 /** Has what was captured be stored as what the entry was: at its place, with its bodies and tags, as dear as it was. */
 export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: Confirmed): void {

@@ -28,24 +28,26 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   /**
    * How long the entry is served. Default: the plugin's `ttl`. 0: nothing is stored. A function is asked for each
    * response that may be stored. `'origin'`: what the handler's own headers say, s-maxage, max-age or Expires (RFC 9111
-   * §4.2.1); a response that says nothing is not stored.
+   * §4.2.1), less the age that Date and Age give the response (§4.2.3); a response that says nothing is not stored.
    */
   ttl?: Duration | 'origin' | ((request: Request, reply: Reply) => Duration)
   /**
    * How long beyond its ttl the entry is still served, at once, while the handler runs in the background for a new one (RFC
    * 5861): once for all requests and processes, with the headers, URL and address of the request that caused it, through all
    * of the route's hooks, whatever has become of its client. Default 0: not at all. With `ttl: 'origin'` the handler's own
-   * stale-while-revalidate counts where there is one, and 0 switches that off; its no-cache, must-revalidate,
-   * proxy-revalidate and s-maxage forbid it (RFC 9111 §4.2.4).
+   * stale-while-revalidate counts where there is one, and 0 switches that off. no-cache, must-revalidate,
+   * proxy-revalidate and s-maxage of the response forbid it in any case (RFC 9111 §4.2.4). Where the handler answers with
+   * what takes the place of the entry and can't be stored itself (a 404, a private 200), the entry ends; not by 5xx, 401,
+   * 407, 408, 429, nor by what a hook in front of the handler answers.
    */
   staleWhileRevalidate?: Duration
   /**
    * How long beyond its ttl the entry stands in for a handler that fails: that throws, takes longer than its route's
    * `handlerTimeout`, or answers 500, 502, 503 or 504 (RFC 5861 §4). The client gets the entry instead, and for a while
    * others get it at once, while the handler is tried in the background. Default 0: not at all. With `ttl: 'origin'` the
-   * handler's own stale-if-error counts where there is one, and 0 switches that off; its no-cache, must-revalidate,
-   * proxy-revalidate and s-maxage forbid it (RFC 9111 §4.2.4). A request that may force a refresh (`honourNoCache`) gets the
-   * error.
+   * handler's own stale-if-error counts where there is one, and 0 switches that off. no-cache, must-revalidate,
+   * proxy-revalidate and s-maxage of the response forbid it in any case (RFC 9111 §4.2.4). A request that may force a
+   * refresh (`honourNoCache`) gets the error.
    */
   staleIfError?: Duration
   /**
@@ -58,9 +60,12 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   earlyRefresh?: boolean
   /**
    * Statuses that are stored besides 200, each with its own ttl: `{ 404: 30, 301: '1h' }`. From 200 to 599, neither 206
-   * nor 304. Default: none.
+   * nor 304. 0: not stored. `'origin'` in place of a time: for as long as the response's own headers say, and not at all
+   * where they say nothing, `no-cache`, `max-age=0`, `no-store` or `private`. With `ttl: 'origin'` a time is for responses
+   * whose headers say nothing. `'origin'` in place of the list: each status that may be stored by its kind (RFC 9110
+   * §15.1), or whose headers say for how long; never 412, 416, 428, 429, 431, 511. Default: none besides 200.
    */
-  statuses?: Record<number, Duration>
+  statuses?: 'origin' | Record<number, Duration | 'origin'>
   /**
    * Request headers that select the response, whatever it says itself: added to its `Vary`. Default: those of the
    * response's own `Vary` (RFC 9111 §4.1). All variants are invalidated with their key.
@@ -113,11 +118,14 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   revalidate?: boolean
   /** Whether a client's `Cache-Control: no-cache` forces a refresh: always, never, or for whom. Default false. */
   honourNoCache?: boolean | ((request: Request) => boolean)
-  /** Whether, with `ttl: 'origin'`, a CDN-Cache-Control (RFC 9213) counts instead of Cache-Control. Default false. */
+  /**
+   * Whether, with `'origin'` as a ttl, a CDN-Cache-Control (RFC 9213) counts instead of Cache-Control and Expires. Where it
+   * is no dictionary of structured fields (RFC 9651), the stricter of both counts. Default false.
+   */
   cdnCacheControl?: boolean
   /**
-   * A Cache-Control for responses whose handler sets none. Default: none is added, as a browser's copy can't be
-   * invalidated.
+   * A Cache-Control for responses whose handler sets none. Its time begins with each answer: hits have `Age: 0` and the Date
+   * of the answer (RFC 9213 §2.3). Default: none is added, as a browser's copy can't be invalidated.
    */
   cacheControl?: string
   /**

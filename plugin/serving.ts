@@ -82,7 +82,7 @@ function goOn (engine: Engine, site: Site, { request, reply, proceed, began, sel
       exchange.handlerBegan = stamp(channels.handler)
       return proceed()
     }
-    sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend })
+    sendEntry(reply, { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend, declared: site.policy.cacheControl })
     if (exchange.refreshable !== null && arrival != null) own.refresh(exchange.refreshable, arrival, caller)
   }
   search(cache, exchange, { request: request as RequestView, selecting, first }).then(answer)
@@ -210,7 +210,8 @@ class Attempt implements Reader {
     const outcome: CacheOutcome = { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
     if (channels.lookup.hasSubscribers) tellLookup(site.source, request, { outcome, began })
     const say = (): string[] => statusFieldOf(outcome, this.#engine.signals)
-    const hit = { entry, headers, now, asSent: site.hasOthersOnSend, ttl: outcome.ttl, isKept, say }
+    const declared = site.policy.cacheControl
+    const hit = { entry, headers, now, asSent: site.hasOthersOnSend, declared, ttl: outcome.ttl, isKept, say }
     if (site.isUnseen) {
       ;(request as Carrier)[OUTCOME] = outcome
       if (writeEntry(reply, hit)) return

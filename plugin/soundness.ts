@@ -5,7 +5,7 @@ import { sizeOf } from './bodies.js'
 import { decode, decodeKept, decodeMarker } from './codec.js'
 import type { Entry, HeaderField, Marker } from './entry.js'
 import { isReplayable } from './http/headers.js'
-import { isStorableStatus } from './http/storable.js'
+import { isStorableStatus } from './http/statuses.js'
 import type { AnswerLimits } from './limits.js'
 import { headerBytes } from './payload.js'
 

@@ -11,10 +11,12 @@ import { cacheStatus, withMember } from '../plugin/http/cache-status.js'
 import { parseCacheControl } from '../plugin/http/cache-control.js'
 import { isConditional, isNotModified } from '../plugin/http/conditional.js'
 import { acceptedCodings, mayBeEncoded } from '../plugin/http/encoding.js'
-import { originFreshness, staleAllowance, targetedField } from '../plugin/http/freshness.js'
+import { originFreshness, staleAllowance } from '../plugin/http/freshness.js'
 import { addedFields, addedMembers, isReplayable, mergedVary } from '../plugin/http/headers.js'
 import { asksForPart, partOf } from '../plugin/http/range.js'
 import { refusalOf } from '../plugin/http/storable.js'
+import { parseDictionary } from '../plugin/http/structured-field.js'
+import { directivesOf } from '../plugin/http/targeted.js'
 import { fingerprint, varyMembers } from '../plugin/http/vary.js'
 import { buildKey, defaultKey, escapeKey, storedKeys, type KeySource } from '../plugin/key.js'
 import { copyPlain } from '../plugin/plain-data.js'
@@ -57,22 +59,22 @@ const READERS: Record<string, (text: string) => unknown> = {
   'Accept*, as it selects': (text) => ['accept', 'accept-language', 'accept-encoding', 'x-any', 'cookie'].map((name) => fingerprint([name], { [name]: text })),
   'Accept-Encoding': acceptedCodings,
   Vary: (text) => [varyMembers(text), addedMembers(text, `${text}, more`), mergedVary(text, text)],
-  'Cache-Control': (text) => [parseCacheControl(text), originFreshness({ 'cache-control': text, expires: text, age: text, date: text }, 0, false)],
-  'CDN-Cache-Control': (text) => [targetedField({ 'cdn-cache-control': text }), staleAllowance({ 'cdn-cache-control': text }, 'stale-if-error', true)],
-  'If-None-Match': (text) => [isNotModified({ 'if-none-match': text }, '"x"', undefined), isNotModified({ 'if-none-match': '"x"' }, text, undefined)],
-  'If-Modified-Since': (text) => isNotModified({ 'if-modified-since': text }, undefined, text),
+  'Cache-Control': (text) => [parseCacheControl(text), originFreshness({ fields: { 'cache-control': text, expires: text, age: text, date: text }, now: 0, delay: 0, isTargeted: false })],
+  'CDN-Cache-Control': (text) => [directivesOf({ 'cdn-cache-control': text }, true), parseDictionary(text), staleAllowance({ 'cdn-cache-control': text }, 'stale-if-error', true)],
+  'If-None-Match': (text) => [isNotModified({ 'if-none-match': text }, { etag: '"x"', lastModified: text }, 0), isNotModified({ 'if-none-match': '"x"' }, { etag: text, lastModified: text }, 0)],
+  'If-Modified-Since': (text) => isNotModified({ 'if-modified-since': text }, { etag: undefined, lastModified: text }, 0),
   'Range, If-Range, If-Match': (text) => [
     isConditional({ range: text, 'if-range': text, 'if-match': text }),
     ...[text, `bytes=${text}`].flatMap((range) => [
-      asksForPart({ range }), partOf({ range, 'if-range': text }, { size: 9, acceptRanges: 'bytes', etag: text, lastModified: text })
+      asksForPart({ range }), partOf({ range, 'if-range': text }, { size: 9, acceptRanges: 'bytes', etag: text, lastModified: text }, 0)
     ]),
-    partOf({ range: 'bytes=0-1' }, { size: 9, acceptRanges: text, etag: undefined, lastModified: undefined })
+    partOf({ range: 'bytes=0-1' }, { size: 9, acceptRanges: text, etag: undefined, lastModified: undefined }, 0)
   ],
   'Cache-Status of others': (text) => [withMember(text, 'x; hit'), cacheStatus('x', { key: text.toString().replace(/[\ud800-\udfff]/g, '') }), readCacheStatus({ headers: { 'cache-status': text } })],
   'a response\'s head': (text) => [
     addedFields({ vary: text, connection: text }, { vary: `${text}, x`, connection: text, a: text, etag: text }),
     mayBeEncoded(200, { 'content-type': text, 'cache-control': text }),
-    refusalOf({ status: 200, added: {}, all: { vary: text, 'cache-control': text, 'content-type': text }, target: undefined }, { has: () => true })
+    refusalOf({ status: 200, added: {}, all: { vary: text, 'content-type': text }, directives: directivesOf({ 'cache-control': text }, false) }, { has: () => true })
   ],
   'a key': (text) => [escapeKey(text), storedKeys(text), checkTarget(text)],
   'a value': (text) => [defaultKey('/', { query: { text } }), defaultKey('/', { query: { [text]: '' } }), buildKey('a:{b}', { b: { text: [text] } })],

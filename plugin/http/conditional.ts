@@ -2,6 +2,7 @@
 // cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
 // https://www.rfc-editor.org/rfc/rfc9110#section-13
 import { createHash } from 'node:crypto'
+import { httpDate } from './http-date.js'
 
 /** A request's fields by lower-case name. */
 type RequestFields = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -16,17 +17,20 @@ export function isConditional (request: RequestFields): boolean {
     request['if-range'] !== undefined || request.range !== undefined
 }
 
+/** The validators of a representation, as its fields have them. */
+export interface Validators { etag: string | undefined, lastModified: string | undefined }
+
 /**
  * Whether the client has this representation already, so that 304 is the answer: RFC 9110 §13.2.2, steps 3 and 4. Without
- * a validator nothing matches but `*`.
+ * a validator nothing matches but `*`. `now`: the present, in milliseconds since 1970.
  */
-export function isNotModified (request: RequestFields, etag: string | undefined, lastModified: string | undefined): boolean {
+export function isNotModified (request: RequestFields, { etag, lastModified }: Validators, now: number): boolean {
   const noneMatch = request['if-none-match']
   // §13.1.3: If-Modified-Since is ignored where If-None-Match is there, whatever came of that.
   if (noneMatch !== undefined) return matches(String(noneMatch), etag)
   if (request['if-modified-since'] === undefined) return false
-  const since = httpDate(request['if-modified-since'])
-  const modified = httpDate(lastModified)
+  const since = httpDate(request['if-modified-since'], now)
+  const modified = httpDate(lastModified, now)
   return since !== null && modified !== null && modified <= since
 }
 
@@ -55,19 +59,4 @@ export function isWeakEtag (etag: string): boolean {
 /** Whether two entity tags are of the same representation, by weak comparison: RFC 9110 §8.8.3.2. */
 export function areSameTag (a: string, b: string): boolean {
   return a.replace(/^W\//, '') === b.replace(/^W\//, '')
-}
-
-/** IMF-fixdate, and the two old forms: rfc850-date, asctime-date; in any case, RFC 9111 §4.2. */
-const HTTP_DATES = [
-  /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/i,
-  /^[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT$/i,
-  /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/i
-]
-
-/** An HTTP-date, RFC 9110 §5.6.7, in milliseconds since 1970; null where it is none. */
-export function httpDate (field: string | readonly string[] | undefined): number | null {
-  // Date.parse takes much more than the three valid forms; the last one has no zone and is in UTC, too.
-  if (typeof field !== 'string' || !HTTP_DATES.some((form) => form.test(field))) return null
-  const time = Date.parse(/GMT$/i.test(field) ? field : `${field} GMT`)
-  return Number.isNaN(time) ? null : time
 }

@@ -3,26 +3,67 @@
 // And how long beyond that, while it is refreshed or where that fails: RFC 5861.
 // https://www.rfc-editor.org/rfc/rfc5861#section-3
 // https://www.rfc-editor.org/rfc/rfc5861#section-4
-import { parseCacheControl } from './cache-control.js'
-import { httpDate } from './conditional.js'
 import type { HeaderFields } from './headers.js'
+import { httpDate } from './http-date.js'
+import { directivesOf, says, type Directives } from './targeted.js'
+
+/** A response that has just come. */
+export interface Arrived {
+  fields: HeaderFields
+  /** The present, in milliseconds since 1970. */
+  now: number
+  /** How many milliseconds ago it was asked for: §4.2.3, response_delay. */
+  delay: number
+}
+
+/** The same, and whether its CDN-Cache-Control counts instead of Cache-Control and Expires (RFC 9213 §2.2). */
+export interface Targetable extends Arrived { isTargeted: boolean }
 
 /**
- * Seconds of freshness left when the response arrives at `now` (milliseconds): s-maxage, max-age, or Expires less Date,
- * each less the Age that it came with (§4.2.3). 0 where it says nothing, where what it says is invalid (§4.2.1: then it is
- * stale), and where each use must be validated (`no-cache`, §5.2.2.4). `isTargeted`: a CDN-Cache-Control counts instead of
- * Cache-Control and Expires (RFC 9213 §2.2).
+ * Seconds of freshness that are left: s-maxage, max-age, or Expires less Date, less its age. 0 where that is over, where
+ * what it says is invalid (§4.2.1: then it is stale), and where each use must be validated (`no-cache`, §5.2.2.4).
+ * Undefined where it says nothing of it.
  */
-export function originFreshness (fields: HeaderFields, now: number, isTargeted: boolean): number {
-  const age = deltaSeconds(text(fields.age)) ?? 0
-  const directives = directivesOf(fields, isTargeted)
-  if (['no-cache', 'no-store', 'private'].some((directive) => directives.has(directive))) return 0
-  const lifetime = directives.get('s-maxage') ?? directives.get('max-age')
-  if (lifetime !== undefined) return Math.max(0, (deltaSeconds(lifetime) ?? 0) - age)
-  if (fields.expires === undefined || (isTargeted && targetedField(fields) !== undefined)) return 0
-  const expires = httpDate(text(fields.expires))
+export function originFreshness ({ isTargeted, ...arrived }: Targetable): number | undefined {
+  const directives = directivesOf(arrived.fields, isTargeted)
+  if (['no-cache', 'private'].some((directive) => says(directives, directive))) return 0
+  if (says(directives, 'no-store') && !says(directives, 'must-understand')) return 0
+  const lifetime = leastOf(directives.map((each) => lifetimeOf(each, arrived)))
+  return lifetime === undefined ? undefined : Math.max(0, lifetime - correctedAge(arrived))
+}
+
+/** Whether its fields say how long it is fresh, be that for no time at all. */
+export function saysHowLong (fields: HeaderFields, isTargeted: boolean): boolean {
+  const at = { fields, now: 0, delay: 0 }
+  return directivesOf(fields, isTargeted).some((each) => lifetimeOf(each, at) !== undefined)
+}
+
+/** Seconds, by one field. */
+function lifetimeOf ({ said, withExpires }: Directives, { fields, now }: Arrived): number | undefined {
+  const lifetime = said.get('s-maxage') ?? said.get('max-age')
+  if (lifetime !== undefined) return deltaSeconds(lifetime) ?? 0
+  if (!withExpires || fields.expires === undefined) return undefined
+  const expires = httpDate(text(fields.expires), now)
   if (expires === null) return 0 // §5.3: an invalid date, "0" above all, is in the past
-  return Math.max(0, Math.floor((expires - (httpDate(text(fields.date)) ?? now)) / 1000) - age)
+  return Math.max(0, Math.floor((expires - (httpDate(text(fields.date), now) ?? now)) / 1000))
+}
+
+/** Where there are two fields, one of which says nothing, the one that can't be read has no say of its own. */
+function leastOf (lifetimes: ReadonlyArray<number | undefined>): number | undefined {
+  const [general, unread] = lifetimes
+  if (general === undefined || unread === undefined) return unread === undefined ? general : 0
+  return Math.min(general, unread)
+}
+
+/**
+ * §4.2.3, in seconds: how old a response is that comes from somewhere else, by its Date and by the Age that it came with.
+ * A response without either was made just now.
+ */
+export function correctedAge ({ fields, now, delay }: Arrived): number {
+  const date = httpDate(text(fields.date), now)
+  const apparent = date === null ? 0 : Math.max(0, Math.floor((now - date) / 1000))
+  const age = deltaSeconds(text(fields.age))
+  return age === undefined ? apparent : Math.max(apparent, age + Math.max(0, Math.floor(delay / 1000)))
 }
 
 /** RFC 9111 §4.2.4; s-maxage has the meaning of proxy-revalidate (§5.2.2.10). */
@@ -37,24 +78,21 @@ export type StaleDirective = 'stale-while-revalidate' | 'stale-if-error'
  */
 export function staleAllowance (fields: HeaderFields, directive: StaleDirective, isTargeted: boolean): number | undefined {
   const directives = directivesOf(fields, isTargeted)
-  if (NEVER_STALE.some((directive) => directives.has(directive))) return 0
-  const allowance = directives.get(directive)
-  return allowance === undefined ? undefined : deltaSeconds(allowance) ?? 0
+  if (forbidStale(directives)) return 0
+  return leastOf(directives.map(({ said }) => {
+    const allowance = said.get(directive)
+    return allowance === undefined ? undefined : deltaSeconds(allowance) ?? 0
+  }))
 }
 
-function directivesOf (fields: HeaderFields, isTargeted: boolean): Map<string, string> {
-  return parseCacheControl((isTargeted ? targetedField(fields) : undefined) ?? text(fields['cache-control']) ?? '')
+/** Whether it must not be served stale, whoever says how long it is fresh. */
+export function forbidsStale (fields: HeaderFields): boolean {
+  return forbidStale(directivesOf(fields, false))
 }
 
-/** The CDN-Cache-Control that counts instead of Cache-Control and Expires; undefined where there is no valid one. */
-export function targetedField (fields: HeaderFields): string | undefined {
-  const members = (text(fields['cdn-cache-control']) ?? '').split(',').map((member) => member.trim())
-  // The last of a name counts, where Cache-Control's parser takes the first.
-  return members.every((member) => TARGETED_MEMBER.test(member)) ? members.reverse().join(', ') : undefined
+function forbidStale (directives: readonly Directives[]): boolean {
+  return NEVER_STALE.some((directive) => says(directives, directive))
 }
-
-/** A member of the dictionary (RFC 8941 §3.2), as far as directives need it: a name, and a number or a token. */
-const TARGETED_MEMBER = /^[a-z*][a-z0-9_.*-]*(=(\d{1,15}|[A-Za-z*][\w.*/:-]*|\?[01]))?$/
 
 /** delta-seconds, RFC 9111 §1.2.2: digits, at most 2^31. Of a list, as caches on the way may make one, the first (§5.1). */
 export function deltaSeconds (value: string | undefined): number | undefined {

@@ -1,6 +1,6 @@
 // Ranges: RFC 9110 §14. Which part of a stored 200 a request gets, and which requests ask for no more than a part.
 // https://www.rfc-editor.org/rfc/rfc9110#section-14
-import { httpDate } from './conditional.js'
+import { httpDate } from './http-date.js'
 
 /** A request's fields by lower-case name. */
 type RequestFields = Readonly<Record<string, string | readonly string[] | undefined>>
@@ -23,12 +23,12 @@ interface Spec { first: number | null, last: number | null }
 
 /**
  * The part that a GET with these fields gets of this response; null: all of it. Ranges are served where the handler says so
- * (§14.3), one at a time: a server may ignore Range (§14.2). Of an empty body there is no part.
+ * (§14.3), one at a time: a server may ignore Range (§14.2). Of an empty body there is no part. `now`: as `httpDate` has it.
  */
-export function partOf (request: RequestFields, whole: Whole): Part | 'unsatisfiable' | null {
+export function partOf (request: RequestFields, whole: Whole, now: number): Part | 'unsatisfiable' | null {
   if (request.range === undefined || whole.size === 0 || !acceptsBytes(whole.acceptRanges)) return null
   const specs = byteRanges(String(request.range))
-  if (specs?.length !== 1 || !isSameAs(request['if-range'], whole)) return null
+  if (specs?.length !== 1 || !isSameAs(request['if-range'], whole, now)) return null
   const { first, last } = specs[0]!
   const end = whole.size - 1
   if (first === null) return last === 0 ? 'unsatisfiable' : { from: Math.max(0, whole.size - last!), to: end }
@@ -73,11 +73,11 @@ function byteRanges (field: string): Spec[] | null {
 }
 
 /** If-Range, §13.1.5: a strong tag, compared as such, or the very date; without it nothing is asked. */
-function isSameAs (condition: string | readonly string[] | undefined, { etag, lastModified }: Whole): boolean {
+function isSameAs (condition: string | readonly string[] | undefined, { etag, lastModified }: Whole, now: number): boolean {
   if (condition === undefined) return true
   const text = String(condition)
   if (text.startsWith('"')) return text === etag
   // A weak tag is never the same. What is no date either is none.
-  const date = httpDate(text)
-  return date !== null && date === httpDate(lastModified)
+  const date = httpDate(text, now)
+  return date !== null && date === httpDate(lastModified, now)
 }

@@ -13,7 +13,7 @@ import { isGeneration } from './generations.js'
 import type { Keys } from './keys.js'
 import type { RedisClient } from './redis-client.js'
 import { QUARANTINE } from './script.js'
-import { PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
+import { END, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
 import { FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Lease, type Seen, type Taken } from './store.js'
 import type { Write } from './topology.js'
 
@@ -105,6 +105,16 @@ export class Leases {
     await inTurn(lease, async () => {
       const args = pass ? [lease.token, PASS_TIME] : [lease.token]
       await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+    })
+  }
+
+  /** `epoch`: of the marker that the variant lies under; '': it is no variant. */
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    await inTurn(lease, async () => {
+      const { variant, token } = lease
+      const place = variant === null ? [this.#keys.entry(key)] : [this.#keys.variant(key, variant), this.#keys.entry(key)]
+      const args = [token, PASS_TIME, ...variant === null ? [] : [Buffer.from(epoch, 'latin1')]]
+      await this.#write(END.run(this.#client, [this.#keys.lease(key, variant), ...place], args))
     })
   }
 

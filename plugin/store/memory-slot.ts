@@ -32,6 +32,11 @@ export function madeStale (bytes: Buffer, now: Milliseconds): Buffer {
   return copy
 }
 
+/** See codec.ts. */
+export function isMarker (bytes: Buffer | undefined): boolean {
+  return (bytes?.[0] ?? 0) >= 128
+}
+
 /** Of a marker's bytes: see codec.ts. */
 export function epochOf (marker: Buffer | undefined): string {
   return marker?.toString('latin1', 5, 17) ?? ''

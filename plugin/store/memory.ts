@@ -6,7 +6,7 @@ import { isAhead } from './clock-skew.js'
 import { withValue } from './keys.js'
 import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
-import { cost, epochOf, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
+import { cost, epochOf, isMarker, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import { Recent } from './recent.js'
 import type { Targets } from './targets.js'
@@ -121,7 +121,11 @@ export class MemoryStore implements Store {
     if (this.#leases.get(name)?.token !== lease.token) return 'lost'
     this.#leases.delete(name)
     if (this.#tags.areAbove(late, lease.asOf)) return 'outdated'
-    if (cost(key, bytes) > this.#maxBytes) return 'too-large'
+    if (cost(key, bytes) > this.#maxBytes) {
+      // What lies there is what it was to take the place of.
+      if (varied === null) this.#drop(key)
+      return 'too-large'
+    }
     const until = this.#now() + life
     if (varied === null) {
       this.#put(key, { bytes, until })
@@ -163,6 +167,16 @@ export class MemoryStore implements Store {
     if (this.#leases.get(name)?.token !== lease.token) return
     if (pass) this.#leases.hold(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
     else this.#leases.delete(name)
+  }
+
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    const name = nameOf(key, lease.variant)
+    if (this.#leases.get(name)?.token !== lease.token) return
+    const present = this.#slots.get(key)
+    const isEntry = lease.variant === null ? !isMarker(present?.bytes) : epochOf(present?.bytes) === epoch
+    if (isEntry) this.#drop(name)
+    if (isEntry && lease.variant !== null) present?.variants?.delete(name)
+    await this.release(key, lease, true)
   }
 
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {

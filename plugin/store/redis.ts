@@ -182,6 +182,10 @@ export class RedisStore implements Store {
     await this.#leases.release(key, lease, pass)
   }
 
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    await this.#changing(this.#leases.end(key, lease, epoch), (tiered) => { tiered.fill(key, lease.variant) })
+  }
+
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     this.#mustBeUp()
     return await this.#leases.holder(key, variant)

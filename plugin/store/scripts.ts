@@ -113,6 +113,20 @@ if not isOwn(redis.call('GET', KEYS[1]), ARGV[1]) then return 0 end
 if ARGV[2] then redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2]) else redis.call('DEL', KEYS[1]) end
 return 1`)
 
+/**
+ * KEYS: lease, the entry, and of a variant the marker. ARGV: token, for how many ms nobody is to wait for the key, and the
+ * epoch that the marker must have. As RELEASE, and the entry goes: where a fill would land, and only there. What lies at the
+ * place of an entry may be a marker, which is nobody's to end.
+ */
+export const END = new Script(`${ALLOWED_WHEN_FULL}${OWN}
+if not isOwn(redis.call('GET', KEYS[1]), ARGV[1]) then return 0 end
+local head = redis.pcall('GETRANGE', KEYS[2], 0, 0)
+local isEntry = type(head) == 'string' and head ~= '' and string.byte(head) < 128
+if KEYS[3] then isEntry = redis.pcall('GETRANGE', KEYS[3], 5, 16) == ARGV[3] end
+if isEntry then redis.call('UNLINK', KEYS[2]) end
+redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2])
+return 1`)
+
 /** KEYS: lease. ARGV: token, time in ms. Takes the lease, whoever had it. 1: taken. 0: it is in quarantine. */
 export const SEIZE = new Script(`${QUARANTINES}
 if isQuarantine(text(KEYS[1])) then return 0 end

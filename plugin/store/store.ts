@@ -56,6 +56,20 @@
 //   5. B  fill                            B's row is stored, older than the database
 //   6. A  fill -> 'lost'; so A invalidates, which removes B's row, or had 5 not come yet, B's lease
 //
+// What `end` is for: a handler H answers that there is no such page any more, while a stale response of it is served. With a
+// writer W who has it back, and a reader R:
+//
+//   1. H  take('user:1')                  where the stale one lies; reads that there is no row
+//   2. W  writes the row; invalidate      removes the entry and the lease
+//   3. R  take, fill                      the new row
+//   4. H  end                             the lease is gone: what R stored stays
+//
+// If H comes before W instead (4 before 2), it removes the stale one, and W nothing. Of a variant, whose lease an
+// invalidation leaves alone, R may fill by the key's lease, under a new marker:
+//
+//   3. R  fill                            the same variant, epoch e2
+//   4. H  end, under e1                   the marker is another: only the lease goes
+//
 // So the contract is: `fill` stores only where the key's lease still holds the very token that `take` gave, and removes the
 // lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
 // beyond every `asOf` before it. Every call may reject; none throws.
@@ -204,6 +218,12 @@ export interface Store {
   fill (key: string, lease: Lease, fill: Fill): Promise<FillResult>
   /** Gives a lease back unused; `pass`: and has nobody wait for this key for `PASS_TIME`. Of a lost lease: does nothing. */
   release (key: string, lease: Lease, pass?: boolean): Promise<void>
+  /**
+   * Gives a lease back, as `release` does with `pass`, and ends the entry that it was to fill anew: in one step, and only
+   * where a fill would land. `epoch`: of the marker that the variant was missed under; '': it is none. Of a lost lease:
+   * does nothing.
+   */
+  end (key: string, lease: Lease, epoch: string): Promise<void>
   /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
   /** Takes the lease of a key, whoever had it: what was about to be filled is refused. Null: the key is in quarantine. */

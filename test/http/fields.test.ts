@@ -3,11 +3,14 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { parseCacheControl } from '../../plugin/http/cache-control.js'
 import { cacheStatus, withMember } from '../../plugin/http/cache-status.js'
-import { CONDITIONS, httpDate, isConditional, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
-import { deltaSeconds, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
-import { addedFields, addedMembers, areSendable, mergedVary } from '../../plugin/http/headers.js'
+import { CONDITIONS, isConditional, isNotModified, weakEtag } from '../../plugin/http/conditional.js'
+import { correctedAge, deltaSeconds, forbidsStale, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
+import { httpDate } from '../../plugin/http/http-date.js'
+import { addedFields, addedMembers, areSendable, mergedVary, type HeaderFields } from '../../plugin/http/headers.js'
 import { asksForPart } from '../../plugin/http/range.js'
+import { isHeuristicallyCacheable, isStorableByFields, isUnderstood } from '../../plugin/http/statuses.js'
 import { isError, refusalOf } from '../../plugin/http/storable.js'
+import { directivesOf } from '../../plugin/http/targeted.js'
 import { fingerprint, varyMembers } from '../../plugin/http/vary.js'
 
 t.test('Cache-Control: RFC 9111 §5.2', async (t) => {
@@ -41,6 +44,7 @@ t.test('delta-seconds: RFC 9111 §1.2.2', async (t) => {
 })
 
 const SUNDAY = Date.UTC(1994, 10, 6, 8, 49, 37)
+const NOW = Date.UTC(2026, 10, 1, 12)
 
 t.test('HTTP-date: RFC 9110 §5.6.7, RFC 9111 §4.2', async (t) => {
   const rows: [field: string | undefined, time: number | null][] = [
@@ -55,10 +59,22 @@ t.test('HTTP-date: RFC 9110 §5.6.7, RFC 9111 §4.2', async (t) => {
     // RFC 9111 §4.2: a zone that is neither GMT nor UTC is none.
     ['Sun, 06 Nov 1994 08:49:37 EST', null],
     ['Sun, 06 Nov 1994 08:49:37 +0200', null],
+    // There is no such day, hour or second; 60 is a leap second.
+    ['Thu, 31 Feb 1994 08:49:37 GMT', null], ['Tue, 29 Feb 1994 08:49:37 GMT', null], ['Sun, 00 Nov 1994 08:49:37 GMT', null],
+    ['Tue, 29 Feb 2028 08:49:37 GMT', Date.UTC(2028, 1, 29, 8, 49, 37)],
+    ['Sun, 06 Nov 1994 08:60:37 GMT', null], ['Sun, 06 Nov 1994 08:49:61 GMT', null],
+    ['Sat, 31 Dec 2016 23:59:60 GMT', Date.UTC(2017, 0, 1)],
+    ['Sun, 06 Non 1994 08:49:37 GMT', null],
+    // Two digits of a year: what would be more than 50 years ahead is in the past.
+    ['Sunday, 01-Nov-26 12:00:00 GMT', NOW], ['Sunday, 01-Nov-27 12:00:00 GMT', Date.UTC(2027, 10, 1, 12)],
+    ['Monday, 01-Nov-60 12:00:00 GMT', Date.UTC(2060, 10, 1, 12)], ['Sunday, 01-Nov-76 12:00:00 GMT', Date.UTC(2076, 10, 1, 12)],
+    ['Monday, 01-Nov-76 12:00:01 GMT', Date.UTC(1976, 10, 1, 12, 0, 1)], ['Tuesday, 01-Nov-77 12:00:00 GMT', Date.UTC(1977, 10, 1, 12)],
+    ['Friday, 31-Dec-99 23:59:59 GMT', Date.UTC(1999, 11, 31, 23, 59, 59)], ['Saturday, 01-Jan-00 00:00:00 GMT', Date.UTC(2000, 0, 1)],
+    ['Thursday, 29-Feb-24 00:00:00 GMT', Date.UTC(2024, 1, 29)], ['Friday, 29-Feb-23 00:00:00 GMT', null],
     ['Sun, 06 Nov 1994', null], ['Sunday, 7', null], ['Monkey, 5 GMT', null], ['Mon, -1', null]
   ]
-  for (const [field, time] of rows) t.equal(httpDate(field), time, String(field))
-  t.equal(httpDate(['Sun, 06 Nov 1994 08:49:37 GMT', 'Sun, 06 Nov 1994 08:49:38 GMT']), null, 'two of them are none')
+  for (const [field, time] of rows) t.equal(httpDate(field, NOW), time, String(field))
+  t.equal(httpDate(['Sun, 06 Nov 1994 08:49:37 GMT', 'Sun, 06 Nov 1994 08:49:38 GMT'], NOW), null, 'two of them are none')
 })
 
 t.test('entity tags: RFC 9110 §8.8.3, §13.1.2', async (t) => {
@@ -70,7 +86,7 @@ t.test('entity tags: RFC 9110 §8.8.3, §13.1.2', async (t) => {
     ['"x", "y"', '", "', false]
   ]
   for (const [list, etag, has] of rows) {
-    t.equal(isNotModified({ 'if-none-match': list }, etag, undefined), has, `${etag} in ${list}`)
+    t.equal(isNotModified({ 'if-none-match': list }, { etag, lastModified: undefined }, NOW), has, `${etag} in ${list}`)
   }
   const tag = `W/"${createHash('sha1').update('x').digest('base64url')}"`
   t.equal(weakEtag(Buffer.from('x')), tag)
@@ -86,14 +102,31 @@ t.test('conditional requests, and requests for a part: RFC 9110 §13.1, §14.2',
 })
 
 t.test("freshness by the response's own fields: RFC 9111 §4.2.1", async (t) => {
-  const fields = (seconds: number): string => new Date(SUNDAY + seconds * 1000).toUTCString()
-  t.equal(originFreshness({ 'cache-control': 'max-age=9', age: 4 }, SUNDAY, false), 5, 'an Age that is a number')
-  t.equal(originFreshness({ 'cache-control': ['public', 'max-age=9'] }, SUNDAY, false), 9, 'two lines')
-  t.equal(originFreshness({ expires: fields(9) }, SUNDAY + 4_999, false), 4, 'whole seconds, never too many')
-  t.equal(originFreshness({ expires: fields(9), date: 'nonsense' }, SUNDAY, false), 9, 'a Date that is none')
-  t.equal(originFreshness({ expires: [fields(9), fields(9)] }, SUNDAY, false), 0, 'two of them')
-  t.equal(originFreshness({ 'cache-control': 'max-age=9, private' }, SUNDAY, false), 0)
-  t.equal(originFreshness({ 'cache-control': `max-age=${'9'.repeat(30)}` }, SUNDAY, false), 2 ** 31)
+  const at = (seconds: number): string => new Date(SUNDAY + seconds * 1000).toUTCString()
+  const left = (fields: HeaderFields, { now = SUNDAY, delay = 0 } = {}): number | undefined =>
+    originFreshness({ fields, now, delay, isTargeted: false })
+  t.equal(left({ 'cache-control': 'max-age=9', age: 4 }), 5, 'an Age that is a number')
+  t.equal(left({ 'cache-control': ['public', 'max-age=9'] }), 9, 'two lines')
+  t.equal(left({ expires: at(9) }, { now: SUNDAY + 4_999 }), 4, 'whole seconds, never too many')
+  t.equal(left({ expires: at(9), date: 'nonsense' }), 9, 'a Date that is none')
+  t.equal(left({ expires: [at(9), at(9)] }), 0, 'two of them')
+  for (const word of ['private', 'no-cache', 'no-store']) t.equal(left({ 'cache-control': `max-age=9, ${word}` }), 0, word)
+  t.equal(left({ 'cache-control': 'max-age=9, no-store, must-understand' }), 9, '§5.2.2.3')
+  t.equal(left({ 'cache-control': `max-age=${'9'.repeat(30)}` }), 2 ** 31)
+  for (const silent of [{}, { 'cache-control': 'public, must-revalidate' }, { age: '4', date: at(-9) }]) t.equal(left(silent), undefined)
+  t.equal(left({ expires: 'Monday, 01-Nov-60 12:00:00 GMT', date: at(0) }), 0, 'a year of two digits, in 1994: 1960')
+})
+
+t.test('the age of a response that comes from elsewhere: RFC 9111 §4.2.3', async (t) => {
+  const at = (seconds: number): string => new Date(SUNDAY + seconds * 1000).toUTCString()
+  const rows: [fields: HeaderFields, delay: number, age: number][] = [
+    [{}, 5_000, 0], [{ date: at(-7200) }, 0, 7200], [{ date: at(5) }, 0, 0], [{ date: 'nonsense' }, 0, 0],
+    [{ age: '4' }, 0, 4], [{ age: '4' }, 2_999, 6], [{ age: '4' }, -1_000, 4], [{ age: 'old' }, 5_000, 0],
+    [{ age: '4', date: at(-3) }, 0, 4], [{ age: '4', date: at(-9) }, 0, 9], [{ age: '4', date: at(-9) }, 7_000, 11]
+  ]
+  for (const [fields, delay, age] of rows) {
+    t.equal(correctedAge({ fields, now: SUNDAY, delay }), age, JSON.stringify([fields, delay]))
+  }
 })
 
 t.test("how long beyond that, by the response's own fields: RFC 5861 §3, RFC 9111 §4.2.4", async (t) => {
@@ -106,6 +139,10 @@ t.test("how long beyond that, by the response's own fields: RFC 5861 §3, RFC 91
   t.equal(allowed('max-age=9, stale-while-revalidate=soon'), 0, 'nothing that could be understood')
   for (const directive of ['must-revalidate', 'proxy-revalidate', 'no-cache', 's-maxage=9']) {
     t.equal(allowed(`max-age=9, ${directive}, stale-while-revalidate=30`), 0, directive)
+    t.equal(forbidsStale({ 'cache-control': `public, ${directive}` }), true, directive)
+  }
+  for (const directive of ['max-age=0', 'public', 'ext="no-cache"', 'must-revalidate-not']) {
+    t.equal(forbidsStale({ 'cache-control': directive }), false, directive)
   }
   const both = { 'cache-control': 's-maxage=9', 'cdn-cache-control': 'max-age=9, stale-while-revalidate=30' }
   t.strictSame([true, false].map((isTargeted) => staleAllowance(both, 'stale-while-revalidate', isTargeted)), [30, 0],
@@ -133,16 +170,31 @@ t.test('fields of an entry: RFC 9111 §3.1', async (t) => {
 
 t.test('what the head of a response refuses: RFC 9111 §3', async (t) => {
   const refusal = (status: number, all: Record<string, string | string[]>): unknown =>
-    refusalOf({ status, added: all, all, target: undefined }, { has: () => true })
+    refusalOf({ status, added: all, all, directives: directivesOf(all, false) }, { has: () => true })
   for (const status of [200, 203, 299, 301, 404, 599]) t.equal(refusal(status, {}), null, String(status))
   for (const status of [100, 103, 199, 206, 304]) t.equal(refusal(status, {}), 'status', String(status))
-  t.equal(refusalOf({ status: 404, added: {}, all: {}, target: undefined }, { has: (status) => status === 200 }), 'status')
+  t.equal(refusalOf({ status: 404, added: {}, all: {}, directives: [] }, { has: (status) => status === 200 }), 'status')
   const ofHook = { 'set-cookie': 'of a hook' }
-  t.equal(refusalOf({ status: 200, added: {}, all: ofHook, target: undefined }, { has: () => true }), null)
+  t.equal(refusalOf({ status: 200, added: {}, all: ofHook, directives: [] }, { has: () => true }), null)
   const closed = { 'cache-control': 'no-store, private' }
-  t.equal(refusalOf({ status: 200, added: closed, all: closed, target: 'max-age=5' }, { has: () => true }), null, 'RFC 9213 §2.2')
-  t.equal(refusalOf({ status: 200, added: {}, all: {}, target: 'private' }, { has: () => true }), 'private', 'RFC 9213 §2.2')
+  const targeted = (all: Record<string, string>): unknown =>
+    refusalOf({ status: 200, added: all, all, directives: directivesOf(all, true) }, { has: () => true })
+  t.equal(targeted({ ...closed, 'cdn-cache-control': 'max-age=5' }), null, 'RFC 9213 §2.2')
+  t.equal(targeted({ 'cdn-cache-control': 'private' }), 'private', 'RFC 9213 §2.2')
+  const known = [[200, true], [404, true], [505, true], [418, false], [429, false], [511, false], [599, false]] as const
+  for (const [status, stored] of known) {
+    const understood = { 'cache-control': 'no-store, must-understand, max-age=9' }
+    t.equal(refusal(status, understood), stored ? null : 'status', `must-understand, ${status}: RFC 9111 §5.2.2.3`)
+    t.equal(isUnderstood(status), stored)
+  }
   t.equal(refusal(200, { 'set-cookie': ['a=1'] }), 'set-cookie')
+})
+
+t.test('statuses: RFC 9110 §15.1, RFC 6585', async (t) => {
+  const all = Array.from({ length: 600 }, (_, status) => status)
+  t.strictSame(all.filter(isHeuristicallyCacheable), [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])
+  const [never, final] = [[206, 304, 412, 416, 428, 429, 431, 511], all.slice(200)]
+  t.strictSame(all.filter(isStorableByFields), final.filter((status) => !never.includes(status)))
 })
 
 t.test('Vary and its variants: RFC 9111 §4.1', async (t) => {

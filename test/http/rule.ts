@@ -1,6 +1,8 @@
 // A rule of HTTP as a table. Each row is a cached route and what is asked of it in turn, with a clock that only moves when
 // the row says so; `accepts` are rows in which the cache does its work, `rejects` those in which the rule keeps it from it.
 import type { FastifyReply, FastifyRequest, FastifySchema, HTTPMethods } from 'fastify'
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Test } from 'tap'
 import type { CacheOptions, RouteCacheOptions } from '../../plugin/index.js'
 import type { BypassReason, RefusalReason } from '../../plugin/outcome.js'
@@ -51,6 +53,13 @@ export interface Rule {
 }
 
 export type Open = (options?: RouteCacheOptions) => Promise<CachedApp>
+
+/** How a table's requests get to the app. */
+export type Carry = (app: CachedApp, request: Carriable) => Promise<Carried>
+
+interface Carriable { method: string, url: string, headers: Record<string, string> }
+
+interface Carried { statusCode: number, headers: Record<string, unknown>, body: string }
 export type Send = NonNullable<Row['send']>
 
 /** The clock's first instant. */
@@ -73,17 +82,32 @@ export function asked (name: string, headers: Record<string, string>, ask: Ask, 
 
 let rows = 0
 
+const inject: Carry = async (app, request) => await app.inject(request as never) as unknown as Carried
+
+/** Over a socket, on a connection of its own. */
+export const overHttp: Carry = async (app, { method, url, headers }) => {
+  if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
+  const sent = httpRequest(app.listeningOrigin + url, { method, headers, agent: false })
+  sent.end()
+  const [response] = await once(sent, 'response') as [IncomingMessage]
+  let body = ''
+  for await (const chunk of response) body += String(chunk)
+  return { statusCode: response.statusCode!, headers: response.headers, body }
+}
+
 /** Runs the tables. */
-export async function hold (t: Test, open: Open, rules: readonly Rule[]): Promise<void> {
+export async function hold (t: Test, open: Open, rules: readonly Rule[], carry = inject): Promise<void> {
   for (const { rule, rfc, accepts, rejects } of rules) {
     await t.test(`${rfc}: ${rule}`, async (t) => {
-      for (const row of accepts) await t.test(`${rfc} accepts: ${row.name}`, async (t) => await holds(t, open, row))
-      for (const row of rejects) await t.test(`${rfc} rejects: ${row.name}`, async (t) => await holds(t, open, row))
+      for (const row of accepts) await t.test(`${rfc} accepts: ${row.name}`, async (t) => await holds(t, row, { open, carry }))
+      for (const row of rejects) await t.test(`${rfc} rejects: ${row.name}`, async (t) => await holds(t, row, { open, carry }))
     })
   }
 }
 
-async function holds (t: Test, open: Open, { plugin, prepare, steps, refused, ...route }: Row): Promise<void> {
+interface Means { open: Open, carry: Carry }
+
+async function holds (t: Test, { plugin, prepare, steps, refused, ...route }: Row, { open, carry }: Means): Promise<void> {
   let now = START
   // All rows of a store are in one Redis.
   const app = await open({ prefix: `row${++rows}`, now: () => now, ...plugin })
@@ -96,7 +120,7 @@ async function holds (t: Test, open: Open, { plugin, prepare, steps, refused, ..
     }
     now += (step.after ?? 0) * 1000
     const before = runs()
-    await isAnswered(t, app, step)
+    await isAnswered(t, step, async (request) => await carry(app, request))
     if (step.is === 'hit') t.equal(runs(), before, 'the handler did not run')
     await settled(app)
   }
@@ -113,8 +137,10 @@ function declare (app: CachedApp, { path, cache, schema, send }: Omit<Row, 'step
   return () => run
 }
 
-async function isAnswered (t: Test, app: CachedApp, { is, method, url, headers, status, body, fields }: Ask): Promise<void> {
-  const response = await app.inject({ method: method ?? 'GET', url: url ?? '/', headers: headers ?? {} } as never)
+type Asked = (request: Carriable) => Promise<Carried>
+
+async function isAnswered (t: Test, { is, method, url, headers, status, body, fields }: Ask, asked: Asked): Promise<void> {
+  const response = await asked({ method: method ?? 'GET', url: url ?? '/', headers: headers ?? {} })
   const name = [method, url, JSON.stringify(headers)].filter((part) => part !== undefined).join(' ')
   t.equal(outcome(response.headers['cache-status']), is, name)
   t.equal(response.statusCode, status ?? 200, name)

@@ -641,6 +641,27 @@ const UNSAFE: Rule = {
     changedAt('a param of another name, with a pattern, coerced', { url: '/items/:itemId' }, { get: '/items/7', put: '/items/007', is: 'miss' }, { path: '/items/:id(^\\d+$)', schema: { params: integers('id') } }),
     changedAt('a param that GET may lack', ITEM, { get: '/items/7', is: 'miss' }, { path: '/items/:name?' }),
     changedAt('a wildcard', { url: '/files/*' }, { get: '/files/a/b', is: 'miss' }, { path: '/files/*' }),
+    changedAt('every query of its path', ITEM, { get: '/items/7?x=1', put: '/items/7', is: 'miss' }),
+    changedAt('its path without a query, by a URL that has one', ITEM, { get: '/items/7', put: '/items/7?x=1', is: 'miss' }),
+    changedAt('another query of its path', ITEM, { get: '/items/7?a=1&b=2', put: '/items/7?b=3', is: 'miss' }),
+    changedAt('another page', ITEM, { get: '/items/7?page=2', put: '/items/7', is: 'miss' }, { schema: paged }),
+    changedAt("a URL whose query GET's schema refuses", ITEM, { get: '/items/7?page=2', put: '/items/7?page=x', is: 'miss' }, { schema: paged }),
+    changedAt('every query of a path without params', { url: '/list' }, { get: '/list?x=1', put: '/list', is: 'miss' }, { path: '/list' }),
+    changed('an answer of a hook in front of the handler', 'PUT', 200, 'miss', {
+      prepare: (app) => { app.put('/items/:id', { preHandler: async (_, reply) => await reply.send('by a hook') }, async () => 'never') }
+    }),
+    changed('with what the route declares itself', 'PUT', 200, 'miss', {
+      prepare: (app) => {
+        app.get('/other', { cache: { key: 'other' } }, async () => 'other')
+        app.put('/items/:id', { cache: { invalidates: ['other'] } }, async () => 'changed')
+      },
+      steps: [
+        url('/items/7?x=1', 'miss'), url('/other', 'miss'), url('/items/7', 'none', { method: 'PUT' }), url('/items/7?x=1', 'miss'), url('/other', 'miss')
+      ]
+    }),
+    changed('with what it declares strictly', 'PUT', 200, 'miss', {
+      prepare: (app) => { app.put('/items/:id', { cache: { invalidates: ['other'], onError: 'fail' } }, async () => 'changed') }
+    }),
     {
       name: 'a GET of another context, declared first, with a validator compiler of its own',
       path: '/other',
@@ -665,7 +686,8 @@ const UNSAFE: Rule = {
       steps: [url('/items/7', 'miss'), url('/items/8', 'none', { method: 'PUT' }), url('/items/7', 'hit')]
     }),
     changedAt('another URL, the param of another name', { url: '/items/:itemId' }, { get: '/items/7', put: '/items/8', is: 'hit' }),
-    changedAt('another page', ITEM, { get: '/items/7?page=2', put: '/items/7', is: 'hit' }, { schema: paged }),
+    changedAt('a path that only begins so', ITEM, { get: '/items/77?x=1', put: '/items/7', is: 'hit' }),
+    changedAt('what comes behind a query that looks like a path', ITEM, { get: '/items/8?x=/items/7', put: '/items/7', is: 'hit' }),
     changedAt('what GET refuses', ITEM, { get: '/items/7', put: '/items/x', is: 'hit' }, { schema: { params: integers('id') } }),
     changedAt('a path of another shape', { url: '/items/:id/parts' }, { get: '/items/7', put: '/items/7/parts', is: 'hit' }),
     changedAt('another version of the route', { ...ITEM, constraints: { host: 'other' } }, { get: '/items/7', is: 'hit' }, {

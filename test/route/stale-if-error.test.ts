@@ -538,7 +538,8 @@ await onEachStore(t, async (t, open) => {
       ['max-age=10, stale-if-error=60, must-revalidate', false],
       ['max-age=10, stale-if-error=60, proxy-revalidate', false],
       ['s-maxage=10, stale-if-error=60', false],
-      ['max-age=10, must-revalidate', true, { ttl: 10, staleIfError: 60 }]
+      ['max-age=10', true, { ttl: 10, staleIfError: 60 }],
+      ['max-age=10, must-revalidate', false, { ttl: 10, staleIfError: 60 }]
     ]
     for (const [cacheControl, isRescued, option] of fields) {
       const app = await opened()

@@ -170,9 +170,8 @@ await onEachStore(t, async (t, open) => {
 
   const failing: Record<string, [handler: Handler, refusals: object]> = {
     throws: [() => { throw new Error('no') }, { status: 1 }],
-    'answers 404': [(_, reply) => reply.code(404).send('x'), { status: 1 }],
-    'says no-store': [(_, reply) => reply.header('cache-control', 'no-store').send('x'), { 'no-store': 1 }],
-    'calls noCache': [(_, reply) => reply.noCache().send('x'), { 'no-cache-called': 1 }],
+    'answers 429': [(_, reply) => reply.code(429).send('x'), { status: 1 }],
+    'answers 503': [(_, reply) => reply.code(503).send('x'), { status: 1 }],
     hijacks: [(_, reply) => { reply.hijack(); reply.raw.end('x') }, {}],
     'breaks off': [(_, reply) => reply.send(Readable.from(breakingOff())), { incomplete: 1 }],
     'closes the socket': [(_, reply) => { reply.raw.destroy(); return new Promise(() => {}) }, {}]
@@ -204,6 +203,124 @@ await onEachStore(t, async (t, open) => {
       t.match(total(app), { refreshes: 2, stores: 2 })
     })
   }
+
+  const replacing: Record<string, [handler: Handler, status?: number]> = {
+    ...Object.fromEntries([301, 302, 307, 308, 400, 403, 404, 405, 410, 451].map((status) =>
+      [`answers ${status}`, [(_, reply) => reply.code(status).send('x'), status] satisfies [Handler, number]])),
+    'throws a 404': [() => { throw Object.assign(new Error('x'), { statusCode: 404 }) }, 404],
+    'calls callNotFound': [(_, reply) => { reply.callNotFound() }, 404],
+    'gives a Response of 410': [() => new Response('x', { status: 410 }), 410],
+    'says private': [(_, reply) => reply.header('cache-control', 'private').send('x')],
+    'says no-store': [(_, reply) => reply.header('cache-control', 'no-store').send('x')],
+    'says Vary: *': [(_, reply) => reply.header('vary', '*').send('x')],
+    'sets a cookie': [(_, reply) => reply.header('set-cookie', 'a=1').send('x')],
+    'calls noCache': [(_, reply) => reply.noCache().send('x')],
+    'sends more than is stored': [(_, reply) => reply.send(Readable.from(['x'.repeat(600), 'x'.repeat(600)]))]
+  }
+  for (const [name, [handler, status = 200]] of Object.entries(replacing)) {
+    await t.test(`a run that ${name} ends what is there: RFC 9111 §4.3.3`, async (t) => {
+      const app = await opened({ maxBodyBytes: 1000 })
+      const { runs, gates } = cached(app, (request, reply, run) => run === 1 ? 'run 1' : handler(request, reply, run))
+      for (const each of gates) each.open()
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+      await gates[1]!.reached
+      await app.cache.settled()
+      t.match(await app.inject('/'), { statusCode: status, headers: { 'cache-status': MISS } }, 'who comes now gets what the handler says')
+      t.equal(runs(), 3)
+      t.match(total(app), { refreshes: 1, stores: 1, errors: 0 })
+      t.notOk(app.lines.some(({ msg }) => msg === 'cache refresh failed'), 'that is no failure')
+    })
+  }
+
+  for (const status of [401, 407, 408, 412, 416, 421, 425, 429, 431, 500, 501, 502, 503, 504]) {
+    await t.test(`a run that answers ${status} leaves what is there`, async (t) => {
+      const app = await opened()
+      const { gates } = cached(app, (_, reply, run) => run === 1 ? 'run 1' : reply.code(status).send('x'))
+      for (const each of gates) each.open()
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      for (let i = 0; i < 2; i++) {
+        t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+        await gates[1]!.reached
+        await app.cache.settled()
+      }
+    })
+  }
+
+  for (const [place, cache] of [['onRequest', {}], ['preHandler', {}], ['preHandler', { hook: 'onRequest' }]] as const) {
+    await t.test(`a hook in front of the handler (${place}, ${JSON.stringify(cache)}) ends nothing, whatever it answers`, async (t) => {
+      const app = await opened()
+      let isOpen = true
+      app.addHook(place as 'onRequest', async (request, reply) => {
+        if (!isOpen && request.cacheOutcome?.type === 'own') return await reply.code(404).send('too many')
+      })
+      const { runs } = cached(app, undefined, cache)
+      await app.inject('/')
+      await settled(app)
+      app.pass(15)
+      isOpen = false
+      for (let i = 0; i < 2; i++) {
+        t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
+        await app.cache.settled()
+      }
+      t.equal(runs(), 1)
+    })
+  }
+
+  await t.test('a miss whose handler says that the page is gone ends what would stand in for it', async (t) => {
+    const app = await opened()
+    const { gates } = cached(app, (_, reply, run) => run === 1 ? 'run 1' : reply.code(run === 2 ? 404 : 503).send('x'),
+      { staleWhileRevalidate: 0, staleIfError: 60 })
+    for (const each of gates) each.open()
+    await app.inject('/')
+    await settled(app)
+    app.pass(15)
+    t.match(await app.inject('/'), { statusCode: 404, headers: { 'cache-status': MISS } })
+    await app.cache.settled()
+    t.match(await app.inject('/'), { statusCode: 503, headers: { 'cache-status': MISS } })
+  })
+
+  await t.test('of several variants only the one ends whose handler says so', async (t) => {
+    const app = await opened()
+    let isGone = false
+    app.get('/', { cache: { key: 'k', ttl: 10, staleWhileRevalidate: 60, vary: ['x-a'] } }, async (request, reply) =>
+      isGone && request.headers['x-a'] === '1' ? await reply.code(410).send('gone') : String(request.headers['x-a']))
+    const ask = async (a: string): Promise<unknown> => {
+      const { statusCode, headers } = await app.inject({ url: '/', headers: { 'x-a': a } })
+      await app.cache.settled()
+      return [statusCode, STALE.test(String(headers['cache-status'])) ? 'stale' : headers['cache-status']]
+    }
+    for (const a of ['1', '2']) await ask(a)
+    app.pass(15)
+    isGone = true
+    t.strictSame([await ask('1'), await ask('1'), await ask('2'), await ask('2')], [[200, 'stale'], [410, MISS], [200, 'stale'], [200, FRESH]])
+  })
+
+  await t.test('the page is back before the handler has said that it was gone: the new one stays', async (t) => {
+    const app = await opened()
+    let [row, run] = ['old', 0]
+    const slow = gate()
+    app.get('/', { cache: { key: 'k', ttl: 10, staleWhileRevalidate: 60 } }, async (_, reply) => {
+      if (++run !== 2) return row
+      await slow.wait()
+      return await reply.code(404).send('gone')
+    })
+    await app.inject('/')
+    await settled(app)
+    app.pass(12)
+    t.equal((await app.inject('/')).body, 'old')
+    await slow.reached
+    row = 'new'
+    await app.cache.invalidate('k')
+    t.equal((await app.inject('/')).body, 'new')
+    slow.open()
+    await app.cache.settled()
+    t.match(await app.inject('/'), { body: 'new', headers: { 'cache-status': FRESH } })
+  })
 
   await t.test('who is refused by then, or is somebody else, stores nothing', async (t) => {
     for (const [name, answer] of Object.entries({
@@ -314,7 +431,8 @@ await onEachStore(t, async (t, open) => {
       ['max-age=10, stale-while-revalidate=60, proxy-revalidate', MISS],
       ['s-maxage=10, stale-while-revalidate=60', MISS],
       ['max-age=10, s-maxage=10', MISS, { staleWhileRevalidate: 60 }],
-      ['max-age=10, must-revalidate', STALE, { ttl: 10, staleWhileRevalidate: 60 }]
+      ['max-age=10', STALE, { ttl: 10, staleWhileRevalidate: 60 }],
+      ['max-age=10, must-revalidate', MISS, { ttl: 10, staleWhileRevalidate: 60 }]
     ]
     for (const [cacheControl, status, option] of fields) {
       const app = await opened()

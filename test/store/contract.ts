@@ -66,6 +66,23 @@ export async function contract (t: Test, contracted: Store): Promise<void> {
     t.match(await take(await store.read('seen')), { isPass: false }, 'it is as it was seen')
   })
 
+  await t.test('only the holder ends what is there, and nobody is to wait for the key then', async (t) => {
+    await put('end:1')
+    const lease = await take('end:1')
+    await contracted.end('end:1', { ...lease, token: 'another' }, '')
+    t.equal(await has('end:1'), true, 'somebody else can not')
+    await contracted.end('end:1', lease, '')
+    t.equal(await has('end:1'), false)
+    t.equal(await contracted.holder('end:1', null), 'pass')
+    t.equal(await store.fill('end:1', lease, { bytes: Buffer.from('late'), life: LIFE }), 'lost', 'the lease is used up')
+    await put('end:2', Buffer.from('old'))
+    const old = await take('end:2')
+    await store.invalidate({ keys: ['end:2'] })
+    await put('end:2', Buffer.from('new'))
+    await contracted.end('end:2', old, '')
+    t.equal(String(await store.read('end:2')), 'new', 'what was stored since stays')
+  })
+
   await t.test('only the holder fills, and once', async (t) => {
     await put('fill:held', Buffer.from('kept'))
     const lease = await take('fill:held')
@@ -186,6 +203,20 @@ async function variants (t: Test, store: Store): Promise<void> {
     t.equal(await epochOf('v:epoch'), E2)
     t.equal(await varying('v:epoch', 'fr'), null)
     t.strictSame([await store.holder('v:epoch', 'en'), await store.holder('v:epoch', 'fr')], ['none', 'none'], 'nobody waits for them')
+  })
+
+  await t.test('a variant ends only under the marker that it was missed under, and no marker ends', async (t) => {
+    await put('v:end', 'de', E1, '')
+    await put('v:end', 'en', E1, E1)
+    await store.end('v:end', (await take('v:end', 'de'))!, E1)
+    t.strictSame([await varying('v:end', 'de'), String(await varying('v:end', 'en'))], [null, 'en'])
+    const slow = await take('v:end', 'en')
+    await store.invalidate({ keys: ['v:end'] })
+    t.equal(await put('v:end', 'en', E2, ''), 'stored')
+    await store.end('v:end', slow!, E1)
+    t.equal(String(await varying('v:end', 'en')), 'en', 'what was stored under another marker stays')
+    await store.end('v:end', (await take('v:end', null))!, '')
+    t.equal(await epochOf('v:end'), E2)
   })
 
   await t.test('a new marker replaces the one that it was missed under', async (t) => {

@@ -147,6 +147,10 @@ class Faulty implements Store {
     await this.#writing(async () => { await this.#store.release(key, lease, pass) })
   }
 
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    await this.#writing(async () => { await this.#store.end(key, lease, epoch) })
+  }
+
   async holder (key: string, variant: string | null): ReturnType<Store['holder']> {
     return await within(this.#parts.writeDeadline, this.#reading(async () => await this.#store.holder(key, variant)))
   }

@@ -205,6 +205,11 @@ function isOwn (data: Held, lease: string, token: string): boolean {
   return [token, scripts.PASS + token].includes(data.get(lease) ?? '')
 }
 
+/** By its first byte no marker. */
+export function isEntry (text: string | null): boolean {
+  return text !== null && text !== '' && text.charCodeAt(0) < 128
+}
+
 /** By the place of its checksum. */
 function isStored (data: Held, name: string, bytes: string): boolean {
   return (data.get(name) ?? '').slice(1, 5) === bytes.slice(1, 5)
@@ -320,6 +325,13 @@ export const BODIES: Record<ScriptName, Body> = {
     if (!isOwn(data, lease!, token!)) return 0
     if (time === undefined) data.unlink(lease!)
     else data.set(lease!, scripts.PASS, time)
+    return 1
+  },
+  END: (data, [lease, entry, marker], [token, time, epoch]) => {
+    if (!isOwn(data, lease!, token!)) return 0
+    const isThere = marker === undefined ? isEntry(data.get(entry!)) : (data.get(marker) ?? '').slice(5, 17) === epoch
+    if (isThere) data.unlink(entry!)
+    data.set(lease!, scripts.PASS, time!)
     return 1
   },
   SEIZE: (data, [lease], [token, time]) => {

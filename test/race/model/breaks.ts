@@ -3,7 +3,7 @@
 import { NO_TARGETS } from '../../../plugin/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { apart } from '../../../plugin/target.js'
-import { BODIES, isHold, namedByCall, scripts, tick, type Body, type ScriptName } from './bodies.js'
+import { BODIES, isEntry, isHold, namedByCall, scripts, tick, type Body, type ScriptName } from './bodies.js'
 import type { Held } from './held.js'
 import { scriptOf } from './data.js'
 import type { Broken } from './run.js'
@@ -235,8 +235,19 @@ const hasty: Required<Broken>['store'] = (store) => replacing(store, {
 /** In which modes it must be found; `seed`: with which that takes less long than with the one of all others. */
 interface Break { modes: readonly string[], broken: Broken, seed?: number }
 
+const GONE = ['keys that become stale, or are gone', 'keys that vary and become stale, or are gone']
+
+/** As the script for who has the lease, whoever has it. */
+const withoutItsLease: Body = (data, [lease, name, marker], [token, time, epoch]) => {
+  const isThere = marker === undefined ? isEntry(data.get(name!)) : (data.get(marker) ?? '').slice(5, 17) === epoch
+  if (isThere) data.unlink(name!)
+  return BODIES.END(data, [lease!, name!], [token!, time!])
+}
+
 export const BREAKS: Record<string, Break> = {
   'a fill does not look at its lease': { modes: [...KEYS, ...MUTATED.slice(0, 1), 'keys that become stale', 'keys, softly'], broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
+  'an end does not look at its lease': { modes: GONE.slice(0, 1), broken: { scripts: { END: withoutItsLease } } },
+  'an end leaves the entry': { modes: GONE, broken: { scripts: { END: keeping(BODIES.END, ([, name]) => [name!]) } } },
   'an invalidation leaves the lease': {
     modes: ['keys'],
     broken: {

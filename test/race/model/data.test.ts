@@ -101,6 +101,8 @@ const SCRIPTS: Record<ScriptName, fc.Arbitrary<Command>> = {
   TAKE_FIRST: call('TAKE_FIRST', one(NAMES.variant).map((variant) => [NAMES.entry[0]!, `lease:${variant}`, NAMES.lease[0]!]), token, life, checksum, marker, life),
   RENEW: call('RENEW', lease, token, life, token),
   RELEASE: fc.oneof(call('RELEASE', lease, token), call('RELEASE', lease, token, life)),
+  END: fc.oneof(call('END', leaseAndEntry, token, life), one(NAMES.variant).chain((variant) =>
+    call('END', fc.constant([`lease:${variant}`, variant, NAMES.entry[0]!]), token, life, one(EPOCHS)))),
   SEIZE: call('SEIZE', lease, token, life),
   INVALIDATE: fc.oneof(ENDING, fc.tuple(some, fc.boolean(), pairsOrNot).chain(([tags, isPrefixed, pairs]) => {
     const floor = tags.length > 0 || isPrefixed ? onFloor : []
@@ -182,7 +184,7 @@ const commands: fc.Arbitrary<Command> = fc.oneof(
     weight: 12,
     arbitrary: fc.oneof(
       storing, varying, SCRIPTS.FILL, SCRIPTS.FILL_VARIANT, ENDING, SOFTENING, SCRIPTS.RELEASE, SCRIPTS.RELEASE,
-      SCRIPTS.RENEW
+      SCRIPTS.RENEW, SCRIPTS.END
     )
   },
   { weight: 6, arbitrary: fc.oneof(SCRIPTS.QUARANTINE_TAGS, SCRIPTS.RAISE, SCRIPTS.SOFTEN_TAG, SCRIPTS.QUARANTINE_KEY) },
@@ -228,7 +230,7 @@ t.test('the same commands, the same replies, and the same is left', async (t) =>
   }), { numRuns: RUNS })
 
   t.strictSame(Object.keys(BODIES).filter((name) => !(name in SCRIPTS)), [], 'every script was among them')
-  for (const reply of ['FILL 1', 'FILL 0', 'FILL_VARIANT 1', 'FILL_VARIANT 0', 'vary 2', 'RELEASE 1', 'INVALIDATE [1', 'RENEW 1', 'RAISE 1',
+  for (const reply of ['FILL 1', 'FILL 0', 'FILL_VARIANT 1', 'FILL_VARIANT 0', 'vary 2', 'RELEASE 1', 'END 1', 'INVALIDATE [1', 'RENEW 1', 'RAISE 1',
     'SOFTEN_TAG 1', 'QUARANTINE_TAGS 1', 'QUARANTINE_KEY [1', 'HOLD_PREFIXES "h', 'SOFTEN 1']) {
     t.ok(seen.has(reply), `was seen: ${reply}`)
   }

@@ -12,6 +12,8 @@ export interface Mode {
   restarts?: boolean
   /** Entries may be served stale, and refreshed; some are stale as soon as they are stored. */
   stale?: boolean
+  /** Handlers answer, now and then, that there is no such page any more. */
+  gone?: boolean
   /** Writers make them stale, no more: who begins then is served nothing older as fresh. */
   soft?: boolean
   /** Handlers are asked about stale entries, some of them in vain: they find nothing changed whatever the row is. */
@@ -46,6 +48,8 @@ const PLAIN: Record<string, Mode> = {
   everything: { targets: { all: true }, known: ['s'], late: ['t'] },
   'keys that become stale': { targets: { keys: KEYS }, stale: true },
   'keys that vary and become stale': { targets: { keys: KEYS }, varies: true, stale: true },
+  'keys that become stale, or are gone': { targets: { keys: KEYS }, stale: true, gone: true },
+  'keys that vary and become stale, or are gone': { targets: { keys: KEYS }, varies: true, stale: true, gone: true },
   'tags, of what becomes stale': { targets: { tags: ['t'] }, known: ['s'], late: ['t'], stale: true },
   'keys, softly': { targets: { keys: KEYS }, stale: true, soft: true },
   'keys that vary, softly': { targets: { keys: KEYS }, varies: true, stale: true, soft: true },

@@ -10,6 +10,9 @@
 // database commits what it was told to commit, also then. Their quarantines run out some time later, which is the moment
 // from which on nobody is served what is older than that commit.
 //
+// A handler that answers that there is no such page ends what lay there when its lease was taken: who begins behind that is
+// not served it any more. And nothing else: what others answered since, and stored, stays.
+//
 // When all is over, nobody may be left with a lease that nobody uses: whoever came then would wait for it.
 import type { Scheduler } from 'fast-check'
 import timers from 'node:timers/promises'
@@ -25,7 +28,7 @@ import type { RedisClient } from '../../../plugin/store/redis-client.js'
 import { PASS } from '../../../plugin/store/scripts.js'
 import type { Store } from '../../../plugin/store/store.js'
 import { getOrSet } from '../../../plugin/value.js'
-import { isHold, isQuarantine } from './bodies.js'
+import { BODIES, isEntry, isHold, isQuarantine, type Body } from './bodies.js'
 import { Data, type DataOptions } from './data.js'
 import type { Mode } from './modes.js'
 import { Network, type Done, type World } from './network.js'
@@ -40,7 +43,8 @@ export interface Broken extends Pick<DataOptions, 'scripts' | 'isUnseen'> {
 }
 
 const COUNTS = [
-  'hits', 'collapsed', 'stale', 'refreshes', 'misses', 'stores', 'refusals', 'deaths', 'orphans', 'parts', 'cuts', 'renewals', 'confirmed'
+  'hits', 'collapsed', 'stale', 'refreshes', 'misses', 'stores', 'refusals', 'ends', 'deaths', 'orphans', 'parts', 'cuts', 'renewals',
+  'confirmed'
 ] as const
 /**
  * How often it was what, in all runs. `orphans`: commits of writers that died before they could say so. `parts`: cached
@@ -116,6 +120,8 @@ interface Begun {
   least: number
   /** Whose quarantines are on. */
   shut: string[]
+  /** Whose answers have been ended. */
+  gone: ReadonlySet<number>
 }
 
 interface Serving extends Begun { found: Extract<Found, { type: 'hit' | 'stale' }> }
@@ -152,6 +158,11 @@ class Run {
   readonly #renewals: ReadonlyMap<unknown, () => void>
   /** Handlers that ran: what each of them gives is something else. */
   #runs = 0
+  /** How many runs had been answered when a lease was there, by its token. */
+  readonly #leased = new Map<string, number>()
+  /** Which of them a token ends; and those whose end is confirmed. */
+  readonly #ending = new Map<string, number>()
+  readonly #gone = new Set<number>()
 
   constructor (s: Scheduler, scenario: Scenario, { mode, tally, broken, renewals }: Parts) {
     this.#s = s
@@ -162,7 +173,8 @@ class Run {
     this.#renewals = renewals
     this.#cuts = scenario.cuts.map((cut) => ({ ...cut }))
     this.#holds = scenario.holds.map(({ writer, ...hold }) => ({ who: `w${writer} `, ...hold }))
-    this.#data = new Data(broken)
+    const end = this.#watched(broken.scripts?.END ?? BODIES.END)
+    this.#data = new Data({ ...broken, scripts: { ...broken.scripts, END: end } })
     const world: World = {
       step: async (label) => { await this.step(label) },
       say: (line) => { this.#say(line) },
@@ -187,6 +199,12 @@ class Run {
       tokens.add(token)
       return await quarantine(targets, token, time)
     }
+    const end = redis.end.bind(redis)
+    redis.end = async (key, lease, epoch) => {
+      await end(key, lease, epoch)
+      const run = this.#ending.get(bare(lease.token))
+      if (run !== undefined) this.#gone.add(run)
+    }
     const store = replaced(redis)
     const stats = new Stats('redis', 0)
     const log = {
@@ -199,6 +217,24 @@ class Run {
     const cache = new ResponseCache({ store, stats, log, instance, ...PARTS })
     const caller = { counters: stats.route('GET /'), log, source: { instance, route: 'GET /' } }
     return { tokens, cache, caller, hint: { members: [] } }
+  }
+
+  /** The script, and what it ends: by which run that was answered. */
+  #watched (end: Body): Body {
+    return (data, keys, args) => {
+      const [lease, name, marker] = keys
+      const token = bare(args[0]!)
+      const [before, held] = [data.get(name!), data.get(lease!)]
+      const isUnder = marker === undefined ? isEntry(before) : (data.get(marker) ?? '').slice(5, 17) === args[2]
+      const reply = end(data, keys, args)
+      const run = Number(/"run":(\d+)/.exec(before ?? '')?.[1] ?? 0)
+      if (isUnder && held !== null && bare(held) === token && run > 0) this.#ending.set(token, run)
+      if (before === null || data.get(name!) !== null) return reply
+      this.#tally.ends++
+      if (!isEntry(before)) this.#wrong(`${name} is ended, which is a marker`)
+      if (run > (this.#leased.get(token) ?? Infinity)) this.#wrong(`${name} is ended, though it is newer than the lease`)
+      return reply
+    }
   }
 
   /** Waits for its turn. */
@@ -385,7 +421,7 @@ class Run {
   }
 
   #begin (): Begun {
-    return { least: this.#returned, shut: [...this.#shut] }
+    return { least: this.#returned, shut: [...this.#shut], gone: new Set(this.#gone) }
   }
 
   #served (name: string, { process, key, x, y }: Reader, { found, ...begun }: Serving): void {
@@ -397,6 +433,7 @@ class Run {
     const how = `${found.type}${collapsed ? ', collapsed' : ''}`
     this.#say(`${name} (p${process}, began at ${begun.least}) is served version ${row.version}: ${how}`)
     this.#judge(name, { version: row.version, mayBeOld: this.#mode.soft === true && found.type === 'stale', ...begun })
+    if (begun.gone.has(row.run)) this.#wrong(`${name} is served what had been ended`)
     if (row.key !== key) this.#wrong(`${name} asked for ${key} and is served ${row.key}`)
     const request: Record<string, string> = { x, y }
     const other = row.members.find((member) => row.request[member] !== request[member])
@@ -416,12 +453,14 @@ class Run {
     const { process, key, x, y, members, isLong, end, life, depth } = reader
     const { cache, caller } = this.#processes[process]!
     if (isLong) this.#renew()
+    if (claim !== null) this.#leased.set(bare(claim.lease.token), this.#runs)
     const version = await this.#make(name, { process }, { at: 0, depth })
     const row: Row = { version, key, members, request: { x, y }, run: ++this.#runs }
     await this.step(`${name} answers ${row.version}`)
     if (claim === null) return version
     if (end !== 'fill') {
-      cache.abandon(claim, caller, end === 'pass')
+      if (end === 'end' && claim.isOver) cache.end(claim, caller)
+      else cache.abandon(claim, caller, end !== 'abandon')
       return version
     }
     const body = Buffer.from(JSON.stringify(row))
@@ -596,6 +635,11 @@ class Run {
   #say (line: string): void {
     this.#lines.push(`${this.#lines.length + 1}. ${line}`)
   }
+}
+
+/** A token, whether or not anybody is to wait for it. */
+function bare (token: string): string {
+  return token.startsWith(PASS) ? token.slice(PASS.length) : token
 }
 
 interface Process {

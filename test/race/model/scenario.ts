@@ -25,8 +25,11 @@ export interface Reader {
   confirms: boolean
 }
 
-/** How a handler's answer ends: stored; or not, with or without others waiting for the next one. */
-type End = 'fill' | 'abandon' | 'pass'
+/** How a handler's answer ends: stored; or not, with or without others waiting for the next one; or what lies there ends. */
+type End = 'fill' | 'abandon' | 'pass' | 'end'
+
+const ENDS: readonly End[] = ['fill', 'fill', 'fill', 'fill', 'abandon', 'pass']
+const ENDS_OF_GONE: readonly End[] = ['fill', 'end', 'end']
 
 /**
  * Which targets a writer names. Of plain responses keys or tags alone are enough. `responses`, `values`: in the modes where
@@ -85,6 +88,8 @@ const SLOW = ofAll([
 ])
 const SLOW_WRITERS = [' QUARANTINE', 'works', 'the database', 'has committed', 'w0', 'w1', 'w2']
 const SLOW_ACTORS = ['reads the row', 'answers', 'invalidates', 'starts again', 'reader 0', 'reader 1', 'p0', 'p1']
+/** Of handlers that say that a page is gone. */
+const SLOW_ENDS = [' END', 'p0 END', 'p1 END', 'the refresh', 'the refresh of reader 0', 'the refresh of reader 1']
 /** Of responses that are made of values: the first key of a call and the others, and their tags. */
 const SLOW_PARTS = ofAll([
   ' INVALIDATE shop:k', ' INVALIDATE shop:v', ' QUARANTINE_KEY shop:v', ' SOFTEN_KEY shop:v', ' QUARANTINE_TAGS', ' ADVANCE', ' HOLD_PREFIXES',
@@ -122,7 +127,8 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
   const held = fc.integer({ min: 10, max: LATEST })
   const { values = [], restarts = false, mutates = false } = mode
   const any = fc.constantFrom(...SLOW, ...SLOW_ACTORS, ...mutates ? SLOW_WRITERS : [])
-  const slow = values.length > 0 ? fc.oneof(any, fc.constantFrom(...SLOW_PARTS)) : any
+  const parts = values.length > 0 ? SLOW_PARTS : mode.gone === true ? SLOW_ENDS : []
+  const slow = parts.length > 0 ? fc.oneof(any, fc.constantFrom(...parts)) : any
   const cut = fc.oneof(
     fc.record({ what: fc.constantFrom('', 'p0', 'p1'), behind: fc.nat({ max: LATEST }), for: held }),
     fc.record({ what: fc.constantFrom(...CUT), behind: fc.constantFrom(0, 0, 0, 1, 2), for: held })
@@ -148,7 +154,7 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
 type Placed = fc.Arbitrary<{ at: number, process: number }>
 
 function readersOf (mode: Mode, placed: Placed): fc.Arbitrary<Reader> {
-  const { varies = false, stale = false, confirms = false, values = [] } = mode
+  const { varies = false, stale = false, gone = false, confirms = false, values = [] } = mode
   const depths = values.length === 0 ? [0] : [0, 1, 1, 1, 2, 2]
   return fc.tuple(placed, fc.record({
     isValue: values.length === 0 ? fc.constant(false) : fc.constantFrom(false, false, false, true),
@@ -158,8 +164,8 @@ function readersOf (mode: Mode, placed: Placed): fc.Arbitrary<Reader> {
     y: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     members: fc.constantFrom(...(varies ? VARYING : [[]])),
     isLong: fc.constantFrom(true, false, false, false),
-    end: fc.constantFrom<End>('fill', 'fill', 'fill', 'fill', 'abandon', 'pass'),
-    life: stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE),
+    end: fc.constantFrom<End>(...gone ? ENDS_OF_GONE : ENDS),
+    life: gone ? fc.constant(0) : stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE),
     isPatient: confirms ? fc.boolean() : fc.constant(false),
     confirms: confirms ? fc.constantFrom(true, true, false) : fc.constant(false)
   })).map(([place, reader]) => ({ ...place, ...reader }))
