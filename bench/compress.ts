@@ -21,7 +21,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
 const redis = await startRedis()
 const env = { ...process.env, REDIS_URL: redis.url }
 const app = fileURLToPath(new URL('compress-app.ts', import.meta.url))
-const child = fork(app, { execArgv: ['--import=tsx'], env })
+const child = fork(app, { execArgv: ['--import=./test/helpers/typescript.mjs'], env })
 let misses = 0
 try {
   const [{ urls }] = await once(child, 'message') as [{ urls: Record<string, string> }]

@@ -33,7 +33,7 @@ try {
 }
 
 async function start (): Promise<Member> {
-  const child = fork(app, { execArgv: ['--import=tsx'], env: { ...process.env, REDIS_URL: server.url } })
+  const child = fork(app, { execArgv: ['--import=./test/helpers/typescript.mjs'], env: { ...process.env, REDIS_URL: server.url } })
   const [{ url }] = await once(child, 'message') as [{ url: string }]
   return { child, url }
 }

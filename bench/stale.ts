@@ -37,7 +37,7 @@ try {
 
 async function start (): Promise<Member> {
   const env = { ...process.env, REDIS_URL: redis.url, POSTGRES_URL: postgres.url }
-  const child = fork(app, { execArgv: ['--import=tsx'], env })
+  const child = fork(app, { execArgv: ['--import=./test/helpers/typescript.mjs'], env })
   const [{ url }] = await once(child, 'message') as [{ url: string }]
   return { child, url }
 }

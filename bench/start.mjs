@@ -8,7 +8,7 @@ installPeers()
 const build = fileURLToPath(new URL('../build.mjs', import.meta.url))
 const { status } = spawnSync(process.execPath, [build, '--quick', 'esm'], { stdio: ['ignore', 2, 2] })
 if (status !== 0) process.exit(status ?? 1)
-await import('tsx')
+await import('../test/helpers/typescript.mjs')
 // `scaling`: the other program that needs all that.
 const isScaling = process.argv[2] === 'scaling'
 if (isScaling) process.argv.splice(2, 1)

@@ -3,5 +3,5 @@
 import { installPeers } from '../install.mjs'
 
 installPeers()
-await import('tsx')
+await import('../../test/helpers/typescript.mjs')
 await import('./chaos-peers.ts')

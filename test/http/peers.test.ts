@@ -92,9 +92,9 @@ async function beforeAuth (t: Test, open: Open): Promise<void> {
     app.get('/other', { cache: true }, async (_, reply) => await reply.header('etag', '"other"').send('another'))
     // Registered behind the plugin and the routes.
     app.addHook(stage as 'onRequest', async (request, reply) => {
-      if (request.headers['x-token'] === undefined) return await reply.code(401).send('who are you?')
+      if (request.headers['x-pass'] === undefined) return await reply.code(401).send('who are you?')
     })
-    const token = { 'x-token': '1' }
+    const token = { 'x-pass': '1' }
     for (const url of ['/secret', '/other']) {
       await ask(app, url, token)
       t.match(await ask(app, url, token), { status: 200, is: 'hit' }, url)

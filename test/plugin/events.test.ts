@@ -405,7 +405,7 @@ t.test('a listener that throws: the request does not hear of it, the process doe
     console.log(statusCode, body)
     await app.close()
   `
-  const args = ['--import=tsx', '--input-type=module', '-e', code]
+  const args = ['--import=./test/helpers/typescript.mjs', '--input-type=module', '-e', code]
   const cwd = new URL('../../', import.meta.url)
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 60_000 })
   t.strictSame(stdout.trim().split('\n').sort(), ['200 x', 'a listener failed'])

@@ -381,7 +381,7 @@ t.test('hooks run as they do for clients, and what answers ahead of the lookup i
   let runs = 0
   const guard = async (request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     outcomes.push(request.cacheOutcome)
-    return 'x-token' in request.headers ? undefined : await reply.code(401).send('who are you?')
+    return 'x-passes' in request.headers ? undefined : await reply.code(401).send('who are you?')
   }
   const handler = async (): Promise<string> => String(++runs)
   app.get('/early', { onRequest: guard, cache: { key: 'early' } }, handler)
@@ -391,7 +391,7 @@ t.test('hooks run as they do for clients, and what answers ahead of the lookup i
   }, handler)
   for (const url of ['/early', '/late']) {
     t.match(await explained(app, url), { outcome: 'bypass', reason: 'answered', route: `GET ${url}`, policy: null, text: /\(with 401\)/ }, url)
-    t.match(await explained(app, { url, headers: { 'x-token': '1' } }), { outcome: 'miss', reason: 'absent', key: url.slice(1) })
+    t.match(await explained(app, { url, headers: { 'x-passes': '1' } }), { outcome: 'miss', reason: 'absent', key: url.slice(1) })
   }
   t.match(await explained(app, '/checked'), { outcome: 'bypass', reason: 'answered', text: /\(with 400\)/ })
   t.strictSame(outcomes, Array(4).fill({ type: 'own', key: null, why: 'explain' }))

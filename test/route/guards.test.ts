@@ -12,7 +12,7 @@ type Place = typeof PLACES[number]
 
 /** A hook for any stage; the 401 is sent where it stands. */
 async function authenticate (request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  if (request.headers['x-token'] === undefined) return await reply.code(401).send('who are you?')
+  if (request.headers['x-pass'] === undefined) return await reply.code(401).send('who are you?')
 }
 
 const HANDLER = async (): Promise<string> => 'secret'
@@ -36,7 +36,7 @@ async function guarded (app: CachedApp, stage: Stage, { place, after }: { place:
 }
 
 async function isGuarded (t: Test, app: CachedApp, name: string): Promise<void> {
-  const known = { 'x-token': '1' }
+  const known = { 'x-pass': '1' }
   t.equal((await app.inject({ url: '/secret', headers: known })).body, 'secret', name)
   await settled(app)
   const hit = await app.inject({ url: '/secret', headers: known })
@@ -281,7 +281,7 @@ t.test('guards in sibling contexts that each register the plugin', async (t) => 
     await context.register(routeCache, { prefix: 'b' })
     context.get('/z', { cache: true, exposeHeadRoute: false }, HANDLER)
   })
-  for (const token of [{ 'x-token': '1' }, { 'x-token': '1' }]) {
+  for (const token of [{ 'x-pass': '1' }, { 'x-pass': '1' }]) {
     t.equal((await app.inject({ url: '/secret', headers: token })).body, 'secret')
   }
   t.equal((await app.inject('/secret')).statusCode, 401)

@@ -91,9 +91,9 @@ async function hooks (t: Test, open: Open): Promise<void> {
   app.get('/plain', async (_, reply) => reply.noCache().send('not cached'))
   app.addHook('onRequest', async (request, reply) => {
     order.push('app')
-    if (request.headers['x-token'] === undefined) return reply.code(401).send('who are you?')
+    if (request.headers['x-pass'] === undefined) return reply.code(401).send('who are you?')
   })
-  const get = async (url: string): Promise<string> => (await app.inject({ url, headers: { 'x-token': '1' } })).body
+  const get = async (url: string): Promise<string> => (await app.inject({ url, headers: { 'x-pass': '1' } })).body
   await get('/guarded')
   await settled(app)
   t.equal(await get('/guarded'), 'secret')
