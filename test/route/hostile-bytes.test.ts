@@ -128,7 +128,7 @@ t.test('lengths and counts that are absurd', async (t) => {
     ['a tag block longer than all', (bytes) => { bytes.writeUInt32BE(0xffffffff, 88) }],
     ['255 encoded bodies', (bytes) => { bytes[92] = 255 }],
     ['one encoded body, of no coding', (bytes) => { bytes[92] = 1 }],
-    ['a kind that there is not', (bytes) => { bytes[55] = 8 }],
+    ['a kind that there is not', (bytes) => { bytes[55] = 99 }],
     ['a field longer than the block', (bytes) => { bytes.writeUInt32BE(0x7fffffff, 95) }]
   ]
   for (const [name, damage] of damages) {

@@ -94,8 +94,8 @@ export const BROKEN_BUILDS = {
   declared: {
     mode: 'declarative',
     file: 'change.ts',
-    text: '  await (request as Carrier)[CHANGE]?.conclude()\n  return payload',
-    replacement: '  setTimeout(() => { (request as Carrier)[CHANGE]?.conclude() }, 20)\n  return payload'
+    text: '    if (change != null) await change.conclude()\n',
+    replacement: '    if (change != null) setTimeout(() => { change.conclude() }, 20)\n'
   },
   /** What a process itself writes stays in its tier until Redis tells of it: shows with `--memory`. */
   tier: {
