@@ -2,17 +2,8 @@
 // the oldest transaction that still runs, or is prepared, anywhere in the server.
 import type pg from 'pg'
 import type { Seconds } from '../../duration.js'
+import type { Backlog } from './backlog-figures.js'
 import type { Names } from './shape.js'
-
-/** What lies in the outbox. */
-export interface Backlog {
-  /** How many lines there are, 100,000 at most. */
-  lines: number
-  /** How old the oldest one is; null: there is none, or it is one of an older version. */
-  age: Seconds | null
-  /** Who keeps it there, in words: a transaction, a prepared one, or a place that nobody reads from. Null: nobody. */
-  holder: string | null
-}
 
 /** No more are counted, as that takes a look at each. */
 const MOST = 100_000

@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type {} from '../../index.js'
-import type { Backlog } from './backlog.js'
+import type { Backlog } from './backlog-figures.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
 import { ddlSql } from './ddl.js'
 import { Feed } from './feed.js'
@@ -17,7 +17,7 @@ import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
 import { attachFeed } from '../metrics/feed.js'
 
-export type { Backlog } from './backlog.js'
+export type { Backlog } from './backlog-figures.js'
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
 export type { Watch } from './watch.js'
 
