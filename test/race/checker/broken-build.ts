@@ -115,7 +115,7 @@ export const BROKEN_BUILDS = {
   prefix: {
     mode: 'prefix',
     file: 'store/prefix.ts',
-    text: 'await this.#eachName(servers, leases, async (names) => await this.#unlinkLeases(names))',
+    text: 'await this.#eachName(servers, leases, async (names) => await this.#inScripts(UNLINK_LEASES, names))',
     replacement: ''
   }
 } as const satisfies Record<string, BrokenBuild>
