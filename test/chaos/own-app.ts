@@ -10,7 +10,8 @@ export async function start ({ redis: at, broken, database, stats, log }: Surrou
   redis.on('error', () => {})
   const app = fastify({ logger: { level: 'warn', stream: log } })
   // A write that is given up would have all requests go past the cache, and so wait no more.
-  const options: RouteCacheOptions = broken === 'patient' ? { deadline: 0, writeDeadline: 0, breakerThreshold: 0 } : {}
+  // Longer than any fault, but not for ever: the run has to end.
+  const options: RouteCacheOptions = broken === 'patient' ? { deadline: 10, writeDeadline: 10, breakerThreshold: 0 } : {}
   await app.register(routeCache, { redis, ...options })
   if (broken === 'leaky') app.addHook('onRequest', async () => { await redis.set('last-request', 'now') })
   const read = async ({ params }: { params: unknown }): Promise<unknown> => await database.read(idOf(params))
