@@ -157,11 +157,12 @@ export class JointInvalidation {
       history = named
       return held
     }, async () => {
-      const freeing = removal.invalidate(keys, token)
-      const { value, had } = await this.#advance(prefixes, token, history)
-      const raised = await generations.raise(tags, value, token)
-      const freed = await freeing
-      return { entries: freed.entries, had: had && raised && freed.had }
+      const raise = async (): Promise<boolean> => {
+        const { value, had } = await this.#advance(prefixes, token, history)
+        return await generations.raise(tags, value, token) && had
+      }
+      const [freed, raised] = await Promise.all([removal.invalidate(keys, token), raise()])
+      return { entries: freed.entries, had: raised && freed.had }
     })
     return before + after
   }
@@ -174,12 +175,13 @@ export class JointInvalidation {
       const [held] = await Promise.all([removal.soften(keys, token, time), generations.hold(tags, token, time)])
       return held
     }, async () => {
-      const freeing = removal.soften(keys, token, 0)
-      const { value, isAhead } = await this.#advance([], token)
-      const softening = { value, token, former }
-      const raised = await (isAhead ? generations.raise(tags, value, token) : generations.soften(tags, softening))
-      former = value
-      const freed = await freeing
+      const raise = async (): Promise<boolean> => {
+        const { value, isAhead } = await this.#advance([], token)
+        const softening = { value, token, former }
+        former = value
+        return await (isAhead ? generations.raise(tags, value, token) : generations.soften(tags, softening))
+      }
+      const [freed, raised] = await Promise.all([removal.soften(keys, token, 0), raise()])
       return { ...freed, had: raised && freed.had }
     })
     return softened

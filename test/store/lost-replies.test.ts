@@ -6,11 +6,13 @@ import t from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
 import type { RedisClient } from '../../plugin/store/redis-client.js'
 import { RedisStore } from '../../plugin/store/redis.js'
+import { ADVANCE } from '../../plugin/store/joint-scripts.js'
 import type { Script } from '../../plugin/store/script.js'
 import { RENEW, SEIZE, TAKE, TAKE_FIRST } from '../../plugin/store/scripts.js'
 import { encodeMarker } from '../../plugin/codec.js'
 import type { Lease } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
+import { gate } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 
 const FILL = { bytes: Buffer.from('bytes'), life: 60_000, varied: null, tags: [], late: [] }
@@ -98,6 +100,54 @@ t.test('redis', async (t) => {
         else await store.release(key, lease)
         t.equal(await isFree(key), true)
       }
+    })
+  }
+})
+
+// A promise that is rejected while nobody waits for it ends the process.
+t.test('commands that fail side by side reject the call that sent them, and nothing else', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const client: Redis = server.client()
+  const unhandled: unknown[] = []
+  const note = (error: unknown): void => { unhandled.push(error) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => { process.off('unhandledRejection', note) })
+  // More than one script does at once, so both steps are taken: hold all names, then free them while the clock advances.
+  const keys = Array.from({ length: 501 }, (_, i) => `k${i}`)
+  const advance = await hashOf(ADVANCE)
+
+  for (const way of ['invalidate', 'soften'] as const) {
+    await t.test(way, async (t) => {
+      const late = gate()
+      const held: Array<Promise<unknown>> = []
+      // Of the first step there are as many as of the second without the clock's.
+      let sent = 0
+      let allowed = Infinity
+      const failing = new Proxy(client, {
+        get: (target, name) => {
+          const method: unknown = Reflect.get(target, name)
+          if (typeof method !== 'function') return method
+          if (name !== 'evalsha') return method.bind(target)
+          return async (sha: string, ...rest: [number, ...string[]]) => {
+            if (++sent <= allowed) return await target.evalsha(sha, ...rest)
+            if (sha === advance) throw new Error('the clock has no reply')
+            const answer = late.wait().then(() => { throw new Error('nor have the keys') })
+            held.push(answer)
+            return await answer
+          }
+        }
+      }) as unknown as RedisClient
+      const store = new RedisStore({ client: failing, keys: new Keys('side'), writeDeadline: 20_000, now: Date.now })
+      await store[way]({ keys, tags: [] })
+      allowed = (sent - 1) / 2
+      sent = 0
+      await t.rejects(store[way]({ keys, tags: [] }), { message: 'the clock has no reply' })
+      t.ok(held.length > 0, 'the keys were being freed')
+      late.open()
+      await Promise.allSettled(held)
+      await new Promise((resolve) => { setImmediate(resolve) })
+      t.same(unhandled, [])
     })
   }
 })
