@@ -1,5 +1,5 @@
-// The app of revalidation.ts: the demo's `/nearest` on the Redis and the Postgres that it is told, with a clock that is told,
-// too. Says how much of the processor this process has had.
+// The app of revalidation.ts: the demo's `/nearest` on the Redis and the Postgres that it is told, with a clock that can be
+// put forward. Says how much of the processor this process has had.
 import fastifyPostgres from '@fastify/postgres'
 import fastify from 'fastify'
 import { Redis } from 'ioredis'
