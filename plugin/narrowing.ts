@@ -10,6 +10,7 @@ import type { Exchange } from './exchange.js'
 import { isOf304 } from './head.js'
 import { isNotModified } from './http/conditional.js'
 import { isSame, type HeaderFields } from './http/headers.js'
+import { httpDate } from './http/http-date.js'
 import { contentRange, partOf } from './http/range.js'
 import { discard, drained, isResponse, lengthOf } from './payload.js'
 
@@ -32,7 +33,8 @@ export function narrowed (exchange: Exchange, { reply, payload, now }: Narrowing
   if (isNotModified(headers, { etag, lastModified }, now)) return asNotModified(exchange, reply, payload)
   const size = isApart ? null : lengthOf(payload, fields)
   if (size === null) return payload
-  const part = partOf(headers, { size, etag, lastModified, acceptRanges }, now)
+  const madeAt = httpDate(textOf(fields['date']), now) ?? now
+  const part = partOf(headers, { size, etag, lastModified, acceptRanges, madeAt }, now)
   // It is none but all of it, or it would have been the handler's.
   if (part === null || part === 'unsatisfiable' || part.from > 0 || part.to < size - 1) return payload
   exchange.isNarrowed = true

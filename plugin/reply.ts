@@ -9,6 +9,7 @@ import { ACCEPT_ENCODING } from './http/encoding.js'
 import { deltaSeconds } from './http/freshness.js'
 import { isOf304, type Head } from './head.js'
 import { isSame, mergedVary, type HeaderFields } from './http/headers.js'
+import { httpDate } from './http/http-date.js'
 import { contentRange, partOf, type Part } from './http/range.js'
 import type { RequestFields } from './http/vary.js'
 import type { CacheOutcome } from './outcome.js'
@@ -134,14 +135,15 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   const notModified = status === 200 && isNotModified(conditions, head, now)
   const part = notModified || conditions['range'] === undefined ? null : partOfEntry(reply, hit)
   const isDeclared = isDeclaredBy(hit, head)
-  reply.header('age', isDeclared ? '0' : String(ageOf(entry, head.age, now)))
-  if (isDeclared || head.date === undefined) reply.header('date', dateOf(isDeclared ? now : entry.storedAt))
+  const leftOut = leftOutOf(part)
+  if (part !== 'unsatisfiable') reply.header('age', isDeclared ? '0' : String(ageOf(entry, head.age, now)))
+  if (part !== 'unsatisfiable' && (isDeclared || head.date === undefined)) reply.header('date', dateOf(isDeclared ? now : entry.storedAt))
   if (entry.kind === 'response' && mayWrap && asSent && !notModified && part === null && reply.request.method !== 'HEAD') {
     return wrappedBeside(reply, headers, { body: typeof body === 'number' ? bodyOf(entry) : body, status, isDeclared })
   }
   reply.code(notModified ? 304 : status)
   for (const [name, value] of headers) {
-    if (name === 'age' || (isDeclared && name === 'date') || (notModified && !isOf304(name))) continue
+    if (name === 'age' || (isDeclared && name === 'date') || (notModified && !isOf304(name)) || leftOut.includes(name)) continue
     // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
     // adds to the arrays that it is given.
     const own = typeof value === 'string' ? value : [...value]
@@ -199,7 +201,26 @@ function partOfEntry (reply: FastifyReply, { entry, headers: conditions, now }: 
   const { status } = entry
   const { body, coding, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   if (status !== 200 || coding !== null || reply.request.method !== 'GET') return null
-  return partOf(conditions, { ...head, size: typeof body === 'number' ? body : body.length }, now)
+  const madeAt = httpDate(head.date, now) ?? entry.storedAt
+  return partOf(conditions, { ...head, madeAt, size: typeof body === 'number' ? body : body.length }, now)
+}
+
+/** What they say of the content is of all of it: RFC 9530 §2, RFC 2616 §14.15. */
+const OF_THE_WHOLE = ['content-digest', 'content-md5']
+/**
+ * Fields that tell what the 200 is, how long others may keep it, and how old it is. Beside a 416 they would have a cache in
+ * front keep that for everybody: RFC 9111 §3.
+ */
+const OF_A_200 = [
+  ...OF_THE_WHOLE, 'content-type', 'content-language', 'content-location', 'content-disposition', 'repr-digest', 'digest',
+  'etag', 'last-modified', 'cache-control', 'cdn-cache-control', 'expires', 'age', 'date'
+]
+
+const NOTHING: readonly string[] = []
+
+/** Fields of the entry that an answer with this part of it has not. */
+function leftOutOf (part: Part | 'unsatisfiable' | null): readonly string[] {
+  return part === null ? NOTHING : part === 'unsatisfiable' ? OF_A_200 : OF_THE_WHOLE
 }
 
 /** RFC 9110 §15.3.7, §15.5.17. */

@@ -23,6 +23,7 @@ import type { Asked } from './handler-view.js'
 import { areSameTag, isConditional, isNotModified, isWeakEtag } from './http/conditional.js'
 import { freshened } from './http/freshening.js'
 import { addedFields } from './http/headers.js'
+import { httpDate } from './http/http-date.js'
 import type { Spare } from './claim.js'
 
 /** No longer is an entry kept, beyond its time, only to be asked about. */
@@ -83,13 +84,22 @@ export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: 
   const fieldOf = (field: string): unknown => update.find(([name]) => name === field)?.[1]
   const tag = fieldOf('etag')
   const own = validatorsOf(entry)?.etag ?? null
-  // RFC 9111 §4.3.4: it is the same response by its tag, where both have one.
-  const isOfEntry = tag === undefined || own === null || areSameTag(String(tag), own)
+  // RFC 9111 §4.3.4: it is the same response by its tag, where both have one; else by its date, where both have that.
+  const isOfEntry = tag !== undefined && own !== null
+    ? areSameTag(String(tag), own)
+    : areSameDate(fieldOf('last-modified'), validatorsOf(entry)?.lastModified, now)
   const isProven = tag === undefined || (own !== null && isOfEntry)
   if (!isProven && isNotModified(exchange.headers, { etag: String(tag), lastModified: undefined }, now)) return null
-  // A handler that names another tag: the client gets what it was asked about, and that stays as it is.
+  // A handler that names another tag or date: the client gets what it was asked about, and that stays as it is.
   const headers = isOfEntry ? freshened(entry.headers, update) : [...entry.headers]
   return { headers, hasVary: isOfEntry && fieldOf('vary') !== undefined, isOfEntry }
+}
+
+/** Two dates that are of the same second, or of which there are not two. */
+function areSameDate (one: unknown, other: string | null | undefined, now: Milliseconds): boolean {
+  if (one === undefined || other == null) return true
+  const [date, present] = [httpDate(String(one), now), httpDate(other, now)]
+  return date === null || present === null ? one === other : date === present
 }
 
 interface Answered { fields: Parameters<typeof addedFields>[1], now: Milliseconds }

@@ -66,9 +66,9 @@ const READERS: Record<string, (text: string) => unknown> = {
   'Range, If-Range, If-Match': (text) => [
     isConditional({ range: text, 'if-range': text, 'if-match': text }),
     ...[text, `bytes=${text}`].flatMap((range) => [
-      asksForPart({ range }), partOf({ range, 'if-range': text }, { size: 9, acceptRanges: 'bytes', etag: text, lastModified: text }, 0)
+      asksForPart({ range }), partOf({ range, 'if-range': text }, { size: 9, acceptRanges: 'bytes', etag: text, lastModified: text, madeAt: 0 }, 0)
     ]),
-    partOf({ range: 'bytes=0-1' }, { size: 9, acceptRanges: text, etag: undefined, lastModified: undefined }, 0)
+    partOf({ range: 'bytes=0-1' }, { size: 9, acceptRanges: text, etag: undefined, lastModified: undefined, madeAt: 0 }, 0)
   ],
   'Cache-Status of others': (text) => [withMember(text, 'x; hit'), cacheStatus('x', { key: text.toString().replace(/[\ud800-\udfff]/g, '') }), readCacheStatus({ headers: { 'cache-status': text } })],
   'a response\'s head': (text) => [

@@ -28,7 +28,10 @@ interface Row {
 export async function countries (app: FastifyInstance): Promise<void> {
   const names = new Intl.DisplayNames(['en'], { type: 'region' })
 
-  app.get('/countries', { cache: { key: 'countries', ttl: '10m', staleWhileRevalidate: '1m' } }, async () => {
+  // Caches in front, browsers too, may keep it for two seconds: so long is what they have behind a change.
+  app.get('/countries', {
+    cache: { key: 'countries', ttl: '10m', staleWhileRevalidate: '1m', cacheControl: 'public, max-age=2' }
+  }, async () => {
     const { rows } = await app.pg.query<Row>(selectCountries)
     return {
       countries: rows.map(({ code, cities, regions, lat, lng, south, north, west, east }) => ({

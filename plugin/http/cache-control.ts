@@ -5,7 +5,8 @@
 export function parseCacheControl (field: string): Map<string, string> {
   const directives = new Map<string, string>()
   // A quoted argument may contain commas: no-cache="set-cookie, x-user".
-  for (const [, name, quoted, token] of field.matchAll(/([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g)) {
+  // Nor does a semicolon belong to a name: `no-store; max-age=0` forbids as much as it would with a comma.
+  for (const [, name, quoted, token] of field.matchAll(/([^\s,;="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g)) {
     const key = name!.toLowerCase()
     if (!directives.has(key)) directives.set(key, quoted?.replaceAll(/\\(.)/g, '$1') ?? token ?? '')
   }

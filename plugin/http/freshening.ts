@@ -3,8 +3,11 @@
 
 type Field = readonly [name: string, value: string | readonly string[]]
 
-/** The body that is stored depends on them; Content-Length and fields of the connection never come here. §3.2. */
-const OF_THE_STORED_BODY = ['content-encoding', 'content-range', 'content-length']
+/**
+ * The body that is stored depends on them, or they speak of the content of the 304 itself, of which there is none (RFC 9530
+ * §2); fields of the connection never come here. §3.2.
+ */
+const OF_THE_STORED_BODY = ['content-encoding', 'content-range', 'content-length', 'content-digest', 'content-md5']
 /** They speak of the message that they came in: of when it was made, and how old it was. §4.2.3. */
 const OF_THE_MESSAGE = ['age', 'date']
 

@@ -13,6 +13,8 @@ export interface Whole {
   acceptRanges: string | undefined
   etag: string | undefined
   lastModified: string | undefined
+  /** When it was made, by its Date or else by when it came: in milliseconds since 1970. */
+  madeAt: number
 }
 
 /** The first byte and the last one. */
@@ -72,12 +74,16 @@ function byteRanges (field: string): Spec[] | null {
   return specs.length === 0 ? null : specs
 }
 
-/** If-Range, §13.1.5: a strong tag, compared as such, or the very date; without it nothing is asked. */
-function isSameAs (condition: string | readonly string[] | undefined, { etag, lastModified }: Whole, now: number): boolean {
+/**
+ * If-Range, §13.1.5: a strong tag, compared as such, or the very date; without it nothing is asked. A date does not tell a
+ * response from another one of the same second: so it has to be a second older than the response (§8.8.2.2).
+ */
+function isSameAs (condition: string | readonly string[] | undefined, whole: Whole, now: number): boolean {
+  const { etag, lastModified, madeAt } = whole
   if (condition === undefined) return true
   const text = String(condition)
   if (text.startsWith('"')) return text === etag
   // A weak tag is never the same. What is no date either is none.
   const date = httpDate(text, now)
-  return date !== null && date === httpDate(lastModified, now)
+  return date !== null && date === httpDate(lastModified, now) && date + 1000 <= madeAt
 }

@@ -6,6 +6,7 @@ import { startCluster, startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
 import { checkDemo, clientOf } from './checks.js'
 import { startDemo } from './demo-process.js'
+import { checkCachesInFront } from './in-front.js'
 
 const postgres = await startPostgres()
 t.teardown(async () => await postgres.stop())
@@ -58,6 +59,8 @@ t.test('on a Redis and a Postgres', async (t) => {
   await query("update route_cache_demo.cities set name = 'psql' where id = 1")
   await until(async () => (await send('GET', '/cities/1')).json.name === 'psql', 'what another connection writes is seen')
   await query(`update route_cache_demo.cities set name = '${name}' where id = 1`)
+
+  await t.test('with caches in front', async (t) => { await checkCachesInFront(t, base) })
 
   await redis.kill()
   t.match(await send('GET', '/users/1'), { status: 200, cache: 'bypass', json: { name: 'Ada Brandt' } })

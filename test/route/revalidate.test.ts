@@ -8,6 +8,7 @@ import { gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 
 const START = Date.parse('2026-11-01T12:00:00Z')
 const DATE = 'Sun, 06 Nov 1994 08:49:37 GMT'
+const START_DATE = new Date(START).toUTCString()
 let apps = 0
 
 interface Site {
@@ -155,6 +156,14 @@ async function answers (t: Test, open: Open): Promise<void> {
     ['its tag, weak', (reply) => reply.code(304).header('etag', 'W/"1"').send(), { body: 'old', headers: { etag: 'W/"1"' } }, { headers: { etag: 'W/"1"', 'cache-status': /hit/ } }, {}],
     ['another tag: it is not what was asked about', (reply) => reply.code(304).header('etag', '"9"').send(),
       { body: 'old', headers: { etag: '"1"' } }, { headers: { 'cache-status': /miss|stale/ } }, { status: 1 }],
+    ['another date: nor is that', (reply) => reply.code(304).header('last-modified', START_DATE).send(),
+      { body: 'old', headers: { 'last-modified': DATE, 'x-a': '1' } }, { headers: { 'cache-status': /miss|stale/ } }, { status: 1 }],
+    ['its date, in another form', (reply) => reply.code(304).header('last-modified', 'Sunday, 06-Nov-94 08:49:37 GMT').send(),
+      { body: 'old' }, { body: 'old', headers: { 'cache-status': /hit/ } }, {}],
+    ['its tag, and another date', (reply) => reply.code(304).header('etag', '"1"').header('last-modified', START_DATE).send(),
+      { body: 'old' }, { body: 'old', headers: { 'last-modified': START_DATE, 'cache-status': /hit/ } }, {}],
+    ['digests of no content, RFC 9530 §2', (reply) => reply.code(304).header('content-digest', 'x').header('content-md5', 'x').send(),
+      { body: 'old', headers: { 'content-digest': undefined } }, { body: 'old', headers: { 'content-digest': undefined, 'content-md5': undefined, 'cache-status': /hit/ } }, {}],
     ['no-store', (reply) => reply.code(304).header('cache-control', 'no-store').send(),
       { body: 'old', headers: { 'cache-control': 'no-store' } }, { headers: { 'cache-status': /fwd=/ } }, { 'no-store': 1 }],
     ['a cookie', (reply) => reply.code(304).header('set-cookie', 'a=1').send(), { body: 'old', headers: { 'set-cookie': 'a=1' } }, { headers: { 'cache-status': /fwd=/ } }, { 'set-cookie': 1 }],
@@ -165,7 +174,7 @@ async function answers (t: Test, open: Open): Promise<void> {
   for (const [name, second, is, next, refused] of rows) {
     const { app, pass, get, asked } = await siteOf(open, {}, async (_, reply, run) => run === 2
       ? await second(reply)
-      : await reply.headers({ etag: '"1"', age: '1', date: DATE, 'x-a': '1', 'x-c': 'c' }).send(run === 1 ? 'old' : 'third'))
+      : await reply.headers({ etag: '"1"', 'last-modified': DATE, age: '1', date: DATE, 'x-a': '1', 'x-c': 'c' }).send(run === 1 ? 'old' : 'third'))
     await get()
     pass(11)
     t.match(await get(), is, name)

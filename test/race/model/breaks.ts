@@ -246,8 +246,21 @@ const withoutItsLease: Body = (data, [lease, name, marker], [token, time, epoch]
 
 export const BREAKS: Record<string, Break> = {
   'a fill does not look at its lease': { modes: [...KEYS, ...MUTATED.slice(0, 1), 'keys that become stale', 'keys, softly'], broken: { scripts: { FILL: withoutLease(BODIES.FILL) } } },
-  'an end does not look at its lease': { modes: GONE.slice(0, 1), broken: { scripts: { END: withoutItsLease } } },
+  'an end does not look at its lease': { modes: GONE, broken: { scripts: { END: withoutItsLease } } },
   'an end leaves the entry': { modes: GONE, broken: { scripts: { END: keeping(BODIES.END, ([, name]) => [name!]) } } },
+  'the end of a variant does not look at its marker': {
+    seed: 1,
+    modes: GONE.slice(1),
+    broken: {
+      scripts: {
+        END: (data, keys, [token, time, epoch]) => {
+          const marker = keys[2] === undefined ? null : data.get(keys[2])
+          const present = marker === null || isEntry(marker) ? epoch : marker.slice(5, 17)
+          return BODIES.END(data, keys, present === undefined ? [token!, time!] : [token!, time!, present])
+        }
+      }
+    }
+  },
   'an invalidation leaves the lease': {
     modes: ['keys'],
     broken: {
@@ -436,8 +449,9 @@ export const BREAKS: Record<string, Break> = {
   'nobody looks at what is invalid by its prefix': {
     modes: ['a prefix', 'keys, of a prefix', 'prefixes'].map(madeOf), broken: { store: reading(() => ({ least: 0 })) }
   },
+  // Not where everything is invalidated: an entry has the history that was read with it, which is over then.
   'what is confirmed is filled whatever lies there': {
-    modes: ['tags, confirmed'], broken: { isBlind: true }
+    modes: ['keys, confirmed', 'keys that vary, confirmed', 'a prefix, confirmed', 'tags, confirmed'], broken: { isBlind: true }
   },
   'a prefix is over before its names are removed': {
     modes: ['a prefix', ...['a prefix', 'tags, of a prefix'].map(madeOf)],

@@ -90,6 +90,8 @@ const SLOW_WRITERS = [' QUARANTINE', 'works', 'the database', 'has committed', '
 const SLOW_ACTORS = ['reads the row', 'answers', 'invalidates', 'starts again', 'reader 0', 'reader 1', 'p0', 'p1']
 /** Of handlers that say that a page is gone. */
 const SLOW_ENDS = [' END', 'p0 END', 'p1 END', 'the refresh', 'the refresh of reader 0', 'the refresh of reader 1']
+/** Of handlers that find nothing changed: what they are asked about goes before they have the lease, or while they look. */
+const SLOW_CONFIRMED = ['unchanged', 'reader 0 finds', 'the refresh', ' TAKE', 'p0 TAKE', 'p1 TAKE', ' SCAN 0 shop']
 /** Of responses that are made of values: the first key of a call and the others, and their tags. */
 const SLOW_PARTS = ofAll([
   ' INVALIDATE shop:k', ' INVALIDATE shop:v', ' QUARANTINE_KEY shop:v', ' SOFTEN_KEY shop:v', ' QUARANTINE_TAGS', ' ADVANCE', ' HOLD_PREFIXES',
@@ -127,7 +129,8 @@ export function scenarios (mode: Mode): fc.Arbitrary<Scenario> {
   const held = fc.integer({ min: 10, max: LATEST })
   const { values = [], restarts = false, mutates = false } = mode
   const any = fc.constantFrom(...SLOW, ...SLOW_ACTORS, ...mutates ? SLOW_WRITERS : [])
-  const parts = values.length > 0 ? SLOW_PARTS : mode.gone === true ? SLOW_ENDS : []
+  const ofHandlers = mode.gone === true ? SLOW_ENDS : mode.confirms === true ? SLOW_CONFIRMED : []
+  const parts = values.length > 0 ? SLOW_PARTS : ofHandlers
   const slow = parts.length > 0 ? fc.oneof(any, fc.constantFrom(...parts)) : any
   const cut = fc.oneof(
     fc.record({ what: fc.constantFrom('', 'p0', 'p1'), behind: fc.nat({ max: LATEST }), for: held }),
