@@ -5,7 +5,8 @@ import type { RequestFields } from './http/vary.js'
 import { identify } from './identity.js'
 import type { RefusalReason } from './outcome.js'
 import { policyFailed, type Policy } from './policy.js'
-import { hasChangedSession, type MarkedRequest, type MarkReason, type UserMark } from './user-marks.js'
+import { hasChangedSession } from './session-marks.js'
+import type { MarkedRequest, MarkReason, UserMark } from './user-marks.js'
 
 /** Who asks, by the policy's identity, and with which headers. */
 interface Asking { identity: string | undefined, headers: RequestFields }

@@ -3,14 +3,15 @@
 import type { ResponseCache } from './cache.js'
 import { RouteCacheError, optionError, show } from './errors.js'
 import type { Milliseconds } from './duration.js'
-import { examineKey } from './examination.js'
+import { examineKey, type Examined } from './examination.js'
 import { explained, unexamined, type Explanation } from './explanation.js'
 import { textOf } from './explanation-text.js'
+import type { RequestFields } from './http/vary.js'
 import { own } from './key.js'
 import type { OwnRequests } from './own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from './store/keys.js'
-import { shownKey } from './target.js'
+import { askedKeys } from './target.js'
 import { openTicket } from './ticket.js'
 import { selectBy } from './variant.js'
 
@@ -47,14 +48,22 @@ async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOptio
     throw optionError(WHERE, unknown, own(option, unknown), 'there is no such option beside key; there is: headers')
   }
   const headers = readHeaders(WHERE, 'headers', option.headers)
-  const key = shownKey(option.key)
+  const keys = askedKeys(option.key)
+  let found = await examinedUnder(cache, keys[0]!, headers)
+  for (const key of keys.slice(1)) if (!found.isThere) found = await examinedUnder(cache, key, headers)
+  const { key, examined, isValue } = found
+  const told = explained(examined, ttl)
+  return { ...told, text: textOf(`${isValue ? 'value under key' : 'key'} ${show(key)}`, told, examined) }
+}
+
+interface Under { key: string, examined: Examined, isValue: boolean, isThere: boolean }
+
+async function examinedUnder (cache: ResponseCache, key: string, headers: RequestFields): Promise<Under> {
   const response = await examineKey(cache, key, selectBy(headers))
   const isThere = response.bypass !== null || response.present !== null || response.sight?.found.marker != null
   const value = isThere ? null : await examineKey(cache, valueKey(key), selectBy({}))
   const isValue = value !== null && value.present !== null
-  const examined = isValue ? value : response
-  const told = explained(examined, ttl)
-  return { ...told, text: textOf(`${isValue ? 'value under key' : 'key'} ${show(key)}`, told, examined) }
+  return { key, examined: isValue ? value : response, isValue, isThere: isThere || isValue }
 }
 
 async function explainRequest ({ requests, ttl }: ExplainParts, option: string | ExplainOption): Promise<Explanation> {

@@ -36,6 +36,7 @@ import { asConfirmed, askedOf, confirmedBy, isConfirmed } from './revalidation.j
 import { isValidated } from './selecting.js'
 import { lookup, type Engine, type Waiting } from './serving.js'
 import { isPacked, unpacked } from './unpacking.js'
+import { REPLY } from './user-marks.js'
 
 /** Where a route's config has it that the route is cached. */
 export const SITE = Symbol('fastify-route-cache.site')
@@ -71,9 +72,12 @@ function siteOf (request: FastifyRequest): Site | undefined {
   return (request.routeOptions.config as { [SITE]?: Site } | undefined)?.[SITE]
 }
 
+interface Replied { [REPLY]?: FastifyReply | null }
+
 /** A route's onRequest hook. Its name is how the route is found in Fastify's list of hooks. */
 export function lookupHook (engine: Engine, site: Site, name: string): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
+    ;(request as unknown as Replied)[REPLY] = reply
     if (site.validated === null) postpone(site, request as RequestView)
     if (site.place === 'onRequest') return look(engine, site, { request, reply, proceed: done })
     const { [TICKET]: ticket } = request as Carrier

@@ -12,6 +12,7 @@ import type { FormerBuild } from './former-build.js'
 import type { CacheLimits } from './limits.js'
 import type { Breaker } from './store/breaker.js'
 import { isLate, within } from './store/deadline.js'
+import { nameOf } from './store/keys.js'
 import { Patience } from './store/patience.js'
 import type { Taken } from './store/store.js'
 import { firstMarker, isSelected, selectEntry, without, type First, type Selected, type Selection, type Shelf } from './variant.js'
@@ -108,6 +109,7 @@ export class Lookup {
       this.#waiting--
       left -= performance.now() - began
       const { spare } = finding
+      if (landing === null) this.#tellLongRun(question, caller)
       if (landing?.type === 'failed' && spare !== null && isRescuable(spare.entry, this.#now())) {
         return { type: 'stale', entry: spare.entry, selected: spare.selected, ifError: true }
       }
@@ -115,6 +117,12 @@ export class Lookup {
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
       if (entry !== null) return { type: 'hit', entry, collapsed, early: null }
     }
+  }
+
+  /** One that asks for what it is about to store waits for itself, in vain; so do two that want each other's. */
+  #tellLongRun ({ key, waitTimeout }: Question, { log }: Caller): void {
+    this.#complaints.warn(log, 'another run for this cache key did not end within waitTimeout, so nobody waits for it any more: ' +
+      'it is slow, or asks for this very key itself, as a load of getOrSet or a handler must not', { key: nameOf(key), waitTimeout })
   }
 
   /** What was handed out at a landing, if it is this request's, too. */

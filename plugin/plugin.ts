@@ -34,6 +34,7 @@ import { RedisStore } from './store/redis.js'
 import { isDeafToFailovers, type RedisClient } from './store/redis-client.js'
 import type { Store } from './store/store.js'
 import { withPath, withPathTag, type Gets } from './unsafe.js'
+import { REPLY } from './user-marks.js'
 
 /** Where an instance has it that we are registered, with what is inside: for tests. */
 export const REGISTERED = Symbol('fastify-route-cache.registered')
@@ -63,6 +64,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(TICKET, null)
   app.decorateRequest(CHANGE, null)
   app.decorateRequest(LISTENERS, null)
+  app.decorateRequest(REPLY, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
   app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
   app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators, cache.now()) })

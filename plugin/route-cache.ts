@@ -13,7 +13,7 @@ import type { RequestOption } from './request-option.js'
 import type { CacheStats } from './stats.js'
 import type { RedisClient } from './store/redis-client.js'
 import {
-  checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft, shownKey,
+  askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft,
   type InvalidateOptions, type InvalidateTarget, type MutateTarget
 } from './target.js'
 import { unpacked } from './unpacking.js'
@@ -157,15 +157,23 @@ export class RouteCache {
    * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
    */
   async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
-    const entry = await this.#cache.get(shownKey(key), selectBy(headers))
+    const entry = await this.#find(key, headers)
     // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
     const whole = entry === null ? null : await unpacked(entry).catch(() => null)
     return whole === null ? null : { ...this.#describe(whole), body: Buffer.from(bodyOf(whole)) }
   }
 
+  async #find (key: string, headers: RequestFields): Promise<Entry | null> {
+    for (const one of askedKeys(key)) {
+      const entry = await this.#cache.get(one, selectBy(headers))
+      if (entry !== null) return entry
+    }
+    return null
+  }
+
   /** The same as `get` without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
-    const entry = await this.#cache.get(shownKey(key), selectBy(headers))
+    const entry = await this.#find(key, headers)
     return entry === null ? null : this.#describe(entry)
   }
 

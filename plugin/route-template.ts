@@ -6,6 +6,7 @@ import { isThenable } from './key-source.js'
 import { escapeText, escapeValue } from './key-value.js'
 import { Keyless, kindOf } from './plain-data.js'
 import { readPath } from './route-path.js'
+import { rewrittenPart, type Rewritten } from './rewritten.js'
 
 /** What templates need to know of the route. */
 export interface TemplateRoute {
@@ -31,7 +32,8 @@ export function compileKey (
 ): CompiledKey {
   if (key === undefined) {
     checkConstraints(where, route)
-    return { shape: null, doubt: null, key: (request) => defaultKey(canonical, request) }
+    const ask: CompiledKey['key'] = (source, request) => defaultKey(canonical, source) + rewrittenPart(request as Rewritten)
+    return { shape: null, doubt: null, key: ask }
   }
   if (typeof key === 'function') {
     const ask = key as (request: unknown) => unknown

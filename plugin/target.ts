@@ -82,9 +82,12 @@ export function checkKeyOf (key: unknown): string {
   return boundKey(escapeKey(textOf(key)))
 }
 
-/** The key that is asked for by this name, as the user wrote it or as logs show it. Throws FRC_TARGET. */
-export function shownKey (key: unknown): string {
-  return storedKeys(textOf(key))[0]!
+/**
+ * The keys that may be asked for by this name: as the user wrote it, then as logs show it; of most names that is the same.
+ * Throws FRC_TARGET.
+ */
+export function askedKeys (key: unknown): string[] {
+  return storedKeys(textOf(key)).reverse()
 }
 
 /** All that may be meant. Throws FRC_TARGET. */

@@ -4,6 +4,7 @@ import { countedCookie, isNoAnalyticsCookie, listedCookies, type CookieRule } fr
 import { namesNobody } from './http/credential-headers.js'
 import type { RequestFields } from './http/vary.js'
 import { unpromised } from './identity.js'
+import { holds, isOwnSession } from './session-marks.js'
 
 export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'
 
@@ -44,7 +45,7 @@ export function compileMarking ({ credentials, cookies, vary }: MarkOptions): Ma
     const field = markedField(fields, headers, counts)
     if (field?.reason === 'authorization') return field
     const { raw } = request
-    return userOf(request as Request, raw) ?? field ?? sessionOf(request as Request, raw, { headers, cookies: counts }) ??
+    return userOf(request as Request, raw) ?? field ?? sessionOf(request as Request, raw, counts) ??
       (presentsCertificate(raw) ? CERTIFICATE : null)
   }
 }
@@ -97,58 +98,54 @@ function cookieMark (name: string | null): UserMark | null {
   return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
 }
 
-/** Where hooks put who asks, on the request or the raw one. */
-interface Users {
-  user?: unknown
-  account?: unknown
-  auth?: unknown
-  currentUser?: unknown
-  principal?: unknown
-  userId?: unknown
-  tenant?: unknown
-  tenantId?: unknown
-  uid?: unknown
-  identity?: unknown
-  claims?: unknown
-  viewer?: unknown
-  customer?: unknown
-  member?: unknown
-  oidc?: unknown
-  kauth?: unknown
-}
-interface Request extends Users { session?: unknown, cookies?: unknown }
-interface Raw extends Users { session?: unknown, cookies?: unknown, signedCookies?: unknown, ntlm?: unknown }
+/** Where hooks put who asks: on the request, on the raw one, or in an object there that is for all that they know of it. */
+const PLACES = [
+  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims',
+  'viewer', 'customer', 'member', 'oidc', 'kauth', 'authUser', 'authenticatedUser', 'loggedInUser', 'userInfo',
+  'username', 'email', 'sub', 'subject', 'profile', 'credentials', 'role', 'roles', 'permissions', 'scopes', 'org',
+  'orgId', 'organization', 'organizationId', 'workspace', 'workspaceId', 'accountId', 'customerId', 'memberId', 'apiKey',
+  'actor', 'jwt', 'jwtPayload', 'token', 'decoded', 'decodedToken', 'authContext', 'securityContext'
+] as const
+
+/** Such an object: of Express and @fastify/view, of Koa, and @fastify/request-context, which keeps it in a store. */
+const SCOPES = ['locals', 'state', 'ctx', 'context', 'requestContext'] as const
+
+/** Where a request has its reply: hooks keep there what pages are made of, and it may be of a user. */
+export const REPLY = Symbol('fastify-route-cache.reply')
+
+type Users = Partial<Record<typeof PLACES[number], unknown>>
+interface Scoped extends Users { session?: unknown }
+interface Scopes extends Partial<Record<typeof SCOPES[number], unknown>> {}
+interface Request extends Scoped, Scopes { cookies?: unknown, [REPLY]?: Reply | null }
+interface Reply { locals?: unknown, raw?: { locals?: unknown } }
+interface Raw extends Scoped, Scopes { cookies?: unknown, signedCookies?: unknown, ntlm?: unknown, res?: Omit<Reply, 'raw'> }
 
 /** A place where hooks, and middleware of other frameworks, put who asks. */
-interface Holder { mark: UserMark, read: (request: Request, raw: Raw) => unknown }
+interface Holder { mark: UserMark, owner: (request: Request, raw: Raw) => object, name: string }
 
-const PLACES: readonly [name: keyof Users, ...others: Array<keyof Users>] = [
-  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims', 'viewer', 'customer',
-  'member', 'oidc', 'kauth'
-]
+const ofRequest: Holder['owner'] = (request) => request
+const ofRaw: Holder['owner'] = (_, raw) => raw
 const USERS: readonly Holder[] = [
-  holder('user', 'request.user', ({ user }) => user),
-  ...PLACES.slice(1).map((name) => holder(`user:${kebab(name)}`, `request.${name}`, (request) => request[name])),
-  holder('user:raw', 'request.raw.user', (_, { user }) => user),
-  ...PLACES.slice(1).map((name) => holder(`user:raw-${kebab(name)}`, `request.raw.${name}`, (_, raw) => raw[name])),
-  holder('user:raw-ntlm', 'request.raw.ntlm', (_, { ntlm }) => ntlm)
+  ...PLACES.map((name) => holder(name === 'user' ? 'user' : `user:${kebab(name)}`, `request.${name}`, ofRequest)),
+  ...PLACES.map((name) => holder(name === 'user' ? 'user:raw' : `user:raw-${kebab(name)}`, `request.raw.${name}`, ofRaw)),
+  holder('user:raw-ntlm', 'request.raw.ntlm', ofRaw)
 ]
 const SESSIONS: readonly Holder[] = [
-  holder('session', 'request.session', ({ session }) => session),
-  holder('session:raw', 'request.raw.session', (_, { session }) => session)
+  holder('session', 'request.session', ofRequest), holder('session:raw', 'request.raw.session', ofRaw)
 ]
 const JARS: readonly Holder[] = [
-  holder('cookie', 'request.cookies', ({ cookies }) => cookies),
-  holder('cookie', 'request.raw.cookies', (_, { cookies }) => cookies),
-  holder('cookie', 'request.raw.signedCookies', (_, { signedCookies }) => signedCookies)
+  holder('cookie', 'request.cookies', ofRequest),
+  holder('cookie', 'request.raw.cookies', ofRaw),
+  holder('cookie', 'request.raw.signedCookies', ofRaw)
 ]
 
 function kebab (name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function holder (detail: string, place: string, read: Holder['read']): Holder {
-  return { mark: { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }, read }
+function holder (detail: string, place: string, owner: Holder['owner']): Holder {
+  const mark: UserMark = { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }
+  return { mark, owner, name: place.slice(place.lastIndexOf('.') + 1) }
 }
 
 /**
@@ -157,81 +154,92 @@ function holder (detail: string, place: string, read: Holder['read']): Holder {
  */
 function userOf (request: Request, raw: Raw): UserMark | null {
   const user = anyOf(request) ?? anyOf(raw) ?? raw.ntlm
-  return unpromised(user) == null ? null : firstOf(USERS, { request, raw }, holds)
+  const own = unpromised(user) == null ? null : firstOf(USERS, { request, raw }, isSomebody)
+  return own ?? scopedOf(request, raw)
 }
 
 function anyOf (one: Users): unknown {
   return one.user ?? one.account ?? one.auth ?? one.currentUser ?? one.principal ?? one.userId ?? one.tenant ??
-    one.tenantId ?? one.uid ?? one.identity ?? one.claims ?? one.viewer ?? one.customer ?? one.member ??
-    one.oidc ?? one.kauth
+    one.tenantId ?? one.uid ?? one.identity ?? one.claims ?? one.viewer ?? one.customer ?? one.member ?? one.oidc ??
+    one.kauth ?? one.authUser ?? one.authenticatedUser ?? one.loggedInUser ?? one.userInfo ?? one.username ??
+    one.email ?? one.sub ?? one.subject ?? one.profile ?? one.credentials ?? one.role ?? one.roles ??
+    one.permissions ?? one.scopes ?? one.org ?? one.orgId ?? one.organization ?? one.organizationId ??
+    one.workspace ?? one.workspaceId ?? one.accountId ?? one.customerId ?? one.memberId ?? one.apiKey ?? one.actor ??
+    one.jwt ?? one.jwtPayload ?? one.token ?? one.decoded ?? one.decodedToken ?? one.authContext ??
+    one.securityContext
 }
 
-function sessionOf (request: Request, raw: Raw, { headers, cookies }: Jar): UserMark | null {
+/** In one of the objects that are for all that hooks know of a request. */
+function scopedOf (request: Request, raw: Raw): UserMark | null {
+  const { [REPLY]: reply } = request
+  const ofReply = reply?.locals ?? reply?.raw?.locals ?? raw.res?.locals
+  if (ofReply == null && anyScope(request) == null && anyScope(raw) == null) return null
+  for (const name of SCOPES) {
+    const mark = markIn(request[name], `request.${name}`) ?? markIn(raw[name], `request.raw.${name}`)
+    if (mark !== null) return mark
+  }
+  return markIn(reply?.locals, 'reply.locals') ?? markIn(reply?.raw?.locals, 'reply.raw.locals') ??
+    markIn(raw.res?.locals, 'request.raw.res.locals')
+}
+
+function anyScope (one: Scopes): unknown {
+  return one.locals ?? one.state ?? one.ctx ?? one.context ?? one.requestContext
+}
+
+function markIn (given: unknown, place: string): UserMark | null {
+  const scope = storeOf(unpromised(given))
+  if (typeof scope !== 'object' || scope === null) return null
+  const value = (name: string): unknown => scope instanceof Map ? scope.get(name) : (scope as Record<string, unknown>)[name]
+  const name = PLACES.find((name) => isSomebody(unpromised(value(name)), scope, name)) ??
+    (isOwnSession(unpromised(value('session'))) ? 'session' : undefined)
+  if (name === undefined) return null
+  const detail = `user:${place.replace(/^request\./, '').replaceAll('.', '-')}-${kebab(name)}`
+  return { reason: 'user', detail: kebab(detail), words: `a ${place}.${name}` }
+}
+
+/** What @fastify/request-context has, or an AsyncLocalStorage, is behind a method. */
+function storeOf (scope: unknown): unknown {
+  const getStore = typeof scope === 'object' && scope !== null ? (scope as { getStore?: unknown }).getStore : undefined
+  return typeof getStore === 'function' ? getStore.call(scope) : scope
+}
+
+function sessionOf (request: Request, raw: Raw, cookies: CookieRule): UserMark | null {
   const session = request.session ?? raw.session
-  const own = unpromised(session) == null ? null : firstOf(SESSIONS, { request, raw }, (one) => isOwnSession(one, headers))
+  const own = unpromised(session) == null
+    ? null
+    : firstOf(SESSIONS, { request, raw }, (one, owner, name) => isOwnSession(one) || isOwnMethod(one, owner, name))
   if (own !== null) return own
   const jar = request.cookies ?? raw.cookies ?? raw.signedCookies
   return unpromised(jar) == null ? null : firstOf(JARS, { request, raw }, (one) => hasCountedCookie(one, cookies))
 }
 
-interface Jar { headers: RequestFields, cookies: CookieRule }
+type Counts = (value: unknown, owner: object, name: string) => boolean
 
-function firstOf (
-  holders: readonly Holder[], { request, raw }: { request: Request, raw: Raw }, counts: (value: unknown) => boolean
-): UserMark | null {
-  return holders.find(({ read }) => counts(unpromised(read(request, raw))))?.mark ?? null
+interface Both { request: Request, raw: Raw }
+
+function firstOf (holders: readonly Holder[], { request, raw }: Both, counts: Counts): UserMark | null {
+  return holders.find(({ owner, name }) => {
+    const one = owner(request, raw)
+    return counts(unpromised((one as Record<string, unknown>)[name]), one, name)
+  })?.mark ?? null
 }
 
-/** Whether there is somebody in it: not in an empty text, false, an object or a list without anything, or a method. */
-function holds (value: unknown): boolean {
-  if (value == null || value === false || value === '' || typeof value === 'function') return false
-  if (typeof value !== 'object') return true
-  if (value instanceof Map || value instanceof Set) return value.size > 0
-  if (Array.isArray(value)) return value.length > 0
-  const prototype: unknown = Object.getPrototypeOf(value)
-  // An object of a class may keep all that it has where we can't see it.
-  return (prototype !== Object.prototype && prototype !== null) || Reflect.ownKeys(value).length > 0
+function isSomebody (value: unknown, owner: object, name: string): boolean {
+  return holds(value) || isOwnMethod(value, owner, name)
+}
+
+/**
+ * A function that was put on this very request, as Clerk's `request.auth`: it most likely knows who asks, and to call it may
+ * do something. One that all requests have, a decorator, says nothing.
+ */
+function isOwnMethod (value: unknown, owner: object, name: string): boolean {
+  return typeof value === 'function' && (owner instanceof Map || Object.hasOwn(owner, name))
 }
 
 function hasCountedCookie (jar: unknown, counts: CookieRule): boolean {
   if (typeof jar !== 'object' || jar === null) return holds(jar)
   for (const name in jar) if (counts(name)) return true
   return false
-}
-
-/** As @fastify/session, @fastify/secure-session, express-session and cookie-session have it. */
-interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => unknown, data?: () => unknown }
-
-/** Of a session itself, not of who has it. */
-const NO_DATA = ['cookie', 'changed', 'deleted']
-
-/**
- * Whether a session is somebody's: these plugins make an empty one for everybody. What is in it came with its cookie, or was
- * put there by a hook just now. One that shows nothing of what it has is somebody's where it may have come with a cookie.
- */
-function isOwnSession (session: unknown, headers: RequestFields): boolean {
-  if (typeof session !== 'object' || session instanceof Map || !holds(session)) return holds(session)
-  const { changed, isChanged, data } = session as Session
-  if (changed === true || isChanged === true) return true
-  // secure-session keeps its data behind a method.
-  const content = typeof changed === 'boolean' && typeof data === 'function' ? data.call(session) : session
-  const names = Object.keys(content as object)
-  if (names.some((name) => !NO_DATA.includes(name) && holds((content as Record<string, unknown>)[name]))) return true
-  if (names.length > 0 || content !== session) return false
-  const { cookie } = headers
-  return cookie !== undefined && countedCookie(cookie, isNoAnalyticsCookie) !== null
-}
-
-/** Whether the handler, or a hook, wrote to a session of the request. */
-export function hasChangedSession (request: object): boolean {
-  const { session, raw } = request as { session?: unknown, raw?: { session?: unknown } }
-  return isChanged(session) || isChanged(raw?.session)
-}
-
-function isChanged (session: unknown): boolean {
-  if (typeof session !== 'object' || session === null) return false
-  const { changed, isChanged, isModified } = session as Session
-  return changed === true || isChanged === true || (typeof isModified === 'function' && isModified.call(session) === true)
 }
 
 /** Whether the client has shown one, be it trusted or not. HTTP/2's socket stands for the connection's. */

@@ -15,6 +15,11 @@ export const CREDENTIAL_HEADERS: readonly string[] = Object.freeze([
   'x-shopify-access-token', 'x-hasura-admin-secret', 'x-hasura-user-id', 'x-parse-session-token',
   // Who it is, as services behind a gateway tell each other
   'x-user', 'x-user-id', 'x-user-name', 'x-user-email', 'x-username', 'x-userinfo', 'x-account-id', 'x-tenant-id', 'x-org-id',
+  'x-tenant', 'x-org', 'x-organization', 'x-organization-id', 'x-workspace', 'x-workspace-id', 'x-account', 'x-customer', 'x-customer-id',
+  'x-company-id', 'x-team-id', 'x-member-id', 'x-role', 'x-roles', 'x-groups', 'x-user-role', 'x-user-roles', 'x-user-groups',
+  'x-auth-userid', 'x-auth-email', 'x-auth-subject', 'x-jwt-claim-sub', 'x-jwt-claim-email', 'x-envoy-user', 'x-impersonate-user',
+  // Of a session, or of an app on one device
+  'x-csrf-token', 'x-xsrf-token', 'x-firebase-appcheck',
   // Authenticating proxies: oauth2-proxy, Authelia, authentik, Kubernetes, Grafana's auth proxy, Pomerium, Vouch, Tailscale
   'x-forwarded-user', 'x-forwarded-email', 'x-forwarded-preferred-username', 'x-forwarded-groups', 'x-forwarded-access-token',
   'x-auth-request-user', 'x-auth-request-email', 'x-auth-request-preferred-username', 'x-auth-request-groups',

@@ -46,7 +46,10 @@ import type { Write } from './topology.js'
 
 /** Tags that a script has at a time, or scripts that are sent at a time. */
 const BATCH = 500
-/** A generation under which something is stored lives at least so long, and as long as what is stored. */
+/**
+ * How long a generation lives behind a hold, or a quarantine: these stood in its name, so its life is lost, which other
+ * processes remember. No protocol needs it: a generation that ends before its entries makes them invalid.
+ */
 export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
 /** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
 const MOST_REMEMBERED = 10_000
@@ -176,10 +179,10 @@ export class Generations {
     const until = this.#now() + life
     for (const tag of tags) {
       if ((this.#livesUntil.get(tag) ?? 0) >= until) continue
-      // With room, so that not every fill has to say it.
-      const enough = Math.max(LEAST_LIFE / 2, 1.5 * life)
+      // With room, so that not every fill has to say it; but names of tags are not to stay long behind what they tag.
+      const enough = Math.max(FIRST_LIFE, 2 * life)
       this.#remember(tag, this.#now() + enough)
-      const args = [Math.round(enough), Math.max(LEAST_LIFE, 2 * life)]
+      const args = [Math.ceil(enough), Math.ceil(Math.max(2 * FIRST_LIFE, 3 * life))]
       EXTEND.run(this.#client, [this.#keys.tag(tag)], args).catch(() => { this.#livesUntil.delete(tag) })
     }
   }

@@ -438,3 +438,38 @@ t.test('bad input, and an app that closes', async (t) => {
   await app.close()
   await t.rejects(app.cache.explain('/'), { code: 'FRC_ROUTE', message: /^cache\.explain: "GET \/" can't be explained/ })
 })
+
+t.test('a key by either name, as it was written or as it is shown, whatever signs it has', async (t) => {
+  await onEachStore(t, async (t, open) => {
+    const app = await open()
+    const { cache } = app
+    const keyOf = ({ params }: { params: unknown }): string => (params as { key: string }).key
+    app.get('/written/:key', { cache: { key: keyOf } }, async (request) => keyOf(request))
+    const written = [
+      'a%~b', 'a%<b', 'a%_<b', 'k%>', 'a%!D800', '{x}', 'a{value}', '#tag:users', '#floor', 'lease:{cache:a}', '{cache:a}:v:x', '%7B',
+      '*', ' ', '__proto__'
+    ]
+    for (const key of written) {
+      const url = `/written/${encodeURIComponent(key)}`
+      await app.inject(url)
+      await settled(app)
+      const { key: stored } = await cache.explain(url)
+      for (const name of [key, stored!]) {
+        t.match(await cache.inspect(name), { status: 200 }, name)
+        t.equal(String((await cache.get(name))?.body), key, name)
+        t.match(await cache.explain({ key: name }), { outcome: 'hit', key: stored }, name)
+      }
+      t.equal(await cache.invalidate(key), 1, key)
+      t.equal(await cache.inspect(key), null)
+      await cache.getOrSet(key, {}, () => 'value')
+      await settled(app)
+      t.match(await cache.explain({ key }), { outcome: 'hit', key: stored, text: /^value under key/ })
+      await cache.invalidate(key)
+    }
+    for (const key of ['a{b', 'a%<b']) await app.inject(`/written/${encodeURIComponent(key)}`)
+    await settled(app)
+    for (const [name, key] of [['a{b', 'a{b'], ['a%<b', 'a%<b'], ['a%_<b', 'a%<b']] as const) {
+      t.equal(String((await cache.get(name))?.body), key, `${name}: what is written so comes before what is shown so`)
+    }
+  })
+})

@@ -80,6 +80,48 @@ t.test('the client\'s counts, whatever the app has rewritten it to', async (t) =
   for (const target of ['http://evil.test/page', '/page#x']) t.match(await raw(port, target), /detail=target/)
 })
 
+t.test('what the app has taken off the target tells answers apart: a tenant in the path, in the query, in either', async (t) => {
+  const rewrites: Record<string, [rewrite: (url: string) => string, targets: string[]]> = {
+    path: [(url) => url.replace(/^\/(acme|best)(?=\/)/, ''), ['/acme/page', '/best/page', '/page']],
+    query: [(url) => url.replace(/\?.*/, ''), ['/page?tenant=acme', '/page?tenant=best', '/page']],
+    both: [() => '/page?a=1', ['/acme?a=1', '/page?a=2', '/best?a=1', '/acme?a=2', '/page?a=1', '/acme%3Fa=1', '/acme%253Fa=1']],
+    capitals: [(url) => url.toLowerCase(), ['/PAGE', '/Page', '/page']]
+  }
+  for (const [name, [rewrite, targets]] of Object.entries(rewrites)) {
+    const app = fastify({ rewriteUrl: ({ url = '' }) => rewrite(url) })
+    await app.register(routeCache, { deadline: 30 })
+    app.get('/page', { cache: true }, async (request) => `for ${request.originalUrl}`)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    t.teardown(async () => { await app.close() })
+    const { port } = app.server.address() as { port: number }
+    for (const outcome of [/fwd=miss/, /; hit;/]) {
+      for (const target of targets) {
+        const answer = await raw(port, target)
+        t.match(answer.slice(answer.indexOf('\r\n\r\n')).trim(), `for ${target}`, `${name}: ${target}`)
+        t.match(answer, outcome, `${name}: ${target}`)
+        await settled(app)
+      }
+    }
+  }
+})
+
+t.test('a credential that the app takes off the target is in the default key, not in a template', async (t) => {
+  for (const [cache, outcome] of [[true, /; hit;/], [{ key: 'page' }, /detail=query:token/]] as const) {
+    const app = fastify({ rewriteUrl: () => '/page' })
+    t.teardown(async () => { await app.close() })
+    await app.register(routeCache, { deadline: 30 })
+    app.get('/page', { cache }, async (request) => request.originalUrl)
+    for (const user of ['alice', 'bob']) {
+      for (let i = 0; i < 2; i++) {
+        const answer = await app.inject(`/page?token=${user}`)
+        await settled(app)
+        t.equal(answer.body, `/page?token=${user}`)
+        if (i === 1) t.match(answer.headers['cache-status'], outcome)
+      }
+    }
+  }
+})
+
 t.test('which targets are taken', async (t) => {
   for (const target of ['/', '/a', '/a?b=//c', '/a//b', '/a?b=http://c', '/%23', '/a?"><script>']) t.ok(isOriginForm(target), target)
   for (const target of ['', '*', 'a', '?a', 'localhost:80', 'http://a/', 'HTTP://a/', '//a', '/\\a', '#', '/#', '/a#', '/a?b#c']) {

@@ -106,15 +106,18 @@ t.test('cookies: those that count, by the plugin and by the route', async (t) =>
 
 /** In each of these places. */
 const USER_PLACES = [
-  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims', 'viewer', 'customer',
-  'member', 'oidc', 'kauth'
+  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims',
+  'viewer', 'customer', 'member', 'oidc', 'kauth', 'authUser', 'authenticatedUser', 'loggedInUser', 'userInfo',
+  'username', 'email', 'sub', 'subject', 'profile', 'credentials', 'role', 'roles', 'permissions', 'scopes', 'org',
+  'orgId', 'organization', 'organizationId', 'workspace', 'workspaceId', 'accountId', 'customerId', 'memberId', 'apiKey',
+  'actor', 'jwt', 'jwtPayload', 'token', 'decoded', 'decodedToken', 'authContext', 'securityContext'
 ]
 const RAW_PLACES = [...USER_PLACES, 'ntlm']
 const USERS = [
   { name: 'alice' }, 'alice', 7, 0, 7n, true, NaN, Symbol('alice'), ['alice'], new Principal(), new Map([['a', 1]]), new Set(['a']),
-  { [Symbol('name')]: 'alice' }, Object.defineProperty({}, 'name', { value: 'alice', enumerable: false }), Promise.resolve('alice')
+  () => 'alice', { [Symbol('name')]: 'alice' }, Object.defineProperty({}, 'name', { value: 'alice', enumerable: false }), Promise.resolve('alice')
 ]
-const NOBODIES = [undefined, null, false, '', {}, Object.create(null), [], new Map(), new Set(), () => 'alice']
+const NOBODIES = [undefined, null, false, '', {}, Object.create(null), [], new Map(), new Set()]
 
 t.test('what hooks put on the request: somebody, or nothing', async (t) => {
   for (const [places, place] of [[USER_PLACES, put], [RAW_PLACES, putRaw]] as const) {
@@ -138,21 +141,72 @@ t.test('a getter, a method, one that throws, one that gives a promise that rejec
   t.equal(await said(await open(t, { prepare: (app) => app.decorateRequest('auth', () => 'alice') })), 'hit')
 })
 
+class Opaque { readonly #name = 'alice'; name (): string { return this.#name } }
+class Collection {
+  constructor (readonly content: Record<string, string>) { Object.defineProperty(this, 'content', { enumerable: false }) }
+}
+class Sized extends Collection { get size (): number { return Object.keys(this.content).length } }
+class Iterated extends Collection { [Symbol.iterator] (): Iterator<string> { return Object.keys(this.content).values() } }
+class Shown extends Collection { toJSON (): object { return this.content } }
+class Asked extends Collection { isEmpty (): boolean { return Object.keys(this.content).length === 0 } }
+class Populated extends Collection { get isPopulated (): boolean { return Object.keys(this.content).length > 0 } }
+const KINDS = [Sized, Iterated, Shown, Asked, Populated]
+const iron = (data: object): object =>
+  Object.defineProperties(data, { save: { value: async () => {} }, destroy: { value: () => {} } })
+/** What they have is behind a closure, a getter, a private field, or in a collection. */
+const HIDDEN = [
+  new Opaque(), { get: () => 'alice' }, { get: () => 'alice', set: () => {} }, { user: () => 'alice' }, Promise.resolve({}),
+  () => 'alice', Object.create(null, { get: { value: () => 'alice' } }), iron({ name: 'alice' }),
+  Object.create({ get user () { return 'alice' } }),
+  ...KINDS.map((Kind) => new Kind({ name: 'alice' }))
+]
+/** These say that there is nothing in them, or show it. */
+const EMPTY = [iron({}), ...KINDS.map((Kind) => new Kind({}))]
+
 t.test('sessions: what came with one, or was put there; not the empty one that everybody has', async (t) => {
   const secure = (data: object, changed = false): object => ({ changed, deleted: false, data: () => data })
-  class Opaque { readonly #name = 'alice'; name (): string { return this.#name } }
   for (const place of [put, putRaw]) {
     for (const session of [
       { name: 'alice' }, { cookie: {}, name: 'alice' }, { cookie: {}, passport: { user: 7 } }, secure({ name: 'alice' }), secure({}, true),
-      { isChanged: true }, 'alice', new Map([['name', 'alice']])
+      { isChanged: true }, 'alice', new Map([['name', 'alice']]), ...HIDDEN
     ]) t.match(await said(await open(t, { prepare: place({ session }) })), /^session/, JSON.stringify(session))
     for (const session of [
-      null, '', {}, { cookie: {} }, { cookie: {}, passport: {} }, { cookie: {}, flash: [] }, secure({}), new Map(), new Opaque()
+      null, '', {}, { cookie: {} }, { cookie: {}, passport: {} }, { cookie: {}, flash: [] }, secure({}), new Map(), ...EMPTY
     ]) t.equal(await said(await open(t, { prepare: place({ session }) })), 'hit', JSON.stringify(session))
-    const opaque = await open(t, { prepare: place({ session: new Opaque() }), cache: { cookies: [] } })
-    t.equal(await said(opaque, { cookie: '_ga=1' }), 'hit')
-    t.match(await said(opaque, { cookie: 'sid=1' }), /^session/, 'it may have come with that cookie')
   }
+})
+
+/** Where hooks keep all that they know of a request. */
+const SCOPES: Record<string, (what: object) => (app: CachedApp) => unknown> = {
+  ...Object.fromEntries(['locals', 'state', 'ctx', 'context', 'requestContext'].flatMap((name) => [
+    [name, (what: object) => put({ [name]: what })], [`raw-${name}`, (what: object) => putRaw({ [name]: what })]
+  ])),
+  'request-context': (what) => put({ requestContext: { getStore: () => what, get: () => {} } }),
+  'reply-locals': (what) => (app) => app.addHook('onRequest', async (_, reply) => { Object.assign(reply, { locals: what }) }),
+  'reply-raw-locals': (what) => (app) => app.addHook('preHandler', async (_, reply) => { Object.assign(reply.raw, { locals: what }) }),
+  'raw-res-locals': (what) => putRaw({ res: { locals: what } })
+}
+
+t.test('objects for all that is known of a request: somebody in them, or what is no user', async (t) => {
+  for (const [place, prepare] of Object.entries(SCOPES)) {
+    for (const known of [
+      { user: { name: 'alice' } }, { userId: 7 }, { session: { name: 'alice' } }, { claims: { sub: 'a' } },
+      new Map([['user', 'alice']]),
+      { user: () => 'alice' }, { get user () { return 'alice' } }
+    ]) t.match(await said(await open(t, { prepare: prepare(known) })), /^user:[a-z-]+$/, place)
+    for (const known of [{}, null, { user: null, session: { cookie: {} } }, { requestId: 'a', start: 7, title: 'x' }, new Map([['id', 'a']]), 'x']) {
+      t.equal(await said(await open(t, { prepare: prepare(known as object) })), 'hit', `${place}: nobody`)
+    }
+  }
+  t.equal(await said(await open(t, { prepare: SCOPES['reply-locals']!({ userId: 7 }) })), 'user:reply-locals-user-id')
+  const late = await open(t, { handler: (_, reply) => { Object.assign(reply, { locals: { user: 'alice' } }); return 'for alice' } })
+  t.match(await said(late), 'fwd=miss', 'of a handler that renders a page')
+  t.equal(late.cache.stats().total.stores, 0)
+})
+
+t.test('a function that is put on the request knows who asks, as Clerk\'s; a decorator is one of all requests', async (t) => {
+  for (const place of [put, putRaw]) t.match(await said(await open(t, { prepare: place({ auth: () => ({ userId: 'alice' }) }) })), /^user/)
+  t.equal(await said(await open(t, { prepare: (app) => app.decorateRequest('user', function () { return 'alice' }) })), 'hit')
 })
 
 t.test('parsed cookies are those of the header field, whoever has parsed them', async (t) => {
