@@ -1,5 +1,5 @@
 // Scale and age: backlogs of any size, servers with any timeouts, and what holds the outbox back for days.
-import t, { type Test } from 'tap'
+import t from 'tap'
 import pg from 'pg'
 import { installSql, type PostgresInvalidationOptions } from '../../plugin/extras/postgres/index.js'
 import { backlogOf } from '../../plugin/extras/postgres/backlog.js'
@@ -8,9 +8,8 @@ import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
 import type { Change } from '../../plugin/extras/postgres/watch.js'
 import { startPostgres } from '../helpers/postgres.js'
-import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
-import { CITIES, openApp, openSite, type Site } from './postgres-site.js'
+import { CITIES, onRedis, openApp, openSite, type Site } from './postgres-site.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 
 const postgres = await startPostgres({ settings: { max_prepared_transactions: '5' } })
@@ -18,14 +17,6 @@ t.teardown(async () => { await postgres.stop() })
 
 const names = namesIn('route_cache')
 const DAY = 86_400_000
-
-async function onRedis (t: Test): Promise<RouteCacheOptions> {
-  const server = await startRedis()
-  t.teardown(async () => { await server.stop() })
-  const redis = server.client()
-  await redis.ping()
-  return { redis }
-}
 
 /** So many lines, of one transaction. */
 async function fill ({ query }: Site, lines: number, xid = 'pg_current_xact_id()'): Promise<void> {

@@ -1,12 +1,10 @@
 // Never in the writer's way: each statement ends as it would without the triggers, and what it changed is seen.
-import t, { type Test } from 'tap'
+import t from 'tap'
 import pg from 'pg'
 import { installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
 import { startPostgres } from '../helpers/postgres.js'
-import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
-import { CITIES, openApp, openSite } from './postgres-site.js'
-import type { RouteCacheOptions } from '../../plugin/index.js'
+import { CITIES, onRedis, openApp, openSite } from './postgres-site.js'
 
 // A server where transactions can be prepared.
 const postgres = await startPostgres({ settings: { max_prepared_transactions: '5', wal_level: 'logical' } })
@@ -46,14 +44,6 @@ begin
   end loop;
   return n;
 end $do$; select shadow() as n`
-
-async function onRedis (t: Test): Promise<RouteCacheOptions> {
-  const server = await startRedis()
-  t.teardown(async () => { await server.stop() })
-  const redis = server.client()
-  await redis.ping()
-  return { redis }
-}
 
 async function majorOf (url: string): Promise<number> {
   const client = new pg.Client({ connectionString: url })
