@@ -3,7 +3,7 @@ import t from 'tap'
 import pg from 'pg'
 import { installSql, type PostgresInvalidationOptions } from '../../plugin/extras/postgres/index.js'
 import { backlogOf } from '../../plugin/extras/postgres/backlog.js'
-import { historyOf, lookAlone, lookShared } from '../../plugin/extras/postgres/outbox.js'
+import { historyOf, lookAlone, lookShared, type Tell } from '../../plugin/extras/postgres/outbox.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
 import type { Change } from '../../plugin/extras/postgres/watch.js'
@@ -68,6 +68,16 @@ t.test('a database whose transactions are serializable by default', async (t) =>
     t.match(await apps[i % 2]!.look('/cities/1'), new RegExp(` new${i}$`))
   }
   t.same(apps.map(({ postgresInvalidation: { refusals, reconnects } }) => refusals + reconnects), [0, 0])
+
+  // Another process that moves the place at the same time would be a failure; whether they meet is chance, so it is asked.
+  const client = await site.connect()
+  const levels: string[] = []
+  const tell: Tell = async (_, client) => { levels.push((await client.query('show transaction_isolation')).rows[0].transaction_isolation) }
+  const reading = { client, names, history: await historyOf(client), tell }
+  await lookAlone(reading, { seen: null, at: 0, history: '' })
+  await site.query("insert into route_cache.readers (name) values ('r')")
+  await lookShared(reading, { name: 'r', mine: null, isActive: true })
+  t.same(levels, ['read committed', 'read committed'])
 })
 
 t.test('old lines go in batches that statement_timeout lets through', async (t) => {

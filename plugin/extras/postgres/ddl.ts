@@ -1,13 +1,13 @@
 // What changes a table's rows without a statement that fires its triggers: a partition that is attached, detached or
-// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew, another label of an enum, REFRESH MATERIALIZED VIEW. Event
-// triggers see those; but only a superuser (or who has been given that right) may make them, so they are installed where the
-// installer may, and elsewhere docs/postgres.md says what is not seen.
+// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew, another label of an enum, REFRESH MATERIALIZED VIEW.
+// Event triggers see those; but only a superuser (or who has been given that right) may make them, so they are installed
+// where the installer may, and elsewhere docs/postgres.md says what is not seen.
 //
 // - Behind ALTER TABLE of a watched table, of a child or of a parent: "all rows may have changed". Children that have come
 //   get triggers, those that have left lose them.
 // - Behind ALTER TYPE: the same for each watched table with a column of that type, or of one that is made of it.
-// - Behind REFRESH or ALTER MATERIALIZED VIEW: the same for each watched table that it reads, through whichever views. What a
-//   function reads, no catalogue knows.
+// - Behind REFRESH or ALTER MATERIALIZED VIEW: the same for each watched table that it reads, through whichever views. What
+//   a function reads, no catalogue knows.
 // - Behind CREATE TABLE of a child: it gets triggers.
 // - When a table with triggers of ours has been dropped, nothing tells whose child it was: a line of relation 0 stands for
 //   all that is watched. So it does when a type or an extension took a column with it.
@@ -68,7 +68,7 @@ END;
   })
 }
 
-/** What \`command\` changed, by the catalogue that it is in: children, types made of it and columns of those, what views read. */
+/** What `command` changed, by the catalogue that it is in: children, types and columns made of it, what views read. */
 const TOUCHED = `touched AS (
         SELECT command.classid AS kind, command.objid AS oid
         UNION SELECT more.kind, more.oid FROM touched AS t JOIN LATERAL (
