@@ -122,6 +122,19 @@ t.test('a dump of a server that was ahead: all that is watched once, and its lin
   }
 })
 
+t.test('lines of the future are told to nobody, also before they are removed', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(`${installSql([CITIES])}insert into route_cache.readers (name) values ('r')`)
+  const client = await site.connect()
+  const reading = { client, names, history: await historyOf(client), tell: async () => {} }
+  const place = { seen: null, at: 0, history: '' }
+  const looks = [async () => await lookAlone(reading, place), async () => await lookShared(reading, { name: 'r', mine: null, isActive: true })]
+  for (const look of looks) await look()
+  await fill(site, 10, "'99999999'::xid8")
+  await site.query("update cities set name = 'new' where id = 1")
+  for (const look of looks) t.match(await look(), { result: 'told', changes: 1 })
+})
+
 t.test('the mark of another server removes nothing that is new', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(installSql([CITIES]))
