@@ -4,20 +4,11 @@ import { installSql } from '../../plugin/extras/postgres/index.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
 import { startPostgres } from '../helpers/postgres.js'
-import { startRedis } from '../helpers/redis.js'
-import { CITIES, openApp, openSite, type Site } from './postgres-site.js'
+import { CITIES, onRedis, openApp, openSite, type Site } from './postgres-site.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 
 const postgres = await startPostgres()
 t.teardown(async () => { await postgres.stop() })
-
-async function onRedis (t: Test): Promise<RouteCacheOptions> {
-  const server = await startRedis()
-  t.teardown(async () => { await server.stop() })
-  const redis = server.client()
-  await redis.ping()
-  return { redis }
-}
 
 /** Runs it on each store. */
 async function onEachStore (t: Test, run: (t: Test, site: Site, cache: RouteCacheOptions) => Promise<void>): Promise<void> {

@@ -9,10 +9,9 @@ import type pg from 'pg'
 import { installSql, type Watch } from '../../plugin/extras/postgres/index.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { startStandby } from '../helpers/postgres-standby.js'
-import { startRedis } from '../helpers/redis.js'
 import { startForwarder } from '../helpers/tcp.js'
 import { until } from '../helpers/until.js'
-import { CITIES, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
+import { CITIES, onRedis, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 
 const TIME = Number(process.env.POSTGRES_CHECK_SECONDS ?? 3) * 1_000
@@ -64,14 +63,6 @@ t.test('a rolling deploy, a table swap, and a failover to a standby', async (t) 
 
 const FORMER: Watch[] = [{ table: 'cities', keys: 'city:{id}' }]
 const NEXT: Watch[] = [{ ...CITIES, keys: ['city:{id}', 'other:{name}'] }]
-
-async function onRedis (t: Test): Promise<RouteCacheOptions> {
-  const server = await startRedis()
-  t.teardown(async () => { await server.stop() })
-  const redis = server.client()
-  await redis.ping()
-  return { redis }
-}
 
 function portOf ({ url }: { url: string }): number {
   return Number(new URL(url).port)

@@ -6,21 +6,12 @@ import { RouteCacheError } from '../../plugin/errors.js'
 import { cachedApp } from '../helpers/app.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { startPgBouncer } from '../helpers/pgbouncer.js'
-import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
-import { CITIES, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
+import { CITIES, onRedis, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 
 const postgres = await startPostgres()
 t.teardown(async () => { await postgres.stop() })
-
-async function onRedis (t: Test): Promise<RouteCacheOptions> {
-  const server = await startRedis()
-  t.teardown(async () => { await server.stop() })
-  const redis = server.client()
-  await redis.ping()
-  return { redis }
-}
 
 async function onEachStore (t: Test, run: (t: Test, cache: RouteCacheOptions) => Promise<void>): Promise<void> {
   await t.test('in-process store', async (t) => { await run(t, {}) })

@@ -3,6 +3,7 @@ import pg from 'pg'
 import type { Test } from 'tap'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 import { postgresInvalidation, type PostgresInvalidationOptions, type Watch } from '../../plugin/extras/postgres/index.js'
+import { startRedis } from '../helpers/redis.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 
 export interface Site {
@@ -40,6 +41,15 @@ async function connected (t: Test, url: string): Promise<pg.Client> {
   await client.connect()
   t.teardown(async () => { await client.end().catch(() => {}) })
   return client
+}
+
+/** A Redis of the test's own, as options of the cache. */
+export async function onRedis (t: Test): Promise<RouteCacheOptions> {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  return { redis }
 }
 
 export interface CitiesApp extends CachedApp {

@@ -3,8 +3,7 @@ import t, { type Test } from 'tap'
 import { startPostgres } from '../helpers/postgres.js'
 import { startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
-import { openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
-import type { RouteCacheOptions } from '../../plugin/index.js'
+import { onRedis, openApp, openSite, type CitiesApp, type Site } from './postgres-site.js'
 
 const postgres = await startPostgres()
 t.teardown(async () => { await postgres.stop() })
@@ -21,14 +20,6 @@ async function onEachStore (t: Test, run: (t: Test, site: Site, open: Open) => P
     const cache = await onRedis(t)
     await run(t, site, async (options) => await openApp(t, site, { cache, ...options }))
   })
-}
-
-async function onRedis (t: Test): Promise<RouteCacheOptions> {
-  const server = await startRedis()
-  t.teardown(async () => { await server.stop() })
-  const redis = server.client()
-  await redis.ping()
-  return { redis }
 }
 
 const ALL = ['/cities/1', '/cities/2', '/countries/FR', '/countries/ES', '/countries/AD', '/all', '/other']

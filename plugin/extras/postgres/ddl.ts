@@ -1,14 +1,16 @@
 // What changes a table's rows without a statement that fires its triggers: a partition that is attached, detached or
-// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew. Event triggers see those; but only a superuser (or who
-// has been given that right) may make them, so they are installed where the installer may, and elsewhere docs/postgres.md
-// says what is not seen.
+// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew, another label of an enum, REFRESH MATERIALIZED VIEW.
+// Event triggers see those; but only a superuser (or who has been given that right) may make them, so they are installed
+// where the installer may, and elsewhere docs/postgres.md says what is not seen.
 //
-// - Behind ALTER TABLE of a watched table, or of a child: "all rows may have changed". Children that have come get triggers,
-//   those that have left lose them.
+// - Behind ALTER TABLE of a watched table, of a child or of a parent: "all rows may have changed". Children that have come
+//   get triggers, those that have left lose them.
+// - Behind ALTER TYPE: the same for each watched table with a column of that type, or of one that is made of it.
+// - Behind REFRESH or ALTER MATERIALIZED VIEW: the same for each watched table that it reads, through whichever views. What
+//   a function reads, no catalogue knows.
 // - Behind CREATE TABLE of a child: it gets triggers.
 // - When a table with triggers of ours has been dropped, nothing tells whose child it was: a line of relation 0 stands for
-//   all
-//   that is watched.
+//   all that is watched. So it does when a type or an extension took a column with it.
 //
 // As in trigger-function.ts, whatever fails is a warning, never an error; and nothing of anybody else's runs in them.
 import pg from 'pg'
@@ -21,6 +23,9 @@ export const ALL_RELATIONS = 0
 
 const SETTINGS = "SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'"
 
+const CHANGING = ['ALTER TABLE', 'CREATE TABLE', 'ALTER TYPE', 'REFRESH MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW']
+const DROPPING = ['DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION']
+
 /** The functions' names, quoted. No table's function has one with a dot in front. */
 function functionsOf ({ names: { schema } }: Shape): { ddl: string, drop: string } {
   const { escapeIdentifier: quote } = pg
@@ -28,7 +33,7 @@ function functionsOf ({ names: { schema } }: Shape): { ddl: string, drop: string
 }
 
 function markOf (shape: Shape): string {
-  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: true, notify: shape.notify })}`
+  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: 2, notify: shape.notify })}`
 }
 
 /** Whether they are installed in this form: a query of one row. */
@@ -48,20 +53,33 @@ export function ddlSql (shape: Shape): string {
   const [ddl, drop] = eventNames(shape)
   const functions = functionsOf(shape)
   const trigger = (name: string, event: string, tags: string[], call: string): string => `
-    IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = ${literal(name)}) THEN
-      CREATE EVENT TRIGGER ${quote(name)} ON ${event} WHEN TAG IN (${tags.map(literal).join(', ')}) EXECUTE FUNCTION ${call}();
+    IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname = ${literal(name)}) THEN
+      DROP EVENT TRIGGER ${quote(name)};
     END IF;
-    ALTER EVENT TRIGGER ${quote(name)} ENABLE;`
+    CREATE EVENT TRIGGER ${quote(name)} ON ${event} WHEN TAG IN (${tags.map(literal).join(', ')}) EXECUTE FUNCTION ${call}();`
   return doSql({
     body: `BEGIN
 ${ddlFunctionSql(shape)}${dropFunctionSql(shape)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
-      `${trigger(ddl, 'ddl_command_end', ['ALTER TABLE', 'CREATE TABLE'], functions.ddl)}` +
-      `${trigger(drop, 'sql_drop', ['DROP TABLE', 'DROP SCHEMA', 'DROP OWNED'], functions.drop)}
+      `${trigger(ddl, 'ddl_command_end', CHANGING, functions.ddl)}` +
+      `${trigger(drop, 'sql_drop', DROPPING, functions.drop)}
 EXCEPTION WHEN insufficient_privilege THEN NULL;
 END;
 `
   })
 }
+
+/** What `command` changed, by the catalogue that it is in: children, types and columns made of it, what views read. */
+const TOUCHED = `touched AS (
+        SELECT command.classid AS kind, command.objid AS oid
+        UNION SELECT more.kind, more.oid FROM touched AS t JOIN LATERAL (
+          SELECT 'pg_class'::regclass::oid, inhrelid FROM pg_inherits WHERE t.kind = 'pg_class'::regclass AND inhparent = t.oid
+          UNION ALL SELECT classid, objid FROM pg_depend WHERE refclassid = t.kind AND refobjid = t.oid
+            AND (classid = 'pg_type'::regclass OR (classid = 'pg_class'::regclass AND refclassid = 'pg_type'::regclass))
+          UNION ALL SELECT d.refclassid, d.refobjid FROM pg_class AS c JOIN pg_rewrite AS r ON r.ev_class = c.oid
+            JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+            WHERE t.kind = 'pg_class'::regclass AND c.oid = t.oid AND c.relkind IN ('v', 'm')
+        ) AS more (kind, oid) ON true
+      )`
 
 function ddlFunctionSql (shape: Shape): string {
   const { names: { schema, outbox } } = shape
@@ -77,9 +95,10 @@ DECLARE
   child regclass;
   part record;
 BEGIN
-  FOR command IN SELECT objid, command_tag FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass
+  FOR command IN SELECT classid, objid, command_tag FROM pg_event_trigger_ddl_commands()
+    WHERE classid IN ('pg_class'::regclass, 'pg_type'::regclass)
   LOOP
-    SELECT t.tgfoid INTO orphan FROM pg_trigger AS t WHERE t.tgrelid = command.objid AND t.tgname = ${literal(root)} AND t.tgnargs = 1
+    SELECT t.tgfoid INTO orphan FROM pg_trigger AS t WHERE command.classid = 'pg_class'::regclass AND t.tgrelid = command.objid AND t.tgname = ${literal(root)} AND t.tgnargs = 1
       AND t.tgfoid IN (${own}) AND NOT EXISTS (
         SELECT FROM pg_inherits AS i JOIN pg_trigger AS p ON p.tgrelid = i.inhparent WHERE i.inhrelid = t.tgrelid AND p.tgfoid = t.tgfoid);
     IF FOUND THEN
@@ -88,8 +107,8 @@ BEGIN
         PERFORM pg_notify(${literal(schema)}, '');
       END IF;
 ${straysSql('orphan')}    END IF;
-    FOR watched IN WITH RECURSIVE above AS (
-        SELECT command.objid AS oid UNION SELECT i.inhparent FROM pg_inherits AS i JOIN above ON i.inhrelid = above.oid
+    FOR watched IN WITH RECURSIVE ${TOUCHED}, above AS (
+        SELECT oid FROM touched WHERE kind = 'pg_class'::regclass UNION SELECT i.inhparent FROM pg_inherits AS i JOIN above ON i.inhrelid = above.oid
       ) SELECT t.tgrelid AS oid, t.tgfoid::regprocedure AS call, n.nspname, c.relname FROM above JOIN pg_trigger AS t ON t.tgrelid = above.oid
       JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
       WHERE t.tgname = ${literal(root)} AND t.tgnargs = 0 AND t.tgfoid IN (${own})
@@ -122,8 +141,11 @@ function dropFunctionSql (shape: Shape): string {
   const { escapeLiteral: literal } = pg
   return functionSql(shape, functionsOf(shape).drop, `
 BEGIN
-  IF NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects()
-    WHERE object_type = 'trigger' AND address_names[3] = ${literal(triggerName(shape.names, 'truncate'))})
+  IF NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS o WHERE CASE object_type
+      WHEN 'trigger' THEN address_names[3] = ${literal(triggerName(shape.names, 'truncate'))}
+      WHEN 'table column' THEN EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = o.objid AND tgname = ${literal(triggerName(shape.names, 'truncate'))})
+      END)
     OR to_regclass(${literal(outbox)}) IS NULL THEN
     RETURN;
   END IF;
