@@ -182,6 +182,13 @@ async function answers (t: Test, open: Open): Promise<void> {
     t.match(await get(), next, `${name}: the next one`)
     t.equal(asked[1], '"1"')
   }
+  const { pass, get } = await siteOf(open, {}, async (_, reply, run) => run === 2
+    ? await reply.code(304).header('etag', '"9"').send()
+    : await reply.header('last-modified', DATE).send('old'))
+  await get()
+  pass(11)
+  t.match(await get(), { statusCode: 200, body: 'old', headers: { etag: '"9"' } }, 'a tag, where the entry has none')
+  t.match(await get(), { body: 'old', headers: { etag: '"9"', 'cache-status': /hit/ } }, 'it has it from now on')
   t.strictSame(freshened(
     [['a', '1'], ['age', '5'], ['b', ['1', '2']], ['date', 'x'], ['content-encoding', 'gzip']],
     [['b', '3'], ['content-encoding', 'br'], ['age', '7'], ['c', '4']]
