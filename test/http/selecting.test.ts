@@ -133,7 +133,7 @@ const VARY_ANY: Rule = {
   ]
 }
 
-const BOTH = /^(?:accept-language, x-tenant|x-tenant, accept-language)$/i
+const BOTH = /^(?:accept-language, x-edition|x-edition, accept-language)$/i
 
 const VARY_POLICY: Rule = {
   rule: "the policy's fields select, too, and are said to caches on the way",
@@ -141,13 +141,13 @@ const VARY_POLICY: Rule = {
   accepts: [
     {
       name: 'the same value',
-      cache: { vary: ['X-Tenant'] },
-      send: echo('x-tenant'),
-      steps: by('x-tenant', ['a', 'miss', 'a 1'], ['b', 'miss', 'b 2'], ['a', 'hit', 'a 1'])
+      cache: { vary: ['X-Edition'] },
+      send: echo('x-edition'),
+      steps: by('x-edition', ['a', 'miss', 'a 1'], ['b', 'miss', 'b 2'], ['a', 'hit', 'a 1'])
     },
     {
       name: "added to the handler's own, on miss and hit",
-      cache: { vary: ['x-tenant'] },
+      cache: { vary: ['x-edition'] },
       send: varies('Accept-Language'),
       steps: [{ is: 'miss', fields: { vary: BOTH } }, { is: 'hit', fields: { vary: BOTH } }]
     }
@@ -155,13 +155,13 @@ const VARY_POLICY: Rule = {
   rejects: [
     {
       name: 'another value',
-      cache: { vary: ['x-tenant'] },
-      send: echo('x-tenant'),
-      steps: by('x-tenant', ['a', 'miss', 'a 1'], ['b', 'miss', 'b 2'])
+      cache: { vary: ['x-edition'] },
+      send: echo('x-edition'),
+      steps: by('x-edition', ['a', 'miss', 'a 1'], ['b', 'miss', 'b 2'])
     },
     {
       name: "another value of the handler's own",
-      cache: { vary: ['x-tenant'] },
+      cache: { vary: ['x-edition'] },
       send: varies('x-a', 'x-a'),
       steps: by('x-a', ['1', 'miss', '1 1'], ['2', 'miss', '2 2'])
     }
@@ -466,25 +466,25 @@ const KEYS: Rule = {
   ]
 }
 
-const tenant = { headers: { type: 'object', required: ['x-tenant'], properties: { 'x-tenant': { type: 'integer' } } } }
+const tenant = { headers: { type: 'object', required: ['x-edition'], properties: { 'x-edition': { type: 'integer' } } } }
 /** Filled by a valid request, then asked by one that is not. */
 const refusing = (name: string, valid: Ask, invalid: Ask, more: Partial<Row>): Row => ({
   name, steps: [{ ...valid, is: 'miss' }, { ...valid, is: 'hit' }, { status: 400, ...invalid }], ...more
 })
 const behind = (app: CachedApp): void => { app.addHook('preHandler', async () => {}) }
-const TENANT: Ask = { is: 'miss', headers: { 'x-tenant': '1' } }
+const TENANT: Ask = { is: 'miss', headers: { 'x-edition': '1' } }
 
 const INVALID: Rule = {
   rule: 'input that is not valid is never a hit',
   rfc: 'RFC 9110 §15.5.1',
   accepts: [
     { name: 'valid params, query and headers', path: '/:id', schema: { params: integers('id'), ...paged, ...tenant }, steps: [{ ...TENANT, url: '/7' }, { ...TENANT, is: 'hit', url: '/7?page=1' }] },
-    { name: 'headers that are valid, though they differ', schema: tenant, steps: [TENANT, { is: 'hit', headers: { 'x-tenant': '2' } }] }
+    { name: 'headers that are valid, though they differ', schema: tenant, steps: [TENANT, { is: 'hit', headers: { 'x-edition': '2' } }] }
   ],
   rejects: [
     refusing('params', url('/7', 'miss'), url('/x', 'bypass invalid'), { path: '/:id', cache: { key: () => 'k' }, schema: { params: integers('id') } }),
     refusing('query', url('/?page=1', 'miss'), url('/?page=x', 'bypass invalid'), { cache: { key: 'k' }, schema: paged }),
-    refusing('headers', TENANT, { is: 'bypass invalid', headers: { 'x-tenant': 'x' } }, { schema: tenant }),
+    refusing('headers', TENANT, { is: 'bypass invalid', headers: { 'x-edition': 'x' } }, { schema: tenant }),
     refusing('headers that are missing', TENANT, { is: 'bypass invalid' }, { schema: tenant }),
     refusing('headers, behind a preHandler', TENANT, { is: 'bypass answered' }, { schema: tenant, prepare: behind }),
     refusing('a HEAD', TENANT, { is: 'bypass invalid', method: 'HEAD' }, { schema: tenant }),
@@ -507,9 +507,9 @@ for (const path of ['/early', '/late']) {
     path: '/other',
     steps: [
       async (app, t) => {
-        t.equal((await app.inject({ url: path, headers: { 'x-tenant': '1' } })).body, 'valid')
+        t.equal((await app.inject({ url: path, headers: { 'x-edition': '1' } })).body, 'valid')
         await settled(app)
-        t.match(await app.inject({ url: path, headers: { 'x-tenant': '1' } }), { body: 'valid', headers: { 'cache-status': /hit/ } })
+        t.match(await app.inject({ url: path, headers: { 'x-edition': '1' } }), { body: 'valid', headers: { 'cache-status': /hit/ } })
         t.match(await app.inject(path), { body: 'not valid', headers: { 'cache-status': /bypass; detail=invalid/ } })
       }
     ]
