@@ -1,6 +1,6 @@
 // What compilers make of `app.cache` in users' apps, by what was built, beside others that have a `cache`. Each file of
-// consumer/ is compiled as CommonJS, and as CommonJS and an ES module of one program, with the libraries' own types checked and
-// not.
+// consumer/ is compiled as CommonJS, and as CommonJS and an ES module of one program, with the libraries' own types checked
+// and not.
 import { execFile } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
