@@ -1,7 +1,9 @@
 // Compiles what is asked for: `esm` and `cjs` are the two published forms of the plugin (dist/), `demo` is the demo
 // app (build/demo-app). Without targets: all three. With --quick: without checking types, for a start in half the time.
 import { spawn } from 'node:child_process'
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { dirname, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
@@ -20,6 +22,7 @@ const targets = {
     await compile('plugin/tsconfig.cjs.json', 'dist/cjs')
     await writeFile(`${root}dist/cjs/package.json`, '{ "type": "commonjs" }\n')
     await writeFile(`${root}dist/cjs/${dashboard}/folder.js`, `exports.folder = ${ESM_FOLDER}\n`)
+    await writeTypes()
   },
   demo: async () => {
     await compile('demo-app/tsconfig.json', 'build/demo-app')
@@ -35,6 +38,29 @@ async function copyPage () {
   await cp(`${library}/dist/uPlot.iife.min.js`, `${folder}/uPlot.js`)
   await cp(`${library}/dist/uPlot.min.css`, `${folder}/uPlot.css`)
   await cp(`${library}/LICENSE`, `${folder}/uPlot-LICENSE.txt`)
+}
+
+// The types are there once, too. A program may import one form and require the other: with two copies of the types it would
+// not compile, as both say what `app.cache` is, and a class of one is none of the other.
+async function writeTypes () {
+  const { exports } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
+  for (const forms of Object.values(exports)) {
+    if (forms.require === undefined) continue
+    const { types, default: file } = forms.require
+    const path = relative(dirname(types), forms.import.default).replaceAll('\\', '/')
+    await writeFile(root + types, typesFrom(path, createRequire(import.meta.url)(root + file)))
+  }
+}
+
+function typesFrom (path, values) {
+  const mode = "with { 'resolution-mode': 'import' }"
+  const all = `import('${path}', { ${mode.replace('with', 'with:')} })`
+  const declared = Object.entries(values).map(([name, value]) => {
+    if (name === 'default') return `declare const byDefault: typeof ${all}.default\nexport default byDefault\n`
+    const type = String(value).startsWith('class') ? `export type ${name} = ${all}.${name}\n` : ''
+    return `export declare const ${name}: typeof ${all}.${name}\n${type}`
+  })
+  return `export type * from '${path}' ${mode}\n${declared.join('')}`
 }
 
 const quick = process.argv.includes('--quick')

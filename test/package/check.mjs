@@ -70,7 +70,9 @@ async function checkUse (tarball, project) {
     await check(`${name}, by require`, () => run(process.execPath, [`use-${name}.cjs`], project))
   }
   await check('used by require', () => run(process.execPath, ['use.cjs'], project))
-  for (const file of ['typed-use.mts', 'typed-use.cts', 'typed-metrics.mts', 'typed-metrics.cts']) await check(`tsc, ${file}`, () => compile(project, file))
+  for (const file of ['typed-use.mts', 'typed-use.cts', 'typed-metrics.mts', 'typed-metrics.cts', 'typed-both.mts']) {
+    await check(`tsc, ${file}`, () => compile(project, file))
+  }
   for (const names of clients) {
     await check(`npm install ${names.join(' ')}`, () => add(project, names))
     for (const file of ['typed-client.mts', 'typed-client.cts']) await check(`tsc, ${file}, ${names[0]}`, () => compile(project, file))

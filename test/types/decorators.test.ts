@@ -1,5 +1,6 @@
 // What compilers make of `app.cache` in users' apps, by what was built, beside others that have a `cache`. Each file of
-// consumer/ is compiled as an ES module and as CommonJS, with the libraries' own types checked and not.
+// consumer/ is compiled as CommonJS, and as CommonJS and an ES module of one program, with the libraries' own types checked
+// and not.
 import { execFile } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,8 +18,8 @@ const OPTIONS = [
 const APPS = { 'beside-caching': [true, false], declared: [false] }
 
 /** What the compiler says. */
-async function compile (file: string, skipLibCheck: boolean): Promise<string> {
-  const args = [tsc, ...OPTIONS, '--skipLibCheck', String(skipLibCheck), file]
+async function compile (files: string[], skipLibCheck: boolean): Promise<string> {
+  const args = [tsc, ...OPTIONS, '--skipLibCheck', String(skipLibCheck), ...files]
   return await new Promise((resolve) => {
     execFile(process.execPath, args, { cwd: root }, (error, out) => { resolve(error === null ? '' : out || String(error)) })
   })
@@ -30,11 +31,11 @@ t.test('users\' apps compile', async (t) => {
   const folder = await mkdtemp(join(root, '.cache/types-'))
   t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
   for (const [name, skips] of Object.entries(APPS)) {
-    for (const copy of [`${name}.mts`, `${name}.cts`]) {
-      await copyFile(join(consumer, `${name}.mts`), join(folder, copy))
-      for (const skipLibCheck of skips) {
-        t.equal(await compile(join(folder, copy), skipLibCheck), '', `${copy}, skipLibCheck ${skipLibCheck}`)
-      }
+    const [esm, cjs] = [join(folder, `${name}.mts`), join(folder, `${name}.cts`)]
+    for (const copy of [esm, cjs]) await copyFile(join(consumer, `${name}.mts`), copy)
+    t.equal(await compile([cjs], false), '', `${name}.cts alone`)
+    for (const skipLibCheck of skips) {
+      t.equal(await compile([esm, cjs], skipLibCheck), '', `${name} in both forms, skipLibCheck ${skipLibCheck}`)
     }
   }
 })
