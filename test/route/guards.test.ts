@@ -375,10 +375,14 @@ t.test('a key that comes as a promise, and that nobody waits for, does not end t
   app.get('/rejects', { cache: { key: gone } }, HANDLER)
   let calls = 0
   // The first is for the request itself, those that follow for one with another credential.
-  app.get('/throws', { cache: { key: () => {
-    if (++calls === 3) throw new Error('at once')
-    return gone()
-  } } }, HANDLER)
+  app.get('/throws', {
+    cache: {
+      key: () => {
+        if (++calls === 3) throw new Error('at once')
+        return gone()
+      }
+    }
+  }, HANDLER)
   const credentials = ['token', 'sig', 'signature', 'api_key', 'access_token', 'password']
   for (const url of ['/rejects', '/throws']) {
     for (const count of [0, 1, 2, credentials.length]) {
