@@ -99,7 +99,8 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   if (source === null) return { bypass: 'invalid' }
   const { site: { policy, looksAtRequest }, request } = selector
   const seen = looksAtRequest ? seenWith(request, source) : request
-  const key: unknown = policy.key(source, seen)
+  // It is not waited for where a mark is found first, nor where it fails to be made of another query.
+  const key = unpromised(policy.key(source, seen))
   const made = (key: unknown): Wanted => ({
     key: checkKey(key),
     selection: selectionOf(selector, { identity, tags: policy.tags(source, seen) }),
@@ -126,7 +127,7 @@ function queryMark (
     const url = { get: () => changed(request.url) }
     const originalUrl = { get: () => changed(request.originalUrl) }
     const seen = { params: { value: params }, query: { value: query }, url, originalUrl }
-    return policy.key({ params, query }, Object.create(request, seen))
+    return unpromised(policy.key({ params, query }, Object.create(request, seen)))
   }
   return lackedBy(found, { source, key, make })
 }

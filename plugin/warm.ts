@@ -14,8 +14,8 @@ import { openTicket, type Ticket } from './ticket.js'
 export interface WarmOptions {
   /** How many requests are under way at a time, at most. Default 4. */
   concurrency?: number
-  /** Called after each request. What it throws ends the warm-up. Default: nobody is told. */
-  onProgress?: (progress: WarmProgress) => void
+  /** Called after each request, and waited for. What it throws or rejects with ends the warm-up. Default: nobody is told. */
+  onProgress?: (progress: WarmProgress) => unknown
   /** Ends the warm-up early: what has not been stored by then is left, and the call rejects with the signal's reason. */
   signal?: AbortSignal
 }
@@ -96,7 +96,7 @@ export async function warm (
       ended.throwIfAborted()
       done++
       add(summary, wish.url, warmed)
-      onProgress?.({ done, total, url: wish.url, outcome: warmed.outcome, reason: warmed.reason })
+      await onProgress?.({ done, total, url: wish.url, outcome: warmed.outcome, reason: warmed.reason })
     }
   }
   try {

@@ -364,3 +364,33 @@ t.test('a key function sees validated values, wherever the lookup stands', async
   await settled(app)
   t.equal(await app.cache.invalidate('u:7'), 1)
 })
+
+t.test('a key that comes as a promise, and that nobody waits for, does not end the process when it rejects', async (t) => {
+  const lost: unknown[] = []
+  const note = (error: unknown): void => { lost.push(error) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => { process.off('unhandledRejection', note) })
+  const app = await cachedApp(t)
+  const gone = async (): Promise<string> => await Promise.reject(new Error('no key'))
+  app.get('/rejects', { cache: { key: gone } }, HANDLER)
+  let calls = 0
+  // The first is for the request itself, those that follow for one with another credential.
+  app.get('/throws', {
+    cache: {
+      key: () => {
+        if (++calls === 3) throw new Error('at once')
+        return gone()
+      }
+    }
+  }, HANDLER)
+  const credentials = ['token', 'sig', 'signature', 'api_key', 'access_token', 'password']
+  for (const url of ['/rejects', '/throws']) {
+    for (const count of [0, 1, 2, credentials.length]) {
+      calls = 0
+      const query = credentials.slice(0, count).map((name) => `${name}=x`).join('&')
+      t.equal((await app.inject(`${url}?${query}`)).body, 'secret', `${url}, ${count} credentials`)
+      await new Promise(setImmediate)
+    }
+  }
+  t.strictSame(lost, [])
+})

@@ -296,3 +296,17 @@ t.test('bad input', async (t) => {
   }
   t.equal((app as CachedApp).cache.stats().total.misses, 0)
 })
+
+t.test('onProgress that gives a promise is waited for, and ends the warm-up where it rejects', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/:id', { cache: { key: '{id}' } }, async () => 'body')
+  await app.ready()
+  let calls = 0
+  const onProgress = async (): Promise<void> => {
+    calls++
+    await new Promise(setImmediate)
+    throw new Error('no progress')
+  }
+  await t.rejects(app.cache.warm(['/1', '/2', '/3'], { concurrency: 1, onProgress }), { message: 'no progress' })
+  t.equal(calls, 1)
+})
