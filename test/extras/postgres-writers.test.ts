@@ -380,6 +380,26 @@ t.test('functions and operators of hers on the search_path run with nobody else\
   t.same(await site.query('select * from caught'), [])
 })
 
+t.test('types of hers in front of Postgres\' own run with nobody else\'s rights', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const db = new URL(site.url).pathname.slice(1)
+  const types = ['text', 'name', 'oid', 'regclass', 'regprocedure', 'regnamespace', 'record', 'bool', 'int4', 'int8', 'jsonb', 'trigger', 'xid8', 'pg_snapshot']
+  await site.query(`create role eva_${db}; grant all on schema public to eva_${db}; create table kids () inherits (cities);
+    create table caught (by text); grant insert on caught to public; alter database ${db} set search_path = public, pg_catalog; set role eva_${db};
+    create function caught() returns boolean language plpgsql as $$ begin insert into public.caught values (current_user); return true; end $$;
+    ${types.map((type) => `create domain public.${type} as pg_catalog.text check (public.caught());`).join('')} reset role`)
+  const installer = await site.connect()
+  await installer.query("do $$ declare x text := 'x'; begin end $$")
+  t.same(await site.query('select distinct "by" from caught'), [{ by: 'postgres' }], 'they are run by who is not careful')
+  await site.query('delete from caught')
+  await installer.query(installSql([CITIES]))
+  await installer.query(installSql([CITIES]))
+  await (await openApp(t, site, { maxTargets: 5 })).close()
+  await installer.query("update cities set name = 'new' where id = 1; insert into kids values (7, 'x', 'FR')")
+  await installer.query(uninstallSql([CITIES]))
+  t.same(await site.query('select * from caught'), [])
+})
+
 t.test('rights that are missing are named, each with its GRANT', async (t) => {
   const site = await openSite(t, postgres.url)
   const name = `app_${new URL(site.url).pathname.slice(1)}`

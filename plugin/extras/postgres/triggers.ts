@@ -60,7 +60,7 @@ function bounded (name: string): string {
 export function tablesSql (names: Names): string {
   const { schema, outbox, readers } = names
   return doSql({
-    declare: '  part record;\n',
+    declare: '  part pg_catalog.record;\n',
     body: `CREATE SCHEMA IF NOT EXISTS ${pg.escapeIdentifier(schema)};
 CREATE TABLE IF NOT EXISTS ${outbox} (
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -96,8 +96,8 @@ export function tableSql (watched: Watched, shape: Shape): string {
   const call = functionName(names, watched)
   return doSql({
     declare: `  watched pg_catalog.regclass := ${pg.escapeLiteral(quoted(watched))};
-  part record;
-  refusal record;
+  part pg_catalog.record;
+  refusal pg_catalog.record;
 `,
     body: `${refusalSql(watched, 'watched')}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
       `${creationSql('watched', { call, shape })}`
@@ -121,9 +121,9 @@ function childrenSql (watched: Watched, shape: Shape): string {
   const call = functionName(names, watched)
   return doSql({
     declare: `  watched pg_catalog.regclass := ${pg.escapeLiteral(quoted(watched))};
-  wait_before text := pg_catalog.current_setting('lock_timeout');
-  child regclass;
-  part record;
+  wait_before pg_catalog.text := pg_catalog.current_setting('lock_timeout');
+  child pg_catalog.regclass;
+  part pg_catalog.record;
 `,
     body: `PERFORM set_config('lock_timeout', '${CHILD_WAIT}', true);
   FOR child IN ${descendantsSql('watched')}
@@ -198,7 +198,7 @@ ${execute(`DROP TRIGGER ${rows} ON \0`)}    END IF;\n`
  */
 export function removalSql ({ schema, outbox, readers }: Names): string {
   return doSql({
-    declare: '  name text;\n',
+    declare: '  name pg_catalog.text;\n',
     body: `FOR name IN SELECT oid::regprocedure FROM pg_proc
     WHERE pronamespace = to_regnamespace(${pg.escapeLiteral(pg.escapeIdentifier(schema))}) AND strpos(prosrc, ${pg.escapeLiteral(SIGN)}) > 0
   LOOP
