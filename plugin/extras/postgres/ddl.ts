@@ -15,6 +15,7 @@
 // As in trigger-function.ts, whatever fails is a warning, never an error; and nothing of anybody else's runs in them.
 import pg from 'pg'
 import { doSql, dollarQuoted } from './dollar-quote.js'
+import { guardSql } from './guard.js'
 import { SIGN, VERSION, notifying, type Shape } from './shape.js'
 import { creationSql, descendantsSql, straysSql, triggerName, CHILD } from './triggers.js'
 
@@ -58,8 +59,9 @@ export function ddlSql (shape: Shape): string {
     END IF;
     CREATE EVENT TRIGGER ${quote(name)} ON ${event} WHEN TAG IN (${tags.map(literal).join(', ')}) EXECUTE FUNCTION ${call}();`
   return doSql({
+    declare: '  part pg_catalog.record;\n',
     body: `BEGIN
-${ddlFunctionSql(shape)}${dropFunctionSql(shape)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
+${ddlFunctionSql(shape)}${dropFunctionSql(shape)}${guardSql(shape.names)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
       `${trigger(ddl, 'ddl_command_end', CHANGING, functions.ddl)}` +
       `${trigger(drop, 'sql_drop', DROPPING, functions.drop)}
 EXCEPTION WHEN insufficient_privilege THEN NULL;
