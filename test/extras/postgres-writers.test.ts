@@ -380,6 +380,42 @@ t.test('functions and operators of hers on the search_path run with nobody else\
   t.same(await site.query('select * from caught'), [])
 })
 
+t.test('who may make functions in the schema, or has all rights on tables to come, gets nobody else\'s', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const name = `may_${new URL(site.url).pathname.slice(1)}`
+  await site.query(`create role ${name} login password 'm'; grant create on schema public to ${name};
+    alter default privileges grant all on tables to ${name}; alter default privileges grant all on schemas to ${name};
+    create schema one; create schema two`)
+  const may = new pg.Client({ connectionString: Object.assign(new URL(site.url), { username: name, password: 'm' }).href })
+  await may.connect()
+  t.teardown(async () => { await may.end() })
+  for (const [schema, own] of [['one', '.ddl'], ['two', '.drop']] as const) {
+    await may.query(`create function ${schema}."${own}"() returns event_trigger language plpgsql as $$ begin end $$`)
+    await t.rejects(site.query(installSql([CITIES], { schema })), { message: new RegExp(`belongs to ${name}`) }, own)
+    await t.rejects(openApp(t, site, { schema }), { code: 'FRC_POSTGRES', message: new RegExp(`belongs to ${name}`) }, own)
+    t.same(await site.query('select evtname from pg_event_trigger'), [])
+    await site.query(uninstallSql([CITIES], { schema }))
+  }
+
+  await site.query(installSql([CITIES]))
+  await may.query('create function evil() returns trigger language plpgsql as $$ begin raise division_by_zero; end $$; create function yes() returns boolean return true')
+  const made = (table: string, call = 'evil', when = ''): string => `create trigger evil before insert on route_cache.${table} for each row ${when} execute function ${call}()`
+  for (const table of ['outbox', 'readers']) {
+    await t.rejects(may.query(made(table)), { message: /permission denied/ })
+    // As it was before.
+    for (const trigger of [made(table), made(table, 'suppress_redundant_updates_trigger', 'when (yes())')]) {
+      await site.query(`grant trigger on route_cache.${table} to ${name}, public`)
+      await may.query(trigger)
+      await t.rejects(site.query(installSql([CITIES])), { message: /trigger evil on route_cache\.\w+ may belong to another role/ })
+      await t.rejects(openApp(t, site), { code: 'FRC_POSTGRES', message: /may belong to another role/ })
+      await site.query(`drop trigger evil on route_cache.${table}`)
+      await openApp(t, site)
+      await t.rejects(may.query(trigger), { message: /permission denied/ })
+    }
+  }
+  t.match(await may.query('select * from route_cache.outbox'), { rows: [] }, 'other rights are as they were given')
+})
+
 t.test('types of hers in front of Postgres\' own run with nobody else\'s rights', async (t) => {
   const site = await openSite(t, postgres.url)
   const db = new URL(site.url).pathname.slice(1)

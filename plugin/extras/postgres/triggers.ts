@@ -56,7 +56,10 @@ function bounded (name: string): string {
   return `${head}_${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }
 
-/** The tables that everything is written to; those of an older version get what they lack. */
+/**
+ * The tables that everything is written to; those of an older version get what they lack. Nothing is done to a table that
+ * was there before it is known whose it is: a trigger of somebody else's would run.
+ */
 export function tablesSql (names: Names): string {
   const { schema, outbox, readers } = names
   return doSql({
@@ -71,17 +74,17 @@ CREATE TABLE IF NOT EXISTS ${outbox} (
   source jsonb,
   at timestamptz DEFAULT clock_timestamp()
 );
-ALTER TABLE ${outbox} ADD COLUMN IF NOT EXISTS source jsonb, ADD COLUMN IF NOT EXISTS at timestamptz;
-ALTER TABLE ${outbox} ALTER COLUMN at SET DEFAULT clock_timestamp();
-CREATE INDEX IF NOT EXISTS outbox_xid ON ${outbox} (xid);
 CREATE TABLE IF NOT EXISTS ${readers} (
   name text PRIMARY KEY,
   seen pg_snapshot,
   history text,
   at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+${guardSql(names)}ALTER TABLE ${outbox} ADD COLUMN IF NOT EXISTS source jsonb, ADD COLUMN IF NOT EXISTS at timestamptz;
+ALTER TABLE ${outbox} ALTER COLUMN at SET DEFAULT clock_timestamp();
+CREATE INDEX IF NOT EXISTS outbox_xid ON ${outbox} (xid);
 INSERT INTO ${readers} (name, seen) VALUES ('', pg_current_snapshot()) ON CONFLICT DO NOTHING;
-${guardSql(names)}`
+`
   })
 }
 
