@@ -227,6 +227,18 @@ t.test('children that come and go', async (t) => {
   await site.query('alter table c_rest add column more text; drop table c_es').catch(() => {})
 })
 
+t.test('temporary children are their session\'s business', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const session = await site.connect()
+  await site.query(installSql([CITIES]))
+  await session.query("create temp table kids () inherits (cities); insert into kids values (7, 'x', 'FR')")
+  await site.query(installSql([CITIES]))
+  const app = await openApp(t, site, { install: false })
+  await session.query("update cities set name = 'new'; drop table kids")
+  t.same(await site.query('select distinct tgrelid::regclass::text as name from pg_trigger where not tgisinternal'), [{ name: 'cities' }])
+  await app.close()
+})
+
 t.test('an installer who may make no event triggers', async (t) => {
   const site = await openSite(t, postgres.url)
   const name = `owner_${new URL(site.url).pathname.slice(1)}`

@@ -145,12 +145,12 @@ export function childSql (watched: Watched, shape: Shape, child: number): string
   })
 }
 
-/** The tables below one, each once. */
+/** The tables below one, each once. Temporary ones are seen by one session only, whose rows no app reads. */
 export function descendantsSql (table: string): string {
   return `WITH RECURSIVE below AS (
     SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = ${table}
     UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN below ON i.inhparent = below.oid
-  ) SELECT c.oid::regclass FROM below JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')`
+  ) SELECT c.oid::regclass FROM below JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'`
 }
 
 /** Statements of a block that has a variable `part`. `call`: an expression of the function. */
