@@ -239,6 +239,28 @@ t.test('temporary children are their session\'s business', async (t) => {
   await app.close()
 })
 
+t.test('what takes a column along is seen, whatever was dropped', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(installSql([CITIES]))
+  const f = "create function f(text) returns text language sql immutable as 'select $1'"
+  const drops = [
+    [`${f}; alter table cities add g text generated always as (f(name)) stored`, 'drop function f cascade'],
+    [`${f}; alter table cities add g text generated always as (f(name)) stored`, 'drop routine f cascade'],
+    [`${f}; create operator ~~~~ (rightarg = text, function = f); alter table cities add g text generated always as (~~~~ name) stored`,
+      'drop operator ~~~~ (none, text) cascade; drop function f'],
+    ['create collation co from "C"; alter table cities add g text collate co', 'drop collation co cascade'],
+    ['create view v as select 1 as x; alter table cities add g v', 'drop view v cascade'],
+    ['create materialized view v as select 1 as x; alter table cities add g v', 'drop materialized view v cascade']
+  ] as const
+  for (const [before, drop] of drops) {
+    await site.query(`${before}; delete from route_cache.outbox`)
+    await site.query(drop)
+    t.match(await site.query('select distinct relation::integer from route_cache.outbox'), [{ relation: 0 }], drop)
+  }
+  await site.query('create function f() returns integer return 1; delete from route_cache.outbox; drop function f()')
+  t.same(await site.query('select * from route_cache.outbox'), [], 'one that takes nothing along')
+})
+
 t.test('an installer who may make no event triggers', async (t) => {
   const site = await openSite(t, postgres.url)
   const name = `owner_${new URL(site.url).pathname.slice(1)}`
