@@ -227,6 +227,40 @@ t.test('children that come and go', async (t) => {
   await site.query('alter table c_rest add column more text; drop table c_es').catch(() => {})
 })
 
+t.test('temporary children are their session\'s business', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const session = await site.connect()
+  await site.query(installSql([CITIES]))
+  await session.query("create temp table kids () inherits (cities); insert into kids values (7, 'x', 'FR')")
+  await site.query(installSql([CITIES]))
+  const app = await openApp(t, site, { install: false })
+  await session.query("update cities set name = 'new'; drop table kids")
+  t.same(await site.query('select distinct tgrelid::regclass::text as name from pg_trigger where not tgisinternal'), [{ name: 'cities' }])
+  await app.close()
+})
+
+t.test('what takes a column along is seen, whatever was dropped', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(installSql([CITIES]))
+  const f = "create function f(text) returns text language sql immutable as 'select $1'"
+  const drops = [
+    [`${f}; alter table cities add g text generated always as (f(name)) stored`, 'drop function f cascade'],
+    [`${f}; alter table cities add g text generated always as (f(name)) stored`, 'drop routine f cascade'],
+    [`${f}; create operator ~~~~ (rightarg = text, function = f); alter table cities add g text generated always as (~~~~ name) stored`,
+      'drop operator ~~~~ (none, text) cascade; drop function f'],
+    ['create collation co from "C"; alter table cities add g text collate co', 'drop collation co cascade'],
+    ['create view v as select 1 as x; alter table cities add g v', 'drop view v cascade'],
+    ['create materialized view v as select 1 as x; alter table cities add g v', 'drop materialized view v cascade']
+  ] as const
+  for (const [before, drop] of drops) {
+    await site.query(`${before}; delete from route_cache.outbox`)
+    await site.query(drop)
+    t.match(await site.query('select distinct relation::integer from route_cache.outbox'), [{ relation: 0 }], drop)
+  }
+  await site.query('create function f() returns integer return 1; delete from route_cache.outbox; drop function f()')
+  t.same(await site.query('select * from route_cache.outbox'), [], 'one that takes nothing along')
+})
+
 t.test('an installer who may make no event triggers', async (t) => {
   const site = await openSite(t, postgres.url)
   const name = `owner_${new URL(site.url).pathname.slice(1)}`
@@ -377,6 +411,62 @@ t.test('functions and operators of hers on the search_path run with nobody else\
   t.equal(await app.look('/cities/1'), 'miss new')
   await app.close()
   await site.query(uninstallSql(watch))
+  t.same(await site.query('select * from caught'), [])
+})
+
+t.test('who may make functions in the schema, or has all rights on tables to come, gets nobody else\'s', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const name = `may_${new URL(site.url).pathname.slice(1)}`
+  await site.query(`create role ${name} login password 'm'; grant create on schema public to ${name};
+    alter default privileges grant all on tables to ${name}; alter default privileges grant all on schemas to ${name};
+    create schema one; create schema two`)
+  const may = new pg.Client({ connectionString: Object.assign(new URL(site.url), { username: name, password: 'm' }).href })
+  await may.connect()
+  t.teardown(async () => { await may.end() })
+  for (const [schema, own] of [['one', '.ddl'], ['two', '.drop']] as const) {
+    await may.query(`create function ${schema}."${own}"() returns event_trigger language plpgsql as $$ begin end $$`)
+    await t.rejects(site.query(installSql([CITIES], { schema })), { message: new RegExp(`belongs to ${name}`) }, own)
+    await t.rejects(openApp(t, site, { schema }), { code: 'FRC_POSTGRES', message: new RegExp(`belongs to ${name}`) }, own)
+    t.same(await site.query('select evtname from pg_event_trigger'), [])
+    await site.query(uninstallSql([CITIES], { schema }))
+  }
+
+  await site.query(installSql([CITIES]))
+  await may.query('create function evil() returns trigger language plpgsql as $$ begin raise division_by_zero; end $$; create function yes() returns boolean return true')
+  const made = (table: string, call = 'evil', when = ''): string => `create trigger evil before insert on route_cache.${table} for each row ${when} execute function ${call}()`
+  for (const table of ['outbox', 'readers']) {
+    await t.rejects(may.query(made(table)), { message: /permission denied/ })
+    // As it was before.
+    for (const trigger of [made(table), made(table, 'suppress_redundant_updates_trigger', 'when (yes())')]) {
+      await site.query(`grant trigger on route_cache.${table} to ${name}, public`)
+      await may.query(trigger)
+      await t.rejects(site.query(installSql([CITIES])), { message: /trigger evil on route_cache\.\w+ may belong to another role/ })
+      await t.rejects(openApp(t, site), { code: 'FRC_POSTGRES', message: /may belong to another role/ })
+      await site.query(`drop trigger evil on route_cache.${table}`)
+      await openApp(t, site)
+      await t.rejects(may.query(trigger), { message: /permission denied/ })
+    }
+  }
+  t.match(await may.query('select * from route_cache.outbox'), { rows: [] }, 'other rights are as they were given')
+})
+
+t.test('types of hers in front of Postgres\' own run with nobody else\'s rights', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const db = new URL(site.url).pathname.slice(1)
+  const types = ['text', 'name', 'oid', 'regclass', 'regprocedure', 'regnamespace', 'record', 'bool', 'int4', 'int8', 'jsonb', 'trigger', 'xid8', 'pg_snapshot']
+  await site.query(`create role eva_${db}; grant all on schema public to eva_${db}; create table kids () inherits (cities);
+    create table caught (by text); grant insert on caught to public; alter database ${db} set search_path = public, pg_catalog; set role eva_${db};
+    create function caught() returns boolean language plpgsql as $$ begin insert into public.caught values (current_user); return true; end $$;
+    ${types.map((type) => `create domain public.${type} as pg_catalog.text check (public.caught());`).join('')} reset role`)
+  const installer = await site.connect()
+  await installer.query("do $$ declare x text := 'x'; begin end $$")
+  t.same(await site.query('select distinct "by" from caught'), [{ by: 'postgres' }], 'they are run by who is not careful')
+  await site.query('delete from caught')
+  await installer.query(installSql([CITIES]))
+  await installer.query(installSql([CITIES]))
+  await (await openApp(t, site, { maxTargets: 5 })).close()
+  await installer.query("update cities set name = 'new' where id = 1; insert into kids values (7, 'x', 'FR')")
+  await installer.query(uninstallSql([CITIES]))
   t.same(await site.query('select * from caught'), [])
 })
 

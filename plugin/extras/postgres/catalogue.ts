@@ -132,7 +132,7 @@ export async function install (client: pg.Client, watches: readonly Watched[], s
   const { names } = shape
   await alone(client, shape, async () => {
     const tables = await findTables(client, watches)
-    if (await hasOutbox(client, shape)) await client.query(doSql({ declare: '  part record;\n', body: guardSql(names) }))
+    if (await hasOutbox(client, shape)) await client.query(doSql({ declare: '  part pg_catalog.record;\n', body: guardSql(names) }))
     else await granted(client, { shape, tables }, tablesSql(names))
   })
   for (const watched of watches) await installOn(client, watched, shape)

@@ -10,11 +10,13 @@
 //   a function reads, no catalogue knows.
 // - Behind CREATE TABLE of a child: it gets triggers.
 // - When a table with triggers of ours has been dropped, nothing tells whose child it was: a line of relation 0 stands for
-//   all that is watched. So it does when a type or an extension took a column with it.
+//   all that is watched. So it does when a type, a function, an extension
+//   or the like took a column with it.
 //
 // As in trigger-function.ts, whatever fails is a warning, never an error; and nothing of anybody else's runs in them.
 import pg from 'pg'
 import { doSql, dollarQuoted } from './dollar-quote.js'
+import { guardSql } from './guard.js'
 import { SIGN, VERSION, notifying, type Shape } from './shape.js'
 import { creationSql, descendantsSql, straysSql, triggerName, CHILD } from './triggers.js'
 
@@ -24,7 +26,10 @@ export const ALL_RELATIONS = 0
 const SETTINGS = "SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'"
 
 const CHANGING = ['ALTER TABLE', 'CREATE TABLE', 'ALTER TYPE', 'REFRESH MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW']
-const DROPPING = ['DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION']
+/** What can take a table or a column along, such as a generated one by its function. */
+const DROPPING = ['TABLE', 'SCHEMA', 'OWNED', 'TYPE', 'DOMAIN', 'EXTENSION', 'FUNCTION', 'ROUTINE', 'OPERATOR', 'COLLATION', 'LANGUAGE',
+  'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'ACCESS METHOD', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'TEXT SEARCH CONFIGURATION']
+  .map((kind) => `DROP ${kind}`)
 
 /** The functions' names, quoted. No table's function has one with a dot in front. */
 function functionsOf ({ names: { schema } }: Shape): { ddl: string, drop: string } {
@@ -33,7 +38,7 @@ function functionsOf ({ names: { schema } }: Shape): { ddl: string, drop: string
 }
 
 function markOf (shape: Shape): string {
-  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: 2, notify: shape.notify })}`
+  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: 3, notify: shape.notify })}`
 }
 
 /** Whether they are installed in this form: a query of one row. */
@@ -58,8 +63,9 @@ export function ddlSql (shape: Shape): string {
     END IF;
     CREATE EVENT TRIGGER ${quote(name)} ON ${event} WHEN TAG IN (${tags.map(literal).join(', ')}) EXECUTE FUNCTION ${call}();`
   return doSql({
+    declare: '  part pg_catalog.record;\n',
     body: `BEGIN
-${ddlFunctionSql(shape)}${dropFunctionSql(shape)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
+${ddlFunctionSql(shape)}${dropFunctionSql(shape)}${guardSql(shape.names)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
       `${trigger(ddl, 'ddl_command_end', CHANGING, functions.ddl)}` +
       `${trigger(drop, 'sql_drop', DROPPING, functions.drop)}
 EXCEPTION WHEN insufficient_privilege THEN NULL;

@@ -9,7 +9,7 @@ export function dollarQuoted (text: string): string {
 }
 
 interface Block {
-  /** Variables; their first values are looked up where the session looks. */
+  /** Variables; their types and first values are looked up where the session looks, so types have their schema. */
   declare?: string
   body: string
   /** Statements that need the session's search_path, and call no function nor operator. */
@@ -23,7 +23,7 @@ interface Block {
 export function doSql ({ declare = '', body, behind = '' }: Block): string {
   return `DO ${dollarQuoted(`
 DECLARE
-  path_before text := pg_catalog.current_setting('search_path');
+  path_before pg_catalog.text := pg_catalog.current_setting('search_path');
 ${declare}BEGIN
 PERFORM pg_catalog.set_config('search_path', '${PINNED}', true);
 ${body}PERFORM pg_catalog.set_config('search_path', path_before, true);

@@ -1,6 +1,9 @@
 // Nothing of somebody else's may take part in what is installed. The functions run with the rights of whoever installs, so
 // an outbox that somebody else has made could have a trigger of his own, which would have those rights, too; and a function
 // that somebody else owns he can replace at any time. Superusers have all rights anyway.
+//
+// Who has the right TRIGGER on the outbox can make one, too; ALTER DEFAULT PRIVILEGES may give it with ALL. So it is taken
+// away, and a trigger that was made with it ends an installation: one whose function is another's, or with a condition.
 import pg from 'pg'
 import { SIGN, type Names } from './shape.js'
 
@@ -11,16 +14,32 @@ import { SIGN, type Names } from './shape.js'
 export function guardSql ({ schema }: Names): string {
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg
   const space = `${literal(quote(schema))}::regnamespace`
+  const tables = `relnamespace = ${space} AND relname IN ('outbox', 'readers')`
   return `
+  FOR part IN
+    SELECT DISTINCT c.oid::regclass AS place, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role
+    FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE ${tables} AND a.privilege_type IN ('TRIGGER', 'REFERENCES')
+    AND a.grantee <> c.relowner AND pg_has_role(c.relowner, 'USAGE')
+  LOOP
+    EXECUTE format('REVOKE TRIGGER, REFERENCES ON %s FROM %s CASCADE', part.place, part.role);
+  END LOOP;
   FOR part IN
     SELECT what, rolname FROM (
       SELECT 'schema ' || oid::regnamespace AS what, nspowner AS owner FROM pg_namespace WHERE oid = ${space}
-      UNION ALL SELECT 'table ' || oid::regclass, relowner FROM pg_class WHERE relnamespace = ${space} AND relname IN ('outbox', 'readers')
+      UNION ALL SELECT 'table ' || oid::regclass, relowner FROM pg_class WHERE ${tables}
       UNION ALL SELECT 'function ' || oid::regprocedure, proowner FROM pg_proc WHERE pronamespace = ${space} AND strpos(prosrc, ${literal(SIGN)}) > 0
     ) AS parts JOIN pg_roles AS r ON r.oid = owner WHERE rolname <> current_user AND NOT rolsuper
   LOOP
     RAISE EXCEPTION 'fastify-route-cache/postgres: the % belongs to %, who would get the rights of %; install as that role, or in another schema',
       part.what, part.rolname, current_user;
+  END LOOP;
+  FOR part IN
+    SELECT t.tgname, c.oid::regclass AS place FROM pg_class AS c JOIN pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal
+    JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_roles AS r ON r.oid = p.proowner
+    WHERE ${tables} AND (t.tgqual IS NOT NULL OR (rolname <> current_user AND NOT rolsuper))
+  LOOP
+    RAISE EXCEPTION 'fastify-route-cache/postgres: the trigger % on % may belong to another role, that would get the rights of %; drop it first',
+      part.tgname, part.place, current_user;
   END LOOP;
 `
 }

@@ -56,11 +56,14 @@ function bounded (name: string): string {
   return `${head}_${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }
 
-/** The tables that everything is written to; those of an older version get what they lack. */
+/**
+ * The tables that everything is written to; those of an older version get what they lack. Nothing is done to a table that
+ * was there before it is known whose it is: a trigger of somebody else's would run.
+ */
 export function tablesSql (names: Names): string {
   const { schema, outbox, readers } = names
   return doSql({
-    declare: '  part record;\n',
+    declare: '  part pg_catalog.record;\n',
     body: `CREATE SCHEMA IF NOT EXISTS ${pg.escapeIdentifier(schema)};
 CREATE TABLE IF NOT EXISTS ${outbox} (
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -71,17 +74,17 @@ CREATE TABLE IF NOT EXISTS ${outbox} (
   source jsonb,
   at timestamptz DEFAULT clock_timestamp()
 );
-ALTER TABLE ${outbox} ADD COLUMN IF NOT EXISTS source jsonb, ADD COLUMN IF NOT EXISTS at timestamptz;
-ALTER TABLE ${outbox} ALTER COLUMN at SET DEFAULT clock_timestamp();
-CREATE INDEX IF NOT EXISTS outbox_xid ON ${outbox} (xid);
 CREATE TABLE IF NOT EXISTS ${readers} (
   name text PRIMARY KEY,
   seen pg_snapshot,
   history text,
   at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+${guardSql(names)}ALTER TABLE ${outbox} ADD COLUMN IF NOT EXISTS source jsonb, ADD COLUMN IF NOT EXISTS at timestamptz;
+ALTER TABLE ${outbox} ALTER COLUMN at SET DEFAULT clock_timestamp();
+CREATE INDEX IF NOT EXISTS outbox_xid ON ${outbox} (xid);
 INSERT INTO ${readers} (name, seen) VALUES ('', pg_current_snapshot()) ON CONFLICT DO NOTHING;
-${guardSql(names)}`
+`
   })
 }
 
@@ -96,8 +99,8 @@ export function tableSql (watched: Watched, shape: Shape): string {
   const call = functionName(names, watched)
   return doSql({
     declare: `  watched pg_catalog.regclass := ${pg.escapeLiteral(quoted(watched))};
-  part record;
-  refusal record;
+  part pg_catalog.record;
+  refusal pg_catalog.record;
 `,
     body: `${refusalSql(watched, 'watched')}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
       `${creationSql('watched', { call, shape })}`
@@ -121,9 +124,9 @@ function childrenSql (watched: Watched, shape: Shape): string {
   const call = functionName(names, watched)
   return doSql({
     declare: `  watched pg_catalog.regclass := ${pg.escapeLiteral(quoted(watched))};
-  wait_before text := pg_catalog.current_setting('lock_timeout');
-  child regclass;
-  part record;
+  wait_before pg_catalog.text := pg_catalog.current_setting('lock_timeout');
+  child pg_catalog.regclass;
+  part pg_catalog.record;
 `,
     body: `PERFORM set_config('lock_timeout', '${CHILD_WAIT}', true);
   FOR child IN ${descendantsSql('watched')}
@@ -142,12 +145,12 @@ export function childSql (watched: Watched, shape: Shape, child: number): string
   })
 }
 
-/** The tables below one, each once. */
+/** The tables below one, each once. Temporary ones are seen by one session only, whose rows no app reads. */
 export function descendantsSql (table: string): string {
   return `WITH RECURSIVE below AS (
     SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = ${table}
     UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN below ON i.inhparent = below.oid
-  ) SELECT c.oid::regclass FROM below JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p')`
+  ) SELECT c.oid::regclass FROM below JOIN pg_class AS c USING (oid) WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'`
 }
 
 /** Statements of a block that has a variable `part`. `call`: an expression of the function. */
@@ -198,7 +201,7 @@ ${execute(`DROP TRIGGER ${rows} ON \0`)}    END IF;\n`
  */
 export function removalSql ({ schema, outbox, readers }: Names): string {
   return doSql({
-    declare: '  name text;\n',
+    declare: '  name pg_catalog.text;\n',
     body: `FOR name IN SELECT oid::regprocedure FROM pg_proc
     WHERE pronamespace = to_regnamespace(${pg.escapeLiteral(pg.escapeIdentifier(schema))}) AND strpos(prosrc, ${pg.escapeLiteral(SIGN)}) > 0
   LOOP
