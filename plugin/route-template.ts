@@ -2,7 +2,7 @@
 import { RouteCacheError, optionError, show } from './errors.js'
 import { boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey } from './key.js'
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
-import { isThenable } from './key-source.js'
+import { isThenable } from './thenable.js'
 import { escapeText, escapeValue } from './key-value.js'
 import { Keyless, kindOf } from './plain-data.js'
 import { readPath } from './route-path.js'
