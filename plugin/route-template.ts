@@ -31,7 +31,8 @@ export function compileKey (
 ): CompiledKey {
   if (key === undefined) {
     checkConstraints(where, route)
-    return { shape: null, doubt: null, key: (request) => defaultKey(canonical, request) }
+    if (!readPath(route.url).params.includes('*')) return { shape: null, doubt: null, key: (source) => defaultKey(canonical, source) }
+    return { shape: null, doubt: null, key: (source, request) => defaultKey(canonical, source) + encodedSlashes(request) }
   }
   if (typeof key === 'function') {
     const ask = key as (request: unknown) => unknown
@@ -43,6 +44,17 @@ export function compileKey (
   const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
   const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
   return { shape, doubt: doubtOf(where, key, { route, parts }), key: fill }
+}
+
+/**
+ * Which of the path's slashes came percent-encoded, for a key; '' where none did. A wildcard's value does not tell them from
+ * those between segments, but who passes the URL on, such as a proxy, does: RFC 3986 §2.2. No param is called so in a key.
+ */
+function encodedSlashes (request: unknown): string {
+  const [path] = String((request as { url?: unknown }).url).split('?', 1) as [string]
+  if (!/%2f/i.test(path)) return ''
+  const slashes = path.match(/\/|%2f/gi)!
+  return `;*%2F=${slashes.flatMap((slash, i) => slash === '/' ? [] : [i]).join('.')}`
 }
 
 function written (key: unknown): string | Promise<string> {

@@ -154,6 +154,17 @@ const CASES: Record<string, Case> = {
     visits: ['/w/a/b', '/w/', '/r/12', '/r/x', '/m/1-2', '/m/1-2-3', '/o', '/o/1', '/w/%20%C3%A9?a=%2F', `/w/${'x'.repeat(400)}`],
     outcomes: ['hit', 'hit', 'hit', 'none', 'hit', 'hit', 'hit', 'hit', 'hit', 'hit']
   },
+  'slashes of a wildcard, percent-encoded': {
+    build: (app) => {
+      app.get('/w/*', { cache }, echo)
+      app.get('/:id/x/*', { cache }, echo)
+      app.get('/q/*', { cache: { key: 'q:{*}:{query.a}' } }, async ({ params }) => params)
+    },
+    visits: [
+      '/w/a/b/c', '/w/a%2Fb/c', '/w/a/b%2fc', '/w/a%2fb%2fc', '/w/a%252Fb/c', '/w/%2F', '/w//', '/w/a?b=%2F',
+      '/a%2Fb/x/c', '/a/x/b/c', '/a/x/b%2Fc', '/q/a/b', '/q/a%2Fb', { url: '/w/a%2Fb/c', method: 'HEAD' }
+    ]
+  },
   trailers: {
     build: (app) => {
       app.get('/', { cache }, async (_, reply) => {
