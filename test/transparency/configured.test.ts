@@ -369,6 +369,41 @@ const CASES: Record<string, Case> = {
     build: (app) => { app.get('/:id', { cache }, async ({ params, query }) => ({ params, query })) },
     visits: ['/a', '/b?x=1']
   },
+  'onRoute hooks that copy, freeze and wrap': {
+    build: (app) => {
+      app.addHook('onRoute', (route) => {
+        const { handler } = route
+        route.config = Object.freeze(JSON.parse(JSON.stringify(route.config ?? {})) as object)
+        route.onSend = Object.freeze([route.onSend ?? []].flat()) as never
+        route.handler = function (request, reply) { return handler.call(this, request, reply.header('x-wrapped', 'yes')) }
+      })
+      app.get('/', { cache, config: { a: 1 } as object, onSend: [] }, async ({ routeOptions }) => (routeOptions.config as { a?: number }).a)
+    },
+    visits: ['/', { url: '/', method: 'HEAD' }]
+  },
+  'what a reply can be given': {
+    build: (app) => {
+      app.setNotFoundHandler(async ({ url }, reply) => reply.code(404).send({ none: url }))
+      const given: Record<string, unknown> = {
+        undefined,
+        null: null,
+        empty: '',
+        zero: 0,
+        false: false,
+        date: { at: new Date(0), gone: undefined },
+        bytes: new Uint8Array([1, 0xff]),
+        floats: new Float64Array([1.5]),
+        view: new DataView(new ArrayBuffer(3)),
+        buffer: new Uint8Array([1, 2]).buffer
+      }
+      for (const [name, value] of Object.entries(given)) app.get(`/${name}`, { cache }, async (_, reply) => reply.send(value))
+      app.get('/elsewhere', { cache: { statuses: { 308: 60 } } }, async (_, reply) => reply.redirect('/x?y=\u00fc', 308))
+      app.get('/none', { cache: { statuses: { 404: 60 } } }, (_, reply) => { reply.callNotFound() })
+    },
+    // Fastify runs hooks in front of the not-found handler once more.
+    untold: /^preHandler/,
+    visits: ['undefined', 'null', 'empty', 'zero', 'false', 'date', 'bytes', 'floats', 'view', 'elsewhere', 'none'].map((name) => `/${name}`),
+  },
   'GET with a body': {
     build: (app) => {
       app.addContentTypeParser('text/x', { parseAs: 'string' }, (_, body, done) => { done(null, body) })
