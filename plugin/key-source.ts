@@ -2,9 +2,10 @@
 // `?page=1` and its default, are then one key; and what the validation refuses has none.
 import { keyless, type KeySource } from './key.js'
 import { Keyless, copyPlain, kindOf } from './plain-data.js'
+import { runAhead, type Validate } from './remembered-validation.js'
+import { isThenable } from './thenable.js'
 
 export type ValidatedPart = typeof PARTS[number]
-export type Validate = (input: unknown) => unknown
 
 /** As much of a request as is needed to validate it. */
 export interface Validated extends KeySource {
@@ -12,23 +13,37 @@ export interface Validated extends KeySource {
   getValidationFunction: (part: ValidatedPart) => Validate | undefined
 }
 
-/** For a lookup ahead of the validation: on copies. Null where the request is not valid; a promise as validators give. */
+/**
+ * For a lookup ahead of the validation: on copies, one part after the other until one is refused, as Fastify does it. Null
+ * where the request is not valid; a promise as validators give.
+ */
 export function validatedSource (request: Validated): KeySource | null | Promise<KeySource | null> {
-  const ofParams = request.getValidationFunction('params')
-  const ofQuery = request.getValidationFunction('querystring')
-  const ofHeaders = request.getValidationFunction('headers')
-  if (ofParams === undefined && ofQuery === undefined && ofHeaders === undefined) return request
-  const params = ofParams === undefined ? request.params : validated(copyOf(request, 'params'), ofParams)
-  const query = ofQuery === undefined ? request.query : validated(copyOf(request, 'query'), ofQuery)
-  const headers = ofHeaders === undefined ? request.headers : validated({ ...request.headers as object }, ofHeaders)
-  if (params instanceof Promise || query instanceof Promise || headers instanceof Promise) {
-    return Promise.all([params, query, headers]).then(sourceOf)
-  }
-  return sourceOf([params, query, headers])
+  return validatedFrom(request, PARTS, { params: request.params, query: request.query })
 }
 
-function sourceOf ([params, query, headers]: readonly unknown[]): KeySource | null {
-  return params === INVALID || query === INVALID || headers === INVALID ? null : { params, query }
+type Made = KeySource | null | Promise<KeySource | null>
+
+function validatedFrom (request: Validated, parts: readonly ValidatedPart[], made: KeySource): Made {
+  const [part, ...later] = parts
+  if (part === undefined) return made
+  const validate = request.getValidationFunction(part)
+  if (validate === undefined) return validatedFrom(request, later, made)
+  const goOn = (value: unknown): Made =>
+    value === INVALID ? null : validatedFrom(request, later, withPart(made, part, value))
+  const value = validated(validate, ...inputOf(request, part))
+  return value instanceof Promise ? value.then(goOn) : goOn(value)
+}
+
+/** The input, and a copy of it. */
+function inputOf (request: Validated, part: ValidatedPart): [unknown, unknown] {
+  if (part === 'headers') return [request.headers, { ...request.headers as object }]
+  const scope = part === 'params' ? part : 'query'
+  return [request[scope], copyOf(request, scope)]
+}
+
+/** Headers are no part of it. */
+function withPart ({ params, query }: KeySource, part: ValidatedPart, value: unknown): KeySource {
+  return { params: part === 'params' ? value : params, query: part === 'querystring' ? value : query }
 }
 
 /** Those for which the route has a validation. */
@@ -53,17 +68,12 @@ export function copySource ({ params, query }: KeySource): KeySource {
 }
 
 /** As Fastify does it: false, or a result with an error, refuses; a result with a value replaces the input. */
-function validated (copy: unknown, validate: Validate): unknown {
-  const result = validate(copy)
+function validated (validate: Validate, input: unknown, copy: unknown): unknown {
+  const result = runAhead(validate, input, copy)
   // Fastify takes what an async validator gives for passed or failed, and no more.
   if (isThenable(result)) return Promise.resolve(result).then((passed) => passed === false ? INVALID : copy, () => INVALID)
   if (result === false) return INVALID
   if (typeof result !== 'object' || result === null) return copy
   if ('error' in result && result.error) return INVALID
   return 'value' in result ? result.value : copy
-}
-
-/** Whether it has to be waited for. */
-export function isThenable (value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

@@ -23,6 +23,7 @@ import { OwnRequests } from './own-request.js'
 import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
 import { compilePolicy, type Policy } from './policy.js'
 import { standBack } from './reply.js'
+import { rememberValidation } from './remembered-validation.js'
 import { askedAbout } from './revalidation.js'
 import { RouteCache } from './route-cache.js'
 import type { Engine } from './serving.js'
@@ -161,6 +162,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
       route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
       route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
       route.handler = guardedHandler(engine, site, route.handler)
+      if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }
   }
 }

@@ -2,7 +2,7 @@
 import { RouteCacheError, optionError, show } from './errors.js'
 import { boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey } from './key.js'
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
-import { isThenable } from './key-source.js'
+import { isThenable } from './thenable.js'
 import { escapeText, escapeValue } from './key-value.js'
 import { Keyless, kindOf } from './plain-data.js'
 import { readPath } from './route-path.js'
@@ -32,7 +32,12 @@ export function compileKey (
 ): CompiledKey {
   if (key === undefined) {
     checkConstraints(where, route)
-    const ask: CompiledKey['key'] = (source, request) => defaultKey(canonical, source) + rewrittenPart(request as Rewritten)
+    const hasWildcard = readPath(route.url).params.includes('*')
+    const ask: CompiledKey['key'] = (source, request) => {
+      const key = defaultKey(canonical, source) + rewrittenPart(request as Rewritten)
+      // Either part may be as long as the target itself.
+      return boundKey(hasWildcard ? key + encodedSlashes(request) : key)
+    }
     return { shape: null, doubt: null, key: ask }
   }
   if (typeof key === 'function') {
@@ -45,6 +50,17 @@ export function compileKey (
   const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
   const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
   return { shape, doubt: doubtOf(where, key, { route, parts }), key: fill }
+}
+
+/**
+ * Which of the path's slashes came percent-encoded, for a key; '' where none did. A wildcard's value does not tell them from
+ * those between segments, but who passes the URL on, such as a proxy, does: RFC 3986 §2.2. No param is called so in a key.
+ */
+function encodedSlashes (request: unknown): string {
+  const [path] = String((request as { url?: unknown }).url).split('?', 1) as [string]
+  if (!/%2f/i.test(path)) return ''
+  const slashes = path.match(/\/|%2f/gi)!
+  return `;*%2F=${slashes.flatMap((slash, i) => slash === '/' ? [] : [i]).join('.')}`
 }
 
 function written (key: unknown): string | Promise<string> {

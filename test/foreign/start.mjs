@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { installForeign } from './install.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const APPS = ['generated', 'nest', 'graphql', 'trpc', 'gateway']
+const APPS = ['answers', 'generated', 'nest', 'graphql', 'trpc', 'gateway']
 const PARTS = { plugins: testPlugins, apps: testApps, fastify: testFastify }
 
 const WHOLE_TWIN = 'twin'

@@ -52,14 +52,14 @@ function counting (app: FastifyInstance, { validate }: Kind, cache: object | und
 
 interface Both { bare: FastifyInstance, app: CachedApp, seen: { bare: string[], ours: string[] } }
 
-/** What the cache did of this request; or what it has run without the plugin that it has not with it. */
-async function both ({ bare, app, seen }: Both, asked: Asked): Promise<string> {
+/** What the cache did of this request; or what it has run without the plugin that it has not with it, in that order. */
+async function both ({ bare, app, seen }: Both, asked: Asked, order = (all: string[]) => all): Promise<string> {
   seen.bare.length = seen.ours.length = 0
   const { statusCode, body } = await bare.inject(asked)
   const answer = await app.inject(asked)
   await settled(app)
   if (answer.statusCode !== statusCode || answer.body !== body) return `${answer.statusCode} ${answer.body}, not ${statusCode} ${body}`
-  if (String(seen.ours) !== String(seen.bare)) return `${String(seen.ours)}, not ${String(seen.bare)}`
+  if (String(order(seen.ours)) !== String(order(seen.bare))) return `${String(seen.ours)}, not ${String(seen.bare)}`
   return /hit|fwd=\w+(; detail=\w+)?/.exec(String(answer.headers['cache-status']))![0]
 }
 
@@ -85,6 +85,64 @@ for (const [name, kind] of Object.entries(KINDS)) {
       t.match(app.cache.stats().total, { bypasses: { invalid: 4 } })
     })
   })
+}
+
+// The lookup stands ahead of the validation, and of hooks that see the values as they came.
+for (const [name, kind] of Object.entries(KINDS)) {
+  for (const setting of ['on the route', 'on the app'] as const) {
+    t.test(`${name}, ahead of its time, set ${setting}`, async (t) => {
+      const { app: bare } = loggingApp(t)
+      const app = await cachedApp(t)
+      const seen = { bare: countingAhead(bare, kind, { setting }), ours: countingAhead(app, kind, { setting, cache: { hook: 'onRequest' } }) }
+      const ask = async (url: string): Promise<string> => await both({ bare, app, seen }, { url }, (all) => all.toSorted())
+      t.equal(await ask('/1?q=a&add=1'), 'fwd=miss')
+      t.equal(await ask('/2?q=a'), 'fwd=miss')
+      // For the lookup, what throws is one of the functions that the key is made with.
+      const refused = name === 'that throws' ? 'fwd=bypass; detail=policy' : 'fwd=bypass; detail=invalid'
+      t.equal(await ask('/bad?q=a'), refused)
+      t.equal(await ask('/1?q=bad'), refused)
+      seen.ours.length = 0
+      t.match((await app.inject('/1?q=a&add=1')).headers['cache-status'], 'hit')
+      t.same(seen.ours, ['validates params', 'validates querystring', 'validates headers'], 'for the key')
+      // A hook has made another value of it: that is validated, and was not.
+      t.equal((await bare.inject('/3?q=a&change=b')).body, (await app.inject('/3?q=a&change=b')).body)
+      t.equal((await bare.inject('/3?q=a&change=bad')).body, (await app.inject('/3?q=a&change=bad')).body)
+    })
+  }
+}
+
+interface Ahead { setting: 'on the route' | 'on the app', cache?: object }
+
+/** A validator that changes what it is given, and a hook behind the lookup that may do so ahead of it. */
+function countingAhead (app: FastifyInstance, { validate }: Kind, { setting, cache }: Ahead): string[] {
+  const seen: string[] = []
+  const validatorCompiler: FastifySchemaCompiler<unknown> = ({ httpPart }) => {
+    const run = (input: Record<string, string>): never => {
+      seen.push(`validates ${httpPart}`)
+      if (httpPart === 'querystring') {
+        input['by-default'] = 'yes'
+        delete input.add
+      }
+      return validate(input) as never
+    }
+    return Object.assign(run, { errors: [{ message: 'bad', instancePath: '', keyword: '', params: {}, schemaPath: '' }] })
+  }
+  if (setting === 'on the app') app.setValidatorCompiler(validatorCompiler)
+  const preValidation = async (request: { query: unknown }): Promise<void> => {
+    const query = request.query as Record<string, string>
+    seen.push(`a hook sees ${Object.keys(query).join()}`)
+    if (query.change !== undefined) query.q = query.change
+  }
+  app.get('/:id', {
+    schema: { params: {}, querystring: {}, headers: {} },
+    preValidation,
+    ...setting === 'on the route' && { validatorCompiler },
+    ...cache !== undefined && { cache }
+  }, async ({ params, query, headers }) => {
+    seen.push('handles')
+    return { params, query, host: headers.host }
+  })
+  return seen
 }
 
 async function refreshed (t: Test, cache: object): Promise<number> {

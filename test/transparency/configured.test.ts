@@ -154,6 +154,17 @@ const CASES: Record<string, Case> = {
     visits: ['/w/a/b', '/w/', '/r/12', '/r/x', '/m/1-2', '/m/1-2-3', '/o', '/o/1', '/w/%20%C3%A9?a=%2F', `/w/${'x'.repeat(400)}`],
     outcomes: ['hit', 'hit', 'hit', 'none', 'hit', 'hit', 'hit', 'hit', 'hit', 'hit']
   },
+  'slashes of a wildcard, percent-encoded': {
+    build: (app) => {
+      app.get('/w/*', { cache }, echo)
+      app.get('/:id/x/*', { cache }, echo)
+      app.get('/q/*', { cache: { key: 'q:{*}:{query.a}' } }, async ({ params }) => params)
+    },
+    visits: [
+      '/w/a/b/c', '/w/a%2Fb/c', '/w/a/b%2fc', '/w/a%2fb%2fc', '/w/a%252Fb/c', '/w/%2F', '/w//', '/w/a?b=%2F',
+      '/a%2Fb/x/c', '/a/x/b/c', '/a/x/b%2Fc', '/q/a/b', '/q/a%2Fb', { url: '/w/a%2Fb/c', method: 'HEAD' }
+    ]
+  },
   trailers: {
     build: (app) => {
       app.get('/', { cache }, async (_, reply) => {
@@ -357,6 +368,41 @@ const CASES: Record<string, Case> = {
     host: 'localhost',
     build: (app) => { app.get('/:id', { cache }, async ({ params, query }) => ({ params, query })) },
     visits: ['/a', '/b?x=1']
+  },
+  'onRoute hooks that copy, freeze and wrap': {
+    build: (app) => {
+      app.addHook('onRoute', (route) => {
+        const { handler } = route
+        route.config = Object.freeze(JSON.parse(JSON.stringify(route.config ?? {})) as object)
+        route.onSend = Object.freeze([route.onSend ?? []].flat()) as never
+        route.handler = function (request, reply) { return handler.call(this, request, reply.header('x-wrapped', 'yes')) }
+      })
+      app.get('/', { cache, config: { a: 1 } as object, onSend: [] }, async ({ routeOptions }) => (routeOptions.config as { a?: number }).a)
+    },
+    visits: ['/', { url: '/', method: 'HEAD' }]
+  },
+  'what a reply can be given': {
+    build: (app) => {
+      app.setNotFoundHandler(async ({ url }, reply) => reply.code(404).send({ none: url }))
+      const given: Record<string, unknown> = {
+        undefined,
+        null: null,
+        empty: '',
+        zero: 0,
+        false: false,
+        date: { at: new Date(0), gone: undefined },
+        bytes: new Uint8Array([1, 0xff]),
+        floats: new Float64Array([1.5]),
+        view: new DataView(new ArrayBuffer(3)),
+        buffer: new Uint8Array([1, 2]).buffer
+      }
+      for (const [name, value] of Object.entries(given)) app.get(`/${name}`, { cache }, async (_, reply) => reply.send(value))
+      app.get('/elsewhere', { cache: { statuses: { 308: 60 } } }, async (_, reply) => reply.redirect('/x?y=\u00fc', 308))
+      app.get('/none', { cache: { statuses: { 404: 60 } } }, (_, reply) => { reply.callNotFound() })
+    },
+    // Fastify runs hooks in front of the not-found handler once more.
+    untold: /^preHandler/,
+    visits: ['undefined', 'null', 'empty', 'zero', 'false', 'date', 'bytes', 'floats', 'view', 'elsewhere', 'none'].map((name) => `/${name}`),
   },
   'GET with a body': {
     build: (app) => {
