@@ -35,8 +35,7 @@ export function compileKey (
     const hasWildcard = readPath(route.url).params.includes('*')
     const ask: CompiledKey['key'] = (source, request) => {
       const key = defaultKey(canonical, source) + rewrittenPart(request as Rewritten)
-      // Either part may be as long as the target itself.
-      return boundKey(hasWildcard ? key + encodedSlashes(request) : key)
+      return hasWildcard ? key + encodedSlashes(request) : key
     }
     return { shape: null, doubt: null, key: ask }
   }
