@@ -110,10 +110,10 @@ export function tableSql (watched: Watched, shape: Shape): string {
 /** Nobody else may make triggers of it: what a table's owner names like its transition tables would run with its rights. */
 function ownSql (call: string): string {
   return `REVOKE ALL ON FUNCTION ${call}() FROM PUBLIC;
-  FOR part IN SELECT DISTINCT a.grantee::regrole AS role FROM pg_proc AS p, aclexplode(p.proacl) AS a
+  FOR part IN SELECT DISTINCT a.grantee::regrole::text AS role FROM pg_proc AS p, aclexplode(p.proacl) AS a
     WHERE p.oid = ${pg.escapeLiteral(`${call}()`)}::regprocedure AND a.grantee NOT IN (0, p.proowner)
   LOOP
-    EXECUTE format('REVOKE ALL ON FUNCTION ${call.replaceAll('%', '%%').replaceAll("'", "''")}() FROM %s', part.role);
+    EXECUTE ${pg.escapeLiteral(`REVOKE ALL ON FUNCTION ${call}() FROM `)} || part.role;
   END LOOP;
 `
 }
@@ -178,18 +178,21 @@ export function creationSql (
   table: string, { call, isVariable = false, shape: { names, replicated }, argument }: Creation
 ): string {
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg
-  const values = isVariable ? `${table}, left(${call}::text, -2)` : table
-  const execute = (sql: string): string => `    EXECUTE format(${literal(sql.replaceAll('%', '%%').replaceAll('\0', '%1$s').replaceAll('\x01', '%2$s'))}, ${values});\n`
-  const run = `EXECUTE FUNCTION ${isVariable ? '\x01' : call}(${argument === undefined ? '' : literal(argument)})`
-  const trigger = (event: string, referencing = ''): string => execute(`CREATE OR REPLACE TRIGGER ${quote(triggerName(names, event))} ` +
-    `AFTER ${event.toUpperCase()} ON \0 ${referencing}FOR EACH STATEMENT ${run}`)
+  // Names stand in texts or come from variables: in no format string, where a character of a name could be a placeholder.
+  const execute = (...parts: string[]): string => `    EXECUTE ${parts.join(' || ')};\n`
+  const name = `${table}::text`
+  const run = [literal('EXECUTE FUNCTION '), isVariable ? `left(${call}::text, -2)` : literal(call),
+    literal(`(${argument === undefined ? '' : literal(argument)})`)]
+  const trigger = (event: string, referencing = ''): string => execute(
+    literal(`CREATE OR REPLACE TRIGGER ${quote(triggerName(names, event))} AFTER ${event.toUpperCase()} ON `), name,
+    literal(` ${referencing}FOR EACH STATEMENT `), ...run)
   const [rows, truncate] = ['rows', 'truncate'].map((event) => quote(triggerName(names, event)))
   const byRow = replicated
     ? `    IF (SELECT relkind = 'r' FROM pg_class WHERE oid = ${table}) THEN
-${execute(`CREATE OR REPLACE TRIGGER ${rows} AFTER INSERT OR UPDATE OR DELETE ON \0 FOR EACH ROW ${run}`)}` +
-      `${execute(`ALTER TABLE ONLY \0 ENABLE REPLICA TRIGGER ${rows}, ENABLE ALWAYS TRIGGER ${truncate}`)}    END IF;\n`
+${execute(literal(`CREATE OR REPLACE TRIGGER ${rows} AFTER INSERT OR UPDATE OR DELETE ON `), name, literal(' FOR EACH ROW '), ...run)}` +
+      `${execute(literal('ALTER TABLE ONLY '), name, literal(` ENABLE REPLICA TRIGGER ${rows}, ENABLE ALWAYS TRIGGER ${truncate}`))}    END IF;\n`
     : `    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${table} AND tgname = ${literal(triggerName(names, 'rows'))}) THEN
-${execute(`DROP TRIGGER ${rows} ON \0`)}    END IF;\n`
+${execute(literal(`DROP TRIGGER ${rows} ON `), name)}    END IF;\n`
   return trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ') + trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ') +
     trigger('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ') + trigger('truncate') + byRow
 }
