@@ -301,6 +301,37 @@ t.test('uninstalling takes all triggers off, whatever watch installed them', asy
   }
 })
 
+t.test('nothing of somebody else\'s is replaced or removed, whatever its name', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query('create schema app; set search_path = app, public')
+  const own = 'create function % language plpgsql as $$ begin return null; end $$'
+  const things: Array<[string, string, string]> = [
+    ['create table outbox (id integer)', 'select id from outbox', 'drop table outbox'],
+    ['create table outbox (xid integer, relation text)', 'select xid from outbox', 'drop table outbox'],
+    ['create table readers (name text, id integer)', 'select id from readers', 'drop table readers'],
+    ['create view readers as select 1 as id', 'select id from readers', 'drop view readers'],
+    [own.replace('%', 'cities() returns trigger'), "select 1 / count(*) from pg_proc where proname = 'cities' and prosrc not like '%route%'", 'drop function cities'],
+    [own.replace('%', '".drop"() returns event_trigger').replace('return null;', ''), "select 1 / count(*) from pg_proc where proname = '.drop' and prosrc not like '%route%'", 'drop function ".drop"'],
+    [`${own.replace('%', 'f() returns trigger')}; create trigger app_insert before insert on cities for each row execute function f()`,
+      "select 1 / count(*) from pg_trigger where tgname = 'app_insert' and tgfoid = 'f'::regproc", 'drop function f cascade'],
+    [`create table kids () inherits (cities); ${own.replace('%', 'f() returns trigger')}; create trigger app_rows before insert on kids for each row execute function f()`,
+      "select 1 / count(*) from pg_trigger where tgname = 'app_rows' and tgfoid = 'f'::regproc", 'drop function f cascade; drop table kids'],
+    [`${own.replace('%', 'f() returns event_trigger').replace('return null;', '')}; create event trigger app_ddl on ddl_command_end when tag in ('DROP TEXT SEARCH PARSER') execute function f()`,
+      "select 1 / count(*) from pg_event_trigger where evtname = 'app_ddl' and evtfoid = 'f'::regproc", 'drop function f cascade']
+  ]
+  for (const [make, isThere, drop] of things) {
+    await site.query(make)
+    const message = /is not of fastify-route-cache; install in another schema/
+    await t.rejects(site.query(installSql([CITIES], { schema: 'app' })), { message }, make)
+    await t.rejects(openApp(t, site, { schema: 'app' }), { code: 'FRC_POSTGRES', message }, make)
+    await site.query(isThere)
+    await site.query(uninstallSql([CITIES], { schema: 'app' }))
+    await site.query(`${isThere}; ${drop}`)
+  }
+  await site.query(installSql([CITIES], { schema: 'app' }))
+  await (await openApp(t, site, { schema: 'app', install: false })).close()
+})
+
 t.test('a table that can\'t be watched is refused, by the app and by the SQL', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(`create extension postgres_fdw; create server s foreign data wrapper postgres_fdw;

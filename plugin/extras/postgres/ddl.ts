@@ -16,7 +16,7 @@
 // As in trigger-function.ts, whatever fails is a warning, never an error; and nothing of anybody else's runs in them.
 import pg from 'pg'
 import { doSql, dollarQuoted } from './dollar-quote.js'
-import { guardSql } from './guard.js'
+import { guardSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
 import { SIGN, VERSION, notifying, type Shape } from './shape.js'
 import { creationSql, descendantsSql, straysSql, triggerName, CHILD } from './triggers.js'
 
@@ -65,7 +65,7 @@ export function ddlSql (shape: Shape): string {
   return doSql({
     declare: '  part pg_catalog.record;\n',
     body: `BEGIN
-${ddlFunctionSql(shape)}${dropFunctionSql(shape)}${guardSql(shape.names)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
+${notReplacedSql([functions.ddl, functions.drop])}${noTriggerReplacedSql(null, [ddl, drop])}${ddlFunctionSql(shape)}${dropFunctionSql(shape)}${guardSql(shape.names)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
       `${trigger(ddl, 'ddl_command_end', CHANGING, functions.ddl)}` +
       `${trigger(drop, 'sql_drop', DROPPING, functions.drop)}
 EXCEPTION WHEN insufficient_privilege THEN NULL;

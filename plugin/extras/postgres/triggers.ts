@@ -16,7 +16,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { doSql } from './dollar-quote.js'
-import { guardSql } from './guard.js'
+import { guardSql, isTableSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
 import { SIGN, type Names, type Shape } from './shape.js'
 import { functionSql } from './trigger-function.js'
 import { refusalSql } from './unwatchable.js'
@@ -43,9 +43,10 @@ export function triggerName ({ schema }: Names, event: string): string {
   return bounded(`${schema}_${event}`)
 }
 
-/** Quoted, with its schema. */
+/** Quoted, with its schema. Of `x.a` and `b` it is another one than of `x` and `a.b`. */
 export function functionName ({ schema }: Names, { schema: of, name }: Pick<Watched, 'schema' | 'name'>): string {
-  return `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(bounded(of === null ? name : `${of}.${name}`))}`
+  const parts = of === null ? [name] : [of, name].map((part) => /[."]/.test(part) ? pg.escapeIdentifier(part) : part)
+  return `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(bounded(parts.join('.')))}`
 }
 
 /** Postgres cuts longer names off, and two could become one. */
@@ -102,7 +103,7 @@ export function tableSql (watched: Watched, shape: Shape): string {
   part pg_catalog.record;
   refusal pg_catalog.record;
 `,
-    body: `${refusalSql(watched, 'watched')}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
+    body: `${refusalSql(watched, 'watched')}${notReplacedSql([call])}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
       `${creationSql('watched', { call, shape })}`
   })
 }
@@ -140,7 +141,7 @@ ${straysSql(`${pg.escapeLiteral(`${call}()`)}::regprocedure`)}PERFORM set_config
 /** The triggers of one child of a watched table. */
 export function childSql (watched: Watched, shape: Shape, child: number): string {
   return doSql({
-    declare: `  child pg_catalog.regclass := ${child};\n`,
+    declare: `  child pg_catalog.regclass := ${child};\n  part pg_catalog.record;\n`,
     body: creationSql('child', { call: functionName(shape.names, watched), shape, argument: CHILD })
   })
 }
@@ -173,7 +174,7 @@ interface Creation {
   argument?: string
 }
 
-/** Statements of a block, that put the triggers on a table. `table`: a variable of type regclass. */
+/** Statements of a block with a variable `part`: they put the triggers on a table. `table`: a variable of type regclass. */
 export function creationSql (
   table: string, { call, isVariable = false, shape: { names, replicated }, argument }: Creation
 ): string {
@@ -193,7 +194,8 @@ ${execute(literal(`CREATE OR REPLACE TRIGGER ${rows} AFTER INSERT OR UPDATE OR D
       `${execute(literal('ALTER TABLE ONLY '), name, literal(` ENABLE REPLICA TRIGGER ${rows}, ENABLE ALWAYS TRIGGER ${truncate}`))}    END IF;\n`
     : `    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${table} AND tgname = ${literal(triggerName(names, 'rows'))}) THEN
 ${execute(literal(`DROP TRIGGER ${rows} ON `), name)}    END IF;\n`
-  return trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ') + trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ') +
+  const own = [...EVENTS, 'rows'].map((event) => triggerName(names, event))
+  return noTriggerReplacedSql(table, own) + trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ') + trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ') +
     trigger('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ') + trigger('truncate') + byRow
 }
 
@@ -202,7 +204,8 @@ ${execute(literal(`DROP TRIGGER ${rows} ON `), name)}    END IF;\n`
  * what was not read yet: in one statement, as a trigger without an outbox would be in its writers' way. The schema stays: it
  * may hold more.
  */
-export function removalSql ({ schema, outbox, readers }: Names): string {
+export function removalSql (names: Names): string {
+  const { schema } = names
   return doSql({
     declare: '  name pg_catalog.text;\n',
     body: `FOR name IN SELECT oid::regprocedure FROM pg_proc
@@ -210,7 +213,10 @@ export function removalSql ({ schema, outbox, readers }: Names): string {
   LOOP
     EXECUTE 'DROP FUNCTION ' || name || ' CASCADE';
   END LOOP;
-  DROP TABLE IF EXISTS ${outbox}, ${readers};
+  FOR name IN SELECT c.oid::regclass FROM pg_class AS c WHERE ${isTableSql(names)}
+  LOOP
+    EXECUTE 'DROP TABLE ' || name;
+  END LOOP;
 `
   })
 }
