@@ -128,6 +128,7 @@ const CASES: Case[] = [
   { title: 'a materialized view that takes another\'s place', before: `${READ_BY_VIEW}; create materialized view cities as select * from stored`, watch: STORED, meanwhile: "create materialized view next_cities as select id, 'new' as name, country from stored", write: 'begin; alter materialized view cities rename to former; alter materialized view next_cities rename to cities; commit' },
   { title: 'another label of an enum', before: "create type word as enum ('old', 'x'); alter table cities alter name type word using name::word", write: "alter type word rename value 'old' to 'new'" },
   { title: 'another label of an enum below a domain', before: "create type word as enum ('old', 'x'); create domain words as word; alter table cities alter name type words using name::word", write: "alter type word rename value 'old' to 'new'" },
+  { title: 'an attribute of a composite type', before: "create type words as (word text, more text); alter table cities rename name to was; alter table cities add name words; update cities set name = row('(old', 'x')", write: 'alter type words drop attribute word cascade', expected: '(x)' },
   { title: 'DROP TYPE that takes a column along', before: "create type word as enum ('x'); alter table cities rename name to was; alter table cities add name text default 'new', add more word; alter table cities alter name set default 'new'; update cities set name = 'old'", write: 'begin; set local session_replication_role = replica; update cities set name = \'new\'; set local session_replication_role = origin; drop type word cascade; commit' },
   { title: 'SELECT with a function that writes, of another owner', before: "create function f() returns void language sql security definer set search_path = public as $$ update cities set name = 'new' where id = 1 $$", write: 'select f()' },
   { title: 'a foreign key that sets null', before: "create table words (word text primary key); insert into words values ('old'); alter table cities alter name drop not null, add foreign key (name) references words on delete set null", write: 'delete from words', expected: 'null' },
@@ -187,7 +188,8 @@ t.test('rows that logical replication brings', async (t) => {
 })
 
 t.test('where transactions can\'t be prepared, writers notify; or as the option says', async (t) => {
-  const plain = await startPostgres()
+  // The smallest queue there is.
+  const plain = await startPostgres(version < 17 ? {} : { settings: { max_notify_queue_pages: '64' } })
   t.teardown(async () => { await plain.stop() })
   const cases = [
     [plain, undefined, true], [plain, false, false], [postgres, undefined, false], [postgres, true, true]
@@ -203,6 +205,20 @@ t.test('where transactions can\'t be prepared, writers notify; or as the option 
     await listener.query('select')
     t.equal(heard === 1, expected, `${server === plain} ${notify}`)
   }
+  if (version < 17) return
+
+  const [telling, silent] = [await openSite(t, plain.url), await openSite(t, plain.url)]
+  await telling.query(installSql([CITIES]))
+  const app = await openApp(t, silent, { notify: false, poll: '100ms' })
+  await app.warm('/cities/1')
+  const holder = await telling.connect()
+  await holder.query('listen another')
+  await holder.query('begin; select 1')
+  await t.rejects(async () => { for (;;) await telling.query("select pg_notify('another', repeat('x', 7900))") }, { message: /NOTIFY queue/ })
+  await t.rejects(telling.query("update cities set name = 'new' where id = 1"), { message: /too many notifications in the NOTIFY queue/ }, 'as documented')
+  await silent.query("update cities set name = 'new' where id = 1")
+  await until(async () => await app.look('/cities/1') === 'hit new', 'it is seen by the poll')
+  await holder.query('commit')
 })
 
 t.test('children that come and go', async (t) => {
@@ -242,6 +258,7 @@ t.test('temporary children are their session\'s business', async (t) => {
 t.test('what takes a column along is seen, whatever was dropped', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(installSql([CITIES]))
+  const role = `of_${new URL(site.url).pathname.slice(1)}`
   const f = "create function f(text) returns text language sql immutable as 'select $1'"
   const drops = [
     [`${f}; alter table cities add g text generated always as (f(name)) stored`, 'drop function f cascade'],
@@ -249,6 +266,17 @@ t.test('what takes a column along is seen, whatever was dropped', async (t) => {
     [`${f}; create operator ~~~~ (rightarg = text, function = f); alter table cities add g text generated always as (~~~~ name) stored`,
       'drop operator ~~~~ (none, text) cascade; drop function f'],
     ['create collation co from "C"; alter table cities add g text collate co', 'drop collation co cascade'],
+    ['create domain d as text; alter table cities add g d', 'drop domain d cascade'],
+    [`create role ${role}; grant create on schema public to ${role}; set role ${role}; create type w as enum ('a'); reset role; alter table cities add g w`,
+      `drop owned by ${role} cascade`],
+    ['create extension citext; alter table cities add g citext', 'drop extension citext cascade'],
+    ['create extension postgres_fdw; create server s foreign data wrapper postgres_fdw; create foreign table far (x integer) server s; alter table cities add g far',
+      'drop server s cascade'],
+    ['create foreign data wrapper w; create server s foreign data wrapper w; create foreign table far (x integer) server s; alter table cities add g far',
+      'drop foreign data wrapper w cascade'],
+    [`create text search dictionary d (template = simple); create text search configuration co (copy = simple);
+      alter text search configuration co alter mapping for asciiword with d;
+      alter table cities add g tsvector generated always as (to_tsvector('co', name)) stored`, 'drop text search dictionary d cascade'],
     ['create view v as select 1 as x; alter table cities add g v', 'drop view v cascade'],
     ['create materialized view v as select 1 as x; alter table cities add g v', 'drop materialized view v cascade']
   ] as const
@@ -280,6 +308,9 @@ t.test('an installer who may make no event triggers', async (t) => {
   await site.query("insert into c_es values (3, 'new', 'ES')")
   await next.postgresInvalidation.caughtUp()
   t.equal(await next.look('/cities/3'), 'miss new')
+  await t.rejects(site.query(installSql([CITIES])), { message: new RegExp(`belongs to ${name}`) }, 'nothing is added to what another role has installed')
+  await site.query(`${uninstallSql([CITIES])}drop schema route_cache; ${installSql([CITIES])}`)
+  t.equal((await site.query('select 1 from pg_event_trigger')).length, 2)
 })
 
 t.test('uninstalling takes all triggers off, whatever watch installed them', async (t) => {
