@@ -243,6 +243,20 @@ t.test('children that come and go', async (t) => {
   await site.query('alter table c_rest add column more text; drop table c_es').catch(() => {})
 })
 
+t.test('event triggers of an older version are installed anew', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(installSql([CITIES]))
+  for (const own of ['.ddl', '.drop']) {
+    await site.query(`create or replace function route_cache."${own}"() returns event_trigger language plpgsql security definer
+      as $$\n-- fastify-route-cache 2 {"ddl":1,"notify":null}\nbegin end $$`)
+    await openApp(t, site)
+    await site.query('delete from route_cache.outbox; create domain d as text; alter table cities add x d')
+    t.match(await site.query('select relation::regclass::text as name from route_cache.outbox'), [{ name: 'cities' }], own)
+    await site.query('delete from route_cache.outbox; drop domain d cascade')
+    t.match(await site.query('select relation::integer from route_cache.outbox'), [{ relation: 0 }], own)
+  }
+})
+
 t.test('temporary children are their session\'s business', async (t) => {
   const site = await openSite(t, postgres.url)
   const session = await site.connect()
@@ -485,12 +499,12 @@ t.test('who may make functions in the schema, or has all rights on tables to com
   const may = new pg.Client({ connectionString: Object.assign(new URL(site.url), { username: name, password: 'm' }).href })
   await may.connect()
   t.teardown(async () => { await may.end() })
-  for (const [schema, own] of [['one', '.ddl'], ['two', '.drop']] as const) {
-    await may.query(`create function ${schema}."${own}"() returns event_trigger language plpgsql as $$ begin end $$`)
+  for (const [schema, own, mark] of [['one', '.ddl', ''], ['two', '.drop', ''], ['one', '.ddl', '-- fastify-route-cache 2 {}\n'], ['two', '.drop', '-- fastify-route-cache 2 {}\n']] as const) {
+    await may.query(`create function ${schema}."${own}"() returns event_trigger language plpgsql as $$ ${mark}begin end $$`)
     await t.rejects(site.query(installSql([CITIES], { schema })), { message: new RegExp(`belongs to ${name}`) }, own)
     await t.rejects(openApp(t, site, { schema }), { code: 'FRC_POSTGRES', message: new RegExp(`belongs to ${name}`) }, own)
     t.same(await site.query('select evtname from pg_event_trigger'), [])
-    await site.query(uninstallSql([CITIES], { schema }))
+    await site.query(`${uninstallSql([CITIES], { schema })}drop function if exists ${schema}."${own}"`)
   }
 
   await site.query(installSql([CITIES]))
