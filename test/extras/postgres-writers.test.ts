@@ -53,6 +53,11 @@ async function majorOf (url: string): Promise<number> {
   return Math.floor(Number(row!.version) / 10_000)
 }
 
+/** Of a migration: each of its blocks is one. */
+function statementsOf (sql: string): string[] {
+  return sql.split(/^(?=DO \$)/m)
+}
+
 interface Case {
   title: string
   /** Before the app starts. */
@@ -260,12 +265,18 @@ t.test('event triggers of an older version are installed anew', async (t) => {
 t.test('temporary children are their session\'s business', async (t) => {
   const site = await openSite(t, postgres.url)
   const session = await site.connect()
+  const triggers = async (): Promise<unknown> => await site.query('select distinct tgrelid::regclass::text as name from pg_trigger where not tgisinternal')
+  await session.query("create temp table before () inherits (cities); insert into before values (7, 'x', 'FR')")
   await site.query(installSql([CITIES]))
-  await session.query("create temp table kids () inherits (cities); insert into kids values (7, 'x', 'FR')")
+  t.same(await triggers(), [{ name: 'cities' }], 'one that is there')
+  await session.query('create temp table kids () inherits (cities)')
   await site.query(installSql([CITIES]))
+  t.same(await triggers(), [{ name: 'cities' }], 'one that comes')
   const app = await openApp(t, site, { install: false })
-  await session.query("update cities set name = 'new'; drop table kids")
-  t.same(await site.query('select distinct tgrelid::regclass::text as name from pg_trigger where not tgisinternal'), [{ name: 'cities' }])
+  await openApp(t, site)
+  t.same(await triggers(), [{ name: 'cities' }])
+  await session.query("update cities set name = 'new'; delete from route_cache.outbox; drop table kids, before")
+  t.same(await site.query('select * from route_cache.outbox'), [])
   await app.close()
 })
 
@@ -446,12 +457,11 @@ t.test('the table\'s owner and whoever makes schemas get nobody\'s rights', asyn
   await site.query(`create schema two; grant usage, create on schema two to mallory_${name}; create schema three; grant usage, create on schema three to mallory_${name}`)
   await mallory.query(`create table two.outbox ${table}; ${evil.replaceAll('%', 'two')};
     create function three."hers.things"() returns trigger language plpgsql as $$ begin return null; end $$; create schema four`)
-  const statements = (sql: string): string[] => sql.split(/(?<=^\$route_cache\w*\$;)\n/m).filter((part) => part.trim() !== '')
   for (const schema of ['one', 'two', 'three', 'four']) {
     const sql = installSql([{ schema: 'hers', table: 'things', keys: 'x:{id}' }], { schema })
     await t.rejects(site.query(sql), { message: new RegExp(`belongs to mallory_${name}`) }, schema)
     // As psql does, which goes on behind an error.
-    for (const statement of statements(sql)) await site.query(statement).catch(() => {})
+    for (const statement of statementsOf(sql)) await site.query(statement).catch(() => {})
     t.same(await site.query(`select 1 from pg_trigger where tgname like '${schema}\\_%'`), [], `${schema}: no trigger`)
     await t.rejects(openApp(t, site, { schema, watch: [{ schema: 'hers', table: 'things', keys: 'x:{id}' }] }), { code: 'FRC_POSTGRES', message: /belongs to/ }, schema)
   }
@@ -507,6 +517,12 @@ t.test('who may make functions in the schema, or has all rights on tables to com
     await site.query(`${uninstallSql([CITIES], { schema })}drop function if exists ${schema}."${own}"`)
   }
 
+  // Between two statements of the migration.
+  const blocks = statementsOf(installSql([CITIES]))
+  for (const block of blocks.slice(0, -1)) await site.query(block)
+  await may.query('create function route_cache.".ddl"() returns event_trigger language plpgsql as $$\n-- fastify-route-cache 2 {}\nbegin end $$')
+  await t.rejects(site.query(blocks.at(-1)!), { message: new RegExp(`belongs to ${name}`) })
+  await site.query('drop function route_cache.".ddl"')
   await site.query(installSql([CITIES]))
   await may.query('create function evil() returns trigger language plpgsql as $$ begin raise division_by_zero; end $$; create function yes() returns boolean return true')
   const made = (table: string, call = 'evil', when = ''): string => `create trigger evil before insert on route_cache.${table} for each row ${when} execute function ${call}()`
