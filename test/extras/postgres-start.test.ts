@@ -125,11 +125,18 @@ t.test('two that install at once', async (t) => {
   t.same(starts, [null, null, null])
 })
 
-t.test('an installation does not wait for ever behind a writer', async (t) => {
+t.test('an installation does not wait for ever behind a writer, nor for the lock that any role may take', async (t) => {
   const site = await openSite(t, postgres.url)
   const writer = await site.connect()
   await writer.query("begin; update cities set name = 'x' where id = 1")
-  t.match(await start({ watch: [CITIES], connectionString: site.url, install: true }), { code: 'FRC_POSTGRES', message: /lock timeout/ })
+  const other = await openSite(t, postgres.url)
+  const role = `low_${new URL(other.url).pathname.slice(1)}`
+  const low = await other.connect()
+  await low.query(`create role ${role}; set role ${role}; select pg_advisory_lock(hashtext('fastify-route-cache'), hashtext('route_cache'))`)
+  const starts = [site, other].map(async ({ url }) => await start({ watch: [CITIES], connectionString: url, install: true }))
+  for (const refusal of await Promise.all(starts)) t.match(refusal, { code: 'FRC_POSTGRES', message: /lock timeout/ })
+  await other.query(installSql([CITIES]))
+  t.equal(await start({ watch: [CITIES], connectionString: other.url }), null, 'installSql and a start without install take no such lock')
 })
 
 t.test('where changes may have been missed, all that is watched is invalidated', async (t) => {

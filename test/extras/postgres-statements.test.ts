@@ -1,8 +1,9 @@
 // What the triggers write down: statements of any size, values of any type, whoever writes.
 import t from 'tap'
+import { installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { settled } from '../helpers/app.js'
-import { openApp, openSite, type Site } from './postgres-site.js'
+import { CITIES, openApp, openSite, type Site } from './postgres-site.js'
 
 const postgres = await startPostgres()
 t.teardown(async () => { await postgres.stop() })
@@ -141,24 +142,94 @@ t.test('types whose texts cannot agree are refused', async (t) => {
   }
 })
 
+/** Each of them names a schema, a table in it, a column of that, and the schema of the outbox. */
+const NAMES = ['a\x01b\x02%1$s\x7f', '%I %%', 'E\'\\', 'we"ird.\'; drop table cities; --\nb', '$route_cache$ $1 $$', '$user', 'select', 'PUBLIC', 'a\t/*\rb', '😀'.repeat(15) + 'abc',
+  'a\u2028b', 'a.b', '..', 'child', 'r']
+
 t.test('names of any kind', async (t) => {
   const site = await openSite(t, postgres.url)
-  const table = 'we"ird.\'; drop table cities; --\n$route_cache$'
-  const schema = 'Odd "Schema" %I \\'
   const quote = (name: string): string => `"${name.replaceAll('"', '""')}"`
-  const columns = ['Id', 'a"b', "c'd", 'e f', 'g$route_cache$', 'ü'.repeat(20)]
-  await site.query(`create schema ${quote(schema)}; create table ${quote(schema)}.${quote(table)} (${columns.map((name) => `${quote(name)} text`).join()})`)
-  const outbox = `out ${schema}`
-  const app = await openApp(t, site, {
-    schema: outbox, watch: columns.map((name) => ({ schema, table, keys: `odd:{${name}}` }))
-  })
-  const keys = columns.map((name) => app.cache.key(`odd:{${name}}`, { [name]: name }))
-  for (const key of keys) await app.cache.getOrSet(key, {}, () => 'old')
-  await settled(app)
-  await site.query(`insert into ${quote(schema)}.${quote(table)} values ($1, $2, $3, $4, $5, $6)`, columns)
-  await app.postgresInvalidation.caughtUp()
-  for (const key of keys) t.equal(await app.cache.getOrSet(key, {}, () => 'new'), 'new', key)
+  for (const name of NAMES) {
+    const [own, table] = [quote(name), `${quote(name)}.${quote(name)}`]
+    await site.query(`create schema ${own}; create table ${table} (id text, ${own} text) partition by list (id);
+      create table ${own}.k partition of ${table} for values in ('1')`)
+    for (const schema of [name, bounded(`out ${name}`)]) {
+      const watch: Watch[] = [{ schema: name, table: name, keys: `odd:{${name}}`, whole: { prefix: 'odd:' } }]
+      const options = { schema, replicated: true }
+      const app = await openApp(t, site, { watch, ...options })
+      await site.query(installSql(watch, options))
+      const writes: Array<[string, string?]> = [[`insert into ${table} values ('1', '1')`], [`update ${own}.k set ${own} = '1'`],
+        [`set session_replication_role = replica; delete from ${table}; reset session_replication_role`],
+        [`insert into ${own}.k2 values ('2', '2')`, `create table ${own}.k2 partition of ${table} for values in ('2')`], [`drop table ${own}.k2`],
+        [`alter table ${table} alter ${own} type text collate "C"`], [`truncate ${table}`]]
+      for (const [write, before = 'select'] of writes) {
+        await site.query(before)
+        await app.postgresInvalidation.caughtUp()
+        for (const key of ['odd:1', 'odd:2']) await app.cache.getOrSet(key, {}, () => 'old')
+        await settled(app)
+        await site.query(write)
+        await app.postgresInvalidation.caughtUp()
+        const key = write.includes("'2'") ? 'odd:2' : 'odd:1'
+        t.equal(await app.cache.getOrSet(key, {}, () => 'new'), 'new', write.replace(/[^ -~]/gu, '?'))
+        await settled(app)
+        await app.cache.invalidate({ prefix: 'odd:' })
+      }
+      t.same(app.lines.filter(({ level }) => Number(level) >= 40), [])
+      await app.close()
+      await site.query(uninstallSql(watch, options))
+      t.same(await site.query(`select tgname from pg_trigger where not tgisinternal union all select evtname from pg_event_trigger
+        union all select proname from pg_proc where prosrc like '%fastify-route%' union all select relname from pg_class where relname in ('outbox', 'readers') and relkind = 'r'`), [])
+      await site.query(`insert into ${table} values ('1', '1')`)
+    }
+  }
   t.equal((await site.query('select count(*)::integer as n from cities'))[0].n, 6)
+})
+
+/** What Postgres would keep of it. */
+function bounded (name: string): string {
+  return Buffer.byteLength(name) <= 63 ? name : name.slice(4)
+}
+
+t.test('two tables whose names are one when they are put together', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query('create schema x; create schema "x.a"; create table x."a.b" (id integer, one integer); create table "x.a".b (id integer, two integer)')
+  const watch: Watch[] = [{ schema: 'x', table: 'a.b', keys: 'one:{one}' }, { schema: 'x.a', table: 'b', keys: 'two:{two}' }]
+  await site.query(installSql(watch))
+  const app = await openApp(t, site, { watch, install: false })
+  for (const key of ['one:1', 'one:2', 'two:1', 'two:2']) await app.cache.getOrSet(key, {}, () => 'old')
+  await settled(app)
+  await site.query('insert into x."a.b" values (1, 1); insert into "x.a".b values (2, 2)')
+  await app.postgresInvalidation.caughtUp()
+  const found = await Promise.all(['one:1', 'one:2', 'two:1', 'two:2'].map(async (key) => await app.cache.getOrSet(key, {}, () => 'new')))
+  t.same(found, ['new', 'old', 'old', 'new'])
+})
+
+t.test('a NUL in a name is refused', async (t) => {
+  const wrong: Array<[Watch, RegExp]> = [[{ ...CITIES, table: 'a\0' }, /table is/], [{ ...CITIES, schema: 'a\0' }, /schema is/], [{ ...CITIES, keys: '{a\0}' }, /keys is .* NUL/]]
+  for (const [watch, message] of wrong) t.throws(() => installSql([watch]), { code: 'FRC_OPTION', message })
+  t.throws(() => installSql([CITIES], { schema: 'a\0' }), { code: 'FRC_OPTION' })
+  const site = await openSite(t, postgres.url)
+  await t.rejects(openApp(t, site, { reader: 'a\0' }), { code: 'FRC_OPTION' })
+})
+
+t.test('a table is searched for where the connection\'s own role does, also in the schema that "$user" is', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const role = `user "${new URL(site.url).pathname.slice(1)}" %s`
+  const quoted = `"${role.replaceAll('"', '""')}"`
+  await site.query(`create role ${quoted} superuser login password 'u'`)
+  await site.query(installSql([CITIES]))
+  const theirs = { ...site, url: Object.assign(new URL(site.url), { username: encodeURIComponent(role), password: 'u' }).href }
+  await (await openApp(t, theirs, { install: false })).close()
+  await site.query(`create schema ${quoted}; create table ${quoted}.cities (like public.cities)`)
+  await t.rejects(openApp(t, theirs, { install: false }), { code: 'FRC_POSTGRES', message: /lacks the triggers of cities/ }, 'it is another table now')
+  await openApp(t, theirs, { install: false, watch: [{ ...CITIES, table: 'public.cities' }] })
+  const app = await openApp(t, theirs)
+  await app.warm('/cities/1', '/cities/2')
+  await site.query(`insert into ${quoted}.cities values (2, 'new', 'FR')`)
+  await app.postgresInvalidation.caughtUp()
+  t.same([await app.look('/cities/1'), await app.look('/cities/2')], ['hit undefined', 'miss new'])
+  await site.query(`${uninstallSql([CITIES])}drop schema ${quoted} cascade`)
+  t.same(await site.query('select tgname from pg_trigger where not tgisinternal'), [])
 })
 
 t.test('a writer never fails because of it', async (t) => {

@@ -53,6 +53,11 @@ async function majorOf (url: string): Promise<number> {
   return Math.floor(Number(row!.version) / 10_000)
 }
 
+/** Of a migration: each of its blocks is one. */
+function statementsOf (sql: string): string[] {
+  return sql.split(/^(?=DO \$)/m)
+}
+
 interface Case {
   title: string
   /** Before the app starts. */
@@ -128,6 +133,7 @@ const CASES: Case[] = [
   { title: 'a materialized view that takes another\'s place', before: `${READ_BY_VIEW}; create materialized view cities as select * from stored`, watch: STORED, meanwhile: "create materialized view next_cities as select id, 'new' as name, country from stored", write: 'begin; alter materialized view cities rename to former; alter materialized view next_cities rename to cities; commit' },
   { title: 'another label of an enum', before: "create type word as enum ('old', 'x'); alter table cities alter name type word using name::word", write: "alter type word rename value 'old' to 'new'" },
   { title: 'another label of an enum below a domain', before: "create type word as enum ('old', 'x'); create domain words as word; alter table cities alter name type words using name::word", write: "alter type word rename value 'old' to 'new'" },
+  { title: 'an attribute of a composite type', before: "create type words as (word text, more text); alter table cities rename name to was; alter table cities add name words; update cities set name = row('(old', 'x')", write: 'alter type words drop attribute word cascade', expected: '(x)' },
   { title: 'DROP TYPE that takes a column along', before: "create type word as enum ('x'); alter table cities rename name to was; alter table cities add name text default 'new', add more word; alter table cities alter name set default 'new'; update cities set name = 'old'", write: 'begin; set local session_replication_role = replica; update cities set name = \'new\'; set local session_replication_role = origin; drop type word cascade; commit' },
   { title: 'SELECT with a function that writes, of another owner', before: "create function f() returns void language sql security definer set search_path = public as $$ update cities set name = 'new' where id = 1 $$", write: 'select f()' },
   { title: 'a foreign key that sets null', before: "create table words (word text primary key); insert into words values ('old'); alter table cities alter name drop not null, add foreign key (name) references words on delete set null", write: 'delete from words', expected: 'null' },
@@ -187,7 +193,8 @@ t.test('rows that logical replication brings', async (t) => {
 })
 
 t.test('where transactions can\'t be prepared, writers notify; or as the option says', async (t) => {
-  const plain = await startPostgres()
+  // The smallest queue there is.
+  const plain = await startPostgres(version < 17 ? {} : { settings: { max_notify_queue_pages: '64' } })
   t.teardown(async () => { await plain.stop() })
   const cases = [
     [plain, undefined, true], [plain, false, false], [postgres, undefined, false], [postgres, true, true]
@@ -203,6 +210,20 @@ t.test('where transactions can\'t be prepared, writers notify; or as the option 
     await listener.query('select')
     t.equal(heard === 1, expected, `${server === plain} ${notify}`)
   }
+  if (version < 17) return
+
+  const [telling, silent] = [await openSite(t, plain.url), await openSite(t, plain.url)]
+  await telling.query(installSql([CITIES]))
+  const app = await openApp(t, silent, { notify: false, poll: '100ms' })
+  await app.warm('/cities/1')
+  const holder = await telling.connect()
+  await holder.query('listen another')
+  await holder.query('begin; select 1')
+  await t.rejects(async () => { for (;;) await telling.query("select pg_notify('another', repeat('x', 7900))") }, { message: /NOTIFY queue/ })
+  await t.rejects(telling.query("update cities set name = 'new' where id = 1"), { message: /too many notifications in the NOTIFY queue/ }, 'as documented')
+  await silent.query("update cities set name = 'new' where id = 1")
+  await until(async () => await app.look('/cities/1') === 'hit new', 'it is seen by the poll')
+  await holder.query('commit')
 })
 
 t.test('children that come and go', async (t) => {
@@ -227,21 +248,42 @@ t.test('children that come and go', async (t) => {
   await site.query('alter table c_rest add column more text; drop table c_es').catch(() => {})
 })
 
+t.test('event triggers of an older version are installed anew', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query(installSql([CITIES]))
+  for (const own of ['.ddl', '.drop']) {
+    await site.query(`create or replace function route_cache."${own}"() returns event_trigger language plpgsql security definer
+      as $$\n-- fastify-route-cache 2 {"ddl":1,"notify":null}\nbegin end $$`)
+    await openApp(t, site)
+    await site.query('delete from route_cache.outbox; create domain d as text; alter table cities add x d')
+    t.match(await site.query('select relation::regclass::text as name from route_cache.outbox'), [{ name: 'cities' }], own)
+    await site.query('delete from route_cache.outbox; drop domain d cascade')
+    t.match(await site.query('select relation::integer from route_cache.outbox'), [{ relation: 0 }], own)
+  }
+})
+
 t.test('temporary children are their session\'s business', async (t) => {
   const site = await openSite(t, postgres.url)
   const session = await site.connect()
+  const triggers = async (): Promise<unknown> => await site.query('select distinct tgrelid::regclass::text as name from pg_trigger where not tgisinternal')
+  await session.query("create temp table before () inherits (cities); insert into before values (7, 'x', 'FR')")
   await site.query(installSql([CITIES]))
-  await session.query("create temp table kids () inherits (cities); insert into kids values (7, 'x', 'FR')")
+  t.same(await triggers(), [{ name: 'cities' }], 'one that is there')
+  await session.query('create temp table kids () inherits (cities)')
   await site.query(installSql([CITIES]))
+  t.same(await triggers(), [{ name: 'cities' }], 'one that comes')
   const app = await openApp(t, site, { install: false })
-  await session.query("update cities set name = 'new'; drop table kids")
-  t.same(await site.query('select distinct tgrelid::regclass::text as name from pg_trigger where not tgisinternal'), [{ name: 'cities' }])
+  await openApp(t, site)
+  t.same(await triggers(), [{ name: 'cities' }])
+  await session.query("update cities set name = 'new'; delete from route_cache.outbox; drop table kids, before")
+  t.same(await site.query('select * from route_cache.outbox'), [])
   await app.close()
 })
 
 t.test('what takes a column along is seen, whatever was dropped', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(installSql([CITIES]))
+  const role = `of_${new URL(site.url).pathname.slice(1)}`
   const f = "create function f(text) returns text language sql immutable as 'select $1'"
   const drops = [
     [`${f}; alter table cities add g text generated always as (f(name)) stored`, 'drop function f cascade'],
@@ -249,6 +291,17 @@ t.test('what takes a column along is seen, whatever was dropped', async (t) => {
     [`${f}; create operator ~~~~ (rightarg = text, function = f); alter table cities add g text generated always as (~~~~ name) stored`,
       'drop operator ~~~~ (none, text) cascade; drop function f'],
     ['create collation co from "C"; alter table cities add g text collate co', 'drop collation co cascade'],
+    ['create domain d as text; alter table cities add g d', 'drop domain d cascade'],
+    [`create role ${role}; grant create on schema public to ${role}; set role ${role}; create type w as enum ('a'); reset role; alter table cities add g w`,
+      `drop owned by ${role} cascade`],
+    ['create extension citext; alter table cities add g citext', 'drop extension citext cascade'],
+    ['create extension postgres_fdw; create server s foreign data wrapper postgres_fdw; create foreign table far (x integer) server s; alter table cities add g far',
+      'drop server s cascade'],
+    ['create foreign data wrapper w; create server s foreign data wrapper w; create foreign table far (x integer) server s; alter table cities add g far',
+      'drop foreign data wrapper w cascade'],
+    [`create text search dictionary d (template = simple); create text search configuration co (copy = simple);
+      alter text search configuration co alter mapping for asciiword with d;
+      alter table cities add g tsvector generated always as (to_tsvector('co', name)) stored`, 'drop text search dictionary d cascade'],
     ['create view v as select 1 as x; alter table cities add g v', 'drop view v cascade'],
     ['create materialized view v as select 1 as x; alter table cities add g v', 'drop materialized view v cascade']
   ] as const
@@ -280,6 +333,9 @@ t.test('an installer who may make no event triggers', async (t) => {
   await site.query("insert into c_es values (3, 'new', 'ES')")
   await next.postgresInvalidation.caughtUp()
   t.equal(await next.look('/cities/3'), 'miss new')
+  await t.rejects(site.query(installSql([CITIES])), { message: new RegExp(`belongs to ${name}`) }, 'nothing is added to what another role has installed')
+  await site.query(`${uninstallSql([CITIES])}drop schema route_cache; ${installSql([CITIES])}`)
+  t.equal((await site.query('select 1 from pg_event_trigger')).length, 2)
 })
 
 t.test('uninstalling takes all triggers off, whatever watch installed them', async (t) => {
@@ -299,6 +355,37 @@ t.test('uninstalling takes all triggers off, whatever watch installed them', asy
     t.same(await site.query('select tgname from pg_trigger where not tgisinternal'), [], title)
     await site.query(`update ${sql?.includes('towns') === true ? 'towns' : 'cities'} set name = 'x'`)
   }
+})
+
+t.test('nothing of somebody else\'s is replaced or removed, whatever its name', async (t) => {
+  const site = await openSite(t, postgres.url)
+  await site.query('create schema app; set search_path = app, public')
+  const own = 'create function % language plpgsql as $$ begin return null; end $$'
+  const things: Array<[string, string, string]> = [
+    ['create table outbox (id integer)', 'select id from outbox', 'drop table outbox'],
+    ['create table outbox (xid integer, relation text)', 'select xid from outbox', 'drop table outbox'],
+    ['create table readers (name text, id integer)', 'select id from readers', 'drop table readers'],
+    ['create view readers as select 1 as id', 'select id from readers', 'drop view readers'],
+    [own.replace('%', 'cities() returns trigger'), "select 1 / count(*) from pg_proc where proname = 'cities' and prosrc not like '%route%'", 'drop function cities'],
+    [own.replace('%', '".drop"() returns event_trigger').replace('return null;', ''), "select 1 / count(*) from pg_proc where proname = '.drop' and prosrc not like '%route%'", 'drop function ".drop"'],
+    [`${own.replace('%', 'f() returns trigger')}; create trigger app_insert before insert on cities for each row execute function f()`,
+      "select 1 / count(*) from pg_trigger where tgname = 'app_insert' and tgfoid = 'f'::regproc", 'drop function f cascade'],
+    [`create table kids () inherits (cities); ${own.replace('%', 'f() returns trigger')}; create trigger app_rows before insert on kids for each row execute function f()`,
+      "select 1 / count(*) from pg_trigger where tgname = 'app_rows' and tgfoid = 'f'::regproc", 'drop function f cascade; drop table kids'],
+    [`${own.replace('%', 'f() returns event_trigger').replace('return null;', '')}; create event trigger app_ddl on ddl_command_end when tag in ('DROP TEXT SEARCH PARSER') execute function f()`,
+      "select 1 / count(*) from pg_event_trigger where evtname = 'app_ddl' and evtfoid = 'f'::regproc", 'drop function f cascade']
+  ]
+  for (const [make, isThere, drop] of things) {
+    await site.query(make)
+    const message = /is not of fastify-route-cache; install in another schema/
+    await t.rejects(site.query(installSql([CITIES], { schema: 'app' })), { message }, make)
+    await t.rejects(openApp(t, site, { schema: 'app' }), { code: 'FRC_POSTGRES', message }, make)
+    await site.query(isThere)
+    await site.query(uninstallSql([CITIES], { schema: 'app' }))
+    await site.query(`${isThere}; ${drop}`)
+  }
+  await site.query(installSql([CITIES], { schema: 'app' }))
+  await (await openApp(t, site, { schema: 'app', install: false })).close()
 })
 
 t.test('a table that can\'t be watched is refused, by the app and by the SQL', async (t) => {
@@ -370,12 +457,11 @@ t.test('the table\'s owner and whoever makes schemas get nobody\'s rights', asyn
   await site.query(`create schema two; grant usage, create on schema two to mallory_${name}; create schema three; grant usage, create on schema three to mallory_${name}`)
   await mallory.query(`create table two.outbox ${table}; ${evil.replaceAll('%', 'two')};
     create function three."hers.things"() returns trigger language plpgsql as $$ begin return null; end $$; create schema four`)
-  const statements = (sql: string): string[] => sql.split(/(?<=^\$route_cache\w*\$;)\n/m).filter((part) => part.trim() !== '')
   for (const schema of ['one', 'two', 'three', 'four']) {
     const sql = installSql([{ schema: 'hers', table: 'things', keys: 'x:{id}' }], { schema })
     await t.rejects(site.query(sql), { message: new RegExp(`belongs to mallory_${name}`) }, schema)
     // As psql does, which goes on behind an error.
-    for (const statement of statements(sql)) await site.query(statement).catch(() => {})
+    for (const statement of statementsOf(sql)) await site.query(statement).catch(() => {})
     t.same(await site.query(`select 1 from pg_trigger where tgname like '${schema}\\_%'`), [], `${schema}: no trigger`)
     await t.rejects(openApp(t, site, { schema, watch: [{ schema: 'hers', table: 'things', keys: 'x:{id}' }] }), { code: 'FRC_POSTGRES', message: /belongs to/ }, schema)
   }
@@ -423,14 +509,20 @@ t.test('who may make functions in the schema, or has all rights on tables to com
   const may = new pg.Client({ connectionString: Object.assign(new URL(site.url), { username: name, password: 'm' }).href })
   await may.connect()
   t.teardown(async () => { await may.end() })
-  for (const [schema, own] of [['one', '.ddl'], ['two', '.drop']] as const) {
-    await may.query(`create function ${schema}."${own}"() returns event_trigger language plpgsql as $$ begin end $$`)
+  for (const [schema, own, mark] of [['one', '.ddl', ''], ['two', '.drop', ''], ['one', '.ddl', '-- fastify-route-cache 2 {}\n'], ['two', '.drop', '-- fastify-route-cache 2 {}\n']] as const) {
+    await may.query(`create function ${schema}."${own}"() returns event_trigger language plpgsql as $$ ${mark}begin end $$`)
     await t.rejects(site.query(installSql([CITIES], { schema })), { message: new RegExp(`belongs to ${name}`) }, own)
     await t.rejects(openApp(t, site, { schema }), { code: 'FRC_POSTGRES', message: new RegExp(`belongs to ${name}`) }, own)
     t.same(await site.query('select evtname from pg_event_trigger'), [])
-    await site.query(uninstallSql([CITIES], { schema }))
+    await site.query(`${uninstallSql([CITIES], { schema })}drop function if exists ${schema}."${own}"`)
   }
 
+  // Between two statements of the migration.
+  const blocks = statementsOf(installSql([CITIES]))
+  for (const block of blocks.slice(0, -1)) await site.query(block)
+  await may.query('create function route_cache.".ddl"() returns event_trigger language plpgsql as $$\n-- fastify-route-cache 2 {}\nbegin end $$')
+  await t.rejects(site.query(blocks.at(-1)!), { message: new RegExp(`belongs to ${name}`) })
+  await site.query('drop function route_cache.".ddl"')
   await site.query(installSql([CITIES]))
   await may.query('create function evil() returns trigger language plpgsql as $$ begin raise division_by_zero; end $$; create function yes() returns boolean return true')
   const made = (table: string, call = 'evil', when = ''): string => `create trigger evil before insert on route_cache.${table} for each row ${when} execute function ${call}()`

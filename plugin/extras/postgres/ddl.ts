@@ -10,13 +10,12 @@
 //   a function reads, no catalogue knows.
 // - Behind CREATE TABLE of a child: it gets triggers.
 // - When a table with triggers of ours has been dropped, nothing tells whose child it was: a line of relation 0 stands for
-//   all that is watched. So it does when a type, a function, an extension
-//   or the like took a column with it.
+//   all that is watched. So it does when a type, a function, an extension or the like took a column with it.
 //
 // As in trigger-function.ts, whatever fails is a warning, never an error; and nothing of anybody else's runs in them.
 import pg from 'pg'
 import { doSql, dollarQuoted } from './dollar-quote.js'
-import { guardSql } from './guard.js'
+import { guardSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
 import { SIGN, VERSION, notifying, type Shape } from './shape.js'
 import { creationSql, descendantsSql, straysSql, triggerName, CHILD } from './triggers.js'
 
@@ -28,7 +27,8 @@ const SETTINGS = "SET search_path = pg_catalog, pg_temp SET lock_timeout = '500m
 const CHANGING = ['ALTER TABLE', 'CREATE TABLE', 'ALTER TYPE', 'REFRESH MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW']
 /** What can take a table or a column along, such as a generated one by its function. */
 const DROPPING = ['TABLE', 'SCHEMA', 'OWNED', 'TYPE', 'DOMAIN', 'EXTENSION', 'FUNCTION', 'ROUTINE', 'OPERATOR', 'COLLATION', 'LANGUAGE',
-  'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'ACCESS METHOD', 'OPERATOR CLASS', 'OPERATOR FAMILY', 'TEXT SEARCH CONFIGURATION']
+  'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SERVER', 'FOREIGN DATA WRAPPER', 'ACCESS METHOD', 'OPERATOR CLASS',
+  'OPERATOR FAMILY', ...['CONFIGURATION', 'DICTIONARY', 'PARSER', 'TEMPLATE'].map((part) => `TEXT SEARCH ${part}`)]
   .map((kind) => `DROP ${kind}`)
 
 /** The functions' names, quoted. No table's function has one with a dot in front. */
@@ -38,7 +38,7 @@ function functionsOf ({ names: { schema } }: Shape): { ddl: string, drop: string
 }
 
 function markOf (shape: Shape): string {
-  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: 3, notify: shape.notify })}`
+  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: 4, notify: shape.notify })}`
 }
 
 /** Whether they are installed in this form: a query of one row. */
@@ -65,7 +65,7 @@ export function ddlSql (shape: Shape): string {
   return doSql({
     declare: '  part pg_catalog.record;\n',
     body: `BEGIN
-${ddlFunctionSql(shape)}${dropFunctionSql(shape)}${guardSql(shape.names)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
+${notReplacedSql([functions.ddl, functions.drop])}${noTriggerReplacedSql(null, [ddl, drop])}${ddlFunctionSql(shape)}${dropFunctionSql(shape)}${guardSql(shape.names)}REVOKE ALL ON FUNCTION ${functions.ddl}(), ${functions.drop}() FROM PUBLIC;` +
       `${trigger(ddl, 'ddl_command_end', CHANGING, functions.ddl)}` +
       `${trigger(drop, 'sql_drop', DROPPING, functions.drop)}
 EXCEPTION WHEN insufficient_privilege THEN NULL;
@@ -81,6 +81,7 @@ const TOUCHED = `touched AS (
           SELECT 'pg_class'::regclass::oid, inhrelid FROM pg_inherits WHERE t.kind = 'pg_class'::regclass AND inhparent = t.oid
           UNION ALL SELECT classid, objid FROM pg_depend WHERE refclassid = t.kind AND refobjid = t.oid
             AND (classid = 'pg_type'::regclass OR (classid = 'pg_class'::regclass AND refclassid = 'pg_type'::regclass))
+          UNION ALL SELECT 'pg_type'::regclass, reltype FROM pg_class WHERE t.kind = 'pg_class'::regclass AND oid = t.oid AND relkind = 'c'
           UNION ALL SELECT d.refclassid, d.refobjid FROM pg_class AS c JOIN pg_rewrite AS r ON r.ev_class = c.oid
             JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
             WHERE t.kind = 'pg_class'::regclass AND c.oid = t.oid AND c.relkind IN ('v', 'm')

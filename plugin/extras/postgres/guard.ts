@@ -2,16 +2,63 @@
 // an outbox that somebody else has made could have a trigger of his own, which would have those rights, too; and a function
 // that somebody else owns he can replace at any time. Superusers have all rights anyway.
 //
+// And nothing of somebody else's is replaced or removed: a schema that holds more may have an `outbox`, a function or a
+// trigger by the names that are needed. Our tables are known by their columns, the rest by the mark in a function's text.
+//
 // Who has the right TRIGGER on the outbox can make one, too; ALTER DEFAULT PRIVILEGES may give it with ALL. So it is taken
 // away, and a trigger that was made with it ends an installation: one whose function is another's, or with a condition.
 import pg from 'pg'
 import { SIGN, type Names } from './shape.js'
 
+/** The condition of a row `c` of pg_class: it is one of the two tables, of any version. */
+export function isTableSql ({ schema }: Names): string {
+  const columns = (...pairs: string[]): string => `(SELECT count(*) = 2 FROM pg_attribute AS a WHERE a.attrelid = c.oid
+      AND (a.attname, a.atttypid) IN (${pairs.join(', ')}))`
+  return `c.relnamespace = to_regnamespace(${pg.escapeLiteral(pg.escapeIdentifier(schema))}) AND c.relkind = 'r' AND CASE c.relname
+      WHEN 'outbox' THEN ${columns("('xid', 'xid8'::regtype)", "('relation', 'oid'::regtype)")}
+      WHEN 'readers' THEN ${columns("('name', 'text'::regtype)", "('seen', 'pg_snapshot'::regtype)")} ELSE false END`
+}
+
+/**
+ * Statements of a block that has a variable `part`: they end an installation that would replace a function of another kind.
+ * `calls`: names, quoted.
+ */
+export function notReplacedSql (calls: readonly string[]): string {
+  const { escapeLiteral: literal } = pg
+  return `
+  FOR part IN
+    SELECT p.oid::regprocedure AS place, rolname FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner
+    WHERE p.oid IN (${calls.map((call) => `to_regprocedure(${literal(`${call}()`)})`).join(', ')}) AND strpos(p.prosrc, ${literal(SIGN)}) = 0
+  LOOP
+    RAISE EXCEPTION 'fastify-route-cache/postgres: the function % belongs to %, and is not of fastify-route-cache; install in another schema',
+      part.place, part.rolname;
+  END LOOP;
+`
+}
+
+/** Likewise, triggers. `table`: an expression of its OID; null: event triggers. */
+export function noTriggerReplacedSql (table: string | null, triggers: readonly string[]): string {
+  const { escapeLiteral: literal } = pg
+  const [from, name, call, of] = table === null
+    ? ['pg_event_trigger AS t', 't.evtname', 't.evtfoid', 'true']
+    : ['pg_trigger AS t', 't.tgname', 't.tgfoid', `t.tgrelid = ${table}`]
+  return `
+  FOR part IN
+    SELECT ${name} AS name, p.oid::regprocedure AS call FROM ${from} JOIN pg_proc AS p ON p.oid = ${call}
+    WHERE ${of} AND ${name} IN (${triggers.map(literal).join(', ')}) AND strpos(p.prosrc, ${literal(SIGN)}) = 0
+  LOOP
+    RAISE EXCEPTION 'fastify-route-cache/postgres: the trigger % calls %, and is not of fastify-route-cache; install in another schema',
+      part.name, part.call;
+  END LOOP;
+`
+}
+
 /**
  * Statements of a block that has a variable `part`: they end an installation, behind the tables and the function in it,
  * where one of them is another role's.
  */
-export function guardSql ({ schema }: Names): string {
+export function guardSql (names: Names): string {
+  const { schema } = names
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg
   const space = `${literal(quote(schema))}::regnamespace`
   const tables = `relnamespace = ${space} AND relname IN ('outbox', 'readers')`
@@ -32,6 +79,10 @@ export function guardSql ({ schema }: Names): string {
   LOOP
     RAISE EXCEPTION 'fastify-route-cache/postgres: the % belongs to %, who would get the rights of %; install as that role, or in another schema',
       part.what, part.rolname, current_user;
+  END LOOP;
+  FOR part IN SELECT c.oid::regclass AS place FROM pg_class AS c WHERE ${tables} AND NOT (${isTableSql(names)})
+  LOOP
+    RAISE EXCEPTION 'fastify-route-cache/postgres: % is not of fastify-route-cache; install in another schema', part.place;
   END LOOP;
   FOR part IN
     SELECT t.tgname, c.oid::regclass AS place FROM pg_class AS c JOIN pg_trigger AS t ON t.tgrelid = c.oid AND NOT t.tgisinternal

@@ -151,12 +151,13 @@ function checked<T> (options: unknown, name: string, absent: T, isRight: (value:
   return value as T
 }
 
+/** Postgres takes no text with a NUL. */
 function isText (value: unknown): boolean {
-  return typeof value === 'string' && value !== ''
+  return typeof value === 'string' && value !== '' && !value.includes('\0')
 }
 
 function isName (value: unknown): boolean {
-  return isText(value) && !(value as string).includes('\0') && Buffer.byteLength(value as string) <= LONGEST_NAME
+  return isText(value) && Buffer.byteLength(value as string) <= LONGEST_NAME
 }
 
 function isObject (value: unknown): boolean {

@@ -56,7 +56,7 @@ export function notifying ({ notify }: Shape): string {
 /** What a function with this text does; null where it is none of ours, or of a version that is newer. */
 export function readMark (source: string): Installed | null {
   const line = source.split('\n').find((line) => line.startsWith(SIGN))
-  const [, digits, json] = /^(\d+) (.*)$/.exec(line?.slice(SIGN.length) ?? '') ?? []
+  const [, digits, json] = /^(\d+) (.*)$/s.exec(line?.slice(SIGN.length) ?? '') ?? []
   const version = Number(digits)
   if (json === undefined || version > VERSION) return null
   const said = JSON.parse(json) as string[][] | Omit<Installed, 'version'>

@@ -16,7 +16,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { doSql } from './dollar-quote.js'
-import { guardSql } from './guard.js'
+import { guardSql, isTableSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
 import { SIGN, type Names, type Shape } from './shape.js'
 import { functionSql } from './trigger-function.js'
 import { refusalSql } from './unwatchable.js'
@@ -43,9 +43,10 @@ export function triggerName ({ schema }: Names, event: string): string {
   return bounded(`${schema}_${event}`)
 }
 
-/** Quoted, with its schema. */
+/** Quoted, with its schema. Of `x.a` and `b` it is another one than of `x` and `a.b`. */
 export function functionName ({ schema }: Names, { schema: of, name }: Pick<Watched, 'schema' | 'name'>): string {
-  return `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(bounded(of === null ? name : `${of}.${name}`))}`
+  const parts = of === null ? [name] : [of, name].map((part) => /[."]/.test(part) ? pg.escapeIdentifier(part) : part)
+  return `${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(bounded(parts.join('.')))}`
 }
 
 /** Postgres cuts longer names off, and two could become one. */
@@ -102,7 +103,7 @@ export function tableSql (watched: Watched, shape: Shape): string {
   part pg_catalog.record;
   refusal pg_catalog.record;
 `,
-    body: `${refusalSql(watched, 'watched')}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
+    body: `${refusalSql(watched, 'watched')}${notReplacedSql([call])}${functionSql(call, watched, shape)}${ownSql(call)}${guardSql(names)}` +
       `${creationSql('watched', { call, shape })}`
   })
 }
@@ -110,10 +111,10 @@ export function tableSql (watched: Watched, shape: Shape): string {
 /** Nobody else may make triggers of it: what a table's owner names like its transition tables would run with its rights. */
 function ownSql (call: string): string {
   return `REVOKE ALL ON FUNCTION ${call}() FROM PUBLIC;
-  FOR part IN SELECT DISTINCT a.grantee::regrole AS role FROM pg_proc AS p, aclexplode(p.proacl) AS a
+  FOR part IN SELECT DISTINCT a.grantee::regrole::text AS role FROM pg_proc AS p, aclexplode(p.proacl) AS a
     WHERE p.oid = ${pg.escapeLiteral(`${call}()`)}::regprocedure AND a.grantee NOT IN (0, p.proowner)
   LOOP
-    EXECUTE format('REVOKE ALL ON FUNCTION ${call.replaceAll('%', '%%').replaceAll("'", "''")}() FROM %s', part.role);
+    EXECUTE ${pg.escapeLiteral(`REVOKE ALL ON FUNCTION ${call}() FROM `)} || part.role;
   END LOOP;
 `
 }
@@ -140,7 +141,7 @@ ${straysSql(`${pg.escapeLiteral(`${call}()`)}::regprocedure`)}PERFORM set_config
 /** The triggers of one child of a watched table. */
 export function childSql (watched: Watched, shape: Shape, child: number): string {
   return doSql({
-    declare: `  child pg_catalog.regclass := ${child};\n`,
+    declare: `  child pg_catalog.regclass := ${child};\n  part pg_catalog.record;\n`,
     body: creationSql('child', { call: functionName(shape.names, watched), shape, argument: CHILD })
   })
 }
@@ -173,24 +174,28 @@ interface Creation {
   argument?: string
 }
 
-/** Statements of a block, that put the triggers on a table. `table`: a variable of type regclass. */
+/** Statements of a block with a variable `part`: they put the triggers on a table. `table`: a variable of type regclass. */
 export function creationSql (
   table: string, { call, isVariable = false, shape: { names, replicated }, argument }: Creation
 ): string {
   const { escapeIdentifier: quote, escapeLiteral: literal } = pg
-  const values = isVariable ? `${table}, left(${call}::text, -2)` : table
-  const execute = (sql: string): string => `    EXECUTE format(${literal(sql.replaceAll('%', '%%').replaceAll('\0', '%1$s').replaceAll('\x01', '%2$s'))}, ${values});\n`
-  const run = `EXECUTE FUNCTION ${isVariable ? '\x01' : call}(${argument === undefined ? '' : literal(argument)})`
-  const trigger = (event: string, referencing = ''): string => execute(`CREATE OR REPLACE TRIGGER ${quote(triggerName(names, event))} ` +
-    `AFTER ${event.toUpperCase()} ON \0 ${referencing}FOR EACH STATEMENT ${run}`)
+  // Names stand in texts or come from variables: in no format string, where a character of a name could be a placeholder.
+  const execute = (...parts: string[]): string => `    EXECUTE ${parts.join(' || ')};\n`
+  const name = `${table}::text`
+  const run = [literal('EXECUTE FUNCTION '), isVariable ? `left(${call}::text, -2)` : literal(call),
+    literal(`(${argument === undefined ? '' : literal(argument)})`)]
+  const trigger = (event: string, referencing = ''): string => execute(
+    literal(`CREATE OR REPLACE TRIGGER ${quote(triggerName(names, event))} AFTER ${event.toUpperCase()} ON `), name,
+    literal(` ${referencing}FOR EACH STATEMENT `), ...run)
   const [rows, truncate] = ['rows', 'truncate'].map((event) => quote(triggerName(names, event)))
   const byRow = replicated
     ? `    IF (SELECT relkind = 'r' FROM pg_class WHERE oid = ${table}) THEN
-${execute(`CREATE OR REPLACE TRIGGER ${rows} AFTER INSERT OR UPDATE OR DELETE ON \0 FOR EACH ROW ${run}`)}` +
-      `${execute(`ALTER TABLE ONLY \0 ENABLE REPLICA TRIGGER ${rows}, ENABLE ALWAYS TRIGGER ${truncate}`)}    END IF;\n`
+${execute(literal(`CREATE OR REPLACE TRIGGER ${rows} AFTER INSERT OR UPDATE OR DELETE ON `), name, literal(' FOR EACH ROW '), ...run)}` +
+      `${execute(literal('ALTER TABLE ONLY '), name, literal(` ENABLE REPLICA TRIGGER ${rows}, ENABLE ALWAYS TRIGGER ${truncate}`))}    END IF;\n`
     : `    IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = ${table} AND tgname = ${literal(triggerName(names, 'rows'))}) THEN
-${execute(`DROP TRIGGER ${rows} ON \0`)}    END IF;\n`
-  return trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ') + trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ') +
+${execute(literal(`DROP TRIGGER ${rows} ON `), name)}    END IF;\n`
+  const own = [...EVENTS, 'rows'].map((event) => triggerName(names, event))
+  return noTriggerReplacedSql(table, own) + trigger('insert', 'REFERENCING NEW TABLE AS changed_rows ') + trigger('delete', 'REFERENCING OLD TABLE AS changed_rows ') +
     trigger('update', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ') + trigger('truncate') + byRow
 }
 
@@ -199,7 +204,8 @@ ${execute(`DROP TRIGGER ${rows} ON \0`)}    END IF;\n`
  * what was not read yet: in one statement, as a trigger without an outbox would be in its writers' way. The schema stays: it
  * may hold more.
  */
-export function removalSql ({ schema, outbox, readers }: Names): string {
+export function removalSql (names: Names): string {
+  const { schema } = names
   return doSql({
     declare: '  name pg_catalog.text;\n',
     body: `FOR name IN SELECT oid::regprocedure FROM pg_proc
@@ -207,7 +213,10 @@ export function removalSql ({ schema, outbox, readers }: Names): string {
   LOOP
     EXECUTE 'DROP FUNCTION ' || name || ' CASCADE';
   END LOOP;
-  DROP TABLE IF EXISTS ${outbox}, ${readers};
+  FOR name IN SELECT c.oid::regclass FROM pg_class AS c WHERE ${isTableSql(names)}
+  LOOP
+    EXECUTE 'DROP TABLE ' || name;
+  END LOOP;
 `
   })
 }

@@ -111,7 +111,7 @@ function compileWatch (where: string, watch: unknown): Watched {
 }
 
 function tableOf (where: string, table: unknown, schema: unknown): { schema: string | null, name: string } {
-  if (schema !== undefined && (typeof schema !== 'string' || schema === '')) {
+  if (schema !== undefined && (typeof schema !== 'string' || schema === '' || schema.includes('\0'))) {
     throw optionError(WHERE, `${where}.schema`, schema, 'it is the name of a schema')
   }
   if (typeof table === 'string' && !table.includes('\0')) {
@@ -153,6 +153,7 @@ function compileTemplate ({ where, kind, whole }: Place, text: string): Template
     throw new RouteCacheError('FRC_OPTION', `${WHERE}: ${where}.${kind}: ${(error as Error).message}`)
   }
   const columns = [...new Set(parts.flatMap((part) => typeof part === 'string' ? [] : [part.name]))].sort()
+  if (columns.some((name) => name.includes('\0'))) throw optionError(WHERE, `${where}.${kind}`, text, 'no column has a NUL in its name')
   return { kind, parts, columns, whole: whole === undefined ? wholeOf(kind, parts, columns) : whole as InvalidateTarget }
 }
 
