@@ -7,8 +7,8 @@ interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => u
 /** Of a session itself, not of who has it. */
 const NO_DATA = ['cookie', 'changed', 'deleted']
 
-/** Whether there is somebody in it: not in an empty text, false, an object or a list without anything, or a method. */
-export function holds (value: unknown): boolean {
+/** Whether it may say who asks: not so an empty text, false, an object or a list without anything, or a method. */
+export function namesSomebody (value: unknown): boolean {
   if (value == null || value === false || value === '' || typeof value === 'function') return false
   if (typeof value !== 'object') return true
   if (value instanceof Map || value instanceof Set) return value.size > 0
@@ -27,7 +27,7 @@ function isBare (value: object): boolean {
  * unless it says that it is empty.
  */
 export function isOwnSession (session: unknown): boolean {
-  if (typeof session !== 'object' || session instanceof Map || !holds(session)) return holds(session)
+  if (typeof session !== 'object' || session instanceof Map || !namesSomebody(session)) return namesSomebody(session)
   const { changed, isChanged, data } = session as Session
   if (changed === true || isChanged === true) return true
   // secure-session keeps its data behind a method.
@@ -36,8 +36,9 @@ export function isOwnSession (session: unknown): boolean {
 }
 
 function hasData (content: unknown): boolean {
-  if (typeof content !== 'object' || content === null) return holds(content)
-  return Object.keys(content).some((name) => !NO_DATA.includes(name) && holds((content as Record<string, unknown>)[name]))
+  if (typeof content !== 'object' || content === null) return namesSomebody(content)
+  const values = content as Record<string, unknown>
+  return Object.keys(values).some((name) => !NO_DATA.includes(name) && namesSomebody(values[name]))
 }
 
 /**

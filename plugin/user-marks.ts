@@ -4,7 +4,8 @@ import { countedCookie, isNoAnalyticsCookie, listedCookies, type CookieRule } fr
 import { namesNobody } from './http/credential-headers.js'
 import type { RequestFields } from './http/vary.js'
 import { unpromised } from './identity.js'
-import { holds, isOwnSession } from './session-marks.js'
+import { namesSomebody, isOwnSession } from './session-marks.js'
+import { anyScope, anyUser, SCOPE_NAMES, USER_NAMES, type Owner } from './user-places.js'
 
 export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'
 
@@ -44,7 +45,7 @@ export function compileMarking ({ credentials, cookies, vary }: MarkOptions): Ma
   return (request, headers) => {
     const field = markedField(fields, headers, counts)
     if (field?.reason === 'authorization') return field
-    const { raw } = request
+    const raw = request.raw as Raw
     return userOf(request as Request, raw) ?? field ?? sessionOf(request as Request, raw, counts) ??
       (presentsCertificate(raw) ? CERTIFICATE : null)
   }
@@ -98,83 +99,54 @@ function cookieMark (name: string | null): UserMark | null {
   return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
 }
 
-/** Where hooks put who asks: on the request, on the raw one, or in an object there that is for all that they know of it. */
-const PLACES = [
-  'user', 'account', 'auth', 'currentUser', 'principal', 'userId', 'tenant', 'tenantId', 'uid', 'identity', 'claims',
-  'viewer', 'customer', 'member', 'oidc', 'kauth', 'authUser', 'authenticatedUser', 'loggedInUser', 'userInfo',
-  'username', 'email', 'sub', 'subject', 'profile', 'credentials', 'role', 'roles', 'permissions', 'scopes', 'org',
-  'orgId', 'organization', 'organizationId', 'workspace', 'workspaceId', 'accountId', 'customerId', 'memberId', 'apiKey',
-  'actor', 'jwt', 'jwtPayload', 'token', 'decoded', 'decodedToken', 'authContext', 'securityContext'
-] as const
-
-/** Such an object: of Express and @fastify/view, of Koa, and @fastify/request-context, which keeps it in a store. */
-const SCOPES = ['locals', 'state', 'ctx', 'context', 'requestContext'] as const
-
 /** Where a request has its reply: hooks keep there what pages are made of, and it may be of a user. */
 export const REPLY = Symbol('fastify-route-cache.reply')
 
-type Users = Partial<Record<typeof PLACES[number], unknown>>
-interface Scoped extends Users { session?: unknown }
-interface Scopes extends Partial<Record<typeof SCOPES[number], unknown>> {}
-interface Request extends Scoped, Scopes { cookies?: unknown, [REPLY]?: Reply | null }
 interface Reply { locals?: unknown, raw?: { locals?: unknown } }
-interface Raw extends Scoped, Scopes { cookies?: unknown, signedCookies?: unknown, ntlm?: unknown, res?: Omit<Reply, 'raw'> }
+type Request = Owner & MarkedRequest & { [REPLY]?: Reply | null }
+type Raw = Owner & { res?: Omit<Reply, 'raw'>, socket?: unknown }
 
 /** A place where hooks, and middleware of other frameworks, put who asks. */
-interface Holder { mark: UserMark, owner: (request: Request, raw: Raw) => object, name: string }
+interface Place { mark: UserMark, owner: (request: Request, raw: Raw) => Owner, name: string }
 
-const ofRequest: Holder['owner'] = (request) => request
-const ofRaw: Holder['owner'] = (_, raw) => raw
-const USERS: readonly Holder[] = [
-  ...PLACES.map((name) => holder(name === 'user' ? 'user' : `user:${kebab(name)}`, `request.${name}`, ofRequest)),
-  ...PLACES.map((name) => holder(name === 'user' ? 'user:raw' : `user:raw-${kebab(name)}`, `request.raw.${name}`, ofRaw)),
-  holder('user:raw-ntlm', 'request.raw.ntlm', ofRaw)
+const ofRequest: Place['owner'] = (request) => request
+const ofRaw: Place['owner'] = (_, raw) => raw
+const USERS: readonly Place[] = [
+  ...USER_NAMES.map((name) => placeFor(name === 'user' ? 'user' : `user:${kebab(name)}`, `request.${name}`, ofRequest)),
+  ...USER_NAMES.map((name) => placeFor(name === 'user' ? 'user:raw' : `user:raw-${kebab(name)}`, `request.raw.${name}`, ofRaw)),
+  placeFor('user:raw-ntlm', 'request.raw.ntlm', ofRaw)
 ]
-const SESSIONS: readonly Holder[] = [
-  holder('session', 'request.session', ofRequest), holder('session:raw', 'request.raw.session', ofRaw)
+const SESSIONS: readonly Place[] = [
+  placeFor('session', 'request.session', ofRequest), placeFor('session:raw', 'request.raw.session', ofRaw)
 ]
-const JARS: readonly Holder[] = [
-  holder('cookie', 'request.cookies', ofRequest),
-  holder('cookie', 'request.raw.cookies', ofRaw),
-  holder('cookie', 'request.raw.signedCookies', ofRaw)
+const JARS: readonly Place[] = [
+  placeFor('cookie', 'request.cookies', ofRequest),
+  placeFor('cookie', 'request.raw.cookies', ofRaw),
+  placeFor('cookie', 'request.raw.signedCookies', ofRaw)
 ]
 
 function kebab (name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
-function holder (detail: string, place: string, owner: Holder['owner']): Holder {
+function placeFor (detail: string, place: string, owner: Place['owner']): Place {
   const mark: UserMark = { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }
   return { mark, owner, name: place.slice(place.lastIndexOf('.') + 1) }
 }
 
-/**
- * All places of a kind are read in one expression first, as that costs a hundredth of asking them one by one. Each read of a
- * getter may make a promise of its own.
- */
+/** All places of a kind are read at once first. Each read of a getter may make a promise of its own. */
 function userOf (request: Request, raw: Raw): UserMark | null {
-  const user = anyOf(request) ?? anyOf(raw) ?? raw.ntlm
+  const user = anyUser(request, raw) ?? raw.ntlm
   const own = unpromised(user) == null ? null : firstOf(USERS, { request, raw }, isSomebody)
   return own ?? scopedOf(request, raw)
-}
-
-function anyOf (one: Users): unknown {
-  return one.user ?? one.account ?? one.auth ?? one.currentUser ?? one.principal ?? one.userId ?? one.tenant ??
-    one.tenantId ?? one.uid ?? one.identity ?? one.claims ?? one.viewer ?? one.customer ?? one.member ?? one.oidc ??
-    one.kauth ?? one.authUser ?? one.authenticatedUser ?? one.loggedInUser ?? one.userInfo ?? one.username ??
-    one.email ?? one.sub ?? one.subject ?? one.profile ?? one.credentials ?? one.role ?? one.roles ??
-    one.permissions ?? one.scopes ?? one.org ?? one.orgId ?? one.organization ?? one.organizationId ??
-    one.workspace ?? one.workspaceId ?? one.accountId ?? one.customerId ?? one.memberId ?? one.apiKey ?? one.actor ??
-    one.jwt ?? one.jwtPayload ?? one.token ?? one.decoded ?? one.decodedToken ?? one.authContext ??
-    one.securityContext
 }
 
 /** In one of the objects that are for all that hooks know of a request. */
 function scopedOf (request: Request, raw: Raw): UserMark | null {
   const { [REPLY]: reply } = request
   const ofReply = reply?.locals ?? reply?.raw?.locals ?? raw.res?.locals
-  if (ofReply == null && anyScope(request) == null && anyScope(raw) == null) return null
-  for (const name of SCOPES) {
+  if (ofReply == null && anyScope(request, raw) == null) return null
+  for (const name of SCOPE_NAMES) {
     const mark = markIn(request[name], `request.${name}`) ?? markIn(raw[name], `request.raw.${name}`)
     if (mark !== null) return mark
   }
@@ -182,15 +154,11 @@ function scopedOf (request: Request, raw: Raw): UserMark | null {
     markIn(raw.res?.locals, 'request.raw.res.locals')
 }
 
-function anyScope (one: Scopes): unknown {
-  return one.locals ?? one.state ?? one.ctx ?? one.context ?? one.requestContext
-}
-
 function markIn (given: unknown, place: string): UserMark | null {
   const scope = storeOf(unpromised(given))
   if (typeof scope !== 'object' || scope === null) return null
   const value = (name: string): unknown => scope instanceof Map ? scope.get(name) : (scope as Record<string, unknown>)[name]
-  const name = PLACES.find((name) => isSomebody(unpromised(value(name)), scope, name)) ??
+  const name = USER_NAMES.find((name) => isSomebody(unpromised(value(name)), scope, name)) ??
     (isOwnSession(unpromised(value('session'))) ? 'session' : undefined)
   if (name === undefined) return null
   const detail = `user:${place.replace(/^request\./, '').replaceAll('.', '-')}-${kebab(name)}`
@@ -217,15 +185,15 @@ type Counts = (value: unknown, owner: object, name: string) => boolean
 
 interface Both { request: Request, raw: Raw }
 
-function firstOf (holders: readonly Holder[], { request, raw }: Both, counts: Counts): UserMark | null {
-  return holders.find(({ owner, name }) => {
+function firstOf (places: readonly Place[], { request, raw }: Both, counts: Counts): UserMark | null {
+  return places.find(({ owner, name }) => {
     const one = owner(request, raw)
-    return counts(unpromised((one as Record<string, unknown>)[name]), one, name)
+    return counts(unpromised(one[name]), one, name)
   })?.mark ?? null
 }
 
 function isSomebody (value: unknown, owner: object, name: string): boolean {
-  return holds(value) || isOwnMethod(value, owner, name)
+  return namesSomebody(value) || isOwnMethod(value, owner, name)
 }
 
 /**
@@ -237,7 +205,7 @@ function isOwnMethod (value: unknown, owner: object, name: string): boolean {
 }
 
 function hasCountedCookie (jar: unknown, counts: CookieRule): boolean {
-  if (typeof jar !== 'object' || jar === null) return holds(jar)
+  if (typeof jar !== 'object' || jar === null) return namesSomebody(jar)
   for (const name in jar) if (counts(name)) return true
   return false
 }

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { CREDENTIAL_HEADERS, type CacheOptions, type RouteCacheOptions } from '../../plugin/index.js'
+import { USER_NAMES } from '../../plugin/user-places.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 
 type Headers = Record<string, string | string[]>
@@ -112,6 +113,7 @@ const USER_PLACES = [
   'orgId', 'organization', 'organizationId', 'workspace', 'workspaceId', 'accountId', 'customerId', 'memberId', 'apiKey',
   'actor', 'jwt', 'jwtPayload', 'token', 'decoded', 'decodedToken', 'authContext', 'securityContext'
 ]
+t.strictSame(USER_NAMES, USER_PLACES, 'all names that are read')
 const RAW_PLACES = [...USER_PLACES, 'ntlm']
 const USERS = [
   { name: 'alice' }, 'alice', 7, 0, 7n, true, NaN, Symbol('alice'), ['alice'], new Principal(), new Map([['a', 1]]), new Set(['a']),

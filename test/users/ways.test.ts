@@ -22,7 +22,7 @@ const OPTIONS: Record<Transport, object> = { 'HTTP/1': {}, 'HTTP/2': { http2: tr
 
 /** The app of this way, with this said at its route. */
 async function open (t: Test, way: Way, { transport, cache }: Setting): Promise<Site> {
-  const app = fastify(OPTIONS[transport])
+  const app = fastify({ ...OPTIONS[transport], ...way.server })
   t.teardown(async () => { await app.close() })
   await app.register(routeCache, { deadline: 30, writeDeadline: 30 })
   await way.setUp?.(app)
@@ -94,6 +94,15 @@ for (const way of WAYS) {
   }))
 }
 
+t.test("Clerk's recipe: who is signed out shares, and gets nobody's answer", async (t) => {
+  const way = WAYS.find(({ name }) => name.startsWith('Clerk'))!
+  const site = await open(t, { ...way, visit: (user) => user === 'null' ? {} : way.visit(user, { app: site.app, transport: 'HTTP/1' }) }, { transport: 'HTTP/1', cache: way.cache! })
+  await site.ask('null')
+  await attack(t, site, 'null', 'alice')
+  await attack(t, site, 'alice', 'null')
+  for (const user of ['null', 'alice']) await isServed(t, site, user)
+})
+
 /** With TLS there are certificates, and two protocols. */
 for (const http2 of [false, true]) {
   await t.test(`a client certificate, HTTP/${http2 ? 2 : 1}`, async (t) => {
@@ -134,6 +143,8 @@ for (const http2 of [false, true]) {
 t.test('the table in docs/authenticated.md has these rows, and what each says is what was tried', async (t) => {
   const page = await readFile(new URL('../../docs/authenticated.md', import.meta.url), 'utf8')
   const rows = new Map(Array.from(page.matchAll(/^\| (.+?) \| (.+?) \| (.+?) \|$/gm), ([, name, does, write]) => [name!, { does: does!, write: write! }]))
+  const untried = [...rows.keys()].filter((name) => !/^(?:an app knows .*|---|a client certificate \(mTLS\))$/.test(name) && !WAYS.some((way) => way.name === name))
+  t.strictSame(untried, [], 'no row that nothing has tried')
   t.ok(WAYS.length >= 25)
   for (const { name, detail, cache } of [...WAYS, { name: 'a client certificate (mTLS)', detail: 'certificate', cache: { identity: () => '' } }]) {
     const row = rows.get(name)

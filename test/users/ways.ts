@@ -40,6 +40,8 @@ export interface Way {
   /** Under which it can't be seen, where that is not the default key. */
   leaky?: CacheOptions
   setUp?: (app: FastifyInstance) => unknown
+  /** Of the server. */
+  server?: object
   /** Hooks of the route. */
   route?: RouteShorthandOptions
   /** Who asks, as the handler knows it. */
@@ -270,6 +272,15 @@ const COOKIES: Way[] = [
   }
 ]
 
+const functionOf = (request: FastifyRequest): (() => { userId: string | null }) =>
+  (request as unknown as { auth: () => { userId: string | null } }).auth
+const storeOf = (request: FastifyRequest): Map<string, string> =>
+  (request as unknown as { requestContext: Map<string, string> }).requestContext
+const localsOf = (raw: object): { user: string } => (raw as { res: { locals: { user: string } } }).res.locals
+/** By server. */
+const pagesOf = new WeakMap<object, WeakMap<FastifyRequest, { locals: { user: string } }>>()
+const known = new WeakMap<FastifyRequest, string>()
+
 const OBJECTS: Way[] = [
   {
     name: 'passport and the like: `request.user`',
@@ -301,6 +312,65 @@ const OBJECTS: Way[] = [
     visit: byField('x-sid')
   },
   {
+    name: "Clerk's and the like: a function `request.auth`, which everybody has",
+    detail: 'user:auth',
+    cache: { shared: true, identity: (request) => functionOf(request)().userId },
+    setUp: (app) => app.addHook('onRequest', async (request) => {
+      Object.assign(request, { auth: () => ({ userId: field(request, 'x-sid') ?? null }) })
+    }),
+    tells: (request) => functionOf(request)().userId,
+    visit: byField('x-sid')
+  },
+  {
+    name: 'an object for all that is known of a request: `request.state`, `ctx`, `@fastify/request-context`',
+    detail: 'user:request-context-user',
+    cache: { identity: (request) => storeOf(request).get('user') },
+    setUp: (app) => app.addHook('onRequest', async (request) => {
+      const known = new Map([['user', field(request, 'x-sid')!]])
+      Object.assign(request, { requestContext: { getStore: () => known, get: (name: string) => known.get(name) } })
+    }),
+    tells: (request) => storeOf(request).get('user'),
+    visit: byField('x-sid')
+  },
+  {
+    name: 'what pages are made of: `reply.locals`, `reply.raw.locals`',
+    detail: 'user:reply-locals-user',
+    cache: { identity: (request) => field(request, 'x-sid') },
+    setUp: (app) => {
+      const pages = new WeakMap<FastifyRequest, { locals: { user: string } }>()
+      pagesOf.set(app.server, pages)
+      app.addHook('onRequest', async (request, reply) => {
+        pages.set(request, Object.assign(reply, { locals: { user: field(request, 'x-sid')! } }))
+      })
+    },
+    tells: (request) => pagesOf.get(request.server.server)!.get(request)!.locals.user,
+    visit: byField('x-sid')
+  },
+  {
+    name: "middleware's pages: `request.raw.res.locals` of Express",
+    detail: 'user:raw-res-locals-user',
+    cache: { identity: (request) => localsOf(request.raw).user },
+    setUp: middleware((raw) => { Object.assign(raw, { res: { locals: { user: raw.headers['x-sid'] } } }) }),
+    tells: (request) => localsOf(request.raw).user,
+    visit: byField('x-sid')
+  },
+  {
+    name: 'a user in a `WeakMap` of requests, by a cookie, a token or a key',
+    detail: 'credential:x-api-key',
+    cache: { identity: (request) => known.get(request) },
+    setUp: (app) => app.addHook('onRequest', async (request) => { known.set(request, field(request, 'x-api-key')!) }),
+    tells: (request) => known.get(request),
+    visit: byField('x-api-key')
+  },
+  {
+    name: 'a user in a `WeakMap` of requests, by anything else',
+    detail: null,
+    cache: { identity: (request) => known.get(request) },
+    setUp: (app) => app.addHook('onRequest', async (request) => { known.set(request, field(request, 'x-partner')!) }),
+    tells: (request) => known.get(request),
+    visit: byField('x-partner')
+  },
+  {
     name: 'a user in `AsyncLocalStorage`, by a cookie, a token or a key',
     detail: 'cookie',
     cache: { identity: () => current.getStore()?.user },
@@ -319,6 +389,28 @@ const OBJECTS: Way[] = [
 ]
 
 const AROUND: Way[] = [
+  {
+    name: "a tenant's header field: `X-Tenant-Id`, `X-Org-Id`, `X-Workspace-Id`",
+    detail: 'credential:x-tenant-id',
+    cache: { vary: ['x-tenant-id'] },
+    tells: (request) => field(request, 'x-tenant-id'),
+    visit: byField('X-Tenant-Id')
+  },
+  {
+    name: 'a tenant that `rewriteUrl` takes off the path or the query',
+    detail: null,
+    cache: { key: (request) => request.originalUrl },
+    server: { rewriteUrl: () => '/' },
+    tells: ({ originalUrl }) => originalUrl.slice(1),
+    visit: (user) => ({ path: `/${user}` })
+  },
+  {
+    name: 'a country or a language that the client, or a CDN, names: `CF-IPCountry`, `Accept-Language`',
+    detail: null,
+    cache: { vary: ['cf-ipcountry'] },
+    tells: (request) => field(request, 'cf-ipcountry'),
+    visit: byField('CF-IPCountry')
+  },
   {
     name: "an authenticating proxy's header: `X-Forwarded-User`, `Remote-User`",
     detail: 'credential:x-forwarded-user',
