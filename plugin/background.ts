@@ -3,8 +3,9 @@
 export class Background {
   readonly #pending = new Set<Promise<void>>()
 
+  /** Nothing that `work` or `onError` throws goes further: nobody is there to hear it, and it would end the process. */
   run (work: () => Promise<void>, onError: (error: unknown) => void): void {
-    const done = work().catch(onError).finally(() => this.#pending.delete(done))
+    const done = work().catch(onError).catch(() => {}).finally(() => this.#pending.delete(done))
     this.#pending.add(done)
   }
 

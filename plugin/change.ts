@@ -15,6 +15,7 @@ import type { Targets } from './claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from './duration.js'
 import { RouteCacheError } from './errors.js'
+import { HarmlessLog } from './harmless-log.js'
 import type { KeySource } from './key.js'
 import { isNothing, together } from './target.js'
 
@@ -106,7 +107,7 @@ function promised (result: unknown): Promise<unknown> | undefined {
 }
 
 function complain ({ log, routeOptions: { url } }: RequestView, error: unknown): void {
-  log.error({ err: error, route: url }, 'cache could not be told of the change')
+  new HarmlessLog(log).error({ err: error, route: url }, 'cache could not be told of the change')
 }
 
 /** Resolves as the handler does; never, where something else answered meanwhile. */

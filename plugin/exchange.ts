@@ -7,6 +7,7 @@ import type { Departure } from './departure.js'
 import type { Milliseconds } from './duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from './entry.js'
 import { channels, since, tell, tellLookup, type Source } from './events.js'
+import { HarmlessLog } from './harmless-log.js'
 import type { HeaderFields } from './http/headers.js'
 import type { Validated, ValidatedPart } from './key-source.js'
 import type { Kept } from './kept.js'
@@ -169,7 +170,7 @@ export interface Opening {
 }
 
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {
-  const caller: Caller = { counters: site.counters, log: request.log, source: site.source }
+  const caller: Caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
   if (ticket !== null) caller.told = ticket.told
   return {
     site,

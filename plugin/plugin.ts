@@ -12,6 +12,7 @@ import { RouteCacheError, optionError } from './errors.js'
 import { channels, tell, type Instance } from './events.js'
 import type { Site } from './exchange.js'
 import { findClient } from './found-client.js'
+import { HarmlessLog } from './harmless-log.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from './http/methods.js'
 import { own } from './key.js'
@@ -49,11 +50,12 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const opened = openStore(app, client, { settings, instance })
   const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, settings.now())
-  const cache = new ResponseCache({ ...settings, store, stats, log: app.log, instance })
+  const log = new HarmlessLog(app.log)
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance })
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
-  const caller = { counters: stats.values, log: app.log, source: { instance, route: null } }
+  const caller = { counters: stats.values, log, source: { instance, route: null } }
   instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(EXCHANGE, null)
@@ -236,7 +238,7 @@ function openStore (app: FastifyInstance, client: RedisClient | null, { settings
       'primary that was replaced until that is made a replica, and invalidations that it confirms reach others only then')
   }
   const complain = (error: unknown): void => {
-    app.log.warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
+    new HarmlessLog(app.log).warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
   }
   const onDrop = (): void => {
     if (channels.tier.hasSubscribers) tell('tier', instance, { state: 'dropped' })

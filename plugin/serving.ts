@@ -19,6 +19,7 @@ import type { Milliseconds } from './duration.js'
 import { isFresh, mayBeDue, type Entry } from './entry.js'
 import { channels, stamp, tellLookup } from './events.js'
 import { abandon, openExchange, type Exchange, type RequestView, type Site } from './exchange.js'
+import { HarmlessLog } from './harmless-log.js'
 import type { OwnRequests } from './own-request.js'
 import type { CacheOutcome } from './outcome.js'
 import { writeEntry } from './past-reply.js'
@@ -50,7 +51,7 @@ export function lookup (engine: Engine, site: Site, { request, reply, proceed }:
   const { [HEADERS]: kept } = request as Carrier
   const began = stamp(channels.lookup)
   if (!cache.isReady) return goOn(engine, site, { request, reply, proceed, began })
-  const caller = { counters: site.counters, log: request.log, source: site.source }
+  const caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
   const selector = { site, caller, request: request as RequestView, headers: kept ?? request.headers }
   const selecting = select(cache, selector)
   if (selecting instanceof Promise || 'bypass' in selecting || selecting.toRefresh) {
@@ -91,11 +92,12 @@ function goOn (engine: Engine, site: Site, { request, reply, proceed, began, sel
 
 /** What throws is an entry that can't be sent: the client gets the error, or where part of an answer is sent, no more. */
 export function failedToSend ({ request, reply }: Pair, error: unknown): void {
-  request.log.warn({ err: error }, 'cache entry could not be sent')
+  const log = new HarmlessLog(request.log)
+  log.warn({ err: error }, 'cache entry could not be sent')
   try {
     if (!reply.sent && !reply.raw.headersSent) reply.send(error)
   } catch (again) {
-    request.log.warn({ err: again }, 'nor could the error')
+    log.warn({ err: again }, 'nor could the error')
   }
   // A client waits for the end of what has begun.
   if ((reply.sent || reply.raw.headersSent) && !reply.raw.writableEnded) reply.raw.destroy()

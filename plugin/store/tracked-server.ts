@@ -80,7 +80,11 @@ export class TrackedServer {
   async tick (): Promise<void> {
     if (this.#awaited !== null || this.#state === 'opening' || this.#state === 'closed') return
     const isNew = this.#state === 'down'
-    if (isNew) this.#open()
+    try {
+      if (isNew) this.#open()
+    } catch (error) {
+      return this.#fall(error)
+    }
     const connection = this.#connection
     try {
       if (connection === null) throw new RouteCacheError('FRC_STORE', `the client is not connected ("${this.#client.status}")`)
@@ -95,8 +99,7 @@ export class TrackedServer {
     const { status } = this.#client
     // 'wait' is a lazy one, which connects with its first command: the heartbeat.
     if (status !== 'ready' && status !== 'wait') return
-    this.#state = 'opening'
-    const connection = this.#connection = this.#client.duplicate({
+    const connection = this.#client.duplicate({
       protocol: 2,
       keyPrefix: '',
       connectionName: CONNECTION_NAME,
@@ -110,6 +113,8 @@ export class TrackedServer {
       retryStrategy: null,
       sentinelRetryStrategy: null
     })
+    this.#state = 'opening'
+    this.#connection = connection
     // 'close' follows where it matters.
     connection.on('error', () => {})
     connection.on('close', () => {

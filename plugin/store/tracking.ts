@@ -40,7 +40,7 @@ export interface TrackingParts {
   keys: Keys
   /** Null: all of them. */
   onChange: (names: string[] | null) => void
-  /** Told why the tier can't be trusted: once, until it is again. */
+  /** Told why the tier can't be trusted: once, until it is again. Never throws. */
   complain: (error: unknown) => void
   /** Told that all copies went, which were served until now. */
   onDrop?: (() => void) | undefined
@@ -100,9 +100,21 @@ export class Tracking {
     return { isLive: this.isLive, delay: this.#delays.read(), drops: this.#drops }
   }
 
+  /** Never rejects: what can't be tried now is tried again with the next heartbeat. */
   async #tick (): Promise<void> {
-    this.#align()
-    await Promise.all([...this.#servers.values()].map(async (server) => { await server.tick() }))
+    try {
+      this.#align()
+      await Promise.all([...this.#servers.values()].map(async (server) => { await server.tick() }))
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  #fail (error: unknown): void {
+    this.#lose()
+    if (this.#hasComplained) return
+    this.#hasComplained = true
+    this.#complain(error)
   }
 
   /** Tracks the servers that the client has now; where they are others, nothing is trusted until all of them are tracked. */
@@ -133,11 +145,9 @@ export class Tracking {
       onChange: this.#onChange,
       onBeat: (delay) => { this.#confirm(delay) },
       onDown: (error) => {
-        this.#lose()
         // Only who is asked for a name is told that another server has it now.
         this.#client.refreshSlotsCache?.(() => {})
-        if (!this.#hasComplained) this.#complain(error)
-        this.#hasComplained = true
+        this.#fail(error)
       }
     })
   }

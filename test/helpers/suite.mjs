@@ -1,5 +1,5 @@
 // The test command: sees to a Redis server, builds, runs tap, and closes with `N passed, N failed` (assertions). With
-// --browser it runs test/browser/ instead, which needs Chromium. Other arguments go to tap: files to run, options.
+// --browser it runs test/browser/ instead, which needs Chromium. With --built, what was built just now is tested. Other arguments go to tap: files to run, options.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import { ensureRedisServer } from './redis-server.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const tapBin = join(root, 'node_modules/tap/dist/esm/run.mjs')
-const argv = process.argv.slice(2)
+const argv = process.argv.slice(2).filter((argument) => argument !== '--built')
 
 try {
   const { passed, failed, reason } = await (argv.includes('--browser') ? browserTests() : tests())
@@ -45,6 +45,7 @@ function testFiles () {
 }
 
 async function build () {
+  if (process.argv.includes('--built')) return
   const code = await ended(start([join(root, 'build.mjs')]))
   if (code !== 0) throw new Error('the build failed')
 }

@@ -40,6 +40,8 @@ export interface Row {
   /** What the handler sends. Default `run 1`, `run 2`, ... */
   send?: (reply: FastifyReply, request: FastifyRequest, run: number) => unknown
   steps: Step[]
+  /** It can't be said, or read, by an HTTP client: injected on each store. */
+  isInjected?: true
   /** Why responses were not stored, in all. */
   refused?: Partial<Record<RefusalReason, number>>
 }
@@ -92,7 +94,10 @@ export const overHttp: Carry = async (app, { method, url, headers }) => {
   const [response] = await once(sent, 'response') as [IncomingMessage]
   let body = ''
   for await (const chunk of response) body += String(chunk)
-  return { statusCode: response.statusCode!, headers: response.headers, body }
+  // As an injected one has them: a list where a field came on several lines.
+  const asOne = (values: string[] = []): unknown => values.length === 1 ? values[0] : values
+  const lines = Object.entries(response.headersDistinct).map(([name, values]) => [name, asOne(values)])
+  return { statusCode: response.statusCode!, headers: Object.fromEntries(lines), body }
 }
 
 /** Runs the tables. */
@@ -107,7 +112,9 @@ export async function hold (t: Test, open: Open, rules: readonly Rule[], carry =
 
 interface Means { open: Open, carry: Carry }
 
-async function holds (t: Test, { plugin, prepare, steps, refused, ...route }: Row, { open, carry }: Means): Promise<void> {
+async function holds (t: Test, { plugin, prepare, steps, refused, isInjected, ...route }: Row, means: Means): Promise<void> {
+  const { open } = means
+  const carry = isInjected === true ? inject : means.carry
   let now = START
   // All rows of a store are in one Redis.
   const app = await open({ prefix: `row${++rows}`, now: () => now, ...plugin })

@@ -1,12 +1,13 @@
-// What goes over the wire, answer by answer: requests as bytes, with fields as often as they like, and the same over HTTP/2.
+// What goes over the wire, answer by answer: requests as bytes, with fields as often as they like, over HTTP/2, too, on both
 // Of each row: what the handler sends, what was asked before (a plain GET fills), the request, and what its answer is.
 import fastify, { type FastifyReply } from 'fastify'
 import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import t from 'tap'
-import routeCache, { type CacheOptions } from '../../plugin/index.js'
+import routeCache, { type CacheOptions, type RouteCacheOptions } from '../../plugin/index.js'
 import { settled, type CachedApp } from '../helpers/app.js'
+import { startRedis } from '../helpers/redis.js'
 import { outcome, START } from './rule.js'
 
 type Lines = ReadonlyArray<readonly [name: string, value: string]>
@@ -169,6 +170,16 @@ const ASKING: Row[] = [
 ]
 
 /** The answer is whole when it has its length, or when the server closes the connection. */
+const asks: CacheOptions = { ttl: 'origin', revalidate: true }
+const stale = { rfc: 'RFC 9111 §4.3.1, §4.3.3, §4.3.4', after: 11, ask: [], body: BODY }
+const AGAIN: Row[] = [
+  { ...stale, name: 'the handler says 304', cache: asks, fields: tagged, is: [200, 'stale'], has: { 'cache-status': /fwd-status=304/, age: null } },
+  { ...stale, name: 'and the client has it, too', cache: asks, fields: tagged, ask: [['If-None-Match', '"a"']], is: [304, 'stale'], body: '', has: { 'cache-status': /fwd-status=304/ } },
+  { ...stale, name: 'a handler that is not asked', fields: tagged, is: [200, 'miss'], has: { 'cache-status': /fwd=miss$/ } },
+  { ...stale, name: 'an entry without a validator', cache: asks, fields: { 'cache-control': FRESH }, is: [200, 'miss'] },
+  { ...stale, name: 'a fresh one', cache: asks, fields: tagged, after: 9, is: [200, 'hit'], has: { age: '9' } }
+]
+
 async function raw (app: CachedApp, method: string, path: string, lines: Lines): Promise<Answer> {
   const { port } = app.server.address() as { port: number }
   const socket = connect(port, '127.0.0.1').setEncoding('latin1')
@@ -202,12 +213,14 @@ async function over2 (app: CachedApp, method: string, path: string, lines: Lines
   return { status: Number(head[':status']), headers: head, body }
 }
 
-async function holds (rows: readonly Row[], http2: boolean): Promise<Array<[Row, Answer]>> {
+async function holds (rows: readonly Row[], http2: boolean, store: RouteCacheOptions): Promise<Array<[Row, Answer]>> {
   let now = START
   const app = fastify({ ...http2 ? { http2: true } : {} } as never) as unknown as CachedApp
-  await app.register(routeCache, { now: () => now })
+  await app.register(routeCache, { now: () => now, deadline: 30, writeDeadline: 30, ...store })
   rows.forEach(({ cache = { ttl: 'origin' }, status = 200, fields = {} }, i) => {
-    app.get(`/${i}`, { cache }, async (_, reply: FastifyReply) => {
+    app.get(`/${i}`, { cache }, async ({ headers }, reply: FastifyReply) => {
+      // It has done no work.
+      if (cache.revalidate === true && headers['if-none-match'] !== undefined) return await reply.code(304).headers(tagged).send()
       reply.code(status)
       for (const [name, value] of Object.entries(fields)) if (!http2 || name !== 'connection') reply.header(name, value)
       return await ([204, 205, 304].includes(status) ? reply.send() : reply.type('text/plain').send(BODY))
@@ -229,16 +242,27 @@ async function holds (rows: readonly Row[], http2: boolean): Promise<Array<[Row,
   return found
 }
 
-for (const http2 of [false, true]) {
-  const found = await holds([...CONDITIONS, ...RANGES, ...STORING, ...ASKING], http2)
-  for (const [{ rfc, name, is, has = {}, body }, answer] of found) {
-    const title = `HTTP/${http2 ? 2 : 1}, ${rfc}: ${name}`
-    t.strictSame([answer.status, outcome(answer.headers['cache-status'])], is, title)
-    if (body !== undefined) t.equal(answer.body, body, title)
-    for (const [field, value] of Object.entries(has)) {
-      const actual = answer.headers[field]
-      if (value === null) t.equal(actual, undefined, `${title}: ${field}`)
-      else t.match(Array.isArray(actual) ? actual.join(', ') : String(actual), value, `${title}: ${field}`)
+const server = await startRedis()
+t.teardown(async () => { await server.stop() })
+const redis = server.client()
+await redis.ping()
+const STORES: Array<[name: string, http2: boolean, store: RouteCacheOptions]> = [
+  ['HTTP/1, in-process store', false, {}], ['HTTP/2, in-process store', true, {}],
+  ['HTTP/1, redis', false, { redis, prefix: 'one' }], ['HTTP/2, redis', true, { redis, prefix: 'two' }]
+]
+
+for (const [way, http2, store] of STORES) {
+  await t.test(way, async (t) => {
+    const found = await holds([...CONDITIONS, ...RANGES, ...STORING, ...ASKING, ...AGAIN], http2, store)
+    for (const [{ rfc, name, is, has = {}, body }, answer] of found) {
+      const title = `${rfc}: ${name}`
+      t.strictSame([answer.status, outcome(String(answer.headers['cache-status']).replace('; fwd-status=304', ''))], is, title)
+      if (body !== undefined) t.equal(answer.body, body, title)
+      for (const [field, value] of Object.entries(has)) {
+        const actual = answer.headers[field]
+        if (value === null) t.equal(actual, undefined, `${title}: ${field}`)
+        else t.match(Array.isArray(actual) ? actual.join(', ') : String(actual), value, `${title}: ${field}`)
+      }
     }
-  }
+  })
 }

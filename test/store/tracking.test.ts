@@ -69,6 +69,40 @@ async function load (client: Redis | Cluster, { read, glance }: Open): Promise<v
 
 const live = async ({ tiered }: Open): Promise<void> => { await until(async () => tiered.stats.isLive, 'it is live') }
 
+t.test('a client that can not be asked, or not be copied, for now', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const breaks: Record<string, (client: Redis) => () => void> = {
+    'no second connection can be made': (client) => {
+      const { duplicate } = client
+      client.duplicate = () => { throw new Error('no more connections') }
+      return () => { client.duplicate = duplicate }
+    },
+    'it does not say how it is': (client) => {
+      Object.defineProperty(client, 'status', { get () { throw new Error('no status') }, configurable: true })
+      return () => { Object.defineProperty(client, 'status', { value: 'ready', writable: true }) }
+    }
+  }
+  for (const [name, breakIt] of Object.entries(breaks)) {
+    await t.test(name, async (t) => {
+      const client = server.client()
+      await client.ping()
+      const mend = breakIt(client)
+      const complaints: unknown[] = []
+      const complain = (error: unknown): void => { complaints.push(error) }
+      const limits = { maxBytes: 1_000_000, maxAge: 60_000 }
+      const tiered = new Tiered({ client: client as RedisClient, keys: new Keys('shop'), limits, now: () => Date.now(), complain })
+      t.teardown(() => { tiered.close() })
+      await t.resolves(tiered.begin(), 'begin never rejects')
+      t.equal(tiered.stats.isLive, false)
+      t.match(complaints, [/no (?:more connections|status)/], 'it is said once')
+      mend()
+      await until(async () => tiered.stats.isLive, 'it is tried again')
+      t.equal(complaints.length, 1)
+    })
+  }
+})
+
 t.test('one server', async (t) => {
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })

@@ -9,6 +9,7 @@ import { overviewOf, type Overview } from './overview.js'
 import { pages, protect } from './pages.js'
 import { Recorder } from './recorder.js'
 import { Reports, type Heard } from './reports.js'
+import { HarmlessLog } from '../../harmless-log.js'
 
 export type { DashboardOptions, Guard } from './settings.js'
 
@@ -22,9 +23,10 @@ export async function dashboard (app: FastifyInstance, options: DashboardOptions
   const { cache, guard, hosts } = settings
   const recorder = new Recorder(cache, settings.now)
   const reports = cache.redis === null ? null : new Reports({ ...settings, redis: cache.redis, prefix: cache.prefix })
+  const log = new HarmlessLog(app.log)
   const timer = setInterval(() => {
     recorder.look()
-    if (reports !== null) tell(reports, recorder).catch((error: unknown) => { app.log.debug({ err: error }, 'the dashboard could not tell Redis') })
+    if (reports !== null) tell(reports, recorder).catch((error: unknown) => { log.debug({ err: error }, 'the dashboard could not tell Redis') })
   }, settings.interval)
   // Nobody is kept alive by being counted.
   timer.unref()

@@ -2,6 +2,7 @@
 // them. This file wires: options -> connection -> outbox -> cache.
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { HarmlessLog } from '../../harmless-log.js'
 import type {} from '../../index.js'
 import type { Backlog } from './backlog-figures.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'
@@ -59,14 +60,15 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   const cache = findCache(surroundings, settings.decorator)
   const config = findConfig(surroundings, settings)
   const shape = shapeOf(settings)
-  const teller = new Teller(cache, watches, app.log)
+  const log = new HarmlessLog(app.log)
+  const teller = new Teller(cache, watches, log)
   let relations: Relations = new Map()
   // Redis is shared by those who have the same; entries in this process' memory are nobody else's.
   const reader = (): string | null =>
     cache.stats().store === 'memory' ? null : placeName(settings.reader ?? cache.prefix, relations)
   const tell: Tell = async (changes, client) => { await teller.tell(changes, client) }
   const { poll, placeLife } = settings
-  const feed = new Feed({ config, names: shape.names, reader, poll, placeLife, tell, log: app.log })
+  const feed = new Feed({ config, names: shape.names, reader, poll, placeLife, tell, log })
   app.addHook('onClose', async () => { await feed.close() })
   await opened(feed.open(async (client) => {
     if (settings.install) await install(client, watches, shape)
