@@ -263,7 +263,7 @@ t.test('event triggers of an older version are installed anew', async (t) => {
   }
 })
 
-/** Tables, what is watched, a statement, and whether its keys are seen: of both tables. */
+/** Tables, what is watched, a statement, and the keys that it ends. */
 const FAMILIES: Array<[string, Watch[], string, string[]]> = [
   ['create table a (id integer); create table b (id integer); create table kid () inherits (a, b)', [{ table: 'a', keys: 'a:{id}' }, { table: 'b', keys: 'b:{id}' }], 'insert into kid values (1)', ['a:1', 'b:1']],
   ['create table a (id integer); create table b (id integer, x integer); create table kid () inherits (a, b)', [{ table: 'a', keys: 'a:{id}' }, { table: 'b', keys: 'b:{x}' }], 'insert into kid values (1, 1)', ['a:1', 'b:1']],
