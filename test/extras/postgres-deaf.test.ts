@@ -35,7 +35,8 @@ t.test('a whole that the cache would always refuse is refused at the start, and 
   const site = await openSite(t, postgres.url)
   const wholes: unknown[] = [
     { tags: 'cities' }, { keys: 'city' }, { tags: [''] }, { keys: [''] }, [''], '', { prefix: '' }, { prefix: [''] }, { all: false },
-    { all: true, tags: ['x'] }, { tags: [5] }, {}, 5, null, { tag: ['x'] }, [], { tags: [] }, { keys: [], prefix: [] }
+    { all: true, tags: ['x'] }, { tags: [5] }, {}, 5, null, { tag: ['x'] }, [], { tags: [] }, { keys: [], prefix: [] },
+    { keys: ['city:{id}'] }, 'city:{id}', ['cities', 'country:{country}'], { tags: ['cities', 'country:{country}'] }, { prefix: 'city:{id}' }
   ]
   for (const whole of wholes) {
     const watch = [{ ...CITIES, whole }] as unknown as Watch[]

@@ -2,6 +2,7 @@
 import t from 'tap'
 import pg from 'pg'
 import { installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
+import { settled } from '../helpers/app.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { until } from '../helpers/until.js'
 import { CITIES, onRedis, openApp, openSite } from './postgres-site.js'
@@ -261,6 +262,32 @@ t.test('event triggers of an older version are installed anew', async (t) => {
     t.match(await site.query('select relation::integer from route_cache.outbox'), [{ relation: 0 }], own)
   }
 })
+
+/** Tables, what is watched, a statement, and the keys that it ends. */
+const FAMILIES: Array<[string, Watch[], string, string[]]> = [
+  ['create table a (id integer); create table b (id integer); create table kid () inherits (a, b)', [{ table: 'a', keys: 'a:{id}' }, { table: 'b', keys: 'b:{id}' }], 'insert into kid values (1)', ['a:1', 'b:1']],
+  ['create table a (id integer); create table b (id integer, x integer); create table kid () inherits (a, b)', [{ table: 'a', keys: 'a:{id}' }, { table: 'b', keys: 'b:{x}' }], 'insert into kid values (1, 1)', ['a:1', 'b:1']],
+  ['create table a (id integer) partition by list (id); create table k partition of a for values in (1)', [{ table: 'a', keys: 'a:{id}' }, { table: 'k', keys: 'b:{id}' }], 'insert into k values (1)', ['a:1', 'b:1']],
+  ['create table a (id integer) partition by list (id); create table k partition of a for values in (1)', [{ table: 'k', keys: 'b:{id}' }, { table: 'a', keys: 'a:{id}' }], 'insert into k values (1)', ['a:1', 'b:1']],
+  ['create table a (id integer) partition by list (id); create table k partition of a for values in (1)', [{ table: 'k', keys: 'b:{id}' }, { table: 'a', keys: 'a:{id}' }], 'insert into a values (1)', ['a:1', 'b:1']],
+  ['create table a (id integer); create table b () inherits (a); create table c () inherits (b)', [{ table: 'a', keys: 'a:{id}' }, { table: 'b', keys: 'b:{id}' }], 'insert into c values (1)', ['a:1', 'b:1']]
+]
+for (const [i, [sql, watch, write, keys]] of FAMILIES.entries()) {
+  for (const mode of ['install', 'sql']) {
+    t.test(`tables of one family that are watched, ${i}, by ${mode}`, async (t) => {
+      const site = await openSite(t, postgres.url)
+      await site.query(sql)
+      if (mode === 'sql') await site.query(installSql(watch))
+      const app = await openApp(t, site, { watch, install: mode === 'install' })
+      for (const key of keys) await app.cache.getOrSet(key, {}, () => 'old')
+      await settled(app)
+      await site.query(write)
+      await app.postgresInvalidation.caughtUp()
+      for (const key of keys) t.equal(await app.cache.getOrSet(key, {}, () => 'new'), 'new', key)
+      await site.query(uninstallSql(watch))
+    })
+  }
+}
 
 t.test('temporary children are their session\'s business', async (t) => {
   const site = await openSite(t, postgres.url)

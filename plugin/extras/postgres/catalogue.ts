@@ -14,7 +14,12 @@ import type { Watched } from './watch.js'
 /** Watched tables and their children by their OIDs: a table that is renamed stays the same. */
 export type Relations = ReadonlyMap<number, Relation>
 
-export interface Relation { watched: Watched, isChild: boolean }
+export interface Relation {
+  watched: Watched
+  isChild: boolean
+  /** Others whose rows are changed with its own: of a second parent, or of a partition that is watched itself. */
+  also: readonly Watched[]
+}
 
 interface Table {
   oid: number
@@ -24,7 +29,8 @@ interface Table {
   children: Child[]
 }
 
-type Triggers = Record<string, { isOn: boolean, source: string }>
+/** `isOwn`: as of a table that is watched itself, not of a child. */
+type Triggers = Record<string, { isOn: boolean, isOwn: boolean, source: string }>
 
 interface Child { oid: number, triggers: Triggers }
 
@@ -33,7 +39,8 @@ const OLDEST = 140_000
 /** How long an installation waits for those who write to a table; who comes to write meanwhile waits behind it. */
 const LOCK_WAIT = '5s'
 
-const TRIGGERS = `(SELECT coalesce(json_object_agg(g.tgname, json_build_object('isOn', g.tgenabled IN ('O', 'A', 'R'), 'source', p.prosrc)), '{}')
+const TRIGGERS = `(SELECT coalesce(json_object_agg(g.tgname, json_build_object(
+    'isOn', g.tgenabled IN ('O', 'A', 'R'), 'isOwn', g.tgnargs = 0, 'source', p.prosrc)), '{}')
     FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid WHERE g.tgrelid = c.oid AND NOT g.tgisinternal)`
 
 const FIND = `
@@ -97,7 +104,15 @@ async function checkTable (client: pg.Client, watched: Watched, { oid }: Table):
 
 /** Whether all of it, children too, tells of all that these watches name. */
 function isInstalled (watched: Watched, table: Table, shape: Shape): boolean {
-  return [table, ...table.children].every(({ triggers }) => tells(watched, triggers, shape))
+  return tells(watched, table.triggers, shape) && table.children.every(({ triggers }) => tellsSomehow(triggers, shape))
+}
+
+/** A child may have another parent's function, or one of its own: what that doesn't tell is taken for all of the table. */
+function tellsSomehow (triggers: Triggers, { names }: Shape): boolean {
+  return EVENTS.every((event) => {
+    const trigger = triggers[triggerName(names, event)]
+    return trigger !== undefined && trigger.isOn && readMark(trigger.source)?.version === VERSION
+  })
 }
 
 function tells ({ sets }: Watched, triggers: Triggers, { names }: Shape): boolean {
@@ -151,7 +166,8 @@ async function installOn (client: pg.Client, watched: Watched, shape: Shape): Pr
     return { table, isAll }
   })
   for (const { oid, triggers } of table.children) {
-    if (!isAll && tells(watched, triggers, shape)) continue
+    const isOwn = triggers[triggerName(shape.names, 'truncate')]?.isOwn === true
+    if ((isOwn || !isAll) && tellsSomehow(triggers, shape)) continue
     await alone(client, shape, async () => {
       await granted(client, { shape, tables: new Map([[watched, table]]) }, childSql(watched, shape, oid))
     })
@@ -210,11 +226,16 @@ export async function findRelations (client: pg.Client, watches: readonly Watche
 }
 
 function relationsOf (tables: ReadonlyMap<Watched, Table>): Relations {
-  const relations = new Map<number, Relation>()
-  for (const [watched, { children }] of tables) children.forEach(({ oid }) => relations.set(oid, { watched, isChild: true }))
-  // One that is watched itself stands for itself.
-  for (const [watched, { oid }] of tables) relations.set(oid, { watched, isChild: false })
-  return relations
+  const owners = new Map([...tables].map(([watched, { oid }]) => [oid, watched]))
+  const told = new Map<number, Set<Watched>>([...owners].map(([oid, watched]) => [oid, new Set([watched])]))
+  for (const [watched, { oid, children }] of tables) {
+    // A statement on any of them may change rows of each that is below it.
+    const below = children.flatMap((child) => owners.get(child.oid) ?? [])
+    for (const relation of [oid, ...children.map((child) => child.oid)]) {
+      told.set(relation, new Set([...told.get(relation) ?? [], watched, ...below]))
+    }
+  }
+  return new Map([...told].map(([oid, [watched, ...also]]) => [oid, { watched: watched!, isChild: !owners.has(oid), also }]))
 }
 
 /** Both tables, in the form of this version. */

@@ -67,7 +67,7 @@ export class Teller {
     if (!isWellFormed(change)) return false
     const relation = this.#relations.get(change.relation)
     if (relation === undefined) return this.#isOthers(change)
-    addChange(found, relation.watched, change)
+    for (const watched of [relation.watched, ...relation.also]) addChange(found, watched, change)
     return true
   }
 

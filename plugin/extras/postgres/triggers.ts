@@ -17,7 +17,7 @@ import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { doSql } from './dollar-quote.js'
 import { guardSql, isTableSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
-import { SIGN, type Names, type Shape } from './shape.js'
+import { SIGN, VERSION, type Names, type Shape } from './shape.js'
 import { functionSql } from './trigger-function.js'
 import { refusalSql } from './unwatchable.js'
 import type { Watched } from './watch.js'
@@ -119,7 +119,7 @@ function ownSql (call: string): string {
 `
 }
 
-/** Of the children that have none; and away with those of tables that are no children any more. */
+/** Of the children that are not watched themselves; and away with those of tables that are no children any more. */
 function childrenSql (watched: Watched, shape: Shape): string {
   const { names } = shape
   const call = functionName(names, watched)
@@ -130,7 +130,9 @@ function childrenSql (watched: Watched, shape: Shape): string {
   part pg_catalog.record;
 `,
     body: `PERFORM set_config('lock_timeout', '${CHILD_WAIT}', true);
-  FOR child IN ${descendantsSql('watched')}
+  FOR child IN SELECT below.oid FROM (${descendantsSql('watched')}) AS below WHERE NOT EXISTS (
+    SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = below.oid AND t.tgnargs = 0
+    AND t.tgname = ${pg.escapeLiteral(triggerName(names, 'truncate'))} AND strpos(p.prosrc, ${pg.escapeLiteral(`${SIGN}${VERSION} `)}) > 0)
   LOOP
 ${creationSql('child', { call, shape, argument: CHILD })}  END LOOP;
 ${straysSql(`${pg.escapeLiteral(`${call}()`)}::regprocedure`)}PERFORM set_config('lock_timeout', wait_before, true);

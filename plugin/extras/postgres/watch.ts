@@ -135,12 +135,19 @@ function textsOf (where: string, kind: string, option: unknown): string[] {
 function checkWhole (where: string, whole: unknown): void {
   let reason = 'it names nothing'
   try {
-    if (!isNothing(checkTarget(whole))) return
+    const template = templateIn(whole)
+    if (template !== undefined) reason = `nothing fills the placeholder in ${JSON.stringify(template)} here`
+    else if (!isNothing(checkTarget(whole))) return
   } catch (error) {
     reason = (error as Error).message
   }
   throw optionError(WHERE, `${where}.whole`, whole, 'write what cache.invalidate takes, such as ' +
     `{ tags: ["cities"], prefix: "city:" }: ${reason}`)
+}
+
+function templateIn (whole: unknown): unknown {
+  const texts = typeof whole === 'object' && whole !== null ? Object.values(whole).flat() : [whole]
+  return texts.find((text) => typeof text === 'string' && /\{[^{}]+\}/.test(text))
 }
 
 interface Place { where: string, kind: 'keys' | 'tags', whole: unknown }
