@@ -365,11 +365,35 @@ t.test('a key function sees validated values, wherever the lookup stands', async
   t.equal(await app.cache.invalidate('u:7'), 1)
 })
 
-t.test('a key that comes as a promise, and that nobody waits for, does not end the process when it rejects', async (t) => {
+/** What rejected, and nobody waited for, while this test runs. */
+function lostIn (t: Test): unknown[] {
   const lost: unknown[] = []
   const note = (error: unknown): void => { lost.push(error) }
   process.on('unhandledRejection', note)
   t.teardown(() => { process.off('unhandledRejection', note) })
+  return lost
+}
+
+t.test('an answer that is wanted at once, and comes as a promise, does not end the process when it rejects', async (t) => {
+  const lost = lostIn(t)
+  const gone = async (): Promise<never> => await Promise.reject(new Error('no answer'))
+  const app = await cachedApp(t)
+  for (const option of ['honourNoCache', 'identity', 'tags']) app.get(`/${option}`, { cache: { key: option, [option]: gone } as object }, HANDLER)
+  // In an app of its own, as each request of that is somebody's.
+  const marked = await cachedApp(t)
+  marked.decorateRequest('claims', { getter: gone } as never)
+  marked.get('/claims', { cache: true }, HANDLER)
+  for (const [url, one] of [['/honourNoCache', app], ['/identity', app], ['/tags', app], ['/claims', marked]] as const) {
+    for (let i = 0; i < 2; i++) {
+      t.equal((await one.inject({ url, headers: { 'cache-control': 'no-cache' } })).body, 'secret', url)
+      await new Promise(setImmediate)
+    }
+  }
+  t.strictSame(lost, [])
+})
+
+t.test('a key that comes as a promise, and that nobody waits for, does not end the process when it rejects', async (t) => {
+  const lost = lostIn(t)
   const app = await cachedApp(t)
   const gone = async (): Promise<string> => await Promise.reject(new Error('no key'))
   app.get('/rejects', { cache: { key: gone } }, HANDLER)
