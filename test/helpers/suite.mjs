@@ -1,5 +1,6 @@
 // The test command: sees to a Redis server, builds, runs tap, and closes with `N passed, N failed` (assertions). With
-// --browser it runs test/browser/ instead, which needs Chromium. With --built, what was built just now is tested. Other arguments go to tap: files to run, options.
+// --browser it runs test/browser/ instead, which needs Chromium. With --built, what was built just now is tested. Other
+// arguments go to tap: files to run, options.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
