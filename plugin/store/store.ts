@@ -75,7 +75,7 @@
 // beyond every `asOf` before it. Every call may reject; none throws.
 import type { Milliseconds } from '../duration.js'
 import type { Targets } from './targets.js'
-import type { TierStats } from './tier.js'
+import type { TierStats } from './tier/tier.js'
 import type { Witness } from './witness.js'
 
 /** What to read, in one trip. */

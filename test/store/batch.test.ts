@@ -3,10 +3,10 @@
 import type { Cluster, Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { Batches, promised, type Answer } from '../../plugin/store/batch.js'
+import { Batches, promised, type Answer } from '../../plugin/store/redis/batch.js'
 import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
 import type { Ask, Reading } from '../../plugin/store/store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 

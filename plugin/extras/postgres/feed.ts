@@ -5,10 +5,10 @@
 // mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
 // dies or can't tell the cache, another one does it after that pause.
 import pg from 'pg'
-import type { Log } from '../../caller.js'
+import type { Log } from '../../telling/caller.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { within } from '../../store/deadline.js'
+import { within } from '../../store/wait/deadline.js'
 import { Connection, type Link } from './connection.js'
 import { backlogOf } from './backlog.js'
 import type { Backlog } from './backlog-figures.js'

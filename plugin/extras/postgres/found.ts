@@ -1,7 +1,7 @@
 // What is to be invalidated, each target once, and how it is told to the cache: all of it in one call, as a response of one
 // may be made of a value of another.
 import { RouteCacheError } from '../../errors.js'
-import type { InvalidateTarget } from '../../target.js'
+import type { InvalidateTarget } from '../../key/target.js'
 
 export interface Found {
   keys: Set<string>

@@ -1,7 +1,7 @@
 // The options of the plugin, checked, with their defaults.
 import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../../duration.js'
 import { optionError } from '../../errors.js'
-import { own } from '../../key.js'
+import { own } from '../../key/key.js'
 import { namesIn, type Shape } from './shape.js'
 import type { Watch } from './watch.js'
 

@@ -1,6 +1,6 @@
 // What is registered already: the cache, and where @fastify/postgres is connected to.
 import { RouteCacheError, optionError } from '../../errors.js'
-import { own } from '../../key.js'
+import { own } from '../../key/key.js'
 import type { Cache } from './found.js'
 import type { Settings } from './settings.js'
 

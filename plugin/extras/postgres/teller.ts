@@ -2,7 +2,7 @@
 // may have written it, for a table that has taken a watched one's place, or in a form that is newer than this one. So the
 // catalogue is read again, and where that does not help, all that is watched is invalidated.
 import type pg from 'pg'
-import type { Log } from '../../caller.js'
+import type { Log } from '../../telling/caller.js'
 import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
 import { ALL_RELATIONS } from './ddl.js'

@@ -2,8 +2,8 @@
 // template here is a route's with its column names; both are filled by the same code, so that a column's value makes the
 // text that the same value makes in a request.
 import { RouteCacheError, optionError } from '../../errors.js'
-import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key.js'
-import { checkTarget, isNothing, type InvalidateTarget } from '../../target.js'
+import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key/key.js'
+import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.js'
 import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type Found } from './found.js'
 
