@@ -149,7 +149,7 @@ t.test('tables name all that there is', async (t) => {
   t.ok(ofStats.length > 20)
   t.strictSame(lack(ofStats, sectionOf(options, '| `cache.stats()` |') + sectionOf(options, '| counter |')), [], 'stats')
   const [, ofTier] = /^\| `tier` \| .*`\{ (.+) \}` \|$/m.exec(options)!
-  t.strictSame(ofTier!.split(', ').sort(), (await membersOf('plugin/store/tier/tier.ts', 'TierStats')).sort(), 'stats of the tier')
+  t.strictSame(ofTier!.split(', ').sort(), (await membersOf('plugin/store/store.ts', 'TierStats')).sort(), 'stats of the tier')
   const codes = Array.from((await read('plugin/errors.ts')).matchAll(/^ {2}\| '(FRC_\w+)'$/gm), ([, code]) => code!)
   t.ok(codes.length > 8)
   t.strictSame(lack(codes, sectionOf(options, '| code |')), [], 'codes of errors')

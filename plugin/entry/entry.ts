@@ -7,6 +7,13 @@ import { isAhead } from '../store/clock-skew.js'
 /** One header field, as it was set: an array is a field that is sent more than once. */
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
 
+/** As in a message: `name: value`, and the end of the line. */
+export function headerBytes (fields: readonly HeaderField[]): Bytes {
+  let bytes = 0
+  for (const [name, value] of fields) for (const one of [value].flat()) bytes += name.length + String(one).length + 4
+  return bytes
+}
+
 /**
  * Bytes, a string, or nothing; or a stream of Node's or of the web, told from bytes only where others' hooks see it, as is
  * whether the handler said how long it is: `sized`.

@@ -3,11 +3,10 @@
 // entry then, but a miss that is counted, and the next fill overwrites it. What stands in a body is not judged.
 import { sizeOf } from './bodies.js'
 import { decode, decodeKept, decodeMarker } from './codec.js'
-import type { Entry, HeaderField, Marker } from './entry.js'
+import { headerBytes, type Entry, type HeaderField, type Marker } from './entry.js'
 import { isReplayable } from '../http/headers.js'
 import { isStorableStatus } from '../http/statuses.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { headerBytes } from '../response/payload.js'
 
 /** The last instant that a date can be. */
 const LAST_INSTANT = 8.64e15

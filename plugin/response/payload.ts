@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import type { Bytes } from '../duration.js'
-import type { HeaderField, PayloadKind } from '../entry/entry.js'
+import type { PayloadKind } from '../entry/entry.js'
 import type { HeaderFields } from '../http/headers.js'
 
 /** As much of a reply as a Response is put on. */
@@ -28,13 +28,6 @@ export function isResponse (payload: unknown): payload is Response {
 export function sizeOf (payload: unknown, all: HeaderFields, unknown: Bytes): Bytes {
   if (payload == null) return 0
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? unknown)
-}
-
-/** As in a message: `name: value`, and the end of the line. */
-export function headerBytes (fields: readonly HeaderField[]): Bytes {
-  let bytes = 0
-  for (const [name, value] of fields) for (const one of [value].flat()) bytes += name.length + String(one).length + 4
-  return bytes
 }
 
 /** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. Of a Response this is its body. */

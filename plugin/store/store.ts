@@ -73,9 +73,9 @@
 // So the contract is: `fill` stores only where the key's lease still holds the very token that `take` gave, and removes the
 // lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
 // beyond every `asOf` before it. Every call may reject; none throws.
-import type { Milliseconds } from '../duration.js'
+import type { Bytes, Milliseconds } from '../duration.js'
 import type { Targets } from './targets.js'
-import type { TierStats } from './tier/tier.js'
+import type { DelayStats } from './wait/delays.js'
 import type { Witness } from './witness.js'
 
 /** What to read, in one trip. */
@@ -186,6 +186,25 @@ export interface Varied {
  * old, or as it is more than fits.
  */
 export type FillResult = 'stored' | 'crowded' | 'lost' | 'outdated' | 'too-large'
+
+/** What `cache.stats().tier` gives. Counters start at 0 with the process. */
+export interface TierStats {
+  /** Names whose values are kept now: entries, markers, variants, generations, the floor. */
+  entries: number
+  /** What they take, roughly. */
+  bytes: Bytes
+  /** Requests that were served from it, without Redis. */
+  hits: number
+  /** Redis tells of every change now; while it does not, nothing is served from the tier. */
+  isLive: boolean
+  /**
+   * How long a tracking message takes: from the sending of a heartbeat, a write, to its message, so with the way to Redis.
+   * Of the last 1,024; null: none has come yet.
+   */
+  delay: DelayStats | null
+  /** How often the tier was dropped whole, as a connection broke, a heartbeat was missed, or the servers are others. */
+  drops: number
+}
 
 export interface Store {
   readonly kind: 'redis' | 'memory'

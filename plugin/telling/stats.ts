@@ -1,7 +1,7 @@
 // The counters of each cached route, which every outcome feeds.
 import type { Bytes } from '../duration.js'
 import type { BypassReason, RefusalReason } from './outcome.js'
-import type { TierStats } from '../store/tier/tier.js'
+import type { TierStats } from '../store/store.js'
 
 /** Counters of one route, or of all, since start. */
 export interface RouteStats {

@@ -2,7 +2,7 @@
 // is damaged is left out, instead of failing, or being added to, what all others tell.
 import type { CacheStats, RouteStats } from '../../index.js'
 import { own } from '../../key/key.js'
-import type { TierStats } from '../../store/tier/tier.js'
+import type { TierStats } from '../../store/store.js'
 import type { FeedStats } from '../metrics/feed.js'
 import { FORM, type Report } from './recorder.js'
 

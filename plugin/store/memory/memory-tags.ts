@@ -2,11 +2,10 @@
 // only known that they are not newer than those that are.
 import type { Milliseconds } from '../../duration.js'
 import { isAhead } from '../clock-skew.js'
+import type { Generation } from '../generation-text.js'
 import type { Quarantines } from './memory-quarantines.js'
 import { Recent } from '../recent.js'
 import type { Ground } from '../store.js'
-
-interface Generation { dropped: number, stale: number }
 
 /** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
 const MOST_GENERATIONS = 100_000

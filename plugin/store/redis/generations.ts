@@ -40,7 +40,8 @@ import {
   CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
 } from './clock-scripts.js'
 import { ADVANCE } from './joint-scripts.js'
-import { HOLD, QUARANTINE, type Script } from './script.js'
+import { HOLD, QUARANTINE, readGeneration } from '../generation-text.js'
+import type { Script } from './script.js'
 import { FIRST_LIFE, LEASE_TIME } from '../store.js'
 import type { Write } from '../server/topology.js'
 
@@ -211,19 +212,6 @@ export class Generations {
 /** A number, the clock's for example. */
 export function isGeneration (text: string): boolean {
   return /^\d+$/.test(text)
-}
-
-/** Before which value what carries the tag is dropped, and before which it is stale. */
-export interface Generation { dropped: number, stale: number }
-
-/**
- * Above every value in quarantine, and while it is held. Null: anything else that is no generation, a reservation for
- * example: then nothing is valid under it, either, and it may be created.
- */
-export function readGeneration (text: string): Generation | null {
-  if (text.startsWith(QUARANTINE) || text.startsWith(HOLD)) return { dropped: Infinity, stale: Infinity }
-  const [, dropped, stale] = /^(\d+)(?:~(\d+))?$/.exec(text) ?? []
-  return dropped === undefined ? null : { dropped: Number(dropped), stale: Number(stale ?? 0) }
 }
 
 /** Whether what began at `asOf` is dropped or stale by it. */

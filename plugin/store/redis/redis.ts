@@ -18,10 +18,9 @@ import { confirmed } from '../server/replicas.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
   FIRST_LIFE, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
-  type Seen, type Seized, type Store, type Taken, type Writing
+  type Seen, type Seized, type Store, type Taken, type TierStats, type Writing
 } from '../store.js'
 import type { Targets } from '../targets.js'
-import type { TierStats } from '../tier/tier.js'
 import { Tiered, type TierLimits } from '../tier/tiered.js'
 import { allAnswer, type Write } from '../server/topology.js'
 

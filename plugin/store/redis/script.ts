@@ -120,8 +120,3 @@ local function unlinkVariants(lease)
   local before, key = string.match(lease, '^(.*)lease:({[^{}]*})$')
   if key then unlinkListed(before .. key .. ':variants') end
 end`
-
-/** What a name's value begins with in quarantine. */
-export const QUARANTINE = '!'
-/** What a tag's generation begins with while an invalidation of several targets has it. */
-export const HOLD = '#'

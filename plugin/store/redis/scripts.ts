@@ -2,7 +2,8 @@
 //
 // A client sends again what was under way when its connection was cut, also where the server had done it. So whatever gives
 // or changes a token knows its own work: what it finds done is answered as it was the first time.
-import { ALLOWED_WHEN_FULL, QUARANTINE, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
+import { QUARANTINE } from '../generation-text.js'
+import { ALLOWED_WHEN_FULL, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 
 /** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
 export const PASS = '~'

@@ -32,7 +32,6 @@
 // A copy is of one instant and the next one of another, but each is what Redis holds now, as far as its messages have come:
 // so is what is put together of them, as if one read had asked for all. What is missing has everything asked for again.
 import type { Bytes, Milliseconds } from '../../duration.js'
-import type { DelayStats } from '../wait/delays.js'
 import { Recent } from '../recent.js'
 
 /** What lies under a name. Shared by all who read it, so never changed; what was made of it is kept with it. */
@@ -52,25 +51,6 @@ export interface TierParts {
   now: () => Milliseconds
   /** Whether a name is looked for here; by default all are. */
   isFor?: (name: string) => boolean
-}
-
-/** What `cache.stats().tier` gives. Counters start at 0 with the process. */
-export interface TierStats {
-  /** Names whose values are kept now: entries, markers, variants, generations, the floor. */
-  entries: number
-  /** What they take, roughly. */
-  bytes: Bytes
-  /** Requests that were served from it, without Redis. */
-  hits: number
-  /** Redis tells of every change now; while it does not, nothing is served from the tier. */
-  isLive: boolean
-  /**
-   * How long a tracking message takes: from the sending of a heartbeat, a write, to its message, so with the way to Redis.
-   * Of the last 1,024; null: none has come yet.
-   */
-  delay: DelayStats | null
-  /** How often the tier was dropped whole, as a connection broke, a heartbeat was missed, or the servers are others. */
-  drops: number
 }
 
 interface Kept extends Copy {

@@ -3,12 +3,12 @@
 // names; so are the values of getOrSet, which are not kept.
 import type { Bytes, Milliseconds } from '../../duration.js'
 import { leastOf, readFloor, type FloorState } from '../floor-text.js'
-import { readGeneration, type Generation } from '../redis/generations.js'
+import { readGeneration, type Generation } from '../generation-text.js'
 import { withValue, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
 import type { Targets } from '../targets.js'
-import type { Ask, Reading, Writing } from '../store.js'
-import { Tier, type Copy, type Ticket, type TierStats } from './tier.js'
+import type { Ask, Reading, TierStats, Writing } from '../store.js'
+import { Tier, type Copy, type Ticket } from './tier.js'
 import { Tracking } from './tracking.js'
 
 export interface TierLimits {

@@ -26,7 +26,7 @@ import { Delays } from '../wait/delays.js'
 import type { Keys } from '../keys.js'
 import { keyPrefixOf, mustBeTrackable, type RedisClient } from '../server/redis-client.js'
 import { SLOTS, slotOf } from '../server/slot.js'
-import type { TierStats } from './tier.js'
+import type { TierStats } from '../store.js'
 import { primariesOf } from '../server/topology.js'
 import { TrackedServer } from './tracked-server.js'
 
