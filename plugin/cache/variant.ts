@@ -1,4 +1,4 @@
-// Which of a key's responses a request gets where they vary, and where a new one is put: design.md's marker and variants.
+// Which of a key's responses a request gets where they vary, and where a new one is put: the marker, and its variants.
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
 import { EPOCH_LENGTH, encodeMarker, isMarker, ownName } from '../entry/codec.js'
