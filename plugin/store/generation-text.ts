@@ -1,4 +1,4 @@
-// What a tag's name holds in Redis: its generation, `<dropped>` or `<dropped>~<stale>`; or that nothing is valid under it now.
+// What a tag's name holds in Redis: its generation, `<dropped>` or `<dropped>~<stale>`; or that nothing is valid under it.
 
 /** What a name's value begins with in quarantine. */
 export const QUARANTINE = '!'
