@@ -122,6 +122,19 @@ t.test('paths and commands that are named are there', async (t) => {
   t.ok(paths > 10)
 })
 
+t.test('each step of a request is a function that its file exports', async (t) => {
+  const rows = Array.from(texts.get('docs/how-it-works.md')!.matchAll(/^\| .* \| (`.*) \| (`.*) \|$/gm), ([, files, names]) =>
+    [files!, names!].map((cell) => Array.from(cell.matchAll(/`([^`]+)`/g), ([, text]) => text!)))
+  t.ok(rows.length > 20, `${rows.length} steps`)
+  for (const [files, names] of rows) {
+    const sources = await Promise.all(files!.map(async (file) => await read(`plugin/${file}`)))
+    for (const name of names!) {
+      const declared = new RegExp(`^export (?:async )?(?:function|class|const) ${name}\\b`, 'm')
+      t.ok(sources.some((source) => declared.test(source)), `${files!.join(', ')}: ${name}`)
+    }
+  }
+})
+
 t.test('tables name all that there is', async (t) => {
   const options = texts.get('docs/options.md')!
   const whole = (name: string): string => `\`${name}\``

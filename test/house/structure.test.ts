@@ -185,6 +185,11 @@ const house = readTree('plugin', 'demo-app', 'test')
 t.ok([...house.keys()].filter((path) => path.startsWith('plugin/')).length > 10, 'the plugin was found')
 t.ok([...house.keys()].some((path) => path.startsWith('demo-app/')), 'the demo app was found')
 
+t.test('CONTRIBUTING.md says of each room what it holds, in this order', async (t) => {
+  const [, table] = readFileSync(`${root}CONTRIBUTING.md`, 'utf8').split('\n## Rooms\n')
+  t.strictSame(Array.from(table!.matchAll(/^\| `([\w/]+)` \|/gm), ([, room]) => room), rooms)
+})
+
 for (const { name, rule, broken } of rules) {
   t.test(name, async (t) => {
     t.same(rule(house), [])
