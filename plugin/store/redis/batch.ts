@@ -19,12 +19,12 @@ const NONE: readonly never[] = []
 const FLOOR = 0
 
 /** What the names of a batch hold, and what the floor says. */
-export interface Answer extends FloorState { values: readonly (Buffer | null)[] }
+export interface BatchAnswer extends FloorState { values: readonly (Buffer | null)[] }
 
 export interface BatchParts {
   keys: Keys
   /** Asks the servers; the first name is the floor's. */
-  ask: (names: readonly string[]) => Promise<Answer>
+  ask: (names: readonly string[]) => Promise<BatchAnswer>
   /** How long a reader waits. 0: without limit. */
   deadline: Milliseconds
 }
@@ -67,7 +67,7 @@ class Batch {
     return place
   }
 
-  answer ({ values, history, prefixes }: Answer, left: Milliseconds): void {
+  answer ({ values, history, prefixes }: BatchAnswer, left: Milliseconds): void {
     const generations: Array<Generation | null | undefined> = []
     const generationAt = (place: number): Generation | null => {
       let generation = generations[place]
@@ -140,7 +140,7 @@ export class Batches {
     if (this.#next === batch) this.#next = null
     const asking = this.#parts.ask(batch.names)
     const patience = new Patience(this.#parts.deadline)
-    const answer = (values: Answer): void => { batch.answer(values, patience.left) }
+    const answer = (values: BatchAnswer): void => { batch.answer(values, patience.left) }
     patience.wait(asking).then(answer, (error: unknown) => {
       if (!isLate(error)) return batch.fail(error)
       this.#overdue++

@@ -1,7 +1,7 @@
 // Entries in Redis, one server or a Cluster. Single commands and scripts of one slot, so nothing is ever cross-slot.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { Batches, promised, type Answer } from './batch.js'
+import { Batches, promised, type BatchAnswer } from './batch.js'
 import { within } from '../wait/deadline.js'
 import { Floor, newHistory } from './floor.js'
 import { readFloor, type FloorState } from '../floor-text.js'
@@ -119,7 +119,7 @@ export class RedisStore implements Store {
   }
 
   /** What these names hold, the floor first, if those who answer are known. */
-  async #ask (names: readonly string[]): Promise<Answer> {
+  async #ask (names: readonly string[]): Promise<BatchAnswer> {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
     const ticket = this.#tiered?.sent() ?? 0
