@@ -76,10 +76,10 @@ export function isConfirmed ({ toValidate, claim, captured, failed }: Exchange, 
 }
 
 /** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */
-export interface Confirmed { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
+export interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
 
 /** Null where it answers the client's question, not ours: a hook ahead of us has made it of a new response. */
-export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: Answered): Confirmed | null {
+export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: Answered): FreshenedHeader | null {
   const update = addedFields(exchange.before, fields)
   const fieldOf = (field: string): unknown => update.find(([name]) => name === field)?.[1]
   const tag = fieldOf('etag')
@@ -105,7 +105,7 @@ function areSameDate (one: unknown, other: string | null | undefined, now: Milli
 interface Answered { fields: Parameters<typeof addedFields>[1], now: Milliseconds }
 
 /** Has what was captured be stored as what the entry was: at its place, with its bodies and tags, as dear as it was. */
-export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: Confirmed): void {
+export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: FreshenedHeader): void {
   answer.kind = entry.kind
   // Its Vary may be ours in part, as it has its body in codings.
   if (!hasVary) answer.members = selected.marker?.members ?? []
