@@ -24,13 +24,13 @@ import { LEASE_TIME, type Lease, type Store } from '../store/store.js'
 import type { Place } from './variant.js'
 
 export type Landing =
-  | { type: 'stored', stored: Stored }
+  | { type: 'stored', stored: LandedEntry }
   | { type: 'again' }
   | { type: 'pass' }
   | { type: 'failed' }
 
 /** What a landing hands out, and for whom it is: what selects it, and the tags that it is valid under. */
-export interface Stored extends Place {
+export interface LandedEntry extends Place {
   entry: Entry
   tags: readonly string[]
 }

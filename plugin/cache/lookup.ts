@@ -7,7 +7,7 @@ import type { Milliseconds } from '../duration.js'
 import { encodeMarker } from '../entry/codec.js'
 import { isAlive, isDue, isFresh, isRescuable, type Entry } from '../entry/entry.js'
 import type { Failures } from './failures.js'
-import { flightName, leading, type Flight, type Flights, type Stored } from './flight.js'
+import { flightName, leading, type Flight, type Flights, type LandedEntry } from './flight.js'
 import type { FormerBuild } from './former-build.js'
 import type { CacheLimits } from '../options/limits.js'
 import type { Breaker } from '../store/wait/breaker.js'
@@ -126,7 +126,7 @@ export class Lookup {
   }
 
   /** What was handed out at a landing, if it is this request's, too. */
-  #fitting (stored: Stored, { selection }: Question): Entry | null {
+  #fitting (stored: LandedEntry, { selection }: Question): Entry | null {
     const { entry, tags } = stored
     const isOurs = isSelected(selection, stored) && without(selection.tags, tags).length === 0
     return isOurs && isFresh(entry, this.#now()) ? entry : null
@@ -237,7 +237,7 @@ export class Lookup {
     flight.land(stored === null ? { type: 'again' } : { type: 'stored', stored })
   }
 
-  async #reread (key: string, selection: Selection): Promise<Stored | null> {
+  async #reread (key: string, selection: Selection): Promise<LandedEntry | null> {
     const found = await within(this.#deadline, selectEntry(this.#shelf, key, selection)).catch(() => null)
     if (found?.entry == null) return null
     const { entry, marker, variant } = found
