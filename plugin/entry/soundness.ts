@@ -14,10 +14,10 @@ const LAST_INSTANT = 8.64e15
 const OWN_FIELDS = 4_096
 
 /** Bytes under a name, and whether they stay as they are. */
-export interface Stored { bytes: Buffer, name: string, isKept?: boolean }
+export interface StoredBytes { bytes: Buffer, name: string, isKept?: boolean }
 
 /** The entry of these bytes; null where they are none that may be served. Never throws. */
-export function soundEntry ({ bytes, name, isKept = false }: Stored, limits: AnswerLimits): Entry | null {
+export function soundEntry ({ bytes, name, isKept = false }: StoredBytes, limits: AnswerLimits): Entry | null {
   // Of bytes that are kept what they say is, too.
   const entry = isKept ? decodeKept(bytes, name) : decode(bytes, name)
   return entry !== null && isSound(entry, limits) ? entry : null
