@@ -40,7 +40,7 @@ export async function mutate<T> (
     throw error
   }
   const stop = renewed(async () => await quarantine(targets, token), { time, log })
-  const outcome = await outcomeOf(work)
+  const outcome = await attempt(work)
   await stop()
   try {
     await invalidate(targets, token)
@@ -72,7 +72,7 @@ function renewed (renew: () => Promise<boolean>, { time, log }: Pick<MutationPar
   }
 }
 
-export async function outcomeOf<T> (work: () => T | Promise<T>): Promise<Outcome<T>> {
+export async function attempt<T> (work: () => T | Promise<T>): Promise<Outcome<T>> {
   try {
     return { result: await work() }
   } catch (error) {

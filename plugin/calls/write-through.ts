@@ -9,7 +9,7 @@ import { NO_TARGETS, type Right } from '../cache/claim.js'
 import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../duration.js'
 import { optionError } from '../errors.js'
 import { own } from '../key/key.js'
-import { outcomeOf, worked } from '../cache/mutation.js'
+import { attempt, worked } from '../cache/mutation.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { checkTags } from '../key/route-template.js'
 import { valueKey } from '../store/keys.js'
@@ -49,7 +49,7 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
   const { cache, caller, waitTimeout } = parts
   const wanted = read(options)
   const right = await cache.seize(key, waitTimeout)
-  const outcome = await outcomeOf(work)
+  const outcome = await attempt(work)
   if ('error' in outcome) {
     if (right !== null) cache.abandon(right, caller)
     await invalidate(parts, key).catch((error: unknown) => {
@@ -64,7 +64,7 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
   const isEnded = await invalidate(parts, key, { onlyValue: true }).then(() => true, () => false)
   if (!isEnded && right !== null) cache.abandon(right, caller)
   const storing = async (): Promise<boolean> => isEnded && await store(parts, { key, right, value, ...wanted })
-  const stored = await outcomeOf(storing)
+  const stored = await attempt(storing)
   // Other servers may have an older response.
   if ('error' in stored || !stored.result || !areSame()) await invalidate(parts, key)
   if ('error' in stored) throw worked(stored.error)
