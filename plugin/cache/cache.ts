@@ -19,7 +19,7 @@ import type { Kept } from './kept.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
 import { Lookup } from './lookup.js'
 import { Refreshes } from './refresh.js'
-import { settled } from './settling.js'
+import { whenIdle } from './settling.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
@@ -229,7 +229,7 @@ export class ResponseCache {
 
   /** Resolves when nothing is under way that ends in the store. Rejects with FRC_DEADLINE after this time; 0: no limit. */
   async settled (time: Milliseconds): Promise<void> {
-    await settled({ flights: this.#flights, background: this.#background }, time)
+    await whenIdle({ flights: this.#flights, background: this.#background }, time)
   }
 
   /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */

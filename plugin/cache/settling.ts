@@ -9,7 +9,7 @@ import { isLate, within } from '../store/wait/deadline.js'
 export interface Work { flights: Flights, background: Background }
 
 /** Resolves when there is none; after this time rejects with FRC_DEADLINE, and says what there is. 0: no limit. */
-export async function settled ({ flights, background }: Work, time: Milliseconds): Promise<void> {
+export async function whenIdle ({ flights, background }: Work, time: Milliseconds): Promise<void> {
   const end = performance.now() + time
   for (;;) {
     const aloft = flights.aloft
