@@ -55,15 +55,15 @@ export interface Selected {
 export interface Shelf { store: Store, memory: TagMemory, limits: AnswerLimits }
 
 /** What is read first for a request: its key, the variant that is most likely its, the generations that likely decide. */
-export interface Asked extends Ask {
+export interface FirstAsk extends Ask {
   /** By which the variant was guessed. */
   members: readonly string[]
 }
 
 /** What was read first, or why that failed; and what is left of the deadline, 0 where there is none. */
-export interface First { asked: Asked, reading: Reading | null, error: unknown, left: Milliseconds }
+export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds }
 
-export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): Asked {
+export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
   const members = contains(hint.members, needs) ? hint.members : needs
   return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, memory.of(key)), members }
 }
@@ -73,7 +73,7 @@ export interface Ready { reading: Reading, limits: AnswerLimits }
 
 /** The entry that the selection leads to, where what was read tells that it is valid; else null: perhaps there is one. */
 export function readyEntry (
-  { key, variant, tags, members }: Asked, selection: Selection, { reading, limits }: Ready
+  { key, variant, tags, members }: FirstAsk, selection: Selection, { reading, limits }: Ready
 ): Entry | null {
   const { main, varied, isKept } = reading
   if (main === null) return null

@@ -29,7 +29,7 @@ import { isPacked, unpacked } from '../send/unpacking.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from '../store/store.js'
 import { trailersOf } from '../response/trailers.js'
-import { askFor, readyEntry, type Asked, type First } from '../cache/variant.js'
+import { askFor, readyEntry, type FirstAsk, type First } from '../cache/variant.js'
 
 /** What the hooks set in motion. */
 export interface Engine { cache: ResponseCache, own: OwnRequests, signals: Signals }
@@ -113,7 +113,7 @@ interface Attempting extends Pair {
 class Attempt implements Reader {
   readonly #engine: Engine
   readonly #of: Attempting
-  readonly #asked: Asked
+  readonly #asked: FirstAsk
   /** The request's; null: nothing was asked of the store. */
   #context: AsyncResource | null = null
 
