@@ -31,7 +31,7 @@ export interface ReplyView {
 interface RawFields { headers?: Fields, headersDistinct?: Fields, rawHeaders?: string[] }
 
 /** The conditional fields that the handler is to see. */
-export type Asked = Partial<Record<typeof CONDITIONS[number], string>>
+export type ShownConditions = Partial<Record<typeof CONDITIONS[number], string>>
 
 /**
  * From here on the handler sees these conditional fields and no others. Gives how to undo that, which may be called more
@@ -47,10 +47,10 @@ export function showHandler (request: RequestView, reply: ReplyView, { asked, is
   return end
 }
 
-interface Showing { asked: Asked, isUntilSent: boolean }
+interface Showing { asked: ShownConditions, isUntilSent: boolean }
 
 /** Puts other conditional fields on the request; gives how to undo that, or null where it could not be done. */
-function replaced (request: RequestView, asked: Asked): (() => void) | null {
+function replaced (request: RequestView, asked: ShownConditions): (() => void) | null {
   const raw = request.raw as RawFields
   const undo: Array<() => void> = []
   const restore = (): void => { for (const one of undo) one() }
@@ -71,7 +71,7 @@ function replaced (request: RequestView, asked: Asked): (() => void) | null {
   return null
 }
 
-function listed (asked: Asked): Fields {
+function listed (asked: ShownConditions): Fields {
   return Object.fromEntries(Object.entries(asked).map(([name, value]) => [name, [value]]))
 }
 
@@ -89,7 +89,7 @@ function replaceIn (fields: Fields, asked: Fields): () => void {
 }
 
 /** Names and values in turns. */
-function replaceInList (list: string[], asked: Asked): () => void {
+function replaceInList (list: string[], asked: ShownConditions): () => void {
   const before = [...list]
   const others = before.filter((_, i) => !isCondition(before[i - i % 2]!.toLowerCase()))
   list.splice(0, list.length, ...others, ...Object.entries(asked).flat() as string[])

@@ -19,7 +19,7 @@
 import type { Captured, Exchange } from './exchange.js'
 import type { Entry, HeaderField } from '../entry/entry.js'
 import type { Milliseconds } from '../duration.js'
-import type { Asked } from './handler-view.js'
+import type { ShownConditions } from './handler-view.js'
 import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/conditional.js'
 import { freshened } from '../http/freshening.js'
 import { addedFields } from '../http/headers.js'
@@ -56,7 +56,7 @@ export function toValidate ({ site: { policy }, headers }: Exchange, present: Sp
 }
 
 /** The conditional fields that the handler is to see; null: those that came. */
-export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): Asked | null {
+export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): ShownConditions | null {
   const validators = toValidate === null ? null : validatorsOf(toValidate.entry)
   if (validators !== null) {
     const { etag, lastModified } = validators
