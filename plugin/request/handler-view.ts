@@ -15,7 +15,7 @@ import { CONDITIONS } from '../http/conditional.js'
 type Fields = Record<string, unknown>
 
 /** As much of a request as holds its fields. */
-export interface RequestView {
+export interface HandlerRequest {
   /** What replaces fields of the raw request's: a validation's results, for example. */
   additionalHeaders?: Fields | null
   headers: Fields
@@ -37,7 +37,7 @@ export type ShownConditions = Partial<Record<typeof CONDITIONS[number], string>>
  * From here on the handler sees these conditional fields and no others. Gives how to undo that, which may be called more
  * than once; null: it can't be done. `isUntilSent`: undone when the reply is sent; else only when it has ended.
  */
-export function showHandler (request: RequestView, reply: ReplyView, { asked, isUntilSent }: Showing): (() => void) | null {
+export function showHandler (request: HandlerRequest, reply: ReplyView, { asked, isUntilSent }: Showing): (() => void) | null {
   const restore = replaced(request, asked)
   if (restore === null) return null
   const undo = [restore]
@@ -50,7 +50,7 @@ export function showHandler (request: RequestView, reply: ReplyView, { asked, is
 interface Showing { asked: ShownConditions, isUntilSent: boolean }
 
 /** Puts other conditional fields on the request; gives how to undo that, or null where it could not be done. */
-function replaced (request: RequestView, asked: ShownConditions): (() => void) | null {
+function replaced (request: HandlerRequest, asked: ShownConditions): (() => void) | null {
   const raw = request.raw as RawFields
   const undo: Array<() => void> = []
   const restore = (): void => { for (const one of undo) one() }
