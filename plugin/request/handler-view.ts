@@ -23,7 +23,7 @@ export interface HandlerRequest {
 }
 
 /** As much of a reply as tells that the handler has answered. */
-export interface ReplyView {
+export interface HandlerReply {
   raw: { prependOnceListener: (event: 'finish', listener: () => void) => unknown }
 }
 
@@ -37,7 +37,7 @@ export type ShownConditions = Partial<Record<typeof CONDITIONS[number], string>>
  * From here on the handler sees these conditional fields and no others. Gives how to undo that, which may be called more
  * than once; null: it can't be done. `isUntilSent`: undone when the reply is sent; else only when it has ended.
  */
-export function showHandler (request: HandlerRequest, reply: ReplyView, { asked, isUntilSent }: Showing): (() => void) | null {
+export function showHandler (request: HandlerRequest, reply: HandlerReply, { asked, isUntilSent }: Showing): (() => void) | null {
   const restore = replaced(request, asked)
   if (restore === null) return null
   const undo = [restore]
@@ -106,7 +106,7 @@ const WAYS_OUT = ['send', 'callNotFound'] as const
 type WaysOut = Partial<Record<typeof WAYS_OUT[number], (...args: unknown[]) => unknown>>
 
 /** Has the reply's ways out begin with this; gives how to undo that. */
-function beforeSending (reply: ReplyView, end: () => void): Array<() => void> {
+function beforeSending (reply: HandlerReply, end: () => void): Array<() => void> {
   const ways = reply as WaysOut
   const undo: Array<() => void> = []
   for (const way of WAYS_OUT) {
