@@ -17,7 +17,7 @@ export interface ResponseValidators {
 }
 
 /** As much of a reply as is used here. */
-export interface ReplyView {
+export interface ConditionalReply {
   request: { method: string, headers: RequestFields }
   header: (name: string, value: string) => unknown
   code: (status: number) => { send: () => unknown }
@@ -28,7 +28,7 @@ export interface ReplyView {
  * true.
  */
 export function notModified (
-  reply: ReplyView, { etag, lastModified }: ResponseValidators = {}, now: Milliseconds
+  reply: ConditionalReply, { etag, lastModified }: ResponseValidators = {}, now: Milliseconds
 ): boolean {
   const tag = etag === undefined ? undefined : tagOf(etag)
   const date = lastModified === undefined ? undefined : dateOf(lastModified)
