@@ -28,7 +28,7 @@ import { rewrapped } from '../response/response.js'
 import { hasMore, trailersOf } from '../response/trailers.js'
 
 /** As much of a reply as is looked at, and set, here. */
-export interface ReplyView {
+export interface CapturedReply {
   statusCode: number
   raw: RawResponseView
   getHeaders: () => HeaderFields
@@ -40,7 +40,7 @@ export interface ReplyView {
 /** What is on its way out. */
 export interface Sent {
   request: RequestView
-  reply: ReplyView
+  reply: CapturedReply
   payload: unknown
   limits: AnswerLimits
 }
@@ -130,7 +130,7 @@ function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds 
 }
 
 /** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */
-function isCompressed ({ site: { policy } }: Exchange, reply: ReplyView, payload: unknown): boolean {
+function isCompressed ({ site: { policy } }: Exchange, reply: CapturedReply, payload: unknown): boolean {
   const { compressFrom, cacheControl, statuses } = policy
   const fields = reply.getHeaders()
   if (compressFrom === null || !statuses.has(reply.statusCode, fields)) return false
@@ -141,7 +141,7 @@ function isCompressed ({ site: { policy } }: Exchange, reply: ReplyView, payload
 }
 
 /** The handler may have stopped half-way, as its client has left: an error that has another reason is an error. */
-function mayBePart ({ departure, site: { policy } }: Exchange, reply: ReplyView): boolean {
+function mayBePart ({ departure, site: { policy } }: Exchange, reply: CapturedReply): boolean {
   if (departure?.wasNoticed !== true) return false
   return departure.stopped || !isError(reply.statusCode) || policy.statuses.has(reply.statusCode, reply.getHeaders())
 }
@@ -177,7 +177,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
 
 function askPolicy (
   exchange: Exchange,
-  response: PolicyResponse & { reply: ReplyView }
+  response: PolicyResponse & { reply: CapturedReply }
 ): Times | RefusalReason {
   const { site: { policy }, caller } = exchange
   const { statusCode: status } = response.reply
@@ -219,7 +219,7 @@ function bodyOf (
 }
 
 /** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
-export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyView): void {
+export function commit (cache: ResponseCache, exchange: Exchange, reply: CapturedReply): void {
   const { answer } = exchange
   if (answer === null) return
   // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set. Another status is not a
@@ -240,13 +240,13 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: ReplyVi
   answer.leaving = reply.getHeaders()
 }
 
-function setsCookie ({ before }: Exchange, reply: ReplyView): boolean {
+function setsCookie ({ before }: Exchange, reply: CapturedReply): boolean {
   return addedFields(before, { 'set-cookie': reply.getHeaders()['set-cookie'] }).length > 0
 }
 
 /** The response is over, `isSent` to its end or not: stores what was recorded of a stream, and lets go of the rest. */
 export function conclude (
-  cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: ReplyView, isSent: boolean }
+  cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: CapturedReply, isSent: boolean }
 ): void {
   const { answer } = exchange
   if (answer === null) {

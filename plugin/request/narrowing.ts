@@ -4,7 +4,7 @@
 //
 // RFC 9111 §4.3.2: what is evaluated are the validators of the answer that has just come. They are the handler's, so the
 // same holds where the answer is not stored: then it keeps all that does not describe its body.
-import type { ReplyView } from './capture.js'
+import type { CapturedReply } from './capture.js'
 import type { Milliseconds } from '../duration.js'
 import type { Exchange } from './exchange.js'
 import { isOf304 } from '../send/head.js'
@@ -20,7 +20,7 @@ const OF_THE_BODY = [
   'repr-digest', 'digest', 'transfer-encoding'
 ]
 
-interface Narrowing { reply: ReplyView, payload: unknown, now: Milliseconds }
+interface Narrowing { reply: CapturedReply, payload: unknown, now: Milliseconds }
 
 /** Makes it so; gives what is to be sent on instead of this payload. */
 export function narrowed (exchange: Exchange, { reply, payload, now }: Narrowing): unknown {
@@ -44,7 +44,7 @@ export function narrowed (exchange: Exchange, { reply, payload, now }: Narrowing
 }
 
 /** Makes it a 304, with a 200's fields as far as it has them; gives the payload of that. */
-export function asNotModified (exchange: Exchange, reply: ReplyView, payload: unknown): null {
+export function asNotModified (exchange: Exchange, reply: CapturedReply, payload: unknown): null {
   const { before, answer } = exchange
   const isKept = (name: string): boolean => answer === null ? !OF_THE_BODY.includes(name) : isOf304(name) || name === 'set-cookie'
   exchange.isNarrowed = true
@@ -60,7 +60,7 @@ export function asNotModified (exchange: Exchange, reply: ReplyView, payload: un
   return null
 }
 
-function putBack (reply: ReplyView, name: string, value: HeaderFields[string]): void {
+function putBack (reply: CapturedReply, name: string, value: HeaderFields[string]): void {
   reply.removeHeader(name)
   if (value !== undefined) reply.header(name, value as string | string[])
 }
