@@ -27,7 +27,7 @@ export function refusedAsOwn (exchange: Exchange): Extract<RefusalReason, 'crede
     if (identify(site.policy, exchange.request) !== identity) return 'credentials'
     const mark = laterMark(exchange)
     if (mark === null) return null
-    explain(site, caller, mark)
+    warnOfMark(site, caller, mark)
     return 'credentials'
   } catch (error) {
     policyFailed(site.policy, caller, error)
@@ -46,7 +46,7 @@ const CHANGED_SESSION: UserMark = { reason: 'session', detail: 'session', words:
 interface Explained { policy: Policy, isExplained: boolean }
 
 /** Once per route, unless the app has named the very mark: what to do so that these requests are served from the cache. */
-export function explain (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
+export function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
   if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
   site.isExplained = true
   log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +

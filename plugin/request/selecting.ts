@@ -2,7 +2,7 @@
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from '../cache/cache.js'
 import type { Caller } from '../telling/caller.js'
-import { explain, markOf } from './credentials.js'
+import { warnOfMark, markOf } from './credentials.js'
 import type { RequestView, Site } from './exchange.js'
 import { parseCacheControl } from '../http/cache-control.js'
 import { hasContent } from '../http/content.js'
@@ -64,7 +64,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
 
 /** Of a request that is somebody's own. */
 function ownOf ({ site, caller }: Selector, mark: UserMark): Bypassed {
-  explain(site, caller, mark)
+  warnOfMark(site, caller, mark)
   return { bypass: mark.reason, mark }
 }
 
