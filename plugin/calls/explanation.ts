@@ -1,5 +1,5 @@
 // From what was found to an answer for people: what would happen to a request, why, and by what that was judged.
-import { sizeOf } from '../entry/bodies.js'
+import { decodedSize } from '../entry/bodies.js'
 import type { Bytes, Milliseconds, Seconds } from '../duration.js'
 import { isAlive, isFresh, isRescuable, staleSince, type Entry } from '../entry/entry.js'
 import type { Examined } from '../request/examination.js'
@@ -163,7 +163,7 @@ function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {
     status,
     age: Math.max(0, Math.floor((now - storedAt) / 1000)),
     ttl: Math.ceil((staleSince(entry) - now) / 1000),
-    size: sizeOf(entry),
+    size: decodedSize(entry),
     asOf,
     isValid: sight?.found.entry != null
   }

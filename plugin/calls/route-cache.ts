@@ -1,5 +1,5 @@
 // What `fastify.cache` is: the calls that users make, their input checked.
-import { bodyOf, sizeOf } from '../entry/bodies.js'
+import { bodyOf, decodedSize } from '../entry/bodies.js'
 import type { ResponseCache } from '../cache/cache.js'
 import { DURATION_FORMS, toMilliseconds, type Bytes, type Duration, type Seconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
@@ -225,7 +225,7 @@ export class RouteCache {
       headers: Object.fromEntries(entry.headers.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]])),
       age: Math.max(0, Math.floor((now - entry.storedAt) / 1000)),
       ttl: Math.ceil((entry.staleAt - now) / 1000),
-      size: sizeOf(entry)
+      size: decodedSize(entry)
     }
   }
 }

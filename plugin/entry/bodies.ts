@@ -22,12 +22,12 @@ const DECODERS: Record<Coding, typeof gunzipSync> = { br: brotliDecompressSync, 
 
 /** With their table, in bytes. */
 export function bodiesSize ({ body, encoded }: Bodies): Bytes {
-  if (encoded.length === 0) return sizeOf({ body })
+  if (encoded.length === 0) return decodedSize({ body })
   return encoded.reduce((size, { body }) => size + RECORD + body.length, LENGTH)
 }
 
 /** Of the body as it is. */
-export function sizeOf ({ body }: Pick<Entry, 'body'>): Bytes {
+export function decodedSize ({ body }: Pick<Entry, 'body'>): Bytes {
   return typeof body === 'number' ? body : body.length
 }
 
@@ -54,7 +54,7 @@ export function writeBodies (bytes: Buffer, from: number, { body, encoded }: Bod
     if (typeof body !== 'number') body.copy(bytes, from)
     return
   }
-  bytes.writeUInt32BE(sizeOf({ body }), from)
+  bytes.writeUInt32BE(decodedSize({ body }), from)
   let at = from + LENGTH
   for (const { coding, body } of encoded) {
     bytes[at] = CODINGS.indexOf(coding)

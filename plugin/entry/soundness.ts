@@ -1,7 +1,7 @@
 // What may be served of what lies in the store. The checksum is against damage: another program or a broken build of this
 // one that can write there can do so with a right one. What would break the connection, the process or a rule of ours is no
 // entry then, but a miss that is counted, and the next fill overwrites it. What stands in a body is not judged.
-import { sizeOf } from './bodies.js'
+import { decodedSize } from './bodies.js'
 import { decode, decodeKept, decodeMarker } from './codec.js'
 import { headerBytes, type Entry, type HeaderField, type Marker } from './entry.js'
 import { isReplayable } from '../http/headers.js'
@@ -36,7 +36,7 @@ const MEMBER = /^(?!\*$):?[a-z0-9!#$%&'*+.^_`|~-]+$/
 
 function isSound (entry: Entry, limits: AnswerLimits): boolean {
   const { status, kind, headers, encoded, asOf, storedAt, staleAt, deadAt, rescueUntil } = entry
-  const size = sizeOf(entry)
+  const size = decodedSize(entry)
   return isStorableStatus(status) && size <= limits.maxBodyBytes && (kind !== 'none' || size === 0) &&
     storedAt >= 0 && storedAt <= LAST_INSTANT && isInstant(staleAt) && isInstant(deadAt) && isInstant(rescueUntil) &&
     Number.isSafeInteger(asOf) && asOf >= 0 &&
