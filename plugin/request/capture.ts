@@ -16,7 +16,7 @@ import { isError, refusalOf } from '../http/storable.js'
 import { directivesOf } from '../http/targeted.js'
 import { refusedByHead } from './late-head.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { isResponse, payloadKind, sizeOf, unwrapped } from '../response/payload.js'
+import { isResponse, payloadKind, payloadSize, unwrapped } from '../response/payload.js'
 import { policyFailed } from '../route/policy.js'
 import type { PolicyResponse } from '../route/policy-life.js'
 import type { RefusalReason } from '../telling/outcome.js'
@@ -137,7 +137,7 @@ function isCompressed ({ site: { policy } }: Exchange, reply: CapturedReply, pay
   if (fields['cache-control'] === undefined && forbidsEncoding(cacheControl ?? undefined)) return false
   // Node writes a head before bytes in other bytes than before a text, where it is not ASCII.
   if (typeof payload === 'string' && Object.values(fields).some((value) => /[\x80-\xff]/.test(String(value)))) return false
-  return mayBeEncoded(reply.statusCode, fields) && sizeOf(payload, fields, Infinity) >= compressFrom
+  return mayBeEncoded(reply.statusCode, fields) && payloadSize(payload, fields, Infinity) >= compressFrom
 }
 
 /** The handler may have stopped half-way, as its client has left: an error that has another reason is an error. */
@@ -168,7 +168,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
-  if (sizeOf(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
+  if (payloadSize(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
   if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
   const now = cache.now()

@@ -25,7 +25,7 @@ export function isResponse (payload: unknown): payload is Response {
 }
 
 /** What is known of the size by now; `unknown` where nothing is. */
-export function sizeOf (payload: unknown, all: HeaderFields, unknown: Bytes): Bytes {
+export function payloadSize (payload: unknown, all: HeaderFields, unknown: Bytes): Bytes {
   if (payload == null) return 0
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? unknown)
 }
@@ -99,7 +99,7 @@ type Discardable = {
 
 /** How long the body is, as far as that is known; null: it is not. */
 export function lengthOf (payload: unknown, fields: HeaderFields): Bytes | null {
-  const size = sizeOf(payload, fields, NaN)
+  const size = payloadSize(payload, fields, NaN)
   return Number.isSafeInteger(size) && size >= 0 ? size : null
 }
 
