@@ -33,7 +33,7 @@ export function madeStale (bytes: Buffer, now: Milliseconds): Buffer {
 }
 
 /** See codec.ts. */
-export function isMarker (bytes: Buffer | undefined): boolean {
+export function holdsMarker (bytes: Buffer | undefined): boolean {
   return (bytes?.[0] ?? 0) >= 128
 }
 

@@ -6,7 +6,7 @@ import { isAhead } from '../clock-skew.js'
 import { withValue } from '../keys.js'
 import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
-import { cost, epochOf, isMarker, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
+import { cost, epochOf, holdsMarker, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import { Recent } from '../recent.js'
 import type { Targets } from '../targets.js'
@@ -173,7 +173,7 @@ export class MemoryStore implements Store {
     const name = nameOf(key, lease.variant)
     if (this.#leases.get(name)?.token !== lease.token) return
     const present = this.#slots.get(key)
-    const isEntry = lease.variant === null ? !isMarker(present?.bytes) : epochOf(present?.bytes) === epoch
+    const isEntry = lease.variant === null ? !holdsMarker(present?.bytes) : epochOf(present?.bytes) === epoch
     if (isEntry) this.#drop(name)
     if (isEntry && lease.variant !== null) present?.variants?.delete(name)
     await this.release(key, lease, true)
