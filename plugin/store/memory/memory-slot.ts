@@ -14,7 +14,7 @@ export interface Slot {
 const OVERHEAD: Bytes = 1_100
 
 /** Keys are well-formed Unicode (key.ts), so none begins like a variant's name. */
-export function nameOf (key: string, variant: string | null): string {
+export function slotName (key: string, variant: string | null): string {
   return variant === null ? key : `\ud800${variant}:${key}`
 }
 

@@ -6,7 +6,7 @@ import { isAhead } from '../clock-skew.js'
 import { withValue } from '../keys.js'
 import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
-import { cost, epochOf, holdsMarker, madeStale, nameOf, staleTime, type Slot } from './memory-slot.js'
+import { cost, epochOf, holdsMarker, madeStale, slotName, staleTime, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import { Recent } from '../recent.js'
 import type { Targets } from '../targets.js'
@@ -49,7 +49,7 @@ export class MemoryStore implements Store {
     const { generations, softened } = this.#tags.read(tags)
     return {
       main: this.#get(key),
-      varied: variant === null ? null : this.#get(nameOf(key, variant)),
+      varied: variant === null ? null : this.#get(slotName(key, variant)),
       history: this.#history,
       least: 0,
       generations,
@@ -82,7 +82,7 @@ export class MemoryStore implements Store {
   }
 
   async take (key: string, variant: string | null, { bytes, marker }: Seen): Promise<Taken> {
-    const name = nameOf(key, variant)
+    const name = slotName(key, variant)
     // Under a marker that is still there no quarantine is on: it has removed it.
     if ((variant === null || marker !== null) && this.#quarantines.look(key) === 'on') return 'pass'
     if (marker !== null) {
@@ -108,7 +108,7 @@ export class MemoryStore implements Store {
   }
 
   async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
-    const held = this.#leases.get(nameOf(key, lease.variant))
+    const held = this.#leases.get(slotName(key, lease.variant))
     if (held?.token !== lease.token) return false
     held.until = this.#now() + LEASE_TIME
     held.isPass ||= pass
@@ -117,7 +117,7 @@ export class MemoryStore implements Store {
   }
 
   async fill (key: string, lease: Lease, { bytes, life, varied, late }: Fill): Promise<FillResult> {
-    const name = nameOf(key, lease.variant)
+    const name = slotName(key, lease.variant)
     if (this.#leases.get(name)?.token !== lease.token) return 'lost'
     this.#leases.delete(name)
     if (this.#tags.areAbove(late, lease.asOf)) return 'outdated'
@@ -142,7 +142,7 @@ export class MemoryStore implements Store {
     // Taken from the marker that goes now, as they are to stay.
     if (isSame) delete present!.variants
     this.#put(key, { bytes: marker, until: isSame ? Math.max(slot.until, present!.until) : slot.until, variants })
-    const name = nameOf(key, variant)
+    const name = slotName(key, variant)
     this.#put(name, slot)
     variants.delete(name)
     variants.add(name)
@@ -163,14 +163,14 @@ export class MemoryStore implements Store {
   }
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {
-    const name = nameOf(key, lease.variant)
+    const name = slotName(key, lease.variant)
     if (this.#leases.get(name)?.token !== lease.token) return
     if (pass) this.#leases.hold(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
     else this.#leases.delete(name)
   }
 
   async end (key: string, lease: Lease, epoch: string): Promise<void> {
-    const name = nameOf(key, lease.variant)
+    const name = slotName(key, lease.variant)
     if (this.#leases.get(name)?.token !== lease.token) return
     const present = this.#slots.get(key)
     const isEntry = lease.variant === null ? !holdsMarker(present?.bytes) : epochOf(present?.bytes) === epoch
@@ -181,7 +181,7 @@ export class MemoryStore implements Store {
 
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     if (variant === null && this.#quarantines.look(key) === 'on') return 'pass'
-    const held = this.#leases.get(nameOf(key, variant))
+    const held = this.#leases.get(slotName(key, variant))
     if (held === undefined) return 'none'
     return held.isPass ? 'pass' : 'held'
   }
