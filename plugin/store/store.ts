@@ -88,7 +88,7 @@ export interface Ask {
 }
 
 /** What there was. Bytes are not to be changed. */
-export interface Reading extends Ground {
+export interface Reading extends ValidityReading {
   main: Buffer | null
   varied: Buffer | null
   /** The same bytes are given to others, too, so that what they are found to be is worth keeping. */
@@ -105,7 +105,7 @@ export interface Reader {
 }
 
 /** What decides about entries. */
-export interface Ground {
+export interface ValidityReading {
   history: string
   /** Below which `asOf` the key's entry is invalid by its prefix; 0: it is not. */
   least: number
@@ -222,7 +222,7 @@ export interface Store {
   /** Reads, together with what else is read in this turn of the event loop; within the lookup's deadline. */
   ask (ask: Ask, reader: Reader): void
   /** Of tags that only the entry told of; in their order, and the history that they belong to. */
-  generations (tags: readonly string[]): Promise<Ground>
+  generations (tags: readonly string[]): Promise<ValidityReading>
   /**
    * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are missing. A key
    * that is marked `pass` can be taken, too, by one at a time. A fill that landed since the lookup is not run again.

@@ -5,7 +5,7 @@ import { isAhead } from '../clock-skew.js'
 import type { Generation } from '../generation-text.js'
 import type { Quarantines } from './memory-quarantines.js'
 import { Recent } from '../recent.js'
-import type { Ground } from '../store.js'
+import type { ValidityReading } from '../store.js'
 
 /** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
 const MOST_GENERATIONS = 100_000
@@ -27,7 +27,7 @@ export class MemoryTags {
     return this.#clock
   }
 
-  read (tags: readonly string[]): Omit<Ground, 'history' | 'least'> {
+  read (tags: readonly string[]): Omit<ValidityReading, 'history' | 'least'> {
     const generations = tags.map((tag) => this.#generation(tag))
     return { generations: generations.map(({ dropped }) => dropped), softened: generations.map(({ stale }) => stale) }
   }

@@ -11,7 +11,7 @@ import { MemoryTags } from './memory-tags.js'
 import { Recent } from '../recent.js'
 import type { Targets } from '../targets.js'
 import {
-  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader,
+  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type ValidityReading, type Lease, type Reader,
   type Reading, type Seen, type Seized, type Store, type Taken, type Varied, type Writing
 } from '../store.js'
 
@@ -63,7 +63,7 @@ export class MemoryStore implements Store {
     reader.read(this.glance(ask), 0)
   }
 
-  async generations (tags: readonly string[]): Promise<Ground> {
+  async generations (tags: readonly string[]): Promise<ValidityReading> {
     const { generations, softened } = this.#tags.read(tags)
     return { history: this.#history, least: 0, generations, softened }
   }

@@ -17,7 +17,7 @@ import { mustFit, type RedisClient } from '../server/redis-client.js'
 import { confirmed } from '../server/replicas.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
-  FIRST_LIFE, type Ask, type Fill, type FillResult, type Ground, type Lease, type Reader, type Reading,
+  FIRST_LIFE, type Ask, type Fill, type FillResult, type ValidityReading, type Lease, type Reader, type Reading,
   type Seen, type Seized, type Store, type Taken, type TierStats, type Writing
 } from '../store.js'
 import type { Targets } from '../targets.js'
@@ -114,7 +114,7 @@ export class RedisStore implements Store {
     else reader.failed(this.#down())
   }
 
-  async generations (tags: readonly string[]): Promise<Ground> {
+  async generations (tags: readonly string[]): Promise<ValidityReading> {
     return await promised((reader) => { this.#batches.add({ key: null, variant: null, tags }, reader, true) })
   }
 
