@@ -1,6 +1,6 @@
 // What goes into the cache and comes out of it: a request's question, what was found, the right to fill, and an answer.
 import type { Milliseconds } from '../duration.js'
-import type { EncodedBody, Entry, Ground, HeaderField, Marker, PayloadKind } from '../entry/entry.js'
+import type { EncodedBody, Entry, ValidityBasis, HeaderField, Marker, PayloadKind } from '../entry/entry.js'
 import type { Flight } from './flight.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import type { Lease } from '../store/store.js'
@@ -55,7 +55,7 @@ export interface Right {
   key: string
   lease: Lease
   marker: Marker | null
-  ground: Ground
+  ground: ValidityBasis
   flight: Flight
   /** Something lies where the fill goes. */
   isOver: boolean

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { EPOCH_LENGTH, encodeMarker, isMarker, ownName } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
-import { asSoftened, isValid, type Entry, type Ground, type Marker } from '../entry/entry.js'
+import { asSoftened, isValid, type Entry, type ValidityBasis, type Marker } from '../entry/entry.js'
 import { fingerprint, type RequestFields } from '../http/vary.js'
 import type { AnswerLimits } from '../options/limits.js'
 import { soundEntry, soundMarker } from '../entry/soundness.js'
@@ -48,7 +48,7 @@ export interface Selected {
   variant: string | null
   /** What lies where the fill would go; undefined: that was not read. */
   bytes: Buffer | null | undefined
-  ground: Ground
+  ground: ValidityBasis
 }
 
 /** Where entries lie, what is remembered of their tags, and how large those may be that are served. */
@@ -138,7 +138,7 @@ type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>
 interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection }
 
 /** The entry if it is of this epoch and valid, and what that was judged by. */
-async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: Ground): Promise<Judged> {
+async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: ValidityBasis): Promise<Judged> {
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
   const { history: first } = ground
   const unread = without(entry.tags, ground.tags)
@@ -161,7 +161,7 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
 }
 
 /** The part of it that is about these tags. */
-function only (tags: readonly string[], ground: Ground): Ground {
+function only (tags: readonly string[], ground: ValidityBasis): ValidityBasis {
   const at = new Map(ground.tags.map((tag, i) => [tag, i]))
   return {
     history: ground.history,

@@ -88,7 +88,7 @@ export function mayBeDue ({ staleAt, cost }: Entry, now: Milliseconds): boolean 
 }
 
 /** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */
-export interface Ground {
+export interface ValidityBasis {
   history: string
   /** Below which `asOf` the entry is invalid by its key's prefix; 0: it is not. */
   least: number
@@ -100,7 +100,7 @@ export interface Ground {
 }
 
 /** Whether nothing was invalidated since its handler began: `ground` has all its tags, and those of the policy. */
-export function isValid ({ history, asOf }: Entry, ground: Ground): boolean {
+export function isValid ({ history, asOf }: Entry, ground: ValidityBasis): boolean {
   return history === ground.history && asOf >= ground.least &&
     ground.generations.every((generation) => generation !== null && generation <= asOf)
 }
@@ -135,7 +135,7 @@ function broughtForward (
 }
 
 /** The entry as its tags' generations have it. The clock tells the time in µs. */
-export function asSoftened (entry: Entry, { softened }: Pick<Ground, 'softened'>): Entry {
+export function asSoftened (entry: Entry, { softened }: Pick<ValidityBasis, 'softened'>): Entry {
   const { asOf, softenings } = entry
   if (!softened.some((clock) => clock > asOf)) return entry
   const applying = softened.filter((clock) => clock > asOf)
