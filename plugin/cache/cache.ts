@@ -46,7 +46,7 @@ export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
 }
 
 /** What a look finds; and whether a fill is on its way, or nobody is to wait for one. */
-export interface Sight { found: Selected, holder: 'held' | 'pass' | 'none' }
+export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
 
 export class ResponseCache {
   enabled: boolean
@@ -219,7 +219,7 @@ export class ResponseCache {
   }
 
   /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
-  async look (key: string, selection: Selection): Promise<Sight> {
+  async look (key: string, selection: Selection): Promise<LookResult> {
     const shelf = { ...this.shelf, memory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {
       return { found, holder: await this.#store.holder(key, found.variant) }

@@ -1,6 +1,6 @@
 // What a lookup of a request would find, and by what that is judged: its steps, one after another, with nothing counted,
 // remembered, taken or served.
-import type { ResponseCache, Sight } from '../cache/cache.js'
+import type { ResponseCache, LookResult } from '../cache/cache.js'
 import type { Caller } from '../telling/caller.js'
 import { ownName } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
@@ -28,7 +28,7 @@ export interface Examined {
   /** Null where the policy has no key for it. */
   wanted: Wanted | null
   /** Null where it was not looked for. */
-  sight: Sight | null
+  sight: LookResult | null
   /** What lies there, be it valid or not. */
   present: Entry | null
   /** Its handler failed just now. */
