@@ -42,7 +42,7 @@ export interface Copy {
 }
 
 /** What was known to have changed when it was sent: changes above it spoil its answer. */
-export type Ticket = number
+export type ChangeMark = number
 
 export interface TierParts {
   maxBytes: Bytes
@@ -105,12 +105,12 @@ export class Tier {
   }
 
   /** Before names are asked for. */
-  sent (): Ticket {
+  sent (): ChangeMark {
     return this.#changed
   }
 
   /** Behind their answer, so that it can be kept; null: there is nothing. */
-  answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void {
+  answered (ticket: ChangeMark, names: readonly string[], values: readonly (Buffer | null)[]): void {
     if (ticket < this.#horizon) return
     for (const [i, name] of names.entries()) {
       if ((this.#changes.get(name) ?? 0) > ticket || !this.#isFor(name)) continue

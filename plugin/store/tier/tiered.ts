@@ -8,7 +8,7 @@ import { withValue, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
 import type { Targets } from '../targets.js'
 import type { Ask, Reading, TierStats, Writing } from '../store.js'
-import { Tier, type Copy, type Ticket } from './tier.js'
+import { Tier, type Copy, type ChangeMark } from './tier.js'
 import { Tracking } from './tracking.js'
 
 export interface TierLimits {
@@ -103,12 +103,12 @@ export class Tiered {
   }
 
   /** Before names are asked of Redis. */
-  sent (): Ticket {
+  sent (): ChangeMark {
     return this.#tier.sent()
   }
 
   /** Behind their answer, so that it can be kept. */
-  answered (ticket: Ticket, names: readonly string[], values: readonly (Buffer | null)[]): void {
+  answered (ticket: ChangeMark, names: readonly string[], values: readonly (Buffer | null)[]): void {
     if (this.#tracking.covers(names)) this.#tier.answered(ticket, names, values)
   }
 
