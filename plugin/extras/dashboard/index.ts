@@ -1,7 +1,7 @@
 // `fastify-route-cache/dashboard`: a page that shows what the cache does, of all processes, and lets whoever may look keys
 // up and invalidate. This file wires: options -> guard -> recorder and reports -> pages and api.
 import type { FastifyInstance } from 'fastify'
-import { readSettings, type DashboardOptions, type Guard, type Settings } from './settings.js'
+import { readSettings, type DashboardOptions, type Guard, type DashboardSettings } from './settings.js'
 import { api } from './api.js'
 import { healthOf } from './health.js'
 import { isOurHost } from './hosts.js'
@@ -80,7 +80,7 @@ async function tell (reports: Reports, recorder: Recorder): Promise<void> {
 
 interface Looked { recorder: Recorder, reports: Reports | null, only: string | null, route: string | null }
 
-async function look ({ cache, name, now }: Settings, { recorder, reports, only, route }: Looked): Promise<Overview> {
+async function look ({ cache, name, now }: DashboardSettings, { recorder, reports, only, route }: Looked): Promise<Overview> {
   const { redis, prefix } = cache
   let alone: string | null = null
   const [others, health] = await Promise.all([
