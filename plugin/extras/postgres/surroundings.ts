@@ -2,7 +2,7 @@
 import { RouteCacheError, optionError } from '../../errors.js'
 import { own } from '../../key/key.js'
 import type { Cache } from './found.js'
-import type { Settings } from './settings.js'
+import type { PostgresSettings } from './settings.js'
 
 /** Of a Fastify instance: whatever others have decorated it with. */
 export type Instance = Readonly<Record<string, unknown>>
@@ -23,7 +23,7 @@ export function findCache (app: Instance, decorator: string): FoundCache {
 }
 
 /** As node-postgres takes it. Throws FRC_OPTION where nothing says where Postgres is. */
-export function findConfig (app: Instance, { connectionString, connection, namespace }: Settings): object {
+export function findConfig (app: Instance, { connectionString, connection, namespace }: PostgresSettings): object {
   if (connectionString !== null) return { connectionString }
   if (connection !== null) return connection
   const decorated = namespace === null ? app.pg : own(app.pg, namespace)
