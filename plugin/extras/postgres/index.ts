@@ -9,7 +9,7 @@ import { ddlSql } from './ddl.js'
 import { Feed } from './feed.js'
 import type { Tell } from './outbox.js'
 import { placeName } from './place-name.js'
-import { readSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
+import { readPostgresSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
 import { findCache, findConfig, type Instance } from './surroundings.js'
 import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
@@ -53,7 +53,7 @@ declare module 'fastify' {
 }
 
 async function plugin (app: FastifyInstance, options: PostgresInvalidationOptions): Promise<void> {
-  const settings = readSettings(options)
+  const settings = readPostgresSettings(options)
   const watches = compileWatches(settings.watch)
   const surroundings = app as unknown as Instance
   const cache = findCache(surroundings, settings.decorator)

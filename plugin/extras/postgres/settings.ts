@@ -83,7 +83,7 @@ const SHORTEST_LIFE: Milliseconds = 300_000
 const LONGEST_NAME = 63
 
 /** Throws FRC_OPTION for what is unknown or wrong. */
-export function readSettings (options: unknown): PostgresSettings {
+export function readPostgresSettings (options: unknown): PostgresSettings {
   const settings: PostgresSettings = {
     watch: own(options, 'watch'),
     install: checked(options, 'install', false, (value) => typeof value === 'boolean', 'it is true or false'),
