@@ -4,7 +4,7 @@ import { Counter, Gauge, Histogram, type OpenMetricsContentType, type Prometheus
 import type { RouteCache } from '../../index.js'
 import { hearDurations } from '../metrics/durations.js'
 import { measured, type Measured } from '../metrics/feed.js'
-import { readings, timings, type Reading, type Timing } from '../metrics/instruments.js'
+import { readings, timings, type Observable, type Timing } from '../metrics/instruments.js'
 
 /** Where metrics are kept, in whichever of prom-client's two formats. */
 export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
@@ -13,7 +13,7 @@ export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMet
 const UNITS: Record<string, string> = { s: '_seconds', By: '_bytes' }
 
 /** As Prometheus has it: with the unit, and of a counter, with `_total`. */
-export function nameOf (prefix: string, { kind, name, unit }: Reading | Timing): string {
+export function nameOf (prefix: string, { kind, name, unit }: Observable | Timing): string {
   return `${prefix}${name.replaceAll('.', '_')}${UNITS[unit] ?? ''}${kind === 'counter' ? '_total' : ''}`
 }
 
@@ -66,7 +66,7 @@ export class Collection {
   }
 
   /** A counter or gauge that is set whenever it is collected. */
-  #expose (reading: Reading): void {
+  #expose (reading: Observable): void {
     const { register, prefix } = this.#parts
     const common = { name: nameOf(prefix, reading), help: reading.help, labelNames: ['cache', ...reading.labels], registers: [register] }
     const each = (put: (labels: Record<string, string>, value: number) => void): void => {
