@@ -72,7 +72,7 @@ export interface Look {
 }
 
 /** What one process needs to read. */
-export interface Reading {
+export interface OutboxReading {
   client: pg.Client
   names: Names
   history: string
@@ -108,7 +108,7 @@ export interface Reader {
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** Looks from the place that all processes with this reader's name share. Rejects where Postgres fails. */
-export async function lookShared (reading: Reading, reader: Reader): Promise<Look & { seen: string | null }> {
+export async function lookShared (reading: OutboxReading, reader: Reader): Promise<Look & { seen: string | null }> {
   const { client, names: { outbox, readers }, history } = reading
   const name = pg.escapeLiteral(reader.name)
   const past = pastOf(outbox, history)
@@ -135,7 +135,7 @@ export async function lookShared (reading: Reading, reader: Reader): Promise<Loo
 }
 
 /** Looks from a place of this process' own, and moves it. Rejects where Postgres fails. */
-export async function lookAlone (reading: Reading, place: Place): Promise<Look> {
+export async function lookAlone (reading: OutboxReading, place: Place): Promise<Look> {
   const { client, names: { outbox }, history } = reading
   const seen = place.seen === null ? 'NULL::pg_snapshot' : `${pg.escapeLiteral(place.seen)}::pg_snapshot`
   const more = `, coalesce(${isAhead('seen')}, true) AS ahead, ${pastOf(outbox, history)} AS past`
@@ -182,7 +182,7 @@ function openingSql (outbox: string, seen: string, more = ''): string {
 }
 
 /** The first page and those that follow it. `first` null: tells that anything may have changed. */
-async function tellAll (reading: Reading, first: readonly Row[] | null): Promise<Pick<Look, 'result' | 'changes' | 'error'>> {
+async function tellAll (reading: OutboxReading, first: readonly Row[] | null): Promise<Pick<Look, 'result' | 'changes' | 'error'>> {
   const { client } = reading
   const tell = pinging(reading)
   let changes = 0
@@ -208,7 +208,7 @@ async function tellAll (reading: Reading, first: readonly Row[] | null): Promise
 }
 
 /** Keeps the transaction from standing still while the cache is told. */
-function pinging ({ tell }: Reading): Tell {
+function pinging ({ tell }: OutboxReading): Tell {
   return async (changes, client) => {
     let ping: Promise<unknown> = Promise.resolve()
     const timer = setInterval(() => { ping = client.query('SELECT').catch(() => {}) }, PING)
