@@ -5,7 +5,7 @@ import t from 'tap'
 import fastifyPostgres from '@fastify/postgres'
 import routeCache from '../../plugin/index.js'
 import { postgresInvalidation, installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
-import { historyOf, lookAlone, lookShared, type Place, type Reader } from '../../plugin/extras/postgres/outbox.js'
+import { historyOf, lookAlone, lookShared, type Place, type OutboxReader } from '../../plugin/extras/postgres/outbox.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
 import type { Change } from '../../plugin/extras/postgres/watch.js'
@@ -82,7 +82,7 @@ t.test('what is wrong is said at the start', async (t) => {
   t.same(await site.query("select 1 from pg_trigger where not tgisinternal union select 1 from pg_namespace where nspname = 'route_cache'"), [], 'and nothing is left behind')
 })
 
-function placeOf (name: string): Reader {
+function placeOf (name: string): OutboxReader {
   return { name, mine: null, isActive: true }
 }
 

@@ -97,7 +97,7 @@ export async function historyOf (client: pg.Client): Promise<string> {
 }
 
 /** Who looks from a shared place. */
-export interface Reader {
+export interface OutboxReader {
   name: string
   /** Where this process left it; null: it has not looked yet. */
   mine: string | null
@@ -108,7 +108,7 @@ export interface Reader {
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** Looks from the place that all processes with this reader's name share. Rejects where Postgres fails. */
-export async function lookShared (reading: OutboxReading, reader: Reader): Promise<Look & { seen: string | null }> {
+export async function lookShared (reading: OutboxReading, reader: OutboxReader): Promise<Look & { seen: string | null }> {
   const { client, names: { outbox, readers }, history } = reading
   const name = pg.escapeLiteral(reader.name)
   const past = pastOf(outbox, history)
