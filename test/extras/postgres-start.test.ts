@@ -5,7 +5,7 @@ import t from 'tap'
 import fastifyPostgres from '@fastify/postgres'
 import routeCache from '../../plugin/index.js'
 import { postgresInvalidation, installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
-import { historyOf, lookAlone, lookShared, type Place, type OutboxReader } from '../../plugin/extras/postgres/outbox.js'
+import { historyOf, lookAlone, lookShared, type OutboxPlace, type OutboxReader } from '../../plugin/extras/postgres/outbox.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
 import type { Change } from '../../plugin/extras/postgres/watch.js'
@@ -148,7 +148,7 @@ t.test('where changes may have been missed, all that is watched is invalidated',
     return [...heard]
   }
 
-  const place: Place = { seen: null, at: 0, history: '' }
+  const place: OutboxPlace = { seen: null, at: 0, history: '' }
   const alone = async (): Promise<unknown> => await lookAlone(reading, place)
   t.same(await said(alone), [null], 'a place that is new')
   t.same(await said(alone), [])
@@ -196,7 +196,7 @@ t.test('a backlog is read in parts, all of it, and no more', async (t) => {
     await between()
   }
   const reading = { client, names: namesIn('route_cache'), history: await historyOf(client), tell }
-  const place: Place = { seen: null, at: 0, history: '' }
+  const place: OutboxPlace = { seen: null, at: 0, history: '' }
   await lookAlone(reading, place)
   const line = "insert into route_cache.outbox (relation, columns, rows) values ('cities'::regclass, '{id}', '[[\"%s\"]]')"
   const sql = (from: number, to: number): string => `do $$ begin for i in ${from}..${to} loop execute format($f$${line}$f$, i); end loop; end $$`

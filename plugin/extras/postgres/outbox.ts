@@ -47,7 +47,7 @@ const PAGE = 200
 const TOUCHED = { byActive: '30 s', byReserve: '90 s' }
 
 /** A place in memory. */
-export interface Place {
+export interface OutboxPlace {
   /** The snapshot; null: none yet. */
   seen: string | null
   /** By the server's clock. */
@@ -135,7 +135,7 @@ export async function lookShared (reading: OutboxReading, reader: OutboxReader):
 }
 
 /** Looks from a place of this process' own, and moves it. Rejects where Postgres fails. */
-export async function lookAlone (reading: OutboxReading, place: Place): Promise<Look> {
+export async function lookAlone (reading: OutboxReading, place: OutboxPlace): Promise<Look> {
   const { client, names: { outbox }, history } = reading
   const seen = place.seen === null ? 'NULL::pg_snapshot' : `${pg.escapeLiteral(place.seen)}::pg_snapshot`
   const more = `, coalesce(${isAhead('seen')}, true) AS ahead, ${pastOf(outbox, history)} AS past`
