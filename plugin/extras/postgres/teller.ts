@@ -6,7 +6,7 @@ import type { Log } from '../../telling/caller.js'
 import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
 import { ALL_RELATIONS } from './ddl.js'
-import { addTarget, invalidateFound, nothing, sizeOf, type Cache, type Found } from './found.js'
+import { addTarget, invalidateFound, nothing, sizeOf, type Cache, type FoundTargets } from './found.js'
 import { VERSION } from './shape.js'
 import { addChange, type Change, type Watched } from './watch.js'
 
@@ -43,7 +43,7 @@ export class Teller {
     this.#log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
   }
 
-  async #addChanges (found: Found, changes: readonly Change[], client: pg.Client): Promise<void> {
+  async #addChanges (found: FoundTargets, changes: readonly Change[], client: pg.Client): Promise<void> {
     const unknown = changes.filter((change) => !this.#add(found, change))
     if (unknown.length === 0) return
     await this.#look(client)
@@ -59,7 +59,7 @@ export class Teller {
   }
 
   /** False: it is not understood. */
-  #add (found: Found, change: Change): boolean {
+  #add (found: FoundTargets, change: Change): boolean {
     if (change.relation === ALL_RELATIONS) {
       this.#addAll(found)
       return true
@@ -89,7 +89,7 @@ export class Teller {
     }
   }
 
-  #addAll (found: Found): void {
+  #addAll (found: FoundTargets): void {
     for (const { wholes } of this.#watches) wholes.forEach((whole) => addTarget(found, whole))
   }
 }

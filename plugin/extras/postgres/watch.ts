@@ -5,7 +5,7 @@ import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key/key.js'
 import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.js'
 import { combinationsOf, formsOf } from './forms.js'
-import { addTarget, type Found } from './found.js'
+import { addTarget, type FoundTargets } from './found.js'
 
 /** A table, and what its rows make untrue when they change. */
 export interface Watch {
@@ -169,7 +169,7 @@ function setsOf (templates: readonly Template[]): string[][] {
 }
 
 /** Adds what a change of this table makes untrue. */
-export function addChange (found: Found, watched: Watched, { columns, rows, exact, source }: Change): void {
+export function addChange (found: FoundTargets, watched: Watched, { columns, rows, exact, source }: Change): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
   const told = new Set(source?.sets.map((set) => JSON.stringify(set)))
   const places = new Map(columns.map((name, place) => [name, place]))
@@ -182,7 +182,7 @@ export function addChange (found: Found, watched: Watched, { columns, rows, exac
 }
 
 function addRows (
-  found: Found, { kind, parts, columns, whole }: Template, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
+  found: FoundTargets, { kind, parts, columns, whole }: Template, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
 ): void {
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
