@@ -34,7 +34,7 @@ function isList (target: object): target is readonly string[] {
   return Array.isArray(target)
 }
 
-export function sizeOf ({ keys, tags, prefixes, all }: FoundTargets): number {
+export function targetCount ({ keys, tags, prefixes, all }: FoundTargets): number {
   return keys.size + tags.size + prefixes.size + (all ? 1 : 0)
 }
 
@@ -46,7 +46,7 @@ const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
  * follows would wait behind it: everything is invalidated instead, and `onRefusal` hears why.
  */
 export async function invalidateFound (cache: Cache, found: FoundTargets, onRefusal: (error: unknown) => void): Promise<void> {
-  if (sizeOf(found) === 0) return
+  if (targetCount(found) === 0) return
   const { keys, tags, prefixes } = found
   try {
     await cache.invalidate(found.all ? { all: true } : { keys: [...keys], tags: [...tags], prefix: [...prefixes] })

@@ -6,7 +6,7 @@ import type { Log } from '../../telling/caller.js'
 import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
 import { ALL_RELATIONS } from './ddl.js'
-import { addTarget, invalidateFound, nothing, sizeOf, type Cache, type FoundTargets } from './found.js'
+import { addTarget, invalidateFound, nothing, targetCount, type Cache, type FoundTargets } from './found.js'
 import { VERSION } from './shape.js'
 import { addChange, type Change, type Watched } from './watch.js'
 
@@ -39,8 +39,8 @@ export class Teller {
     await invalidateFound(this.#cache, found, (error) => {
       this.#log.error({ err: error }, 'the cache refuses what the database says that changed: everything is invalidated instead')
     })
-    this.targets += sizeOf(found)
-    this.#log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
+    this.targets += targetCount(found)
+    this.#log.debug({ changes: changes?.length ?? 'all', targets: targetCount(found) }, 'cache invalidated by the database')
   }
 
   async #addChanges (found: FoundTargets, changes: readonly Change[], client: pg.Client): Promise<void> {
