@@ -43,7 +43,7 @@ export function namesIn (schema: string): Names {
 }
 
 /** The line of a function's text that says what it does. */
-export function markOf (sets: Watched['sets'], { maxTargets, notify, replicated }: Shape): string {
+export function functionMark (sets: Watched['sets'], { maxTargets, notify, replicated }: Shape): string {
   return `${SIGN}${VERSION} ${JSON.stringify({ sets, maxTargets, notify, replicated })}`
 }
 
