@@ -7,7 +7,7 @@ import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
 import { ALL_RELATIONS } from './ddl.js'
 import { addTarget, invalidateFound, nothing, targetCount, type Cache, type FoundTargets } from './found.js'
-import { VERSION } from './shape.js'
+import { OUTBOX_VERSION } from './shape.js'
 import { addChange, type Change, type Watched } from './watch.js'
 
 export class Teller {
@@ -97,7 +97,7 @@ export class Teller {
 /** Whether it has the form that this version writes, or an older one did. */
 function isWellFormed ({ columns, rows, source }: Change): boolean {
   const isKnown = source === null ||
-    (Number(source.version) <= VERSION && Array.isArray(source.table) && isListOfLists(source.sets))
+    (Number(source.version) <= OUTBOX_VERSION && Array.isArray(source.table) && isListOfLists(source.sets))
   if (!isKnown) return false
   return rows === null || (columns !== null && isListOfLists(rows) &&
     rows.every((row) => row.length === columns.length && row.every((text) => text === null || typeof text === 'string')))
