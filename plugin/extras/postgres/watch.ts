@@ -26,7 +26,7 @@ export interface Watch {
 }
 
 /** A template, with the columns that it names, sorted. */
-export interface Template {
+export interface TargetTemplate {
   kind: 'keys' | 'tags'
   parts: readonly TemplatePart[]
   columns: readonly string[]
@@ -40,7 +40,7 @@ export interface Watched {
   where: string
   schema: string | null
   name: string
-  templates: readonly Template[]
+  templates: readonly TargetTemplate[]
   /** Sets of columns that belong together, each once: `[['country'], ['id']]`. */
   sets: ReadonlyArray<readonly string[]>
   wholes: readonly InvalidateTarget[]
@@ -145,7 +145,7 @@ function checkWhole (where: string, whole: unknown): void {
 
 interface Place { where: string, kind: 'keys' | 'tags', whole: unknown }
 
-function compileTemplate ({ where, kind, whole }: Place, text: string): Template {
+function compileTemplate ({ where, kind, whole }: Place, text: string): TargetTemplate {
   let parts
   try {
     parts = parseTemplate(text)
@@ -163,7 +163,7 @@ function wholeOf (kind: 'keys' | 'tags', parts: readonly TemplatePart[], columns
   return kind === 'keys' && typeof head === 'string' ? { prefix: head } : { all: true }
 }
 
-function setsOf (templates: readonly Template[]): string[][] {
+function setsOf (templates: readonly TargetTemplate[]): string[][] {
   const sets = new Map(templates.map(({ columns }) => [JSON.stringify(columns), [...columns]]))
   return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set)
 }
@@ -182,7 +182,7 @@ export function addChange (found: FoundTargets, watched: Watched, { columns, row
 }
 
 function addRows (
-  found: FoundTargets, { kind, parts, columns, whole }: Template, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
+  found: FoundTargets, { kind, parts, columns, whole }: TargetTemplate, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
 ): void {
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
