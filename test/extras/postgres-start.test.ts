@@ -8,7 +8,7 @@ import { postgresInvalidation, installSql, uninstallSql, type Watch } from '../.
 import { historyOf, lookAlone, lookShared, type OutboxPlace, type OutboxReader } from '../../plugin/extras/postgres/outbox.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
-import type { Change } from '../../plugin/extras/postgres/watch.js'
+import type { TableChange } from '../../plugin/extras/postgres/watch.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { freePorts } from '../helpers/redis.js'
 import { CITIES, openApp, openSite, type Site } from './postgres-site.js'
@@ -139,7 +139,7 @@ t.test('where changes may have been missed, all that is watched is invalidated',
   const history = await historyOf(client)
   t.match(history, /^\d+:[\dA-F]{8}$/)
   const heard: Array<number | null> = []
-  const tell = async (changes: readonly Change[] | null): Promise<void> => { heard.push(changes?.length ?? null) }
+  const tell = async (changes: readonly TableChange[] | null): Promise<void> => { heard.push(changes?.length ?? null) }
   const reading = { client, names: namesIn('route_cache'), history, tell }
   const change = async (): Promise<void> => { await site.query("update cities set name = 'x' where id = 1") }
   const said = async (look: () => Promise<unknown>): Promise<Array<number | null>> => {
@@ -191,7 +191,7 @@ t.test('a backlog is read in parts, all of it, and no more', async (t) => {
   const client = await site.connect()
   const heard: string[] = []
   let between = async (): Promise<void> => {}
-  const tell = async (changes: readonly Change[] | null): Promise<void> => {
+  const tell = async (changes: readonly TableChange[] | null): Promise<void> => {
     heard.push(...(changes ?? []).flatMap(({ rows }) => rows!.map((row) => row.join())))
     await between()
   }

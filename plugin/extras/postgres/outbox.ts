@@ -34,7 +34,7 @@
 // server's future (a dump of an older server was restored) are none.
 import pg from 'pg'
 import type { Names } from './shape.js'
-import type { Change } from './watch.js'
+import type { TableChange } from './watch.js'
 
 /** What a place in memory is too old for, in milliseconds: well below the time that lines are kept. */
 const TOO_OLD = 30_000
@@ -59,7 +59,7 @@ export interface OutboxPlace {
  * Hears, in parts, what is new; null: anything may have changed. It may ask the database more. What it rejects with leaves
  * the place where it was.
  */
-export type Tell = (changes: readonly Change[] | null, client: pg.Client) => Promise<void>
+export type Tell = (changes: readonly TableChange[] | null, client: pg.Client) => Promise<void>
 
 /** What a look came to: the lines that were told; or somebody else is looking; or the cache could not be told. */
 export interface Look {
@@ -187,7 +187,7 @@ async function tellAll (reading: OutboxReading, first: readonly Row[] | null): P
   const tell = pinging(reading)
   let changes = 0
   let error: unknown
-  const isTold = async (lines: readonly Change[] | null): Promise<boolean> => {
+  const isTold = async (lines: readonly TableChange[] | null): Promise<boolean> => {
     try {
       if (lines === null || lines.length > 0) await tell(lines, client)
       return true
@@ -198,7 +198,7 @@ async function tellAll (reading: OutboxReading, first: readonly Row[] | null): P
   }
   if (first === null) return await isTold(null) ? { result: 'told', changes } : { result: 'failed', changes, error }
   for (let rows = first; rows.length > 0;) {
-    const lines = rows.flatMap(({ change }) => change === null ? [] : [JSON.parse(change) as Change])
+    const lines = rows.flatMap(({ change }) => change === null ? [] : [JSON.parse(change) as TableChange])
     if (!await isTold(lines)) return { result: 'failed', changes, error }
     changes += lines.length
     if (rows.length < PAGE) break

@@ -47,7 +47,7 @@ export interface Watched {
 }
 
 /** What one statement changed, or a part of that, as the trigger wrote it. */
-export interface Change {
+export interface TableChange {
   /** The table's OID. */
   relation: number
   /** Null: of all columns. */
@@ -169,7 +169,7 @@ function setsOf (templates: readonly TargetTemplate[]): string[][] {
 }
 
 /** Adds what a change of this table makes untrue. */
-export function addChange (found: FoundTargets, watched: Watched, { columns, rows, exact, source }: Change): void {
+export function addChange (found: FoundTargets, watched: Watched, { columns, rows, exact, source }: TableChange): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
   const told = new Set(source?.sets.map((set) => JSON.stringify(set)))
   const places = new Map(columns.map((name, place) => [name, place]))
@@ -182,7 +182,7 @@ export function addChange (found: FoundTargets, watched: Watched, { columns, row
 }
 
 function addRows (
-  found: FoundTargets, { kind, parts, columns, whole }: TargetTemplate, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
+  found: FoundTargets, { kind, parts, columns, whole }: TargetTemplate, { rows, places }: { rows: TableChange['rows'], places: Map<string, number> }
 ): void {
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)
