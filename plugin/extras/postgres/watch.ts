@@ -57,10 +57,10 @@ export interface TableChange {
   /** Whether it is for templates with just these columns; false: for all. */
   exact: boolean
   /** By which function it was written; null: by one of an older version. */
-  source: Source | null
+  source: ChangeSource | null
 }
 
-export interface Source {
+export interface ChangeSource {
   version: number
   /** Schema and name, as they were watched. */
   table: readonly [string | null, string]
