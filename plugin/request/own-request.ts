@@ -67,7 +67,7 @@ interface Sent { end: End, result: Result }
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 
 /** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
-const AS_IT_SHOULD_BE: readonly End[] = ['stored', 'replaced', 'lease', 'outdated', 'disabled']
+const EXPECTED_ENDS: readonly End[] = ['stored', 'replaced', 'lease', 'outdated', 'disabled']
 
 /** The entry that was served. */
 function presentIn ({ selected }: Refreshable): Spare | null {
@@ -122,7 +122,7 @@ export class OwnRequests {
       const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown') }
       const began = stamp(channels.refresh)
       const { end } = await this.#send({ ...openTicket('refresh', right), arrival, present: presentIn(stale) }, order, caller)
-      if (!AS_IT_SHOULD_BE.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
+      if (!EXPECTED_ENDS.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
       const { source: { instance, route } } = caller
       const duration = since(began)
       if (duration !== null) tell('refresh', instance, { route, key: stale.key, result: end, duration })
