@@ -49,12 +49,12 @@ export function lookup (engine: Engine, site: Site, { request, reply, proceed }:
   }
   const { [HEADERS]: kept } = request as Carrier
   const began = stamp(channels.lookup)
-  if (!cache.isReady) return goOn(engine, site, { request, reply, proceed, began })
+  if (!cache.isReady) return searchAndServe(engine, site, { request, reply, proceed, began })
   const caller = { counters: site.counters, log: request.log, source: site.source }
   const selector = { site, caller, request: request as RequestView, headers: kept ?? request.headers }
   const selecting = select(cache, selector)
   if (selecting instanceof Promise || 'bypass' in selecting || selecting.toRefresh) {
-    return goOn(engine, site, { request, reply, proceed, began, selector, selecting })
+    return searchAndServe(engine, site, { request, reply, proceed, began, selector, selecting })
   }
   const attempt = new Attempt(engine, { request, reply, proceed, began, selector, wanted: selecting })
   attempt.run()
@@ -68,7 +68,7 @@ interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> {
 }
 
 /** The long way. */
-function goOn (engine: Engine, site: Site, { request, reply, proceed, began, selector, selecting, first }: Going): void {
+function searchAndServe (engine: Engine, site: Site, { request, reply, proceed, began, selector, selecting, first }: Going): void {
   const { cache, own } = engine
   const { [ARRIVAL]: arrival } = request as Carrier
   const exchange = begin(site, { request, reply })
@@ -167,7 +167,7 @@ class Attempt implements Reader {
     const { selector, request, reply, proceed, began, wanted } = this.#of
     const { reading, error, left } = first
     const known = { asked: this.#asked, reading, error, left }
-    goOn(this.#engine, selector.site, { request, reply, proceed, began, selector, selecting: wanted, first: known })
+    searchAndServe(this.#engine, selector.site, { request, reply, proceed, began, selector, selecting: wanted, first: known })
   }
 
   /** False where it is no fresh hit. */
