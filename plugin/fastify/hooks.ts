@@ -168,14 +168,14 @@ export function captureHook (cache: ResponseCache, limits: AnswerLimits): onSend
     const status = statusOf(reply, payload)
     const { spare, headers } = exchange
     const sent = { request: request as RequestView, reply, payload, limits }
-    const goOn = (): void => { done(null, answerOf(cache, exchange, sent)) }
+    const sendAnswer = (): void => { done(null, answerOf(cache, exchange, sent)) }
     const { toValidate } = exchange
     if (toValidate !== null && isConfirmed(exchange, status) && typeof toValidate.entry.body === 'number') {
-      unpackPresent(exchange, toValidate).then(goOn).catch((error: Error) => { done(error) })
+      unpackPresent(exchange, toValidate).then(sendAnswer).catch((error: Error) => { done(error) })
       return
     }
-    if (spare === null || !mayBeRescued(exchange, status) || !isPacked(spare.entry, headers)) return goOn()
-    unpackSpare(exchange, spare).then(goOn).catch((error: Error) => { done(error) })
+    if (spare === null || !mayBeRescued(exchange, status) || !isPacked(spare.entry, headers)) return sendAnswer()
+    unpackSpare(exchange, spare).then(sendAnswer).catch((error: Error) => { done(error) })
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.capture })
 }

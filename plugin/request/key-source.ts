@@ -28,10 +28,10 @@ function validatedFrom (request: Validated, parts: readonly ValidatedPart[], mad
   if (part === undefined) return made
   const validate = request.getValidationFunction(part)
   if (validate === undefined) return validatedFrom(request, later, made)
-  const goOn = (value: unknown): Made =>
+  const complete = (value: unknown): Made =>
     value === INVALID ? null : validatedFrom(request, later, withPart(made, part, value))
   const value = validated(validate, ...inputOf(request, part))
-  return value instanceof Promise ? value.then(goOn) : goOn(value)
+  return value instanceof Promise ? value.then(complete) : complete(value)
 }
 
 /** The input, and a copy of it. */

@@ -127,7 +127,7 @@ class Attempt implements Reader {
     const { store } = this.#engine.cache.shelf
     const near = store.kind === 'redis' && this.#isPart() ? null : store.glance(this.#asked)
     if (near !== null && this.#serve(near)) return
-    if (near !== null && store.kind === 'memory') return this.#goOn({ reading: near, error: null, left: 0 })
+    if (near !== null && store.kind === 'memory') return this.#searchAndServe({ reading: near, error: null, left: 0 })
     this.#context = new AsyncResource('RouteCacheLookup')
     store.ask(this.#asked, this)
   }
@@ -150,11 +150,11 @@ class Attempt implements Reader {
   }
 
   #answered (reading: Reading, left: Milliseconds): void {
-    if (!this.#isOver && !this.#serve(reading)) this.#goOn({ reading, error: null, left })
+    if (!this.#isOver && !this.#serve(reading)) this.#searchAndServe({ reading, error: null, left })
   }
 
   #failed (error: unknown): void {
-    if (!this.#isOver) this.#goOn({ reading: null, error, left: 0 })
+    if (!this.#isOver) this.#searchAndServe({ reading: null, error, left: 0 })
   }
 
   /** A time-out, for example, has answered. */
@@ -163,7 +163,7 @@ class Attempt implements Reader {
     return reply.sent || (request as Carrier)[EXCHANGE] != null
   }
 
-  #goOn (first: Omit<First, 'asked'>): void {
+  #searchAndServe (first: Omit<First, 'asked'>): void {
     const { selector, request, reply, proceed, began, wanted } = this.#of
     const { reading, error, left } = first
     const known = { asked: this.#asked, reading, error, left }
@@ -190,7 +190,7 @@ class Attempt implements Reader {
     unpacked(entry).then((whole) => {
       if (!this.#isOver) this.#hit(whole, false)
     }, () => {
-      if (!this.#isOver) this.#goOn({ reading, error: null, left: 0 })
+      if (!this.#isOver) this.#searchAndServe({ reading, error: null, left: 0 })
     })
   }
 
