@@ -163,7 +163,7 @@ export class ResponseCache {
   }
 
   #giveBack (right: Right, caller: Caller, { pass, work }: { pass: boolean, work: () => Promise<void> }): void {
-    caller.told?.('abandoned')
+    caller.onEnd?.('abandoned')
     // The lease went back, and the client may be closed.
     if (this.#isClosed) return
     this.#background.run(work, (error) => {

@@ -107,7 +107,7 @@ export class Fills {
       }
       if (!kept.stored()) return this.#land(claim, { type: 'pass' })
       if (result === 'crowded') complaints.warn(caller.log, CROWDED, { key, maxVariants: selection.maxVariants })
-      caller.told?.('stored')
+      caller.onEnd?.('stored')
       caller.counters.stores++
       caller.counters.bytes += bytes.length
       if (channels.fill.hasSubscribers) {
@@ -121,7 +121,7 @@ export class Fills {
       background.run(async () => { await store.release(key, lease) }, () => {})
       caller.counters.errors++
       count(caller.counters.refusals, 'store')
-      caller.told?.('store')
+      caller.onEnd?.('store')
       if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: 'store', bytes: 0, duration: since(began) })
       complaints.warn(caller.log, 'cache fill failed', { err: error, key })
       kept.stored()

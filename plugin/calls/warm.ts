@@ -111,7 +111,7 @@ export async function warm (
 async function fill (requests: OwnRequests, { url, headers }: Wish, signal: AbortSignal): Promise<Warmed> {
   const ticket = openTicket('warm', null)
   ticket.hasAgent = 'user-agent' in headers
-  const ended = new Promise<End>((resolve) => { ticket.told = resolve })
+  const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
   const result = await requests.make(ticket, { url, headers, signal })
   if ('error' in result) {
     if (requests.isClosing(result)) return failure('closed')

@@ -165,12 +165,12 @@ export interface Opening {
   headers: RequestView['headers']
   marks: Marks
   /** Of a request of our own. */
-  ticket: Required<Pick<Caller, 'told'>> | null
+  ticket: Required<Pick<Caller, 'onEnd'>> | null
 }
 
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {
   const caller: Caller = { counters: site.counters, log: request.log, source: site.source }
-  if (ticket !== null) caller.told = ticket.told
+  if (ticket !== null) caller.onEnd = ticket.onEnd
   return {
     site,
     request,
@@ -272,7 +272,7 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   const key = keyToFill(exchange)
   const { claim, caller, outcome } = exchange
   const isEnd = endsEntry(exchange, reason)
-  if (isEnd && outcome.type === 'own' && outcome.why === 'refresh') caller.told?.('replaced')
+  if (isEnd && outcome.type === 'own' && outcome.why === 'refresh') caller.onEnd?.('replaced')
   if (key !== null) refuse(key, reason, caller)
   exchange.answer = null
   if (isEnd) {

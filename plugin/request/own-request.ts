@@ -184,15 +184,15 @@ export class OwnRequests {
 
   /** The same, and waits for what becomes of the right that the ticket has. */
   async #send (ticket: Ticket, order: Order, caller: Caller): Promise<Sent> {
-    const ended = new Promise<End>((resolve) => { ticket.told = resolve })
+    const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
     const result = await this.make(ticket, order)
     const { right, why } = ticket
     ticket.right = null
     if (right !== null) {
       // Something answered ahead of us; or nothing did, as the app is closing: then others may go on at once.
-      const teller = { ...caller, told: ticket.told }
+      const teller = { ...caller, onEnd: ticket.onEnd }
       if (why === 'refresh') refuse(right.key, this.isClosing(result) ? 'disabled' : 'diverted', teller)
-      else if (this.isClosing(result)) ticket.told('disabled')
+      else if (this.isClosing(result)) ticket.onEnd('disabled')
       this.#cache.abandon(right, teller, why === 'refresh' && ('status' in result || result.isGivenUp))
     }
     return { end: await ended, result }

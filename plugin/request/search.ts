@@ -116,7 +116,7 @@ export async function adopt (
   const { caller, site: { policy } } = exchange
   if (why === 'set') caller.counters.sets++
   if ('bypass' in selected) {
-    caller.told?.(selected.bypass)
+    caller.onEnd?.(selected.bypass)
     return turnAway(cache, exchange, { ticket, right, reason: 'diverted' })
   }
   const { key, selection, identity } = selected

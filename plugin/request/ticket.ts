@@ -39,7 +39,7 @@ export interface Ticket {
   /** Of an explanation: what its lookup would have found; null: it did not get so far. */
   examined: Examined | null
   /** Hears once what became of the right. */
-  told: (end: End) => void
+  onEnd: (end: End) => void
   /** Gives back the right that the request has taken. */
   giveUp: () => void
 }
@@ -62,7 +62,7 @@ export function openTicket (why: Why, right: Right | null): Ticket {
     key: null,
     outcome: null,
     examined: null,
-    told: () => {},
+    onEnd: () => {},
     giveUp: () => {}
   }
 }

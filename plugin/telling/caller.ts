@@ -18,7 +18,7 @@ export interface Caller {
   /** Whom events are about. */
   source: Source
   /** Hears what became of the right to fill; what it hears first is it. */
-  told?: (end: End) => void
+  onEnd?: (end: End) => void
 }
 
 /** Why the store took it or not; null: it did. */
@@ -33,8 +33,8 @@ export function refuse (key: string, reason: RefusalReason, caller: Caller): voi
 }
 
 /** The same, in the statistics and the log only. */
-export function noteRefusal (key: string, reason: RefusalReason, { counters, log, told }: Caller): void {
+export function noteRefusal (key: string, reason: RefusalReason, { counters, log, onEnd }: Caller): void {
   count(counters.refusals, reason)
-  told?.(reason)
+  onEnd?.(reason)
   log.debug({ key, reason }, 'cache refused')
 }
