@@ -37,7 +37,9 @@ export type ShownConditions = Partial<Record<typeof CONDITIONS[number], string>>
  * From here on the handler sees these conditional fields and no others. Gives how to undo that, which may be called more
  * than once; null: it can't be done. `isUntilSent`: undone when the reply is sent; else only when it has ended.
  */
-export function showHandler (request: HandlerRequest, reply: HandlerReply, { asked, isUntilSent }: Showing): (() => void) | null {
+export function showHandler (
+  request: HandlerRequest, reply: HandlerReply, { asked, isUntilSent }: Showing
+): (() => void) | null {
   const restore = replaced(request, asked)
   if (restore === null) return null
   const undo = [restore]

@@ -67,8 +67,9 @@ interface Going extends Pair, Pick<Searching, 'selecting' | 'first'> {
   selector?: Selector
 }
 
-/** The long way. */
-function searchAndServe (engine: Engine, site: Site, { request, reply, proceed, began, selector, selecting, first }: Going): void {
+/** Serves what is no fresh hit, or can't be written past the reply. */
+function searchAndServe (engine: Engine, site: Site, going: Going): void {
+  const { request, reply, proceed, began, selector, selecting, first } = going
   const { cache, own } = engine
   const { [ARRIVAL]: arrival } = request as Carrier
   const exchange = begin(site, { request, reply })
@@ -167,7 +168,8 @@ class Attempt implements Reader {
     const { selector, request, reply, proceed, began, wanted } = this.#of
     const { reading, error, left } = first
     const known = { asked: this.#asked, reading, error, left }
-    searchAndServe(this.#engine, selector.site, { request, reply, proceed, began, selector, selecting: wanted, first: known })
+    const going = { request, reply, proceed, began, selector, selecting: wanted, first: known }
+    searchAndServe(this.#engine, selector.site, going)
   }
 
   /** False where it is no fresh hit. */

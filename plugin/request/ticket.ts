@@ -38,7 +38,7 @@ export interface Ticket {
   outcome: (() => CacheOutcome) | null
   /** Of an explanation: what its lookup would have found; null: it did not get so far. */
   examined: Examined | null
-  /** Hears once what became of the right. */
+  /** Called once, with the end of the right to fill. */
   onEnd: (end: End) => void
   /** Gives back the right that the request has taken. */
   giveUp: () => void

@@ -17,7 +17,7 @@ export interface Caller {
   log: Log
   /** Whom events are about. */
   source: Source
-  /** Hears what became of the right to fill; what it hears first is it. */
+  /** Called with the end of the right to fill; only the first call counts. */
   onEnd?: (end: End) => void
 }
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path/posix'
 import t from 'tap'
-import { clockReads, findCycle, importsOf, readTree, root, type Tree } from './source-tree.js'
+import { clockReads, exportedNames, findCycle, importsOf, readTree, root, type Tree } from './source-tree.js'
 
 /** A rule gives one line for each place that breaks it. */
 type Rule = (tree: Tree) => string[]
@@ -69,6 +69,14 @@ const oneClock: Rule = (tree) => {
 
 const demoIsAUser: Rule = (tree) => importsWhere(tree, 'demo-app/', (target) =>
   !target.startsWith('demo-app/') && isPath(target))
+
+const oneNameOneThing: Rule = (tree) => {
+  const places = new Map<string, string[]>()
+  for (const path of [...tree.keys()].filter((path) => path.startsWith('plugin/'))) {
+    for (const name of exportedNames(tree, path)) places.set(name, [...places.get(name) ?? [], path])
+  }
+  return [...places].filter(([, paths]) => paths.length > 1).map(([name, paths]) => `${name}: ${paths.join(', ')}`)
+}
 
 const filesAreNouns: Rule = (tree) => [...tree.keys()]
   .filter((path) => vagueNames.test(basename(path).replace(/(?:\.test)?\.[cm]?ts$/, '')))
@@ -171,6 +179,15 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
       { 'demo-app/app.ts': "import routeCache from '../plugin/index.js'" },
       { 'demo-app/routes/users.ts': "import routeCache from '../../dist/esm/index.js'" },
       { 'demo-app/app.ts': "import { x } from '../test/helpers/redis.js'" }
+    ]
+  },
+  {
+    name: 'no two files of the plugin export a declaration of the same name, types included',
+    rule: oneNameOneThing,
+    broken: [
+      { 'plugin/cache/a.ts': 'export interface Answer {}', 'plugin/store/b.ts': 'export type Answer = string' },
+      { 'plugin/cache/a.ts': 'export const sizeOf = 1', 'plugin/extras/b.ts': 'export async function sizeOf () {}' },
+      { 'plugin/cache/a.ts': 'class A {}\nexport { A as B }', 'plugin/send/b.ts': 'export abstract class B {}' }
     ]
   },
   {

@@ -80,7 +80,9 @@ async function tell (reports: Reports, recorder: Recorder): Promise<void> {
 
 interface Looked { recorder: Recorder, reports: Reports | null, only: string | null, route: string | null }
 
-async function look ({ cache, name, now }: DashboardSettings, { recorder, reports, only, route }: Looked): Promise<Overview> {
+async function look (
+  { cache, name, now }: DashboardSettings, { recorder, reports, only, route }: Looked
+): Promise<Overview> {
   const { redis, prefix } = cache
   let alone: string | null = null
   const [others, health] = await Promise.all([

@@ -45,7 +45,9 @@ const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
  * Rejects where the cache can't be told at present. What it would refuse each time, it is not asked for again, as all that
  * follows would wait behind it: everything is invalidated instead, and `onRefusal` hears why.
  */
-export async function invalidateFound (cache: Cache, found: FoundTargets, onRefusal: (error: unknown) => void): Promise<void> {
+export async function invalidateFound (
+  cache: Cache, found: FoundTargets, onRefusal: (error: unknown) => void
+): Promise<void> {
   if (targetCount(found) === 0) return
   const { keys, tags, prefixes } = found
   try {

@@ -11,8 +11,8 @@ import { MemoryTags } from './memory-tags.js'
 import { Recent } from '../recent.js'
 import type { Targets } from '../targets.js'
 import {
-  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type ValidityReading, type Lease, type Reader,
-  type Reading, type Seen, type Seized, type Store, type Taken, type Varied, type Writing
+  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reader, type Reading,
+  type Seen, type Seized, type Store, type Taken, type ValidityReading, type Varied, type Writing
 } from '../store.js'
 
 export class MemoryStore implements Store {

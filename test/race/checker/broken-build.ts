@@ -69,8 +69,8 @@ export const BROKEN_BUILDS = {
   set: {
     mode: 'set',
     file: 'calls/write-through.ts',
-    text: 'const right = await cache.seize(key, waitTimeout)\n  const outcome = await outcomeOf(work)',
-    replacement: 'const outcome = await outcomeOf(work)\n  const right = await cache.seize(key, waitTimeout)'
+    text: 'const right = await cache.seize(key, waitTimeout)\n  const outcome = await attempt(work)',
+    replacement: 'const outcome = await attempt(work)\n  const right = await cache.seize(key, waitTimeout)'
   },
   /** Values stay when their key is invalidated. */
   value: {
