@@ -3,10 +3,10 @@
 //
 //   npm run bench:invalidation -- [entries with the tag] [keys under the prefix]
 import type { Cluster, Redis } from 'ioredis'
-import { encode } from '../plugin/codec.js'
-import { isValid } from '../plugin/entry.js'
+import { encode } from '../plugin/entry/codec.js'
+import { isValid } from '../plugin/entry/entry.js'
 import { Keys } from '../plugin/store/keys.js'
-import { RedisStore } from '../plugin/store/redis.js'
+import { RedisStore } from '../plugin/store/redis/redis.js'
 import { startCluster, startRedis } from '../test/helpers/redis.js'
 
 const [tagged = 100_000, prefixed = 1_000_000] = process.argv.slice(2).map(Number)

@@ -1,7 +1,7 @@
 // `npm run bench -- --micro`: what a lookup's own work costs, without Fastify and Redis: an entry's bytes, and keys.
-import { decode, encode } from '../plugin/codec.js'
-import type { Entry } from '../plugin/entry.js'
-import { buildKey, defaultKey, fillTemplate, parseTemplate } from '../plugin/key.js'
+import { decode, encode } from '../plugin/entry/codec.js'
+import type { Entry } from '../plugin/entry/entry.js'
+import { buildKey, defaultKey, fillTemplate, parseTemplate } from '../plugin/key/key.js'
 import { spread } from './driver/statistics.js'
 import { line, text } from './driver/table.js'
 

@@ -3,7 +3,7 @@
 //
 //   npm run bench:scaling -- [seconds a slice] [rounds] [most entries]
 import type { Redis } from 'ioredis'
-import { decode, encode } from '../plugin/codec.js'
+import { decode, encode } from '../plugin/entry/codec.js'
 import { Keys } from '../plugin/store/keys.js'
 import { startCluster, startRedis } from '../test/helpers/redis.js'
 import { Load } from './driver/load.js'

@@ -5,7 +5,7 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { BYPASS_WORDS, REFUSAL_WORDS } from '../plugin/reasons.js'
+import { BYPASS_WORDS, REFUSAL_WORDS } from '../plugin/telling/reasons.js'
 
 const root = new URL('../', import.meta.url)
 // Inside the repository, so that the package's name resolves as it does for users: to what was built.
@@ -122,6 +122,19 @@ t.test('paths and commands that are named are there', async (t) => {
   t.ok(paths > 10)
 })
 
+t.test('each step of a request is a function that its file exports', async (t) => {
+  const rows = Array.from(texts.get('docs/how-it-works.md')!.matchAll(/^\| .* \| (`.*) \| (`.*) \|$/gm), ([, files, names]) =>
+    [files!, names!].map((cell) => Array.from(cell.matchAll(/`([^`]+)`/g), ([, text]) => text!)))
+  t.ok(rows.length > 20, `${rows.length} steps`)
+  for (const [files, names] of rows) {
+    const sources = await Promise.all(files!.map(async (file) => await read(`plugin/${file}`)))
+    for (const name of names!) {
+      const declared = new RegExp(`^export (?:async )?(?:function|class|const) ${name}\\b`, 'm')
+      t.ok(sources.some((source) => declared.test(source)), `${files!.join(', ')}: ${name}`)
+    }
+  }
+})
+
 t.test('tables name all that there is', async (t) => {
   const options = texts.get('docs/options.md')!
   const whole = (name: string): string => `\`${name}\``
@@ -132,24 +145,24 @@ t.test('tables name all that there is', async (t) => {
   const rowsOf = (text: string): string => (text.match(/^\|.*$/gm) ?? []).join('\n')
   const lack = (names: string[], text: string): string[] => names.filter((name) => !text.includes(whole(name)))
 
-  const ofPlugin = await membersOf('plugin/options.ts', 'RouteCacheOptions')
+  const ofPlugin = await membersOf('plugin/options/options.ts', 'RouteCacheOptions')
   t.ok(ofPlugin.length > 20)
   t.strictSame(lack(ofPlugin, rowsOf(options)), [], 'options of the plugin')
-  const ofRoutes = [...await membersOf('plugin/route-options.ts', 'CacheOptions'), ...await membersOf('plugin/route-options.ts', 'InvalidationOptions')]
+  const ofRoutes = [...await membersOf('plugin/options/route-options.ts', 'CacheOptions'), ...await membersOf('plugin/options/route-options.ts', 'InvalidationOptions')]
   t.ok(ofRoutes.length > 15)
   t.strictSame(lack(ofRoutes, texts.get('README.md')!), [], 'options of routes')
-  const [, calls] = /^export class RouteCache \{\n([^]*?)^\}/m.exec(await read('plugin/route-cache.ts'))!
+  const [, calls] = /^export class RouteCache \{\n([^]*?)^\}/m.exec(await read('plugin/calls/route-cache.ts'))!
   const members = Array.from(calls!.matchAll(/^ {2}(?:async |get |readonly )?([a-z]\w*)(?:<\w>)? ?[(:]/gm), ([, member]) => member!)
   t.ok(members.length > 12, members.join())
   const rows = sectionOf(texts.get('README.md')!, '| `fastify.cache` |')
   t.strictSame(members.filter((name) => name !== 'constructor' && !new RegExp(`\`${name}[(\`]`).test(rows)), [], 'fastify.cache')
   t.strictSame(lack(Object.keys(BYPASS_WORDS), sectionOf(options, '| bypass |')), [], 'bypasses')
   t.strictSame(lack(Object.keys(REFUSAL_WORDS), sectionOf(options, '| refusal |')), [], 'refusals')
-  const ofStats = [...await membersOf('plugin/stats.ts', 'CacheStats'), ...await membersOf('plugin/stats.ts', 'RouteStats')]
+  const ofStats = [...await membersOf('plugin/telling/stats.ts', 'CacheStats'), ...await membersOf('plugin/telling/stats.ts', 'RouteStats')]
   t.ok(ofStats.length > 20)
   t.strictSame(lack(ofStats, sectionOf(options, '| `cache.stats()` |') + sectionOf(options, '| counter |')), [], 'stats')
   const [, ofTier] = /^\| `tier` \| .*`\{ (.+) \}` \|$/m.exec(options)!
-  t.strictSame(ofTier!.split(', ').sort(), (await membersOf('plugin/store/tier.ts', 'TierStats')).sort(), 'stats of the tier')
+  t.strictSame(ofTier!.split(', ').sort(), (await membersOf('plugin/store/store.ts', 'TierStats')).sort(), 'stats of the tier')
   const codes = Array.from((await read('plugin/errors.ts')).matchAll(/^ {2}\| '(FRC_\w+)'$/gm), ([, code]) => code!)
   t.ok(codes.length > 8)
   t.strictSame(lack(codes, sectionOf(options, '| code |')), [], 'codes of errors')

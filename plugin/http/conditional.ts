@@ -18,13 +18,13 @@ export function isConditional (request: RequestFields): boolean {
 }
 
 /** The validators of a representation, as its fields have them. */
-export interface Validators { etag: string | undefined, lastModified: string | undefined }
+export interface FieldValidators { etag: string | undefined, lastModified: string | undefined }
 
 /**
  * Whether the client has this representation already, so that 304 is the answer: RFC 9110 §13.2.2, steps 3 and 4. Without
  * a validator nothing matches but `*`. `now`: the present, in milliseconds since 1970.
  */
-export function isNotModified (request: RequestFields, { etag, lastModified }: Validators, now: number): boolean {
+export function isNotModified (request: RequestFields, { etag, lastModified }: FieldValidators, now: number): boolean {
   const noneMatch = request['if-none-match']
   // §13.1.3: If-Modified-Since is ignored where If-None-Match is there, whatever came of that.
   if (noneMatch !== undefined) return matches(String(noneMatch), etag)

@@ -18,7 +18,7 @@ export function isError (status: number): boolean {
 /** The statuses that the policy stores. */
 interface Statuses { has: (status: number, fields: HeaderFields) => boolean }
 
-export interface Head {
+export interface ResponseHead {
   status: number
   /** The fields that belong to the entry. */
   added: HeaderFields
@@ -29,7 +29,7 @@ export interface Head {
 }
 
 /** Why a response may not be stored; null where it may. */
-export function refusalOf ({ status, added, all, directives }: Head, statuses: Statuses): HeadRefusal | null {
+export function refusalOf ({ status, added, all, directives }: ResponseHead, statuses: Statuses): HeadRefusal | null {
   if (!isStorableStatus(status) || !statuses.has(status, all)) return 'status'
   // RFC 9111 §5.2.2.3: it is for caches that know what this status asks of them, and `no-store` is for the others.
   const mustUnderstand = says(directives, 'must-understand')

@@ -73,9 +73,9 @@
 // So the contract is: `fill` stores only where the key's lease still holds the very token that `take` gave, and removes the
 // lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
 // beyond every `asOf` before it. Every call may reject; none throws.
-import type { Milliseconds } from '../duration.js'
+import type { Bytes, Milliseconds } from '../duration.js'
 import type { Targets } from './targets.js'
-import type { TierStats } from './tier.js'
+import type { DelayStats } from './wait/delays.js'
 import type { Witness } from './witness.js'
 
 /** What to read, in one trip. */
@@ -88,7 +88,7 @@ export interface Ask {
 }
 
 /** What there was. Bytes are not to be changed. */
-export interface Reading extends Ground {
+export interface Reading extends ValidityReading {
   main: Buffer | null
   varied: Buffer | null
   /** The same bytes are given to others, too, so that what they are found to be is worth keeping. */
@@ -105,7 +105,7 @@ export interface Reader {
 }
 
 /** What decides about entries. */
-export interface Ground {
+export interface ValidityReading {
   history: string
   /** Below which `asOf` the key's entry is invalid by its prefix; 0: it is not. */
   least: number
@@ -187,6 +187,25 @@ export interface Varied {
  */
 export type FillResult = 'stored' | 'crowded' | 'lost' | 'outdated' | 'too-large'
 
+/** What `cache.stats().tier` gives. Counters start at 0 with the process. */
+export interface TierStats {
+  /** Names whose values are kept now: entries, markers, variants, generations, the floor. */
+  entries: number
+  /** What they take, roughly. */
+  bytes: Bytes
+  /** Requests that were served from it, without Redis. */
+  hits: number
+  /** Redis tells of every change now; while it does not, nothing is served from the tier. */
+  isLive: boolean
+  /**
+   * How long a tracking message takes: from the sending of a heartbeat, a write, to its message, so with the way to Redis.
+   * Of the last 1,024; null: none has come yet.
+   */
+  delay: DelayStats | null
+  /** How often the tier was dropped whole, as a connection broke, a heartbeat was missed, or the servers are others. */
+  drops: number
+}
+
 export interface Store {
   readonly kind: 'redis' | 'memory'
   /** Resolves when the first read need not wait for a connection. Rejects where that takes too long. */
@@ -203,7 +222,7 @@ export interface Store {
   /** Reads, together with what else is read in this turn of the event loop; within the lookup's deadline. */
   ask (ask: Ask, reader: Reader): void
   /** Of tags that only the entry told of; in their order, and the history that they belong to. */
-  generations (tags: readonly string[]): Promise<Ground>
+  generations (tags: readonly string[]): Promise<ValidityReading>
   /**
    * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are missing. A key
    * that is marked `pass` can be taken, too, by one at a time. A fill that landed since the lookup is not run again.

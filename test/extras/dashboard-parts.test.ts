@@ -9,9 +9,9 @@ import { overviewOf, type Overview, type OverviewParts } from '../../plugin/extr
 import { curveOf, Past, STEP, STEPS } from '../../plugin/extras/dashboard/past.js'
 import { FORM, Recorder, type Report } from '../../plugin/extras/dashboard/recorder.js'
 import { isReport } from '../../plugin/extras/dashboard/report-shape.js'
-import { channels } from '../../plugin/events.js'
+import { channels } from '../../plugin/telling/events.js'
 import type { CacheStats, RouteCache, RouteStats } from '../../plugin/index.js'
-import { BYPASS_WORDS, REFUSAL_WORDS } from '../../plugin/reasons.js'
+import { BYPASS_WORDS, REFUSAL_WORDS } from '../../plugin/telling/reasons.js'
 
 const ROUTE = 'GET /users/:id'
 

@@ -6,7 +6,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor, type Re
 import t, { type Test } from 'tap'
 import { BUCKETS, readings, timings } from '../../plugin/extras/metrics/instruments.js'
 import { openTelemetry, type OpenTelemetryOptions } from '../../plugin/extras/opentelemetry/index.js'
-import { channels } from '../../plugin/events.js'
+import { channels } from '../../plugin/telling/events.js'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 import { cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 import { until } from '../helpers/until.js'

@@ -6,7 +6,7 @@ import { backlogOf } from '../../plugin/extras/postgres/backlog.js'
 import { historyOf, lookAlone, lookShared, type Tell } from '../../plugin/extras/postgres/outbox.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
-import type { Change } from '../../plugin/extras/postgres/watch.js'
+import type { TableChange } from '../../plugin/extras/postgres/watch.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { until } from '../helpers/until.js'
 import { CITIES, onRedis, openApp, openSite, type Site } from './postgres-site.js'
@@ -31,9 +31,9 @@ async function left ({ query }: Site): Promise<number> {
 t.test('one transaction of 20,000 statements: each line is read once, from either kind of place', async (t) => {
   const site = await openSite(t, postgres.url)
   await site.query(installSql([CITIES]))
-  const heard: Change[] = []
+  const heard: TableChange[] = []
   const client = await site.connect()
-  const tell = async (changes: readonly Change[] | null): Promise<void> => { heard.push(...changes ?? []) }
+  const tell = async (changes: readonly TableChange[] | null): Promise<void> => { heard.push(...changes ?? []) }
   const reading = { client, names, history: await historyOf(client), tell }
   const place = { seen: null, at: 0, history: '' }
   const reader = { name: 'r', mine: null, isActive: true }

@@ -5,10 +5,10 @@ import t from 'tap'
 import fastifyPostgres from '@fastify/postgres'
 import routeCache from '../../plugin/index.js'
 import { postgresInvalidation, installSql, uninstallSql, type Watch } from '../../plugin/extras/postgres/index.js'
-import { historyOf, lookAlone, lookShared, type Place, type Reader } from '../../plugin/extras/postgres/outbox.js'
+import { historyOf, lookAlone, lookShared, type OutboxPlace, type OutboxReader } from '../../plugin/extras/postgres/outbox.js'
 import { Pruner } from '../../plugin/extras/postgres/pruning.js'
 import { namesIn } from '../../plugin/extras/postgres/shape.js'
-import type { Change } from '../../plugin/extras/postgres/watch.js'
+import type { TableChange } from '../../plugin/extras/postgres/watch.js'
 import { startPostgres } from '../helpers/postgres.js'
 import { freePorts } from '../helpers/redis.js'
 import { CITIES, openApp, openSite, type Site } from './postgres-site.js'
@@ -82,7 +82,7 @@ t.test('what is wrong is said at the start', async (t) => {
   t.same(await site.query("select 1 from pg_trigger where not tgisinternal union select 1 from pg_namespace where nspname = 'route_cache'"), [], 'and nothing is left behind')
 })
 
-function placeOf (name: string): Reader {
+function placeOf (name: string): OutboxReader {
   return { name, mine: null, isActive: true }
 }
 
@@ -146,7 +146,7 @@ t.test('where changes may have been missed, all that is watched is invalidated',
   const history = await historyOf(client)
   t.match(history, /^\d+:[\dA-F]{8}$/)
   const heard: Array<number | null> = []
-  const tell = async (changes: readonly Change[] | null): Promise<void> => { heard.push(changes?.length ?? null) }
+  const tell = async (changes: readonly TableChange[] | null): Promise<void> => { heard.push(changes?.length ?? null) }
   const reading = { client, names: namesIn('route_cache'), history, tell }
   const change = async (): Promise<void> => { await site.query("update cities set name = 'x' where id = 1") }
   const said = async (look: () => Promise<unknown>): Promise<Array<number | null>> => {
@@ -155,7 +155,7 @@ t.test('where changes may have been missed, all that is watched is invalidated',
     return [...heard]
   }
 
-  const place: Place = { seen: null, at: 0, history: '' }
+  const place: OutboxPlace = { seen: null, at: 0, history: '' }
   const alone = async (): Promise<unknown> => await lookAlone(reading, place)
   t.same(await said(alone), [null], 'a place that is new')
   t.same(await said(alone), [])
@@ -198,12 +198,12 @@ t.test('a backlog is read in parts, all of it, and no more', async (t) => {
   const client = await site.connect()
   const heard: string[] = []
   let between = async (): Promise<void> => {}
-  const tell = async (changes: readonly Change[] | null): Promise<void> => {
+  const tell = async (changes: readonly TableChange[] | null): Promise<void> => {
     heard.push(...(changes ?? []).flatMap(({ rows }) => rows!.map((row) => row.join())))
     await between()
   }
   const reading = { client, names: namesIn('route_cache'), history: await historyOf(client), tell }
-  const place: Place = { seen: null, at: 0, history: '' }
+  const place: OutboxPlace = { seen: null, at: 0, history: '' }
   await lookAlone(reading, place)
   const line = "insert into route_cache.outbox (relation, columns, rows) values ('cities'::regclass, '{id}', '[[\"%s\"]]')"
   const sql = (from: number, to: number): string => `do $$ begin for i in ${from}..${to} loop execute format($f$${line}$f$, i); end loop; end $$`

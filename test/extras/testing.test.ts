@@ -6,7 +6,7 @@ import {
   assertBypass, assertHit, assertMiss, assertStale, fakeClock, faultyStore, readCacheStatus, recovered, settled
 } from '../../plugin/extras/testing/index.js'
 import type { RouteCacheOptions, RouteStats } from '../../plugin/index.js'
-import { BYPASS_WORDS } from '../../plugin/reasons.js'
+import { BYPASS_WORDS } from '../../plugin/telling/reasons.js'
 import { beyondLookup, cachedApp, gate, onEachStore, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 

@@ -55,6 +55,28 @@ export function findCycle (tree: Tree): string[] | undefined {
   return undefined
 }
 
+/** The names that a file declares and exports, each once; neither the default one nor what it passes on from other files. */
+export function exportedNames (tree: Tree, path: string): string[] {
+  const { statements } = ts.createSourceFile(path, tree.get(path) ?? '', ts.ScriptTarget.Latest)
+  return [...new Set(statements.flatMap(namesOf))]
+}
+
+function namesOf (statement: ts.Statement): string[] {
+  if (ts.isExportDeclaration(statement)) return listedNames(statement)
+  const modifiers = ts.canHaveModifiers(statement) ? ts.getModifiers(statement) ?? [] : []
+  const kinds = modifiers.map(({ kind }) => kind)
+  if (!kinds.includes(ts.SyntaxKind.ExportKeyword) || kinds.includes(ts.SyntaxKind.DefaultKeyword)) return []
+  const list: readonly ts.NamedDeclaration[] = ts.isVariableStatement(statement)
+    ? statement.declarationList.declarations
+    : [statement as ts.DeclarationStatement]
+  return list.flatMap(({ name }) => name !== undefined && ts.isIdentifier(name) ? [name.text] : [])
+}
+
+function listedNames ({ exportClause, moduleSpecifier }: ts.ExportDeclaration): string[] {
+  if (moduleSpecifier !== undefined || exportClause === undefined || !ts.isNamedExports(exportClause)) return []
+  return exportClause.elements.map(({ name }) => name.text)
+}
+
 /** How often a file reads the wall clock: `Date.now` or a `Date` of now. Comments don't count. */
 export function clockReads (tree: Tree, path: string): number {
   let reads = 0

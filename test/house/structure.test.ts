@@ -1,16 +1,25 @@
-// Holds design.md's house: which room may import which. Every rule is also shown a made-up tree that breaks it, since a
-// rule that can't fail holds nothing.
+// Holds the house: which rooms there are, and which may import which (CONTRIBUTING.md says what each is for). Every rule is
+// also shown a made-up tree that breaks it, since a rule that can't fail holds nothing.
 import { readFileSync } from 'node:fs'
-import { basename } from 'node:path/posix'
+import { basename, dirname } from 'node:path/posix'
 import t from 'tap'
-import { clockReads, findCycle, importsOf, readTree, root, type Tree } from './source-tree.js'
+import { clockReads, exportedNames, findCycle, importsOf, readTree, root, type Tree } from './source-tree.js'
 
 /** A rule gives one line for each place that breaks it. */
 type Rule = (tree: Tree) => string[]
 
-const fastifyRooms = ['index', 'plugin', 'hooks', 'serving', 'reply', 'past-reply', 'route-options'].map((name) => `plugin/${name}.ts`)
+/** The rooms of plugin/, lowest first: each may import those before it, and none after it. Types count. */
+const rooms = [
+  'http', 'store/wait', 'store', 'store/server', 'store/tier', 'store/redis', 'store/memory', 'key', 'options', 'telling', 'entry',
+  'cache', 'response', 'users', 'route', 'send', 'request', 'calls', 'writing', 'fastify', 'extras'
+]
+/** What of the rest sees Fastify's types. All of fastify/ and of extras/ may. */
+const fastifyFiles = ['index', 'options/route-options', 'request/serving', 'send/past-reply', 'send/reply'].map((name) => `plugin/${name}.ts`)
 // What every room may use: the codes and messages, and the units. They import no room themselves (a rule of its own).
 const foundations = ['plugin/errors.ts', 'plugin/duration.ts']
+const face = 'plugin/index.ts'
+/** Where the parts are put together. */
+const wiring = 'plugin/fastify/'
 /** What only some need, each an export of its own: may know Fastify. */
 const extras = 'plugin/extras/'
 const vagueNames = /(?:^|-)(?:utils?|helpers?|managers?|types)$/
@@ -19,6 +28,20 @@ const noCycles: Rule = (tree) => {
   const cycle = findCycle(tree)
   return cycle === undefined ? [] : [cycle.join(' -> ')]
 }
+
+const eachHasItsRoom: Rule = (tree) => [...tree.keys()]
+  .filter((path) => path.startsWith('plugin/') && path !== face && !foundations.includes(path) && roomOf(path) === undefined)
+
+const roomsLookDown: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) => {
+  const [from, to] = [roomOf(path), roomOf(target)]
+  return from !== undefined && to !== undefined && rooms.indexOf(to) > rooms.indexOf(from)
+})
+
+const faceIsForUsers: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
+  target === face && !path.startsWith(extras))
+
+const storesAreWired: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
+  /^plugin\/store\/(?:redis|memory)\//.test(target) && ![wiring, extras, 'plugin/store/'].some((room) => path.startsWith(room)))
 
 const httpStandsAlone: Rule = (tree) => importsWhere(tree, 'plugin/http/', (target) =>
   !target.startsWith('plugin/http/') && !target.startsWith('node:'))
@@ -30,7 +53,7 @@ const foundationsStandAlone: Rule = (tree) => foundations.flatMap((path) => impo
   target.startsWith('plugin/') && !foundations.includes(target)))
 
 const fastifyIsKnownToFew: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
-  /^fastify(?:$|\/)/.test(target) && !fastifyRooms.includes(path) && !path.startsWith(extras))
+  /^fastify(?:$|\/)/.test(target) && !fastifyFiles.includes(path) && !path.startsWith(wiring) && !path.startsWith(extras))
 
 const coreStandsAlone: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
   target.startsWith(extras) && !path.startsWith(extras))
@@ -47,6 +70,14 @@ const oneClock: Rule = (tree) => {
 const demoIsAUser: Rule = (tree) => importsWhere(tree, 'demo-app/', (target) =>
   !target.startsWith('demo-app/') && isPath(target))
 
+const oneNameOneThing: Rule = (tree) => {
+  const places = new Map<string, string[]>()
+  for (const path of [...tree.keys()].filter((path) => path.startsWith('plugin/'))) {
+    for (const name of exportedNames(tree, path)) places.set(name, [...places.get(name) ?? [], path])
+  }
+  return [...places].filter(([, paths]) => paths.length > 1).map(([name, paths]) => `${name}: ${paths.join(', ')}`)
+}
+
 const filesAreNouns: Rule = (tree) => [...tree.keys()]
   .filter((path) => vagueNames.test(basename(path).replace(/(?:\.test)?\.[cm]?ts$/, '')))
 
@@ -61,10 +92,40 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
     ]
   },
   {
+    name: 'each file of the plugin is in a room that this test knows',
+    rule: eachHasItsRoom,
+    broken: [{ 'plugin/cache.ts': '' }, { 'plugin/misc/cache.ts': '' }, { 'plugin/store/sql/sql.ts': '' }, { 'plugin/cache/wait/wait.ts': '' }]
+  },
+  {
+    name: `rooms import one way: ${rooms.join(', ')}`,
+    rule: roomsLookDown,
+    broken: [
+      { 'plugin/cache/lookup.ts': "import type { Exchange } from '../request/exchange.js'" },
+      { 'plugin/key/key.ts': "export { x } from '../route/policy.js'" },
+      { 'plugin/request/search.ts': "const x = await import('../fastify/hooks.js')" },
+      { 'plugin/store/wait/deadline.ts': "import type { Store } from '../store.js'" },
+      { 'plugin/store/store.ts': "import type { Tier } from './tier/tier.js'" },
+      { 'plugin/store/tier/tier.ts': "import type { RedisStore } from '../redis/redis.js'" }
+    ]
+  },
+  {
+    name: 'nothing but extras imports the face of the package',
+    rule: faceIsForUsers,
+    broken: [{ 'plugin/cache/cache.ts': "import type { RouteCacheOptions } from '../index.js'" }]
+  },
+  {
+    name: 'which stores there are is known only where the plugin is put together',
+    rule: storesAreWired,
+    broken: [
+      { 'plugin/cache/cache.ts': "import { RedisStore } from '../store/redis/redis.js'" },
+      { 'plugin/calls/route-cache.ts': "import type { MemoryStore } from '../store/memory/memory.js'" }
+    ]
+  },
+  {
     name: 'http/ imports only http/ and Node',
     rule: httpStandsAlone,
     broken: [
-      { 'plugin/http/vary.ts': "import { Entry } from '../entry.js'" },
+      { 'plugin/http/vary.ts': "import { Entry } from '../entry/entry.js'" },
       { 'plugin/http/vary.ts': "import type { Entry } from '../errors.js'" },
       { 'plugin/http/vary.ts': "import ms from 'ms'" }
     ]
@@ -73,9 +134,9 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
     name: 'store/ imports nothing above it',
     rule: storeLooksDown,
     broken: [
-      { 'plugin/store/redis.ts': "import type { Entry } from '../entry.js'" },
-      { 'plugin/store/redis.ts': "export { x } from '../http/vary.js'" },
-      { 'plugin/store/redis.ts': "import { Redis } from 'ioredis'" }
+      { 'plugin/store/redis/redis.ts': "import type { Entry } from '../../entry/entry.js'" },
+      { 'plugin/store/store.ts': "export { x } from '../http/vary.js'" },
+      { 'plugin/store/redis/redis.ts': "import { Redis } from 'ioredis'" }
     ]
   },
   {
@@ -84,23 +145,23 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
     broken: [{ 'plugin/errors.ts': "import type { Store } from './store/store.js'" }]
   },
   {
-    name: `Fastify is known only in ${fastifyRooms.join(', ')}, and extras`,
+    name: `Fastify is known only in ${wiring}, ${fastifyFiles.join(', ')}, and extras`,
     rule: fastifyIsKnownToFew,
     broken: [
-      { 'plugin/cache.ts': "import type { FastifyRequest } from 'fastify'" },
-      { 'plugin/cache.ts': "type Request = import('fastify').FastifyRequest" },
+      { 'plugin/cache/cache.ts': "import type { FastifyRequest } from 'fastify'" },
+      { 'plugin/request/search.ts': "type Request = import('fastify').FastifyRequest" },
       { 'plugin/store/hooks.ts': "import { x } from 'fastify/lib/hooks.js'" }
     ]
   },
   {
     name: 'nothing but extras imports extras',
     rule: coreStandsAlone,
-    broken: [{ 'plugin/plugin.ts': "import { x } from './extras/prometheus/index.js'" }]
+    broken: [{ 'plugin/fastify/plugin.ts': "import { x } from '../extras/prometheus/index.js'" }, { 'plugin/index.ts': "export * from './extras/testing/index.js'" }]
   },
   {
     name: 'the plugin imports only what its package declares for its users',
     rule: onlyWhatIsInstalled,
-    broken: [{ 'plugin/cache.ts': "import type { Redis } from 'ioredis'" }, { 'plugin/cache.ts': "import '../demo-app/app.js'" }]
+    broken: [{ 'plugin/cache/cache.ts': "import type { Redis } from 'ioredis'" }, { 'plugin/cache/cache.ts': "import '../../demo-app/app.js'" }]
   },
   {
     name: 'the wall clock is read in one place',
@@ -121,6 +182,15 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
     ]
   },
   {
+    name: 'no two files of the plugin export a declaration of the same name, types included',
+    rule: oneNameOneThing,
+    broken: [
+      { 'plugin/cache/a.ts': 'export interface Answer {}', 'plugin/store/b.ts': 'export type Answer = string' },
+      { 'plugin/cache/a.ts': 'export const sizeOf = 1', 'plugin/extras/b.ts': 'export async function sizeOf () {}' },
+      { 'plugin/cache/a.ts': 'class A {}\nexport { A as B }', 'plugin/send/b.ts': 'export abstract class B {}' }
+    ]
+  },
+  {
     name: 'files are nouns',
     rule: filesAreNouns,
     broken: [{ 'plugin/utils.ts': '' }, { 'plugin/store/redis-helpers.ts': '' }, { 'test/types.test.ts': '' }]
@@ -131,6 +201,11 @@ const house = readTree('plugin', 'demo-app', 'test')
 
 t.ok([...house.keys()].filter((path) => path.startsWith('plugin/')).length > 10, 'the plugin was found')
 t.ok([...house.keys()].some((path) => path.startsWith('demo-app/')), 'the demo app was found')
+
+t.test('CONTRIBUTING.md says of each room what it holds, in this order', async (t) => {
+  const [, table] = readFileSync(`${root}CONTRIBUTING.md`, 'utf8').split('\n## Rooms\n')
+  t.strictSame(Array.from(table!.matchAll(/^\| `([\w/]+)` \|/gm), ([, room]) => room), rooms)
+})
 
 for (const { name, rule, broken } of rules) {
   t.test(name, async (t) => {
@@ -147,6 +222,13 @@ function importsWhere (tree: Tree, below: string, isWrong: (target: string, path
   return paths.flatMap((path) => importsOf(tree, path)
     .filter((target) => isWrong(target, path))
     .map((target) => `${path} imports ${target}`))
+}
+
+/** Undefined: none that is known, or the face and the foundations, which are in none. */
+function roomOf (path: string): string | undefined {
+  if (path.startsWith(extras)) return 'extras'
+  const folder = dirname(path).slice('plugin/'.length)
+  return path.startsWith('plugin/') && rooms.includes(folder) ? folder : undefined
 }
 
 function isPath (target: string): boolean {

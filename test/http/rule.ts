@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Test } from 'tap'
 import type { CacheOptions, RouteCacheOptions } from '../../plugin/index.js'
-import type { BypassReason, RefusalReason } from '../../plugin/outcome.js'
+import type { BypassReason, RefusalReason } from '../../plugin/telling/outcome.js'
 import { settled, type CachedApp } from '../helpers/app.js'
 
 /** What Cache-Status says: `none` that there is no such field, `refresh` that the client forced the miss. */

@@ -2,9 +2,9 @@
 import type { Cluster } from 'ioredis'
 import t from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
-import { readTopology } from '../../plugin/store/topology.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
+import { readTopology } from '../../plugin/store/server/topology.js'
 import { plain } from '../helpers/plain-store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 

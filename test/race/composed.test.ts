@@ -1,6 +1,6 @@
 // Responses made of cached values, and a call that invalidates both: whichever command of that call is held back by a gate
 // in the writer's client, a reader in another process who makes the page meanwhile leaves nothing old behind. See the head
-// of store/joint-invalidation.ts for the interleaving.
+// of store/redis/joint-invalidation.ts for the interleaving.
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RouteCacheOptions } from '../../plugin/index.js'

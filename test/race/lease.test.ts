@@ -1,7 +1,7 @@
 // Between a lookup that found nothing and its lease, somebody else may have filled: then the handler need not run again. The
 // gate stands at the lease, in the client of the second of two processes.
 import t from 'tap'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
 import { beyondLookup, cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 

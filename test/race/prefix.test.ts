@@ -1,9 +1,9 @@
 // A fill and an invalidation of its prefix, held at each place where it matters by a gate in the client: see the head of
-// store/redis.ts for the interleaving.
+// store/redis/redis.ts for the interleaving.
 import t from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
 import { plain } from '../helpers/plain-store.js'
 import { startRedis } from '../helpers/redis.js'
 

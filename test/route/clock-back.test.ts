@@ -3,7 +3,7 @@
 import { Cluster } from 'ioredis'
 import t from 'tap'
 import { LEASE_TIME, PASS_TIME } from '../../plugin/store/store.js'
-import { MemoryStore } from '../../plugin/store/memory.js'
+import { MemoryStore } from '../../plugin/store/memory/memory.js'
 import { beyondLookup, cachedApp, settled } from '../helpers/app.js'
 import { NOTHING_SEEN } from '../helpers/plain-store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { isDue, type Entry } from '../../plugin/entry.js'
+import { isDue, type Entry } from '../../plugin/entry/entry.js'
 import type { CacheOptions, CacheStats, RouteCacheOptions } from '../../plugin/index.js'
 import { beyondLookup, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 

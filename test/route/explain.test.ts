@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import t from 'tap'
 import type { ExplainKeyOption, ExplainOption, Explanation } from '../../plugin/index.js'
 import { assertHit, assertMiss, assertStale, faultyStore, recovered, settled } from '../../plugin/extras/testing/index.js'
-import { BYPASS_WORDS, MISS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../../plugin/reasons.js'
+import { BYPASS_WORDS, MISS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../../plugin/telling/reasons.js'
 import { beyondLookup, cachedApp, gate, loggingApp, onEachStore, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 

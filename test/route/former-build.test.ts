@@ -1,7 +1,7 @@
 // A former build at work on the same prefix is noticed by what it stores, and said once.
 import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { ownName } from '../../plugin/codec.js'
+import { ownName } from '../../plugin/entry/codec.js'
 import { valueKey } from '../../plugin/store/keys.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'

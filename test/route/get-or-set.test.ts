@@ -3,10 +3,10 @@
 import type { Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { decode, encode } from '../../plugin/codec.js'
+import { decode, encode } from '../../plugin/entry/codec.js'
 import type { InvalidateTarget, RouteCacheOptions } from '../../plugin/index.js'
 import { valueKey } from '../../plugin/store/keys.js'
-import { writeValue } from '../../plugin/value-bytes.js'
+import { writeValue } from '../../plugin/calls/value-bytes.js'
 import { beyondLookup, cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
 

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import routeCache from '../../plugin/index.js'
-import { readSurroundings } from '../../plugin/placement.js'
+import { readSurroundings } from '../../plugin/fastify/placement.js'
 import { cachedApp, gate, loggingApp, settled, type CachedApp } from '../helpers/app.js'
 
 const STAGES = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const

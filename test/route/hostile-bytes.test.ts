@@ -2,8 +2,8 @@
 // Nothing of them is served; they are a miss, counted, and the next fill takes their place.
 import { crc32, brotliCompressSync, gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { decode, encode, encodeMarker } from '../../plugin/codec.js'
-import type { Entry, HeaderField } from '../../plugin/entry.js'
+import { decode, encode, encodeMarker } from '../../plugin/entry/codec.js'
+import type { Entry, HeaderField } from '../../plugin/entry/entry.js'
 import type { CacheOptions, RouteCacheOptions } from '../../plugin/index.js'
 import { startRedis } from '../helpers/redis.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { RouteCacheOptions } from '../../plugin/index.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
 import { beyondLookup, cachedApp, gate, onEachStore, settled, told, type CachedApp } from '../helpers/app.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
 

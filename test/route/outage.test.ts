@@ -2,8 +2,8 @@
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { beyondLookup, cachedApp, gate, settled, told, type CachedApp } from '../helpers/app.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
-import { TAKE } from '../../plugin/store/scripts.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
+import { TAKE } from '../../plugin/store/redis/scripts.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
 
 interface Parts { app: CachedApp, server: RedisServer, redis: Redis }

@@ -3,12 +3,12 @@
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import type { ResponseCache } from '../../plugin/cache.js'
-import type { Right } from '../../plugin/claim.js'
+import type { ResponseCache } from '../../plugin/cache/cache.js'
+import type { Right } from '../../plugin/cache/claim.js'
 import routeCache from '../../plugin/index.js'
-import { TICKET_HEADER, type OwnRequests, type Rendered } from '../../plugin/own-request.js'
-import { REGISTERED } from '../../plugin/plugin.js'
-import { Stats, type Counters } from '../../plugin/stats.js'
+import { TICKET_HEADER, type OwnRequests, type Rendered } from '../../plugin/request/own-request.js'
+import { REGISTERED } from '../../plugin/fastify/plugin.js'
+import { Stats, type Counters } from '../../plugin/telling/stats.js'
 import { gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 
 const SOURCE = { instance: { cache: {}, prefix: '' }, route: 'set' }

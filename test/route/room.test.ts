@@ -3,7 +3,7 @@
 import { Cluster } from 'ioredis'
 import t from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
 import { FIRST_LIFE, LEASE_TIME } from '../../plugin/store/store.js'
 import { cachedApp, settled } from '../helpers/app.js'
 import { startCluster, startRedis } from '../helpers/redis.js'

@@ -2,8 +2,8 @@
 import t from 'tap'
 import type { WarmProgress } from '../../plugin/index.js'
 import { assertHit, assertMiss, assertStale, faultyStore, settled } from '../../plugin/extras/testing/index.js'
-import { TICKET_HEADER } from '../../plugin/own-request.js'
-import { BYPASS_WORDS, REFUSAL_WORDS, UNCACHED_WORDS } from '../../plugin/reasons.js'
+import { TICKET_HEADER } from '../../plugin/request/own-request.js'
+import { BYPASS_WORDS, REFUSAL_WORDS, UNCACHED_WORDS } from '../../plugin/telling/reasons.js'
 import { beyondLookup, cachedApp, gate, loggingApp, onEachStore, type CachedApp } from '../helpers/app.js'
 
 const EMPTY = { stored: 0, hits: 0, bypassed: 0, failed: [] }

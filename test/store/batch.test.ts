@@ -3,10 +3,10 @@
 import type { Cluster, Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { Batches, promised, type Answer } from '../../plugin/store/batch.js'
+import { Batches, promised, type BatchAnswer } from '../../plugin/store/redis/batch.js'
 import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
 import type { Ask, Reading } from '../../plugin/store/store.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 
@@ -79,7 +79,7 @@ t.test('on a Cluster each server has them in one pipeline, and what is no string
   store.close()
 })
 
-interface Question { names: readonly string[], answer: (answer: Answer) => void, fail: (error: Error) => void }
+interface Question { names: readonly string[], answer: (answer: BatchAnswer) => void, fail: (error: Error) => void }
 
 /** Batches whose answers come when the test says so. */
 function gated (deadline: number): { batches: Batches, asked: Question[] } {

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { RouteCacheError } from '../../plugin/errors.js'
-import { Breaker } from '../../plugin/store/breaker.js'
+import { Breaker } from '../../plugin/store/wait/breaker.js'
 import { until } from '../helpers/until.js'
 
 interface Probe { answer: () => void, fail: (error: Error) => void }

@@ -3,9 +3,9 @@
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis.js'
-import { RAISE } from '../../plugin/store/clock-scripts.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
+import { RAISE } from '../../plugin/store/redis/clock-scripts.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 import { actors } from './tag-contract.js'
 

@@ -1,8 +1,8 @@
 // What every store must do with a call that names several targets, of all kinds: nothing that began before it returned is
 // left of any of them.
 import type { Test } from 'tap'
-import { encode } from '../../plugin/codec.js'
-import { NOT_ENCODED } from '../../plugin/entry.js'
+import { encode } from '../../plugin/entry/codec.js'
+import { NOT_ENCODED } from '../../plugin/entry/entry.js'
 import { withValue } from '../../plugin/store/keys.js'
 import type { Store } from '../../plugin/store/store.js'
 import type { Targets } from '../../plugin/store/targets.js'

@@ -3,8 +3,8 @@
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis.js'
+import type { RedisClient } from '../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../plugin/store/redis/redis.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 import { actors } from './tag-contract.js'
 

@@ -1,9 +1,9 @@
 // What every store must do with generations, histories, and leases that nobody is to wait for. The part of the contract that
 // store.ts' head tells in its third interleaving.
 import type { Test } from 'tap'
-import { encodeMarker } from '../../plugin/codec.js'
-import type { Entry } from '../../plugin/entry.js'
-import { isValid } from '../../plugin/entry.js'
+import { encodeMarker } from '../../plugin/entry/codec.js'
+import type { Entry } from '../../plugin/entry/entry.js'
+import { isValid } from '../../plugin/entry/entry.js'
 import type { Fill, FillResult, Lease, Reading, Store, Taken } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
 

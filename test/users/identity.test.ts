@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import type { CacheOptions } from '../../plugin/index.js'
-import { identify } from '../../plugin/identity.js'
+import { identify } from '../../plugin/users/identity.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 
 type Identity = NonNullable<CacheOptions['identity']>

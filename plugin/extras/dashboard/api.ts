@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { ExplainKeyOption, ExplainOption, Explanation, InvalidateTarget, RouteCache } from '../../index.js'
 import type { RouteCacheError } from '../../errors.js'
-import { own } from '../../key.js'
+import { own } from '../../key/key.js'
 import { isOwn } from './same-origin.js'
 import type { Overview } from './overview.js'
 import { protect } from './pages.js'

@@ -1,7 +1,7 @@
 // How Redis is: each server that holds entries, as it says itself.
 import type { RedisClient } from '../../index.js'
 import type { Bytes, Milliseconds } from '../../duration.js'
-import { within } from '../../store/deadline.js'
+import { within } from '../../store/wait/deadline.js'
 
 /** Nobody waits longer for a server. */
 const DEADLINE: Milliseconds = 1_000

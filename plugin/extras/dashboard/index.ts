@@ -1,7 +1,7 @@
 // `fastify-route-cache/dashboard`: a page that shows what the cache does, of all processes, and lets whoever may look keys
 // up and invalidate. This file wires: options -> guard -> recorder and reports -> pages and api.
 import type { FastifyInstance } from 'fastify'
-import { readSettings, type DashboardOptions, type Guard, type Settings } from './settings.js'
+import { readDashboardSettings, type DashboardOptions, type Guard, type DashboardSettings } from './settings.js'
 import { api } from './api.js'
 import { healthOf } from './health.js'
 import { isOurHost } from './hosts.js'
@@ -19,7 +19,7 @@ export type { DashboardOptions, Guard } from './settings.js'
  * @throws RouteCacheError FRC_OPTION where neither `guard` nor `public: true` says who may see it, or an option is wrong
  */
 export async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
-  const settings = readSettings(app, options)
+  const settings = readDashboardSettings(app, options)
   const { cache, guard, hosts } = settings
   const recorder = new Recorder(cache, settings.now)
   const reports = cache.redis === null ? null : new Reports({ ...settings, redis: cache.redis, prefix: cache.prefix })
@@ -82,7 +82,9 @@ async function tell (reports: Reports, recorder: Recorder): Promise<void> {
 
 interface Looked { recorder: Recorder, reports: Reports | null, only: string | null, route: string | null }
 
-async function look ({ cache, name, now }: Settings, { recorder, reports, only, route }: Looked): Promise<Overview> {
+async function look (
+  { cache, name, now }: DashboardSettings, { recorder, reports, only, route }: Looked
+): Promise<Overview> {
   const { redis, prefix } = cache
   let alone: string | null = null
   const [others, health] = await Promise.all([

@@ -1,8 +1,8 @@
 // What the page shows: the reports of all processes put together, or one of them, with reasons in words.
 import type { CacheStats, RouteStats } from '../../index.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
-import { BYPASS_WORDS, REFUSAL_WORDS } from '../../reasons.js'
-import { SUMS } from '../../stats.js'
+import { BYPASS_WORDS, REFUSAL_WORDS } from '../../telling/reasons.js'
+import { SUMS } from '../../telling/stats.js'
 import type { FeedStats } from '../metrics/feed.js'
 import { VALUES } from '../metrics/instruments.js'
 import type { RedisHealth } from './health.js'

@@ -1,8 +1,8 @@
 // Whether what lies in Redis as a report is one. Another build, or whoever else may write there, may have put it there: what
 // is damaged is left out, instead of failing, or being added to, what all others tell.
 import type { CacheStats, RouteStats } from '../../index.js'
-import { own } from '../../key.js'
-import type { TierStats } from '../../store/tier.js'
+import { own } from '../../key/key.js'
+import type { TierStats } from '../../store/store.js'
 import type { FeedStats } from '../metrics/feed.js'
 import { FORM, type Report } from './recorder.js'
 

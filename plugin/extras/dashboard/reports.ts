@@ -7,8 +7,8 @@
 // A process that has ended is left out as soon as its last report is older than `LIFE`, and taken away by who reads.
 import type { RedisClient } from '../../index.js'
 import type { Milliseconds } from '../../duration.js'
-import { within } from '../../store/deadline.js'
-import { Script } from '../../store/script.js'
+import { within } from '../../store/wait/deadline.js'
+import { Script } from '../../store/redis/script.js'
 import type { Report } from './recorder.js'
 import { isReport } from './report-shape.js'
 

@@ -37,7 +37,7 @@ export interface DashboardOptions {
   now?: () => number
 }
 
-export interface Settings {
+export interface DashboardSettings {
   /** Null: public. */
   guard: Guard | null
   /** In lower case; null: whatever the request names. */
@@ -54,7 +54,7 @@ const DEFAULT_INTERVAL: Milliseconds = 2_000
 const NAMES = ['guard', 'public', 'interval', 'now', 'hosts', 'prefix', 'logLevel', 'logSerializers']
 
 /** Throws FRC_OPTION for what is unknown, wrong, or open to everybody without saying so. */
-export function readSettings (app: object, options: DashboardOptions): Settings {
+export function readDashboardSettings (app: object, options: DashboardOptions): DashboardSettings {
   const { cache, name } = readSubject(WHERE, app, { options, names: NAMES })
   const { interval = DEFAULT_INTERVAL / 1000, now = wallClock } = options
   const time = toMilliseconds(interval)

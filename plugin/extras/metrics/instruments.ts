@@ -9,7 +9,7 @@ import type { FeedStats, Measured } from './feed.js'
 export type Labels = Record<string, string>
 
 /** A number that is there whenever it is asked for. */
-export interface Reading {
+export interface Observable {
   kind: 'counter' | 'gauge'
   /** Behind `route_cache.`, as OpenTelemetry's conventions have it: parts with dots between them, no unit in it. */
   name: string
@@ -37,7 +37,7 @@ export const BUCKETS: readonly number[] = [
   0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 ]
 
-export const readings: readonly Reading[] = [
+export const readings: readonly Observable[] = [
   {
     kind: 'counter',
     name: 'requests',
@@ -132,16 +132,16 @@ export const timings = {
 } as const satisfies Partial<Record<keyof CacheEvents, Timing>>
 
 /** A counter of each route. */
-function ofRoute (name: string, unit: string, help: string, value: (route: RouteStats) => number): Reading {
+function ofRoute (name: string, unit: string, help: string, value: (route: RouteStats) => number): Observable {
   const read = (stats: CacheStats): Iterable<readonly [Labels, number]> => ofRoutes(stats, (route) => [[{}, value(route)]])
   return { kind: 'counter', name, unit, help, labels: ['route'], read }
 }
 
 /** One number; null: there is none. */
 function ofAll (
-  kind: Reading['kind'], name: string, unit: string, help: string, value: (stats: CacheStats) => number | null
-): Reading {
-  const read: Reading['read'] = (stats) => {
+  kind: Observable['kind'], name: string, unit: string, help: string, value: (stats: CacheStats) => number | null
+): Observable {
+  const read: Observable['read'] = (stats) => {
     const number = value(stats)
     return number === null ? [] : [[{}, number]]
   }
@@ -150,9 +150,9 @@ function ofAll (
 
 /** One number of what Postgres tells; null, as where it tells nothing: there is none. */
 function ofFeed (
-  kind: Reading['kind'], name: string, unit: string, help: string, value: (feed: FeedStats) => number | null
-): Reading {
-  const read: Reading['read'] = ({ feed }) => {
+  kind: Observable['kind'], name: string, unit: string, help: string, value: (feed: FeedStats) => number | null
+): Observable {
+  const read: Observable['read'] = ({ feed }) => {
     const number = feed && value(feed)
     return number === null ? [] : [[{}, number]]
   }

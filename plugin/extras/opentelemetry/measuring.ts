@@ -2,7 +2,7 @@
 import type { BatchObservableCallback, Histogram, Meter, ObservableCounter, ObservableGauge } from '@opentelemetry/api'
 import { hearDurations } from '../metrics/durations.js'
 import { measured } from '../metrics/feed.js'
-import { BUCKETS, readings, timings, type Reading, type Timing } from '../metrics/instruments.js'
+import { BUCKETS, readings, timings, type Observable, type Timing } from '../metrics/instruments.js'
 import type { Subject } from '../metrics/subject.js'
 
 const NAMESPACE = 'route_cache.'
@@ -34,7 +34,7 @@ export function measure ({ cache, name }: Subject, meter: Meter): () => void {
   }
 }
 
-function observable (meter: Meter, { kind, name, unit, help }: Reading): ObservableCounter | ObservableGauge {
+function observable (meter: Meter, { kind, name, unit, help }: Observable): ObservableCounter | ObservableGauge {
   const options = { unit, description: help }
   const full = NAMESPACE + name
   return kind === 'counter' ? meter.createObservableCounter(full, options) : meter.createObservableGauge(full, options)

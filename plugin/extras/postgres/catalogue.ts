@@ -6,7 +6,7 @@ import { doSql } from './dollar-quote.js'
 import { guardSql } from './guard.js'
 import { checkRights } from './rights.js'
 import { onFormerPath } from './search-path.js'
-import { VERSION, readMark, type Shape } from './shape.js'
+import { OUTBOX_VERSION, readMark, type Shape } from './shape.js'
 import { EVENTS, childSql, descendantsSql, quoted, tableSql, tablesSql, triggerName } from './triggers.js'
 import { unwatchableSql } from './unwatchable.js'
 import type { Watched } from './watch.js'
@@ -125,7 +125,7 @@ function tells ({ sets }: Watched, triggers: Triggers, { names }: Shape): boolea
 function covers (source: string, sets: Watched['sets']): boolean {
   const installed = readMark(source)
   const there = new Set(installed?.sets.map((set) => JSON.stringify(set)))
-  return installed?.version === VERSION && sets.every((set) => there.has(JSON.stringify(set)))
+  return installed?.version === OUTBOX_VERSION && sets.every((set) => there.has(JSON.stringify(set)))
 }
 
 /** Whether it does so in the way that these options say. */

@@ -6,7 +6,7 @@
 //   2. W  commits a change; its NOTIFY reaches nobody
 //   3. P  listens
 import pg from 'pg'
-import type { Log } from '../../caller.js'
+import type { Log } from '../../telling/caller.js'
 import type { Milliseconds } from '../../duration.js'
 import { IDLE_LIMIT, historyOf } from './outbox.js'
 import { checkSession } from './pooler.js'

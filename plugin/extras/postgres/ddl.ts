@@ -16,7 +16,7 @@
 import pg from 'pg'
 import { doSql, dollarQuoted } from './dollar-quote.js'
 import { guardSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
-import { SIGN, VERSION, notifying, type Shape } from './shape.js'
+import { SIGN, OUTBOX_VERSION, notifying, type Shape } from './shape.js'
 import { creationSql, descendantsSql, straysSql, triggerName, CHILD } from './triggers.js'
 
 /** In a line: all that is watched. */
@@ -38,7 +38,7 @@ function functionsOf ({ names: { schema } }: Shape): { ddl: string, drop: string
 }
 
 function markOf (shape: Shape): string {
-  return `${SIGN}${VERSION} ${JSON.stringify({ ddl: 4, notify: shape.notify })}`
+  return `${SIGN}${OUTBOX_VERSION} ${JSON.stringify({ ddl: 4, notify: shape.notify })}`
 }
 
 /** Whether they are installed in this form: a query of one row. */
@@ -122,7 +122,7 @@ ${straysSql('orphan')}    END IF;
     LOOP
       IF command.command_tag <> 'CREATE TABLE' THEN
         INSERT INTO ${outbox} (relation, source) VALUES (watched.oid, json_build_object(
-          'version', ${VERSION}, 'table', json_build_array(watched.nspname, watched.relname), 'sets', '[]'::json));
+          'version', ${OUTBOX_VERSION}, 'table', json_build_array(watched.nspname, watched.relname), 'sets', '[]'::json));
         IF true${notifying(shape)} THEN
           PERFORM pg_notify(${literal(schema)}, '');
         END IF;

@@ -5,14 +5,14 @@
 // mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
 // dies or can't tell the cache, another one does it after that pause.
 import pg from 'pg'
-import type { Log } from '../../caller.js'
+import type { Log } from '../../telling/caller.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { within } from '../../store/deadline.js'
+import { within } from '../../store/wait/deadline.js'
 import { Connection, type Link } from './connection.js'
 import { backlogOf } from './backlog.js'
 import type { Backlog } from './backlog-figures.js'
-import { lookAlone, lookShared, makePlace, type Look, type Place, type Tell } from './outbox.js'
+import { lookAlone, lookShared, makePlace, type Look, type OutboxPlace, type Tell } from './outbox.js'
 import { Pruner } from './pruning.js'
 import type { Names } from './shape.js'
 
@@ -48,7 +48,7 @@ interface Waiting { resolve: () => void, reject: (error: Error) => void }
 export class Feed {
   readonly #parts: FeedParts
   readonly #connection: Connection
-  readonly #place: Place = { seen: null, at: 0, history: '' }
+  readonly #place: OutboxPlace = { seen: null, at: 0, history: '' }
   #reader: string | null = null
   #mine: string | null = null
   #look: Promise<void> | null = null

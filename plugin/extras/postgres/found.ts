@@ -1,9 +1,9 @@
 // What is to be invalidated, each target once, and how it is told to the cache: all of it in one call, as a response of one
 // may be made of a value of another.
 import { RouteCacheError } from '../../errors.js'
-import type { InvalidateTarget } from '../../target.js'
+import type { InvalidateTarget } from '../../key/target.js'
 
-export interface Found {
+export interface FoundTargets {
   keys: Set<string>
   tags: Set<string>
   prefixes: Set<string>
@@ -15,11 +15,11 @@ export interface Cache {
   invalidate: (target: InvalidateTarget) => Promise<number>
 }
 
-export function nothing (): Found {
+export function nothing (): FoundTargets {
   return { keys: new Set(), tags: new Set(), prefixes: new Set(), all: false }
 }
 
-export function addTarget (found: Found, target: InvalidateTarget): void {
+export function addTarget (found: FoundTargets, target: InvalidateTarget): void {
   if (typeof target === 'string') found.keys.add(target)
   else if (isList(target)) target.forEach((key) => found.keys.add(key))
   else if ('all' in target) found.all = true
@@ -34,7 +34,7 @@ function isList (target: object): target is readonly string[] {
   return Array.isArray(target)
 }
 
-export function sizeOf ({ keys, tags, prefixes, all }: Found): number {
+export function targetCount ({ keys, tags, prefixes, all }: FoundTargets): number {
   return keys.size + tags.size + prefixes.size + (all ? 1 : 0)
 }
 
@@ -45,8 +45,10 @@ const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
  * Rejects where the cache can't be told at present. What it would refuse each time, it is not asked for again, as all that
  * follows would wait behind it: everything is invalidated instead, and `onRefusal` hears why.
  */
-export async function invalidateFound (cache: Cache, found: Found, onRefusal: (error: unknown) => void): Promise<void> {
-  if (sizeOf(found) === 0) return
+export async function invalidateFound (
+  cache: Cache, found: FoundTargets, onRefusal: (error: unknown) => void
+): Promise<void> {
+  if (targetCount(found) === 0) return
   const { keys, tags, prefixes } = found
   try {
     await cache.invalidate(found.all ? { all: true } : { keys: [...keys], tags: [...tags], prefix: [...prefixes] })

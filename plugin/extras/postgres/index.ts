@@ -10,8 +10,8 @@ import { ddlSql } from './ddl.js'
 import { Feed } from './feed.js'
 import type { Tell } from './outbox.js'
 import { placeName } from './place-name.js'
-import { readSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
-import { findCache, findConfig, type Instance } from './surroundings.js'
+import { readPostgresSettings, shapeOf, type PostgresInvalidationOptions, type SqlOptions } from './settings.js'
+import { findCache, findConfig, type AppInstance } from './surroundings.js'
 import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
 import { compileWatches, type Watch } from './watch.js'
@@ -54,9 +54,9 @@ declare module 'fastify' {
 }
 
 async function plugin (app: FastifyInstance, options: PostgresInvalidationOptions): Promise<void> {
-  const settings = readSettings(options)
+  const settings = readPostgresSettings(options)
   const watches = compileWatches(settings.watch)
-  const surroundings = app as unknown as Instance
+  const surroundings = app as unknown as AppInstance
   const cache = findCache(surroundings, settings.decorator)
   const config = findConfig(surroundings, settings)
   const shape = shapeOf(settings)

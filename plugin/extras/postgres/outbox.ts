@@ -34,7 +34,7 @@
 // server's future (a dump of an older server was restored) are none.
 import pg from 'pg'
 import type { Names } from './shape.js'
-import type { Change } from './watch.js'
+import type { TableChange } from './watch.js'
 
 /** What a place in memory is too old for, in milliseconds: well below the time that lines are kept. */
 const TOO_OLD = 30_000
@@ -47,7 +47,7 @@ const PAGE = 200
 const TOUCHED = { byActive: '30 s', byReserve: '90 s' }
 
 /** A place in memory. */
-export interface Place {
+export interface OutboxPlace {
   /** The snapshot; null: none yet. */
   seen: string | null
   /** By the server's clock. */
@@ -59,7 +59,7 @@ export interface Place {
  * Hears, in parts, what is new; null: anything may have changed. It may ask the database more. What it rejects with leaves
  * the place where it was.
  */
-export type Tell = (changes: readonly Change[] | null, client: pg.Client) => Promise<void>
+export type Tell = (changes: readonly TableChange[] | null, client: pg.Client) => Promise<void>
 
 /** What a look came to: the lines that were told; or somebody else is looking; or the cache could not be told. */
 export interface Look {
@@ -72,7 +72,7 @@ export interface Look {
 }
 
 /** What one process needs to read. */
-export interface Reading {
+export interface OutboxReading {
   client: pg.Client
   names: Names
   history: string
@@ -97,7 +97,7 @@ export async function historyOf (client: pg.Client): Promise<string> {
 }
 
 /** Who looks from a shared place. */
-export interface Reader {
+export interface OutboxReader {
   name: string
   /** Where this process left it; null: it has not looked yet. */
   mine: string | null
@@ -108,7 +108,7 @@ export interface Reader {
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** Looks from the place that all processes with this reader's name share. Rejects where Postgres fails. */
-export async function lookShared (reading: Reading, reader: Reader): Promise<Look & { seen: string | null }> {
+export async function lookShared (reading: OutboxReading, reader: OutboxReader): Promise<Look & { seen: string | null }> {
   const { client, names: { outbox, readers }, history } = reading
   const name = pg.escapeLiteral(reader.name)
   const past = pastOf(outbox, history)
@@ -135,7 +135,7 @@ export async function lookShared (reading: Reading, reader: Reader): Promise<Loo
 }
 
 /** Looks from a place of this process' own, and moves it. Rejects where Postgres fails. */
-export async function lookAlone (reading: Reading, place: Place): Promise<Look> {
+export async function lookAlone (reading: OutboxReading, place: OutboxPlace): Promise<Look> {
   const { client, names: { outbox }, history } = reading
   const seen = place.seen === null ? 'NULL::pg_snapshot' : `${pg.escapeLiteral(place.seen)}::pg_snapshot`
   const more = `, coalesce(${isAhead('seen')}, true) AS ahead, ${pastOf(outbox, history)} AS past`
@@ -182,12 +182,12 @@ function openingSql (outbox: string, seen: string, more = ''): string {
 }
 
 /** The first page and those that follow it. `first` null: tells that anything may have changed. */
-async function tellAll (reading: Reading, first: readonly Row[] | null): Promise<Pick<Look, 'result' | 'changes' | 'error'>> {
+async function tellAll (reading: OutboxReading, first: readonly Row[] | null): Promise<Pick<Look, 'result' | 'changes' | 'error'>> {
   const { client } = reading
   const tell = pinging(reading)
   let changes = 0
   let error: unknown
-  const isTold = async (lines: readonly Change[] | null): Promise<boolean> => {
+  const isTold = async (lines: readonly TableChange[] | null): Promise<boolean> => {
     try {
       if (lines === null || lines.length > 0) await tell(lines, client)
       return true
@@ -198,7 +198,7 @@ async function tellAll (reading: Reading, first: readonly Row[] | null): Promise
   }
   if (first === null) return await isTold(null) ? { result: 'told', changes } : { result: 'failed', changes, error }
   for (let rows = first; rows.length > 0;) {
-    const lines = rows.flatMap(({ change }) => change === null ? [] : [JSON.parse(change) as Change])
+    const lines = rows.flatMap(({ change }) => change === null ? [] : [JSON.parse(change) as TableChange])
     if (!await isTold(lines)) return { result: 'failed', changes, error }
     changes += lines.length
     if (rows.length < PAGE) break
@@ -208,7 +208,7 @@ async function tellAll (reading: Reading, first: readonly Row[] | null): Promise
 }
 
 /** Keeps the transaction from standing still while the cache is told. */
-function pinging ({ tell }: Reading): Tell {
+function pinging ({ tell }: OutboxReading): Tell {
   return async (changes, client) => {
     let ping: Promise<unknown> = Promise.resolve()
     const timer = setInterval(() => { ping = client.query('SELECT').catch(() => {}) }, PING)

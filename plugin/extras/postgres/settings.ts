@@ -1,7 +1,7 @@
 // The options of the plugin, checked, with their defaults.
 import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../../duration.js'
 import { optionError } from '../../errors.js'
-import { own } from '../../key.js'
+import { own } from '../../key/key.js'
 import { namesIn, type Shape } from './shape.js'
 import type { Watch } from './watch.js'
 
@@ -59,7 +59,7 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   decorator?: string
 }
 
-export interface Settings {
+export interface PostgresSettings {
   watch: unknown
   install: boolean
   connectionString: string | null
@@ -83,8 +83,8 @@ const SHORTEST_LIFE: Milliseconds = 300_000
 const LONGEST_NAME = 63
 
 /** Throws FRC_OPTION for what is unknown or wrong. */
-export function readSettings (options: unknown): Settings {
-  const settings: Settings = {
+export function readPostgresSettings (options: unknown): PostgresSettings {
+  const settings: PostgresSettings = {
     watch: own(options, 'watch'),
     install: checked(options, 'install', false, (value) => typeof value === 'boolean', 'it is true or false'),
     connectionString: checked<string | null>(options, 'connectionString', null, isText, 'it is a URL such as postgres://user@host/database'),
@@ -103,12 +103,12 @@ export function readSettings (options: unknown): Settings {
 }
 
 /** Throws FRC_OPTION, here only of these. */
-export function shapeOf (options: SqlOptions | Settings): Shape {
-  const { schema, maxTargets, notify, replicated } = 'watch' in options ? options as Settings : sqlOnly(options)
+export function shapeOf (options: SqlOptions | PostgresSettings): Shape {
+  const { schema, maxTargets, notify, replicated } = 'watch' in options ? options as PostgresSettings : sqlOnly(options)
   return { names: namesIn(schema), maxTargets, notify, replicated }
 }
 
-type SqlSettings = Pick<Settings, 'schema' | 'maxTargets' | 'notify' | 'replicated'>
+type SqlSettings = Pick<PostgresSettings, 'schema' | 'maxTargets' | 'notify' | 'replicated'>
 
 function sqlOnly (options: unknown): SqlSettings {
   const settings = sqlSettings(options)

@@ -33,7 +33,7 @@ export interface Installed {
 }
 
 /** Of the outbox' lines, and of the functions that write them. */
-export const VERSION = 2
+export const OUTBOX_VERSION = 2
 /** Each function of ours has it, of any version. */
 export const SIGN = '-- fastify-route-cache '
 
@@ -43,8 +43,8 @@ export function namesIn (schema: string): Names {
 }
 
 /** The line of a function's text that says what it does. */
-export function markOf (sets: Watched['sets'], { maxTargets, notify, replicated }: Shape): string {
-  return `${SIGN}${VERSION} ${JSON.stringify({ sets, maxTargets, notify, replicated })}`
+export function functionMark (sets: Watched['sets'], { maxTargets, notify, replicated }: Shape): string {
+  return `${SIGN}${OUTBOX_VERSION} ${JSON.stringify({ sets, maxTargets, notify, replicated })}`
 }
 
 /** The rest of a condition in SQL: whether a writer sends a NOTIFY. */
@@ -58,7 +58,7 @@ export function readMark (source: string): Installed | null {
   const line = source.split('\n').find((line) => line.startsWith(SIGN))
   const [, digits, json] = /^(\d+) (.*)$/s.exec(line?.slice(SIGN.length) ?? '') ?? []
   const version = Number(digits)
-  if (json === undefined || version > VERSION) return null
+  if (json === undefined || version > OUTBOX_VERSION) return null
   const said = JSON.parse(json) as string[][] | Omit<Installed, 'version'>
   if (!Array.isArray(said)) return { version, ...said }
   return { version, sets: said, maxTargets: null, notify: null, replicated: null }

@@ -1,11 +1,11 @@
 // What is registered already: the cache, and where @fastify/postgres is connected to.
 import { RouteCacheError, optionError } from '../../errors.js'
-import { own } from '../../key.js'
+import { own } from '../../key/key.js'
 import type { Cache } from './found.js'
-import type { Settings } from './settings.js'
+import type { PostgresSettings } from './settings.js'
 
 /** Of a Fastify instance: whatever others have decorated it with. */
-export type Instance = Readonly<Record<string, unknown>>
+export type AppInstance = Readonly<Record<string, unknown>>
 
 const WHERE = 'fastify-route-cache/postgres'
 
@@ -15,7 +15,7 @@ export interface FoundCache extends Cache {
 }
 
 /** Throws FRC_OPTION where it is not there. */
-export function findCache (app: Instance, decorator: string): FoundCache {
+export function findCache (app: AppInstance, decorator: string): FoundCache {
   const cache = app[decorator] as Partial<FoundCache> | undefined
   if (typeof cache?.invalidate === 'function' && typeof cache.stats === 'function') return cache as FoundCache
   throw optionError(WHERE, 'decorator', decorator, 'fastify-route-cache is not there under this name; register it first: ' +
@@ -23,7 +23,7 @@ export function findCache (app: Instance, decorator: string): FoundCache {
 }
 
 /** As node-postgres takes it. Throws FRC_OPTION where nothing says where Postgres is. */
-export function findConfig (app: Instance, { connectionString, connection, namespace }: Settings): object {
+export function findConfig (app: AppInstance, { connectionString, connection, namespace }: PostgresSettings): object {
   if (connectionString !== null) return { connectionString }
   if (connection !== null) return connection
   const decorated = namespace === null ? app.pg : own(app.pg, namespace)

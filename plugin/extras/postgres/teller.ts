@@ -2,13 +2,13 @@
 // may have written it, for a table that has taken a watched one's place, or in a form that is newer than this one. So the
 // catalogue is read again, and where that does not help, all that is watched is invalidated.
 import type pg from 'pg'
-import type { Log } from '../../caller.js'
+import type { Log } from '../../telling/caller.js'
 import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
 import { ALL_RELATIONS } from './ddl.js'
-import { addTarget, invalidateFound, nothing, sizeOf, type Cache, type Found } from './found.js'
-import { VERSION } from './shape.js'
-import { addChange, type Change, type Watched } from './watch.js'
+import { addTarget, invalidateFound, nothing, targetCount, type Cache, type FoundTargets } from './found.js'
+import { OUTBOX_VERSION } from './shape.js'
+import { addChange, type TableChange, type Watched } from './watch.js'
 
 export class Teller {
   readonly #cache: Cache
@@ -32,18 +32,18 @@ export class Teller {
   }
 
   /** Null: anything may have changed. Rejects where the cache, or the catalogue, can't be asked. */
-  async tell (changes: readonly Change[] | null, client: pg.Client): Promise<void> {
+  async tell (changes: readonly TableChange[] | null, client: pg.Client): Promise<void> {
     const found = nothing()
     if (changes === null) this.#addAll(found)
     else await this.#addChanges(found, changes, client)
     await invalidateFound(this.#cache, found, (error) => {
       this.#log.error({ err: error }, 'the cache refuses what the database says that changed: everything is invalidated instead')
     })
-    this.targets += sizeOf(found)
-    this.#log.debug({ changes: changes?.length ?? 'all', targets: sizeOf(found) }, 'cache invalidated by the database')
+    this.targets += targetCount(found)
+    this.#log.debug({ changes: changes?.length ?? 'all', targets: targetCount(found) }, 'cache invalidated by the database')
   }
 
-  async #addChanges (found: Found, changes: readonly Change[], client: pg.Client): Promise<void> {
+  async #addChanges (found: FoundTargets, changes: readonly TableChange[], client: pg.Client): Promise<void> {
     const unknown = changes.filter((change) => !this.#add(found, change))
     if (unknown.length === 0) return
     await this.#look(client)
@@ -59,7 +59,7 @@ export class Teller {
   }
 
   /** False: it is not understood. */
-  #add (found: Found, change: Change): boolean {
+  #add (found: FoundTargets, change: TableChange): boolean {
     if (change.relation === ALL_RELATIONS) {
       this.#addAll(found)
       return true
@@ -72,7 +72,7 @@ export class Teller {
   }
 
   /** Of a table that only another build watches: it says so, and it is not one by the name of ours. */
-  #isOthers ({ source }: Change): boolean {
+  #isOthers ({ source }: TableChange): boolean {
     if (source === null) return false
     const [schema, name] = source.table
     return this.#watches.every((watched) => watched.name !== name ||
@@ -89,15 +89,15 @@ export class Teller {
     }
   }
 
-  #addAll (found: Found): void {
+  #addAll (found: FoundTargets): void {
     for (const { wholes } of this.#watches) wholes.forEach((whole) => addTarget(found, whole))
   }
 }
 
 /** Whether it has the form that this version writes, or an older one did. */
-function isWellFormed ({ columns, rows, source }: Change): boolean {
+function isWellFormed ({ columns, rows, source }: TableChange): boolean {
   const isKnown = source === null ||
-    (Number(source.version) <= VERSION && Array.isArray(source.table) && isListOfLists(source.sets))
+    (Number(source.version) <= OUTBOX_VERSION && Array.isArray(source.table) && isListOfLists(source.sets))
   if (!isKnown) return false
   return rows === null || (columns !== null && isListOfLists(rows) &&
     rows.every((row) => row.length === columns.length && row.every((text) => text === null || typeof text === 'string')))

@@ -11,7 +11,7 @@
 //   only where `max_prepared_transactions` is 0, as it is unless somebody has set it.
 import pg from 'pg'
 import { dollarQuoted } from './dollar-quote.js'
-import { VERSION, markOf, notifying, type Shape } from './shape.js'
+import { OUTBOX_VERSION, functionMark, notifying, type Shape } from './shape.js'
 import type { Watched } from './watch.js'
 
 /** Rows to a line. */
@@ -27,10 +27,10 @@ export function functionSql (name: string, { schema, name: table, sets }: Watche
   const columns = [...new Set(sets.flat())].sort()
   const { escapeLiteral: literal } = pg
   const { names: { outbox, schema: own, channel } } = shape
-  const source = literal(JSON.stringify({ version: VERSION, table: [schema, table], sets }))
+  const source = literal(JSON.stringify({ version: OUTBOX_VERSION, table: [schema, table], sets }))
   const writing = { sets, columns, outbox, source, maxTargets: shape.maxTargets }
   const body = `
-${markOf(sets, shape)}
+${functionMark(sets, shape)}
 #variable_conflict use_column
 BEGIN
   IF current_setting('route_cache.skip', true) = ${literal(own)} THEN

@@ -2,10 +2,10 @@
 // template here is a route's with its column names; both are filled by the same code, so that a column's value makes the
 // text that the same value makes in a request.
 import { RouteCacheError, optionError } from '../../errors.js'
-import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key.js'
-import { checkTarget, isNothing, type InvalidateTarget } from '../../target.js'
+import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key/key.js'
+import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.js'
 import { combinationsOf, formsOf } from './forms.js'
-import { addTarget, type Found } from './found.js'
+import { addTarget, type FoundTargets } from './found.js'
 
 /** A table, and what its rows make untrue when they change. */
 export interface Watch {
@@ -26,7 +26,7 @@ export interface Watch {
 }
 
 /** A template, with the columns that it names, sorted. */
-export interface Template {
+export interface TargetTemplate {
   kind: 'keys' | 'tags'
   parts: readonly TemplatePart[]
   columns: readonly string[]
@@ -40,14 +40,14 @@ export interface Watched {
   where: string
   schema: string | null
   name: string
-  templates: readonly Template[]
+  templates: readonly TargetTemplate[]
   /** Sets of columns that belong together, each once: `[['country'], ['id']]`. */
   sets: ReadonlyArray<readonly string[]>
   wholes: readonly InvalidateTarget[]
 }
 
 /** What one statement changed, or a part of that, as the trigger wrote it. */
-export interface Change {
+export interface TableChange {
   /** The table's OID. */
   relation: number
   /** Null: of all columns. */
@@ -57,10 +57,10 @@ export interface Change {
   /** Whether it is for templates with just these columns; false: for all. */
   exact: boolean
   /** By which function it was written; null: by one of an older version. */
-  source: Source | null
+  source: ChangeSource | null
 }
 
-export interface Source {
+export interface ChangeSource {
   version: number
   /** Schema and name, as they were watched. */
   table: readonly [string | null, string]
@@ -152,7 +152,7 @@ function templateIn (whole: unknown): unknown {
 
 interface Place { where: string, kind: 'keys' | 'tags', whole: unknown }
 
-function compileTemplate ({ where, kind, whole }: Place, text: string): Template {
+function compileTemplate ({ where, kind, whole }: Place, text: string): TargetTemplate {
   let parts
   try {
     parts = parseTemplate(text)
@@ -171,13 +171,13 @@ function wholeOf (kind: 'keys' | 'tags', parts: readonly TemplatePart[], columns
   return kind === 'keys' && typeof head === 'string' ? { prefix: head } : { all: true }
 }
 
-function setsOf (templates: readonly Template[]): string[][] {
+function setsOf (templates: readonly TargetTemplate[]): string[][] {
   const sets = new Map(templates.map(({ columns }) => [JSON.stringify(columns), [...columns]]))
   return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set)
 }
 
 /** Adds what a change of this table makes untrue. */
-export function addChange (found: Found, watched: Watched, { columns, rows, exact, source }: Change): void {
+export function addChange (found: FoundTargets, watched: Watched, { columns, rows, exact, source }: TableChange): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
   const told = new Set(source?.sets.map((set) => JSON.stringify(set)))
   const places = new Map(columns.map((name, place) => [name, place]))
@@ -190,7 +190,7 @@ export function addChange (found: Found, watched: Watched, { columns, rows, exac
 }
 
 function addRows (
-  found: Found, { kind, parts, columns, whole }: Template, { rows, places }: { rows: Change['rows'], places: Map<string, number> }
+  found: FoundTargets, { kind, parts, columns, whole }: TargetTemplate, { rows, places }: { rows: TableChange['rows'], places: Map<string, number> }
 ): void {
   // A column that the trigger does not tell of: another version of the app has installed it since.
   if (rows === null || columns.some((name) => !places.has(name))) return addTarget(found, whole)

@@ -4,7 +4,7 @@ import { Counter, Gauge, Histogram, type OpenMetricsContentType, type Prometheus
 import type { RouteCache } from '../../index.js'
 import { hearDurations } from '../metrics/durations.js'
 import { measured, type Measured } from '../metrics/feed.js'
-import { readings, timings, type Reading, type Timing } from '../metrics/instruments.js'
+import { readings, timings, type Observable, type Timing } from '../metrics/instruments.js'
 
 /** Where metrics are kept, in whichever of prom-client's two formats. */
 export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
@@ -13,7 +13,7 @@ export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMet
 const UNITS: Record<string, string> = { s: '_seconds', By: '_bytes' }
 
 /** As Prometheus has it: with the unit, and of a counter, with `_total`. */
-export function nameOf (prefix: string, { kind, name, unit }: Reading | Timing): string {
+export function metricName (prefix: string, { kind, name, unit }: Observable | Timing): string {
   return `${prefix}${name.replaceAll('.', '_')}${UNITS[unit] ?? ''}${kind === 'counter' ? '_total' : ''}`
 }
 
@@ -61,14 +61,14 @@ export class Collection {
     this.#members.delete(name)
     if (this.#members.size > 0) return
     const { register, prefix, onEmpty } = this.#parts
-    for (const metric of [...readings, ...Object.values(timings)]) register.removeSingleMetric(nameOf(prefix, metric))
+    for (const metric of [...readings, ...Object.values(timings)]) register.removeSingleMetric(metricName(prefix, metric))
     onEmpty()
   }
 
   /** A counter or gauge that is set whenever it is collected. */
-  #expose (reading: Reading): void {
+  #expose (reading: Observable): void {
     const { register, prefix } = this.#parts
-    const common = { name: nameOf(prefix, reading), help: reading.help, labelNames: ['cache', ...reading.labels], registers: [register] }
+    const common = { name: metricName(prefix, reading), help: reading.help, labelNames: ['cache', ...reading.labels], registers: [register] }
     const each = (put: (labels: Record<string, string>, value: number) => void): void => {
       for (const [cache, stats] of this.#read()) {
         for (const [labels, value] of reading.read(stats)) put({ cache, ...labels }, value)
@@ -96,7 +96,7 @@ export class Collection {
   #time (timing: Timing): Histogram {
     const { register, prefix, buckets } = this.#parts
     return new Histogram({
-      name: nameOf(prefix, timing),
+      name: metricName(prefix, timing),
       help: timing.help,
       labelNames: ['cache', ...timing.labels],
       buckets: [...buckets],

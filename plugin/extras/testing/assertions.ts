@@ -2,8 +2,8 @@
 // shows; its message says what the response was instead, and why.
 import { AssertionError } from 'node:assert'
 import { show } from '../../errors.js'
-import type { BypassReason, StaleReason } from '../../outcome.js'
-import { BYPASS_WORDS, STALE_WORDS } from '../../reasons.js'
+import type { BypassReason, StaleReason } from '../../telling/outcome.js'
+import { BYPASS_WORDS, STALE_WORDS } from '../../telling/reasons.js'
 import { readCacheStatus, type AnyResponse, type Said } from './said.js'
 
 /** What else is expected of a response. What is absent does not matter. */

@@ -5,8 +5,8 @@
 // lookup goes on after the plugin's `deadline`, what is written rejects after its `writeDeadline`.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError, optionError } from '../../errors.js'
-import { promised } from '../../store/batch.js'
-import { within } from '../../store/deadline.js'
+import { promised } from '../../store/redis/batch.js'
+import { within } from '../../store/wait/deadline.js'
 import type { Ask, Fill, Lease, Reader, Seen, Store, StoreWrapper, Writing } from '../../store/store.js'
 
 /** What fails: all, or only what changes something, as where Redis is full or read-only. */

@@ -1,7 +1,7 @@
 // What a response says the cache did, read back from its Cache-Status field (RFC 9211), as announcement.ts writes it.
 // https://www.rfc-editor.org/rfc/rfc9211#section-2
 import { RouteCacheError } from '../../errors.js'
-import type { BypassReason, StaleReason } from '../../outcome.js'
+import type { BypassReason, StaleReason } from '../../telling/outcome.js'
 
 /** A response of `inject`, `fetch`, supertest or Node's http: whatever has headers. */
 export interface AnyResponse {

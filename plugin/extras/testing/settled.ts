@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DURATION_FORMS, toMilliseconds, type Duration } from '../../duration.js'
 import { RouteCacheError, optionError } from '../../errors.js'
-import type { RouteCache } from '../../route-cache.js'
+import type { RouteCache } from '../../calls/route-cache.js'
 
 type Waited = Pick<RouteCache, 'settled' | 'stats'>
 

@@ -1,5 +1,5 @@
-// A plugin with the decorators and hooks of this one (plugin/plugin.ts) that does nothing: where one of Fastify's own tests
-// fails with any plugin, as it counts hooks or prints them, it fails with this one, too.
+// A plugin with the decorators and hooks of this one (plugin/fastify/plugin.ts) that does nothing: where one of Fastify's
+// own tests fails with any plugin, as it counts hooks or prints them, it fails with this one, too.
 'use strict'
 
 const FIELDS = ['exchange', 'outcome', 'marks', 'arrival', 'headers', 'source', 'ticket', 'change']

@@ -16,7 +16,7 @@ export const BROKEN_BUILDS = {
   /** A fill stores whether it still has its lease or not. */
   lease: {
     mode: 'key',
-    file: 'store/scripts.ts',
+    file: 'store/redis/scripts.ts',
     text: "if not isOwn(redis.call('GET', KEYS[2]), ARGV[1]) then return isStored(KEYS[1], ARGV[2]) and 1 or 0 end\n" +
       "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])",
     replacement: "redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])"
@@ -24,29 +24,29 @@ export const BROKEN_BUILDS = {
   /** An entry is valid whatever its tags' generations say. */
   generation: {
     mode: 'tag',
-    file: 'entry.ts',
+    file: 'entry/entry.ts',
     text: 'asOf >= ground.least &&\n    ground.generations.every(',
     replacement: 'asOf >= ground.least ||\n    ground.generations.every('
   },
   /** An entry is valid whatever memory the server came back with: shows with `--fault restart` or `failover`. */
   history: {
     mode: 'key',
-    file: 'entry.ts',
+    file: 'entry/entry.ts',
     text: 'return history === ground.history && asOf',
     replacement: 'return asOf'
   },
   /** Followers are handed what their leader has stored, without a look whether it is still true. */
   landing: {
     mode: 'tag',
-    file: 'fill.ts',
+    file: 'cache/fill.ts',
     text: 'await handOut(flightName(key, lease.variant), claim)',
     replacement: `this.#land(claim, { type: 'stored', stored: {
-      entry: (await import('./codec.js')).decode(bytes, key)!, members: [], variant: lease.variant, tags } })`
+      entry: (await import('../entry/codec.js')).decode(bytes, key)!, members: [], variant: lease.variant, tags } })`
   },
   /** A quarantine drops the entry, and does not occupy the lease's name: shows where writers die, in `npm run race:kill`. */
   quarantine: {
     mode: 'mutate',
-    file: 'store/scripts.ts',
+    file: 'store/redis/scripts.ts',
     // eslint-disable-next-line no-template-curly-in-string
     text: "had = math.min(had, occupy(KEYS[i + 1], '${QUARANTINE}', ARGV[1], ARGV[2]))",
     replacement: ''
@@ -54,23 +54,23 @@ export const BROKEN_BUILDS = {
   /** A tag's quarantine ends with a generation that everything is above. */
   mutate: {
     mode: 'mutate',
-    file: 'store/joint-scripts.ts',
+    file: 'store/redis/joint-scripts.ts',
     text: 'change(KEYS[i], value, ARGV[6], token, true, raised)',
     replacement: "change(KEYS[i], isQuarantine(text(KEYS[i])) and '1' or value, ARGV[6], token, true, raised)"
   },
   /** A fill that is under way when its key is made stale lands. */
   soft: {
     mode: 'soft',
-    file: 'store/joint-scripts.ts',
+    file: 'store/redis/joint-scripts.ts',
     text: "if not isQuarantine(text(KEYS[i + 1])) then redis.call('DEL', KEYS[i + 1]) end\n  count",
     replacement: 'count'
   },
   /** The lease of a write-through is taken behind its work. */
   set: {
     mode: 'set',
-    file: 'write-through.ts',
-    text: 'const right = await cache.seize(key, waitTimeout)\n  const outcome = await outcomeOf(work)',
-    replacement: 'const outcome = await outcomeOf(work)\n  const right = await cache.seize(key, waitTimeout)'
+    file: 'calls/write-through.ts',
+    text: 'const right = await cache.seize(key, waitTimeout)\n  const outcome = await attempt(work)',
+    replacement: 'const outcome = await attempt(work)\n  const right = await cache.seize(key, waitTimeout)'
   },
   /** Values stay when their key is invalidated. */
   value: {
@@ -82,10 +82,10 @@ export const BROKEN_BUILDS = {
   /** What is named in one call ends one after the other: shows where responses are made of cached values. */
   together: {
     mode: 'composed-keys',
-    file: 'route-cache.ts',
+    file: 'calls/route-cache.ts',
     text: 'invalidation.run(checkTarget(target))',
     replacement: `(async (targets) => {
-        const { apart } = await import('./target.js')
+        const { apart } = await import('../key/target.js')
         for (const one of apart(targets)) await invalidation.run(one)
         return 0
       })(checkTarget(target))`
@@ -93,28 +93,28 @@ export const BROKEN_BUILDS = {
   /** What a route declares is invalidated when its client has the answer. */
   declared: {
     mode: 'declarative',
-    file: 'change.ts',
+    file: 'writing/change.ts',
     text: '    if (change != null) await change.conclude()\n',
     replacement: '    if (change != null) setTimeout(() => { change.conclude() }, 20)\n'
   },
   /** What a process itself writes stays in its tier until Redis tells of it: shows with `--memory`. */
   tier: {
     mode: 'key',
-    file: 'store/redis.ts',
+    file: 'store/redis/redis.ts',
     text: 'return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })',
     replacement: 'return await work'
   },
   /** A tier is never told of others' changes: shows with `--memory`, beyond the tolerance. */
   deaf: {
     mode: 'key',
-    file: 'store/tracked-server.ts',
+    file: 'store/tier/tracked-server.ts',
     text: 'if (changed.length > 0) onChange(changed)',
     replacement: ''
   },
   /** A prefix is invalidated by removing its entries only. */
   prefix: {
     mode: 'prefix',
-    file: 'store/prefix.ts',
+    file: 'store/redis/prefix.ts',
     text: 'await this.#eachName(servers, leases, async (names) => await this.#inScripts(UNLINK_LEASES, names))',
     replacement: ''
   }

@@ -1,8 +1,8 @@
 // What each of the store's scripts does, for the model: the same as its Lua, on what data.ts holds.
-import * as clockScripts from '../../../plugin/store/clock-scripts.js'
-import * as jointScripts from '../../../plugin/store/joint-scripts.js'
-import type { Script } from '../../../plugin/store/script.js'
-import * as entryScripts from '../../../plugin/store/scripts.js'
+import * as clockScripts from '../../../plugin/store/redis/clock-scripts.js'
+import * as jointScripts from '../../../plugin/store/redis/joint-scripts.js'
+import type { Script } from '../../../plugin/store/redis/script.js'
+import * as entryScripts from '../../../plugin/store/redis/scripts.js'
 import { FIRST_LIFE } from '../../../plugin/store/store.js'
 import type { Held } from './held.js'
 

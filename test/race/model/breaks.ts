@@ -1,8 +1,8 @@
 // Protocols that are wrong in one place each: the model has to find an interleaving for every one of them, or it holds
 // nothing. What Redis does wrong is put into a script, what we do into a store.
-import { NO_TARGETS } from '../../../plugin/claim.js'
+import { NO_TARGETS } from '../../../plugin/cache/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
-import { apart } from '../../../plugin/target.js'
+import { apart } from '../../../plugin/key/target.js'
 import { BODIES, isEntry, isHold, namedByCall, scripts, tick, type Body, type ScriptName } from './bodies.js'
 import type { Held } from './held.js'
 import { scriptOf } from './data.js'

@@ -1,5 +1,5 @@
 // What is invalidated, how, and what responses are made of: a mode for each way through the protocol.
-import type { Targets } from '../../../plugin/claim.js'
+import type { Targets } from '../../../plugin/cache/claim.js'
 
 /** What is invalidated, what the policy says, and what only the handler does. */
 export interface Mode {

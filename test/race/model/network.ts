@@ -7,8 +7,8 @@
 // before its reply came: then the server does it twice, with anything between.
 import { EventEmitter } from 'node:events'
 import { createHash } from 'node:crypto'
-import type { RedisClient } from '../../../plugin/store/redis-client.js'
-import { SLOTS, slotOf } from '../../../plugin/store/slot.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { SLOTS, slotOf } from '../../../plugin/store/server/slot.js'
 import { scriptOf, textOf, type Argument, type Data } from './data.js'
 
 /** Who says whose turn it is. */

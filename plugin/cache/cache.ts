@@ -1,0 +1,259 @@
+// The steps between the hooks and the store, one after another: lookup, then (on a miss) fill or abandon; and, apart from
+// requests, refresh, what writers do (invalidation.ts) and `get`. Knows keys, bytes and time; nothing of HTTP or Fastify.
+//
+// A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
+import { setImmediate as turn } from 'node:timers/promises'
+import { Background } from './background.js'
+import type { Caller, Log } from '../telling/caller.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
+import { Complaints } from '../telling/complaints.js'
+import type { Milliseconds } from '../duration.js'
+import { isFresh, type Entry } from '../entry/entry.js'
+import { channels, tell, type Instance } from '../telling/events.js'
+import { Failures } from './failures.js'
+import { Fills } from './fill.js'
+import { Flights, flightName, leading, type Landing } from './flight.js'
+import { FormerBuild } from './former-build.js'
+import { Invalidation, telling } from './invalidation.js'
+import type { Kept } from './kept.js'
+import type { AnswerLimits, CacheLimits } from '../options/limits.js'
+import { Lookup } from './lookup.js'
+import { Refreshes } from './refresh.js'
+import { whenIdle } from './settling.js'
+import type { CacheStats, Stats } from '../telling/stats.js'
+import { Breaker } from '../store/wait/breaker.js'
+import { within } from '../store/wait/deadline.js'
+import type { Store } from '../store/store.js'
+import { TagMemory } from './tag-memory.js'
+import { selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
+
+/** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
+const CONNECT_WAIT: Milliseconds = 1_000
+/** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
+const CLOSE_WAIT: Milliseconds = 5_000
+
+export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
+  store: Store
+  stats: Stats
+  log: Log
+  /** Whom events are about. */
+  instance: Instance
+  /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
+  jitter: number
+  now: () => Milliseconds
+  random: () => number
+  enabled: boolean
+}
+
+/** What a look finds; and whether a fill is on its way, or nobody is to wait for one. */
+export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
+
+export class ResponseCache {
+  enabled: boolean
+  readonly invalidation: Invalidation
+  readonly failures: Failures
+  readonly breaker: Breaker
+  readonly shelf: Shelf
+  readonly formerBuild: FormerBuild
+  readonly #store: Store
+  readonly #lookup: Lookup
+  readonly #fills: Fills
+  readonly #complaints: Complaints
+  readonly #refreshes: Refreshes
+  readonly #stats: Stats
+  readonly #log: Log
+  readonly #deadline: Milliseconds
+  readonly #now: () => Milliseconds
+  readonly #flights = new Flights()
+  readonly #background = new Background()
+  #isClosed = false
+
+  constructor ({ store, stats, log, instance, jitter, now, random, enabled, ...limits }: CacheParts) {
+    const { deadline, breakerThreshold: threshold } = limits
+    this.#store = store
+    const { maxBodyBytes = Infinity, maxHeaderBytes = Infinity } = limits
+    this.shelf = { store, memory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
+    this.#stats = stats
+    this.#log = log
+    this.#deadline = deadline
+    this.#now = now
+    this.enabled = enabled
+    const behind = { flights: this.#flights, background: this.#background }
+    this.invalidation = new Invalidation({ store, stats, log, instance, ...behind, ...limits })
+    this.failures = new Failures(now)
+    this.formerBuild = new FormerBuild(log, now())
+    this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
+    const complaints = this.#complaints = new Complaints(now)
+    const onOpen = (error: unknown): void => {
+      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error, duration: null })
+    }
+    const onClose = (duration: Milliseconds): void => {
+      this.invalidation.hurry()
+      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
+    }
+    const probe = async (): Promise<void> => { await store.probe() }
+    const breaker = this.breaker = new Breaker({ threshold, deadline, probe, onOpen, onClose, log })
+    const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures, formerBuild: this.formerBuild }
+    const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
+    const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
+    const end = (claim: Claim, caller: Caller): void => { this.end(claim, caller) }
+    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
+    const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
+    const shared = { shelf: this.shelf, ...behind, complaints }
+    const invalidate = async (key: string): Promise<unknown> => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
+    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, end, handOut, invalidate })
+  }
+
+  get stats (): CacheStats {
+    return {
+      ...this.#stats.read(),
+      journal: this.invalidation.kept,
+      breaker: this.breaker.isOpen ? 'open' : 'closed',
+      tier: this.#store.tier,
+      flights: this.#flights.size,
+      waiting: this.#lookup.waiting
+    }
+  }
+
+  now (): Milliseconds {
+    return this.#now()
+  }
+
+  /** Lookups are answered by the store, as far as is known. */
+  get isReady (): boolean {
+    return this.enabled && this.invalidation.isTold && !this.breaker.isOpen
+  }
+
+  /** A handler runs in this process, or its answer is on its way, that may be stored. */
+  get isFilling (): boolean {
+    return this.#flights.areAloft
+  }
+
+  /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
+  async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
+    return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+  }
+
+  /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
+  fill (claim: Claim, answer: Answer, caller: Caller): Kept | null {
+    return this.#fills.run(claim, answer, caller)
+  }
+
+  #land ({ key, lease, flight }: Right, landing: Landing): void {
+    this.#flights.land(flightName(key, lease.variant), flight, landing)
+  }
+
+  /**
+   * Gives the lease back, as there will be no fill; `pass`: of a response that can't be shared, so that nobody waits for the
+   * next. Nobody waits for it; it never rejects.
+   */
+  abandon (right: Right, caller: Caller, pass = false): void {
+    const { key, lease } = right
+    this.#giveBack(right, caller, { pass, work: async () => { await this.#store.release(key, lease, pass) } })
+  }
+
+  /**
+   * The same of a response that can't be shared, and ends the entry that lies there: the response takes its place. Nobody
+   * waits for it; it never rejects.
+   */
+  end (right: Right, caller: Caller): void {
+    const { key, lease, marker } = right
+    this.#giveBack(right, caller, { pass: true, work: async () => { await this.#store.end(key, lease, marker?.epoch ?? '') } })
+    caller.log.debug({ key }, 'cache entry ended')
+  }
+
+  #giveBack (right: Right, caller: Caller, { pass, work }: { pass: boolean, work: () => Promise<void> }): void {
+    caller.onEnd?.('abandoned')
+    // The lease went back, and the client may be closed.
+    if (this.#isClosed) return
+    this.#background.run(work, (error) => {
+      caller.counters.errors++
+      this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key: right.key })
+    })
+    this.#land(right, { type: pass ? 'pass' : 'again' })
+  }
+
+  /** The handler has failed: who waits for it, and who comes soon, is served an entry that may stand in. */
+  fail (name: string, right: Right | null): void {
+    this.failures.note(name)
+    if (right !== null) this.#land(right, { type: 'failed' })
+  }
+
+  /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
+  async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+    const seized = await telling(this.#store, 'seize', this.#store.seize(key))
+    if (seized === null) return null
+    const { lease, history } = seized
+    const flight = this.#flights.open(flightName(key, null), key)
+    const ground = { history, least: 0, tags: [], generations: [], softened: [] }
+    const right = { key, lease, marker: null, ground, flight, isOver: false }
+    flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
+    return right
+  }
+
+  /**
+   * Has an entry that was served filled again: `run` makes the request and waits for its end, where this process gets
+   * the lease. Nobody waits for it; it never rejects.
+   */
+  refresh (stale: Refreshable, caller: Caller, run: (right: Right) => Promise<void>): void {
+    const { key } = stale
+    this.#background.run(async () => {
+      // The answer goes first.
+      await turn()
+      const right = this.enabled ? await this.#refreshes.take(stale) : null
+      if (right === null) return
+      caller.counters.refreshes++
+      caller.log.debug({ key }, 'cache refresh')
+      await run(right)
+    }, (error) => {
+      caller.counters.errors++
+      this.#complaints.warn(caller.log, 'cache refresh failed', { err: error, key })
+    })
+  }
+
+  /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
+  async get (key: string, selection: Selection): Promise<Entry | null> {
+    const isTold = this.invalidation.isTold
+    const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(this.shelf, key, selection)))
+    return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
+  }
+
+  /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
+  async look (key: string, selection: Selection): Promise<LookResult> {
+    const shelf = { ...this.shelf, memory: new TagMemory() }
+    const looking = selectEntry(shelf, key, selection).then(async (found) => {
+      return { found, holder: await this.#store.holder(key, found.variant) }
+    })
+    return await telling(this.#store, 'read', within(this.#deadline, looking))
+  }
+
+  /** Resolves when nothing is under way that ends in the store. Rejects with FRC_DEADLINE after this time; 0: no limit. */
+  async settled (time: Milliseconds): Promise<void> {
+    await whenIdle({ flights: this.#flights, background: this.#background }, time)
+  }
+
+  /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
+  async connect (): Promise<void> {
+    try {
+      await within(CONNECT_WAIT, this.#store.connect())
+    } catch (error) {
+      this.#log.warn({ err: error }, 'the cache starts without its store, and uses it when it is there')
+    }
+  }
+
+  /**
+   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. Other
+   * requests wait no longer for handlers that have not answered: what they answer is not stored any more.
+   */
+  async close (): Promise<void> {
+    this.enabled = false
+    this.breaker.end()
+    this.#fills.close()
+    await Promise.all([
+      within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
+      this.invalidation.close(CLOSE_WAIT)
+    ])
+    this.#isClosed = true
+    this.#store.close()
+  }
+}

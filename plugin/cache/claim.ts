@@ -1,0 +1,95 @@
+// What goes into the cache and comes out of it: a request's question, what was found, the right to fill, and an answer.
+import type { Milliseconds } from '../duration.js'
+import type { EncodedBody, Entry, ValidityBasis, HeaderField, Marker, PayloadKind } from '../entry/entry.js'
+import type { Flight } from './flight.js'
+import type { BypassReason, RefusalReason } from '../telling/outcome.js'
+import type { Lease } from '../store/store.js'
+import type { Selected, Selection } from './variant.js'
+
+export { NO_TARGETS, type Targets } from '../store/targets.js'
+
+/**
+ * A fresh entry, to be filled again already where there is `early`; or a stale one, that may be served while it is
+ * refreshed, or (`ifError`) as the handler failed just now; or the right to fill, null where nobody has it or somebody
+ * else, `why` where it is not that, `present` what lies there and is valid, though not to be served; or why the store was of
+ * no use.
+ */
+export type Found =
+  | { type: 'hit', entry: Entry, collapsed: boolean, early: Selected | null }
+  | Spare & { type: 'stale', ifError: boolean }
+  | { type: 'miss', claim: Claim | null, spare: Spare | null, present?: Spare | null, why?: RefusalReason }
+  | { type: 'unknown', reason: Extract<BypassReason, 'store' | 'breaker' | 'journal'> }
+
+/** A stale entry, with what was seen of it. On a miss: what stands in where the handler fails. */
+export interface Spare { entry: Entry, selected: Selected }
+
+/** A request that looks its response up. */
+export interface Question {
+  key: string
+  selection: Selection
+  /** A miss will be filled: the lease is taken. */
+  toFill: boolean
+  /** What its own handler answers is of no use to others: the lease is not taken, but another's handler is waited for. */
+  toFollow?: boolean
+  /** What is there is not good enough for this client: only the lease is wanted. */
+  toRefresh: boolean
+  /** A stale entry will do that may be served so. */
+  mayBeStale: boolean
+  /** One will do that may be served where the handler fails, if it does. */
+  mayRescue: boolean
+  /** It may be filled again before it is stale. */
+  mayBeEarly: boolean
+  /** How long it waits for another request's handler. 0: not at all. */
+  waitTimeout: Milliseconds
+}
+
+/** An entry that was served and is to be filled again: what was seen of it, and how long requests wait for its next one. */
+export interface Refreshable {
+  key: string
+  selected: Selected
+  waitTimeout: Milliseconds
+}
+
+/** The right to fill. */
+export interface Right {
+  key: string
+  lease: Lease
+  marker: Marker | null
+  ground: ValidityBasis
+  flight: Flight
+  /** Something lies where the fill goes. */
+  isOver: boolean
+}
+
+/** The right to fill, and the request that it is used for. */
+export interface Claim extends Right {
+  selection: Selection
+}
+
+/** What a handler answered, ready to be stored. */
+export interface Answer {
+  status: number
+  headers: readonly HeaderField[]
+  body: Buffer
+  kind: PayloadKind
+  /** The members of its `Vary`. */
+  members: readonly string[]
+  /** Those that the handler named. */
+  tags: readonly string[]
+  /** How long it is fresh. */
+  life: Milliseconds
+  /** How long beyond that it may be served while it is refreshed. */
+  stale: Milliseconds
+  /** How long beyond that it may stand in where the handler fails. */
+  rescue: Milliseconds
+  /** What the handler took. */
+  cost: Milliseconds
+  /** Whether its body is stored in codings, too. Then it must not change any more. */
+  isEncoded: boolean
+  /** The body in codings, where it is there already. */
+  encoded?: readonly EncodedBody[] | null
+  /** How long beyond its freshness it is kept, only so that the handler may be asked about it. Default 0. */
+  keep?: Milliseconds
+  /** Stored only where these bytes lie there yet, and are valid: it is the same response. Absent, null: it is a new one. */
+  basis?: Buffer | null
+}

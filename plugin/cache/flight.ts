@@ -1,0 +1,235 @@
+// One run per key in this process, and one poll where another process runs it. The first request that misses opens a
+// flight and takes the lease; those that miss while it is on wait for its landing, all of them side by side:
+//
+//   stored   the response lies in the store, and was still true when it was read there after all of them had begun
+//   again    it does not, or is true no more: look up once more
+//   pass     it can't be shared: each runs its own handler
+//   failed   the handler failed: who has a stale entry that may stand in is answered with that; the others as for `pass`
+//
+// The read at the landing is for this race of a follower R, a leader L and an invalidation W of a tag, which leaves leases
+// alone:
+//
+//   1. L  takes the lease; reads the old row
+//   2. W  writes the new row; invalidates the tag; returns
+//   3. R  begins; finds nothing; the flight is on, so it waits
+//   4. L  fills: the lease is held, so it is stored, though no read will find it valid
+//   5. L  lands: the flight is closed, then the entry read with its tags' generations -> invalid -> 'again'
+//
+// A key's invalidation between 4 and 5 removes the entry, so that the same read doesn't find it.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Milliseconds } from '../duration.js'
+import type { Entry } from '../entry/entry.js'
+import { within } from '../store/wait/deadline.js'
+import { LEASE_TIME, type Lease, type Store } from '../store/store.js'
+import type { Place } from './variant.js'
+
+export type Landing =
+  | { type: 'stored', stored: LandedEntry }
+  | { type: 'again' }
+  | { type: 'pass' }
+  | { type: 'failed' }
+
+/** What a landing hands out, and for whom it is: what selects it, and the tags that it is valid under. */
+export interface LandedEntry extends Place {
+  entry: Entry
+  tags: readonly string[]
+}
+
+const FIRST_POLL: Milliseconds = 5
+const LONGEST_POLL: Milliseconds = 100
+/** A handler that takes longer loses its lease, whether it will ever answer or not. */
+const LONGEST_RUN: Milliseconds = 10 * 60_000
+
+export interface Leading {
+  renew: (pass: boolean) => Promise<boolean>
+  /** Gives the lease back. */
+  giveBack: () => Promise<void>
+  isPass: boolean
+  waitTimeout: Milliseconds
+  onLost: () => void
+}
+
+/** How a flight leads under this lease. */
+export function leading (
+  store: Store, { key, lease, waitTimeout, onLost }: { key: string, lease: Lease } & Pick<Leading, 'waitTimeout' | 'onLost'>
+): Leading {
+  return {
+    renew: async (pass) => await store.renew(key, lease, pass),
+    giveBack: async () => await store.release(key, lease),
+    isPass: lease.isPass,
+    waitTimeout,
+    onLost
+  }
+}
+
+export class Flight {
+  readonly key: string
+  readonly #began = performance.now()
+  readonly #onLand: (flight: Flight) => void
+  readonly #landing: Promise<Landing>
+  readonly #known: Promise<void>
+  #letGo!: (landing: Landing) => void
+  #tell!: () => void
+  #renewal: NodeJS.Timeout | undefined
+  #limit: NodeJS.Timeout | undefined
+  #giveBack: Leading['giveBack'] | undefined
+  #followers = 0
+  /** The handler has answered; what is waited for is only the fill. */
+  isAnswered = false
+  isLanded = false
+  /** Nobody waits for it: its key's last response could not be shared. */
+  isPass = false
+
+  constructor (key: string, onLand: (flight: Flight) => void) {
+    this.key = key
+    this.#onLand = onLand
+    this.#landing = new Promise((resolve) => { this.#letGo = resolve })
+    this.#known = new Promise((resolve) => { this.#tell = resolve })
+  }
+
+  get age (): Milliseconds {
+    return performance.now() - this.#began
+  }
+
+  get isAlone (): boolean {
+    return this.#followers === 0
+  }
+
+  /** Resolves when it lands. */
+  async landed (): Promise<void> {
+    await this.#landing
+  }
+
+  /** Resolves when the store has said who runs the handler. */
+  async known (): Promise<void> {
+    await this.#known
+  }
+
+  /** The landing; null where it doesn't come within this time. */
+  async follow (time: Milliseconds): Promise<Landing | null> {
+    this.#followers++
+    return await within(Math.max(1, time), this.#landing).catch(() => null)
+  }
+
+  /**
+   * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
+   * wait for. `onLost` has it land without the handler. Cancelled while the lease was taken, it gives that back at once.
+   */
+  lead ({ renew, giveBack, isPass, waitTimeout, onLost }: Leading): void {
+    this.isPass = isPass
+    if (this.isLanded) {
+      giveBack().catch(() => {})
+      return
+    }
+    this.#giveBack = giveBack
+    this.#tell()
+    this.#renewal = setInterval(() => {
+      if (this.age > LONGEST_RUN) return onLost()
+      this.isPass ||= this.age > waitTimeout
+      // A lease that is lost stays lost: the fill will be refused. Where the store doesn't answer, it may be held yet.
+      renew(this.isPass).then((isHeld) => { if (!isHeld) onLost() }, () => {})
+    }, LEASE_TIME / 3)
+    this.#renewal.unref()
+  }
+
+  /** The client has left: the handler's answer is welcome for a while, but nobody knows whether it will come. */
+  limit (time: Milliseconds, giveUp: () => void): void {
+    if (this.isLanded) return
+    this.#limit = setTimeout(giveUp, Math.max(time, LEASE_TIME))
+    this.#limit.unref()
+  }
+
+  /** Another process runs it: asks for its end, less and less often, and never in step with others. */
+  async poll (holder: () => Promise<'held' | 'pass' | 'none'>, longest: Milliseconds): Promise<Landing> {
+    this.#tell()
+    let pause = FIRST_POLL
+    while (this.age < longest && !this.isLanded) {
+      await sleep(pause * (0.75 + Math.random() / 2))
+      pause = Math.min(pause * 1.5, LONGEST_POLL)
+      const held = await holder()
+      if (held !== 'held') return { type: held === 'pass' ? 'pass' : 'again' }
+    }
+    return { type: 'pass' }
+  }
+
+  /** Lets everybody go though its handler has not answered, and gives the lease back. Rejects as the store does. */
+  async cancel (): Promise<void> {
+    if (this.isLanded || this.isAnswered) return
+    this.land({ type: 'pass' })
+    await this.#giveBack?.()
+  }
+
+  /** Lets everybody go. Does nothing the second time. */
+  land (landing: Landing): void {
+    this.isLanded = true
+    this.#onLand(this)
+    this.#stop()
+    this.#tell()
+    this.#letGo(landing)
+  }
+
+  #stop (): void {
+    clearInterval(this.#renewal)
+    clearTimeout(this.#limit)
+  }
+}
+
+/** The flights of this process, by the name of what they fill. */
+export class Flights {
+  readonly #open = new Map<string, Flight>()
+  /** Also those that nobody joins any more. */
+  readonly #aloft = new Set<Flight>()
+  #areCancelled = false
+
+  /** Those that have not landed. */
+  get aloft (): readonly Flight[] {
+    return [...this.#aloft]
+  }
+
+  get areAloft (): boolean {
+    return this.#aloft.size > 0
+  }
+
+  get size (): number {
+    return this.#open.size
+  }
+
+  get (name: string): Flight | undefined {
+    return this.#open.get(name)
+  }
+
+  open (name: string, key: string): Flight {
+    const flight = new Flight(key, (flight) => { this.#aloft.delete(flight) })
+    this.#aloft.add(flight)
+    // By a lookup that was on its way when all were.
+    if (this.#areCancelled) flight.land({ type: 'pass' })
+    else this.#open.set(name, flight)
+    return flight
+  }
+
+  /** From here on nobody joins it. */
+  close (name: string, flight: Flight): void {
+    if (this.#open.get(name) === flight) this.#open.delete(name)
+  }
+
+  land (name: string, flight: Flight, landing: Landing): void {
+    this.close(name, flight)
+    flight.land(landing)
+  }
+
+  /** Cancels all whose handlers have not answered, and will come yet: nothing will be stored any more. Never rejects. */
+  async cancel (): Promise<void> {
+    this.#areCancelled = true
+    await Promise.allSettled([...this.#open.values()].map(async (flight) => await flight.cancel()))
+  }
+
+  /** Those of these keys can't land any more: who comes now need not wait for them. */
+  forget (isGone: (key: string) => boolean): void {
+    for (const [name, flight] of this.#open) if (isGone(flight.key)) this.#open.delete(name)
+  }
+}
+
+/** What is filled: a key, or a variant of it. Fingerprints contain no colon. */
+export function flightName (key: string, variant: string | null): string {
+  return `${variant ?? ''}:${key}`
+}

@@ -1,0 +1,185 @@
+// The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
+// kept in the journal; and whole writes with their targets in quarantine.
+import type { Background } from './background.js'
+import type { Log } from '../telling/caller.js'
+import type { Targets } from './claim.js'
+import { Confirmed, isUnreplicated } from './confirmed.js'
+import type { Milliseconds } from '../duration.js'
+import { RouteCacheError } from '../errors.js'
+import { channels, since, stamp, tell, type CacheEvents, type Instance } from '../telling/events.js'
+import type { Flights } from './flight.js'
+import { Journal } from './journal.js'
+import type { CacheLimits } from '../options/limits.js'
+import { mutate } from './mutation.js'
+import type { Stats } from '../telling/stats.js'
+import { withValue } from '../store/keys.js'
+import type { Store } from '../store/store.js'
+import { isNothing, mentioned } from '../key/target.js'
+
+export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
+  store: Store
+  stats: Stats
+  log: Log
+  flights: Flights
+  background: Background
+  instance: Instance
+}
+
+/** One of them, and when it began; 0: nobody listened. */
+interface Ended extends Pick<CacheEvents['invalidation'], 'soft' | 'entries' | 'error'> { began: Milliseconds }
+
+export class Invalidation {
+  readonly #store: Store
+  readonly #stats: Stats
+  readonly #log: Log
+  readonly #flights: Flights
+  readonly #background: Background
+  readonly #instance: Instance
+  readonly #quarantineTime: Milliseconds
+  readonly #journal: Journal
+  readonly #confirmed: Confirmed
+
+  constructor ({ store, stats, log, flights, background, instance, quarantineTime, maxJournal }: InvalidationParts) {
+    this.#store = store
+    this.#stats = stats
+    this.#log = log
+    this.#flights = flights
+    this.#background = background
+    this.#instance = instance
+    this.#quarantineTime = quarantineTime
+    this.#journal = new Journal({ tell: async (targets) => await this.#tellLate(targets), log, most: maxJournal })
+    const again = (list: readonly Targets[]): void => { this.#journal.again(list) }
+    this.#confirmed = new Confirmed({ witness: store.witness, again, isTold: () => this.isTold })
+  }
+
+  /** The store was told of everything. */
+  get isTold (): boolean {
+    return this.#journal.isEmpty
+  }
+
+  /** How many targets the store was not told of yet. */
+  get kept (): number {
+    return this.#journal.size
+  }
+
+  /**
+   * Invalidates all of these together; the number of entries that went by their keys. `token`: of the quarantine that ends
+   * with it. `later`: what is told where it has to be told later, more than the targets themselves. Rejects with
+   * FRC_STORE; what the store could not be told is told later, and nothing is served before.
+   */
+  async run (targets: Targets, token?: string, later = targets): Promise<number> {
+    const began = stamp(channels.invalidation)
+    try {
+      const removed = await telling(this.#store, 'invalidate', this.#background.watch(this.#tell(targets, token, later)))
+      this.hurry()
+      this.#stats.invalidated(removed)
+      if (began > 0) this.#say(targets, { began, soft: false, entries: removed, error: null })
+      this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
+      return removed
+    } catch (error) {
+      return this.#fail(later, { began, soft: false, entries: 0, error })
+    }
+  }
+
+  /**
+   * Makes them stale instead, as far as they may be served so; the number of entries under these keys. Rejects with
+   * FRC_STORE; what the store could not be told is then told later, and ends them.
+   */
+  async soften (targets: Targets): Promise<number> {
+    const began = stamp(channels.invalidation)
+    try {
+      const softening = this.#confirmed.by(targets, async () => await this.#store.soften(targets))
+      const softened = await telling(this.#store, 'invalidate', this.#background.watch(softening))
+      this.hurry()
+      this.#forget(targets)
+      this.#stats.invalidated(softened)
+      if (began > 0) this.#say(targets, { began, soft: true, entries: softened, error: null })
+      this.#log.debug({ ...mentioned(targets), softened }, 'cache made stale')
+      return softened
+    } catch (error) {
+      return this.#fail(targets, { began, soft: true, entries: 0, error })
+    }
+  }
+
+  #fail (targets: Targets, ended: Ended): never {
+    const { error } = ended
+    this.#stats.invalidationFailed()
+    if (ended.began > 0) this.#say(targets, ended)
+    const { code, message, cause } = error as RouteCacheError
+    // Nothing old is served unless the primary is lost with it: then it is among what was confirmed.
+    if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
+    this.#journal.keep(targets, error)
+    // A client may be answered with it: it names no keys.
+    const later = 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
+    throw new RouteCacheError(code, `${message}; ${later}`, { cause })
+  }
+
+  /** To who listens. */
+  #say ({ keys, tags, prefixes, all }: Targets, { began, ...ended }: Ended): void {
+    const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
+    tell('invalidation', this.#instance, { ...named, ...ended, duration: since(began) ?? 0 })
+  }
+
+  /** `token`: of the quarantine that ends with it; undefined: of none. */
+  async #tell (targets: Targets, token?: string, later = targets): Promise<number> {
+    return await this.#confirmed.by(later, async () => await this.#tellNow(targets, token))
+  }
+
+  /** What the replicas have not confirmed is known to the primary, and kept: to tell it again would change nothing. */
+  async #tellLate (targets: Targets): Promise<void> {
+    await this.#tell(targets).catch((error: unknown) => { if (!isUnreplicated(error)) throw error })
+  }
+
+  async #tellNow (targets: Targets, token?: string): Promise<number> {
+    const removed = isNothing(targets) ? 0 : await this.#store.invalidate(targets, token)
+    this.#forget(targets)
+    return removed
+  }
+
+  /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
+  async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
+    return await mutate({
+      quarantine: async (targets, token) => {
+        const had = await telling(this.#store, 'quarantine', this.#store.quarantine(targets, token, this.#quarantineTime))
+        this.#forget(targets)
+        return had
+      },
+      invalidate: async (targets, token) => await this.run(targets, token),
+      undo: async (targets, token) => await this.#tell(targets, token),
+      time: this.#quarantineTime,
+      log: this.#log
+    }, targets, work)
+  }
+
+  /** What runs for them can't be stored any more: who comes now need not wait for it. */
+  #forget ({ keys, prefixes, all }: Targets): void {
+    const forgotten = new Set(keys.flatMap(withValue))
+    this.#flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))
+  }
+
+  /** Gives, later, whether the same servers have answered all the while: what they were told meanwhile is not lost. */
+  sameServers (): () => boolean {
+    const servers = this.#store.witness?.sent()
+    return () => servers === undefined || servers() !== ''
+  }
+
+  /** The store answers: what is kept is told soon. */
+  hurry (): void {
+    this.#journal.hurry()
+  }
+
+  /** Tries once more to tell what is kept, for so long at most. */
+  async close (time: Milliseconds): Promise<void> {
+    await this.#journal.close(time)
+  }
+}
+
+/** Says of a failure what could not be done: FRC_STORE, or FRC_DEADLINE as it is. */
+export async function telling<T> ({ kind }: Store, what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof RouteCacheError) throw error
+    throw new RouteCacheError('FRC_STORE', `${what}: ${kind} failed: ${(error as Error).message}`, { cause: error })
+  }
+}

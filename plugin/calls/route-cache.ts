@@ -1,0 +1,236 @@
+// What `fastify.cache` is: the calls that users make, their input checked.
+import { bodyOf, decodedSize } from '../entry/bodies.js'
+import type { ResponseCache } from '../cache/cache.js'
+import { DURATION_FORMS, toMilliseconds, type Bytes, type Duration, type Seconds } from '../duration.js'
+import type { Entry } from '../entry/entry.js'
+import { RouteCacheError, optionError, show } from '../errors.js'
+import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
+import type { Explanation } from './explanation.js'
+import type { RequestFields } from '../http/vary.js'
+import { buildKey } from '../key/key.js'
+import type { OwnRequests } from '../request/own-request.js'
+import type { RequestOption } from './request-option.js'
+import type { CacheStats } from '../telling/stats.js'
+import type { RedisClient } from '../store/server/redis-client.js'
+import {
+  askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft,
+  type InvalidateOptions, type InvalidateTarget, type MutateTarget
+} from '../key/target.js'
+import { unpacked } from '../send/unpacking.js'
+import { getOrSet, type ValueOptions, type Values } from './value.js'
+import { warm, type WarmOptions, type WarmSummary } from './warm.js'
+import { set, type SetOptions, type WriteThrough } from './write-through.js'
+import { selectBy } from '../cache/variant.js'
+
+/** A stored response, seen from outside. */
+export interface EntryInfo {
+  status: number
+  /** Names in lower case. */
+  headers: Record<string, string | string[]>
+  /** How long ago it was stored. */
+  age: Seconds
+  /** How long it will be served yet. */
+  ttl: Seconds
+  /** The body's size. */
+  size: Bytes
+}
+
+interface RouteCacheParts { requests: OwnRequests, redis: RedisClient | null }
+
+/** `fastify.cache`. */
+export class RouteCache {
+  readonly #cache: ResponseCache
+  readonly #values: Values
+  readonly #writeThrough: WriteThrough
+  /** The Redis client that was given or found; null: entries live in this process. */
+  readonly redis: RedisClient | null
+
+  constructor (cache: ResponseCache, values: Values, { requests, redis }: RouteCacheParts) {
+    this.redis = redis
+    this.#cache = cache
+    this.#values = values
+    this.#writeThrough = { ...values, requests }
+  }
+
+  /** What its names in Redis begin with: the plugin's option `prefix`. */
+  get prefix (): string {
+    return this.#values.caller.source.instance.prefix
+  }
+
+  /** Whether lookups and fills take place. Invalidations always do, so that nothing old is there when it is true again. */
+  get enabled (): boolean {
+    return this.#cache.enabled
+  }
+
+  set enabled (enabled: boolean) {
+    if (typeof enabled !== 'boolean') throw new RouteCacheError('FRC_OPTION', `cache.enabled is true or false, not ${show(enabled)}`)
+    this.#cache.enabled = enabled
+  }
+
+  /**
+   * The key that a route with this template has for these values: `key('user:{id}', { id: 7 })` is `user:7`. A value that
+   * is absent or undefined gives the key of a request that lacks it. Values with names in both scopes: `{ params: { id:
+   * 7 }, query: { id: 8 } }`.
+   * @throws RouteCacheError FRC_KEY where the template is none, or has no placeholder of a name in `values`
+   */
+  key (template: string, values?: Readonly<Record<string, unknown>>): string {
+    return buildKey(template, values)
+  }
+
+  /**
+   * From when this has resolved, no request that begins later is served a response whose handler started before the
+   * call: the entry is gone, and a handler still running can't store what it answers. Call it when the write is
+   * committed. Of tags and of everything at once the cost is the same whatever the number of entries; a prefix walks through
+   * all names. A key is taken literally (`user:7`, not `user:{id}`): build it with `key()` where values come from outside.
+   *
+   * Where Redis can't be told, the call rejects, and it is told later: this process tries again and again, and serves
+   * nothing from the cache until it has succeeded. Other processes know nothing of that: they may serve old responses until
+   * then; and until their ttl ends, if this process ends without having told it.
+   *
+   * `soft`, for keys and tags: entries of routes with `staleWhileRevalidate` become stale instead: the next request gets
+   * the old response at once and causes one run of the handler, whose answer is served from then on; an entry that nobody
+   * asks for within its stale time ends, as does one that is made stale by tag a second time before it was refreshed. Others
+   * go, as do keys whose responses vary. Default false.
+   * @returns how many entries went (or became stale) by their keys; those that lost their tags or their history are not
+   * counted
+   * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
+   * be told
+   */
+  invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
+    const { invalidation } = this.#cache
+    let work: Promise<number>
+    try {
+      work = isSoft(options) ? invalidation.soften(checkSoft(target)) : invalidation.run(checkTarget(target))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    // A call that nobody waits for must not end the process when Redis does: it is logged, and in the journal.
+    work.catch(() => {})
+    return work
+  }
+
+  /**
+   * Does a write whose process may die between commit and invalidation: `work` runs with the keys and tags in quarantine
+   * (nothing is served, nothing stored), and then they are invalidated, also where it throws. Where the process dies, the
+   * quarantine runs out after the option `quarantineTime`. Others that read meanwhile run their handlers.
+   * @returns what `work` gives
+   * @throws RouteCacheError FRC_TARGET where the targets are none, or a prefix; FRC_STORE or FRC_DEADLINE where Redis could
+   * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
+   */
+  async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
+    return await this.#cache.invalidation.mutate(checkMutation(target), checkFunction('work', work))
+  }
+
+  /**
+   * Writes to the database and the cache together: what `work` gives is stored as the GET route that `route` leads to would
+   * have sent it (response schema, content type, hooks), and the next GET is a hit. Where that isn't sure, as another
+   * writer came between, or the response is not one that is stored, the key is invalidated instead: nothing older than the
+   * database stays behind. So it is where the policy tells responses apart by `identity` or `vary`, and where `work` gives
+   * nothing, or a stream. What `getOrSet` keeps under the key is invalidated in any case. Hooks in front of the handler,
+   * authentication for example, don't run for it. It waits for the app to be ready: not for
+   * a plugin's body, or an onReady hook.
+   * @returns what `work` gives
+   * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
+   * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
+   * where `route` leads to no cached route, or to one that makes another key; and what `work` throws
+   */
+  async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T> {
+    return await set(this.#writeThrough, { key: checkKeyOf(key), options, work: checkFunction('work', work) })
+  }
+
+  /**
+   * The value under a key, or what `load` gives, which is then stored: for results of database queries and other values that
+   * are no responses. A hit is a copy of what was loaded, as `structuredClone` makes it: dates, maps and buffers stay what
+   * they are, objects of your own classes become plain ones. As for responses: one run over all processes, tags,
+   * statistics; a value and a response under one key are apart, and both go when it is invalidated. What the store does
+   * wrong means that `load` runs.
+   * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; and what `load` throws
+   */
+  async getOrSet<T> (key: string, options: ValueOptions, load: () => T | Promise<T>): Promise<T> {
+    return await getOrSet(this.#values, { key: checkKeyOf(key), options, load })
+  }
+
+  /**
+   * The entry under a key with its body, without serving or counting it; null where there is none that would be served.
+   * Where the response varies, `headers` (lower-case names) are those of a request that would get it; absent: of a request
+   * without any.
+   * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
+   */
+  async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
+    const entry = await this.#find(key, headers)
+    // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
+    const whole = entry === null ? null : await unpacked(entry).catch(() => null)
+    return whole === null ? null : { ...this.#describe(whole), body: Buffer.from(bodyOf(whole)) }
+  }
+
+  async #find (key: string, headers: RequestFields): Promise<Entry | null> {
+    for (const one of askedKeys(key)) {
+      const entry = await this.#cache.get(one, selectBy(headers))
+      if (entry !== null) return entry
+    }
+    return null
+  }
+
+  /** The same as `get` without the body. */
+  async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
+    const entry = await this.#find(key, headers)
+    return entry === null ? null : this.#describe(entry)
+  }
+
+  /**
+   * Fills the cache before anybody asks: makes these requests, paths or `{ url, headers }`, through the app itself, so many
+   * at a time, and waits until what they were answered is stored. What has a fresh entry already is left alone, and where a
+   * response could not be stored the handler does not run. One that fails does not keep the others. Its requests count in
+   * the statistics like clients'. To be called when the app is ready (`await app.ready()`): a plugin or an onReady hook that
+   * waits for it never ends. Where the app closes before its end, what is left has failed.
+   * @throws RouteCacheError FRC_OPTION where the input is wrong; what `onProgress` throws; the reason of `signal`
+   */
+  async warm (requests: ReadonlyArray<string | RequestOption>, options: WarmOptions = {}): Promise<WarmSummary> {
+    return await warm(this.#writeThrough.requests, requests, options)
+  }
+
+  /**
+   * What would happen to a request, and why: in words (`text`), and as data. A request of the plugin's own goes through the
+   * hooks of the app that a client's goes through, up to the lookup, with these headers; nothing is stored, served or
+   * counted, and the handler does not run (unless its route lies in a context that the plugin is not registered for). It
+   * waits for the app to be ready, as `warm` does. `{ key }`: what lies under the key, and whether it would be served,
+   * whatever route or call it is of.
+   * @throws RouteCacheError FRC_OPTION or FRC_TARGET where the input is wrong; FRC_ROUTE where the request has no answer
+   */
+  async explain (request: string | ExplainOption | ExplainKeyOption): Promise<Explanation> {
+    return await explain({ cache: this.#cache, requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
+  }
+
+  /**
+   * Resolves when no handler runs whose answer is to be stored, and no fill, refresh or invalidation of this process is
+   * under way: for tests, which look at what comes of a request. Invalidations in the journal are not waited for.
+   * `timeout`: how long, at most. Default 10 seconds. 0: no limit.
+   * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION where it is no duration
+   */
+  async settled ({ timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
+    const time = toMilliseconds(timeout)
+    if (time === undefined) throw optionError('cache.settled', 'timeout', timeout, DURATION_FORMS)
+    await this.#cache.settled(time)
+  }
+
+  /** What the cache did since the process started. */
+  stats (): CacheStats {
+    return this.#cache.stats
+  }
+
+  #describe (entry: Entry): EntryInfo {
+    const now = this.#cache.now()
+    return {
+      status: entry.status,
+      headers: Object.fromEntries(entry.headers.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]])),
+      age: Math.max(0, Math.floor((now - entry.storedAt) / 1000)),
+      ttl: Math.ceil((entry.staleAt - now) / 1000),
+      size: decodedSize(entry)
+    }
+  }
+}
+
+function checkFunction<T> (name: string, value: () => T): () => T {
+  if (typeof value === 'function') return value
+  throw new RouteCacheError('FRC_OPTION', `${name} is ${show(value)}; it is a function`)
+}

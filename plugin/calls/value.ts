@@ -1,0 +1,181 @@
+// Values that are no responses, under the same leases, flights, tags and statistics: a question without a request, and an
+// entry whose body is the value.
+import type { ResponseCache } from '../cache/cache.js'
+import { refuse, type Caller } from '../telling/caller.js'
+import type { Claim } from '../cache/claim.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from '../duration.js'
+import type { Entry } from '../entry/entry.js'
+import { optionError } from '../errors.js'
+import { channels, since, stamp, tell, tellLookup } from '../telling/events.js'
+import { isObjectsText, own } from '../key/key.js'
+import { checkTags } from '../key/route-template.js'
+import type { BypassReason, RefusalReason } from '../telling/outcome.js'
+import { count } from '../telling/stats.js'
+import { nameOf, valueKey } from '../store/keys.js'
+import { unpacked } from '../send/unpacking.js'
+import { readValue, writeValue } from './value-bytes.js'
+
+/** How `cache.getOrSet` keeps a value. */
+export interface ValueOptions {
+  /** How long it is served. Default: the plugin's `ttl`. 0: it is not stored. */
+  ttl?: Duration
+  /** Labels by which it is invalidated together with others, responses too. Default: none. */
+  tags?: readonly string[]
+  /** How long to wait for another caller's `load`. Default: the plugin's `waitTimeout`. 0: each runs its own. */
+  waitTimeout?: Duration
+}
+
+/** Where values are kept, and what holds where the caller says nothing. */
+export interface Values {
+  cache: ResponseCache
+  caller: Caller
+  ttl: Milliseconds
+  waitTimeout: Milliseconds
+  maxBodyBytes: Bytes
+}
+
+export interface ValueRequest<T> {
+  key: string
+  options: ValueOptions
+  load: () => T | Promise<T>
+}
+
+const OPTIONS = ['ttl', 'tags', 'waitTimeout']
+const ONLY_FRESH = { stale: 0, rescue: 0, cost: 0, isEncoded: false }
+const WHERE = 'cache.getOrSet'
+
+/** The value that is there; or what `load` gives, stored. Rejects with what `load` rejects with, and for wrong options. */
+export async function getOrSet<T> (values: Values, { key, options, load }: ValueRequest<T>): Promise<T> {
+  const { cache, caller } = values
+  const { life, tags, waitTimeout } = read(values, options)
+  if (typeof load !== 'function') throw optionError(WHERE, 'load', load, 'it is a function: getOrSet(key, options, load)')
+  const began = stamp(channels.lookup)
+  if (!cache.enabled) return await bypass(caller, began, { reason: 'disabled', load })
+  if (isObjectsText(key)) {
+    caller.log.warn({ key }, 'the key of a cache.getOrSet has an object in it, which has become the text that all objects share')
+    return await bypass(caller, began, { reason: 'policy', load })
+  }
+  const named = valueKey(key)
+  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags, maxVariants: 0 }
+  const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
+  const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
+  let found = await cache.lookup(question, caller)
+  if (found.type === 'hit') {
+    const value = await valueOf<T>(found.entry, caller)
+    if (value !== null) {
+      caller.counters.hits++
+      if (found.collapsed) caller.counters.collapsed++
+      if (channels.lookup.hasSubscribers) {
+        const ttl = Math.ceil((found.entry.staleAt - cache.now()) / 1000)
+        tellLookup(caller.source, null, { outcome: { type: 'hit', key, ttl, collapsed: found.collapsed }, began })
+      }
+      return value.value
+    }
+    // To be overwritten.
+    found = await cache.lookup({ ...question, toRefresh: true }, caller)
+  }
+  if (found.type === 'unknown') return await bypass(caller, began, { reason: found.reason, load })
+  caller.counters.misses++
+  if (channels.lookup.hasSubscribers) {
+    tellLookup(caller.source, null, { outcome: { type: 'miss', key, forced: false }, began })
+  }
+  return await filled(values, { key: named, found: found.type === 'miss' ? found : { claim: null }, life, load })
+}
+
+async function bypass<T> (
+  caller: Caller, began: Milliseconds, { reason, load }: { reason: BypassReason } & Pick<ValueRequest<T>, 'load'>
+): Promise<T> {
+  count(caller.counters.bypasses, reason)
+  if (channels.lookup.hasSubscribers) tellLookup(caller.source, null, { outcome: { type: 'bypass', reason }, began })
+  return await loaded(caller, null, load)
+}
+
+/** What `load` gives, or throws. */
+async function loaded<T> ({ source }: Caller, key: string | null, load: ValueRequest<T>['load']): Promise<T> {
+  const began = stamp(channels.handler)
+  try {
+    return await load()
+  } finally {
+    const duration = since(began)
+    if (duration !== null) {
+      const { instance, route } = source
+      const named = key === null ? null : nameOf(key)
+      tell('handler', instance, { route, key: named, why: key === null ? 'bypass' : 'miss', status: null, duration })
+    }
+  }
+}
+
+interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
+  found: { claim: Claim | null, why?: RefusalReason }
+  life: Milliseconds
+}
+
+/** What `load` gives; under the claim it is stored. */
+async function filled<T> (
+  { cache, caller, maxBodyBytes }: Values, { key, found: { claim, why = 'lease' }, life, load }: Filling<T>
+): Promise<T> {
+  let value: T
+  try {
+    value = await loaded(caller, key, load)
+  } catch (error) {
+    refuse(key, 'error', caller)
+    if (claim !== null) cache.abandon(claim, caller, true)
+    throw error
+  }
+  const body = claim === null ? null : bytesOf(value, caller)
+  if (claim === null) {
+    refuse(key, life === 0 ? 'ttl' : why, caller)
+  } else if (!cache.enabled) {
+    // By now. The next one may be stored, so who waits for this one is let go to look again.
+    refuse(key, 'disabled', caller)
+    cache.abandon(claim, caller)
+  } else if (body === null || body.length > maxBodyBytes) {
+    refuse(key, body === null ? 'payload' : 'size', caller)
+    cache.abandon(claim, caller, true)
+  } else {
+    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, ...ONLY_FRESH }, caller)
+  }
+  return value
+}
+
+/** Null: it holds what can't be copied, a function for example. */
+function bytesOf (value: unknown, { log }: Caller): Buffer | null {
+  try {
+    return writeValue(value)
+  } catch (error) {
+    log.warn({ err: error }, 'a value of cache.getOrSet can not be stored')
+    return null
+  }
+}
+
+/** Null: another build's bytes, or somebody else's. */
+async function valueOf<T> (entry: Entry, { counters, log }: Caller): Promise<{ value: T } | null> {
+  try {
+    return { value: readValue((await unpacked(entry)).body as Buffer) as T }
+  } catch (error) {
+    counters.errors++
+    log.warn({ err: error }, 'a value of cache.getOrSet can not be read')
+    return null
+  }
+}
+
+interface Wanted { life: Milliseconds, tags: readonly string[], waitTimeout: Milliseconds }
+
+function read (values: Values, options: unknown): Wanted {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw optionError(WHERE, 'options', options, 'write { ttl, tags }')
+  }
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
+  }
+  const duration = (name: 'ttl' | 'waitTimeout', most: Milliseconds): Milliseconds => {
+    const value = own(options, name)
+    const time = value === undefined ? values[name] : toMilliseconds(value)
+    if (time === undefined || time > most) throw optionError(WHERE, name, value, DURATION_FORMS)
+    return time
+  }
+  const tags = own(options, 'tags') ?? []
+  if (!Array.isArray(tags)) throw optionError(WHERE, 'tags', tags, 'it is an array of strings')
+  return { life: duration('ttl', Infinity), tags: checkTags(tags), waitTimeout: duration('waitTimeout', LONGEST_TIMER) }
+}

@@ -1,0 +1,125 @@
+// A write to the database whose result is stored together with it, as the response that a GET route would have sent for it.
+// The lease is taken from whoever has it *before* the work writes: who read the old row can't store it any more, and of two
+// writers only the last to begin may store, so that neither leaves the older row behind (the interleaving stands in the head
+// of store.ts). Whatever isn't sure ends as an invalidation: the lease was lost, the work threw, the response is not one
+// that is stored.
+import type { ResponseCache } from '../cache/cache.js'
+import type { Caller } from '../telling/caller.js'
+import { NO_TARGETS, type Right } from '../cache/claim.js'
+import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../duration.js'
+import { optionError } from '../errors.js'
+import { own } from '../key/key.js'
+import { attempt, worked } from '../cache/mutation.js'
+import type { OwnRequests } from '../request/own-request.js'
+import { checkTags } from '../key/route-template.js'
+import { valueKey } from '../store/keys.js'
+
+/** As which response `cache.set` stores what it is given. */
+export interface SetOptions {
+  /**
+   * The path of the GET whose response it is, as a client asks for it: `/users/7`, with the query where that selects. Its
+   * route's key for it must be the key that is set.
+   */
+  route: string
+  /** How long it is served. Default: what the route's `ttl` says. 0: it is not stored. */
+  ttl?: Duration
+  /** Tags beside those of the route: also those that its handler, which does not run, would name. Default: none. */
+  tags?: readonly string[]
+}
+
+/** Where responses are kept, and how one is made without a client. */
+export interface WriteThrough {
+  cache: ResponseCache
+  requests: OwnRequests
+  caller: Caller
+  waitTimeout: Milliseconds
+}
+
+export interface SetRequest<T> {
+  key: string
+  options: SetOptions
+  work: () => T | Promise<T>
+}
+
+const OPTIONS = ['route', 'ttl', 'tags']
+const WHERE = 'cache.set'
+
+/** What `work` gives, stored or invalidated by then. Rejects as `RouteCache.set` says. */
+export async function set<T> (parts: WriteThrough, { key, options, work }: SetRequest<T>): Promise<T> {
+  const { cache, caller, waitTimeout } = parts
+  const wanted = read(options)
+  const right = await cache.seize(key, waitTimeout)
+  const outcome = await attempt(work)
+  if ('error' in outcome) {
+    if (right !== null) cache.abandon(right, caller)
+    await invalidate(parts, key).catch((error: unknown) => {
+      caller.log.error({ err: error, key }, 'cache could not be told of a write that failed')
+    })
+    throw outcome.error
+  }
+  const { result: value } = outcome
+  const areSame = cache.invalidation.sameServers()
+  // Of what `getOrSet` keeps under the key only the database knows what it is now. It goes before the response is stored:
+  // who takes the lease behind that, and makes the response anew, is given nothing old.
+  const isEnded = await invalidate(parts, key, { onlyValue: true }).then(() => true, () => false)
+  if (!isEnded && right !== null) cache.abandon(right, caller)
+  const storing = async (): Promise<boolean> => isEnded && await store(parts, { key, right, value, ...wanted })
+  const stored = await attempt(storing)
+  // Other servers may have an older response.
+  if ('error' in stored || !stored.result || !areSame()) await invalidate(parts, key)
+  if ('error' in stored) throw worked(stored.error)
+  return value
+}
+
+interface Wanted { route: string, life: Milliseconds | null, tags: readonly string[] }
+
+interface Storing extends Wanted { key: string, right: Right | null, value: unknown }
+
+/** Whether the response was stored. Rejects with FRC_ROUTE where the route is none for this key. */
+async function store (
+  { cache, requests, caller }: WriteThrough, { key, right, value, ...wanted }: Storing
+): Promise<boolean> {
+  // In quarantine, or switched off, or nothing to store.
+  if (right === null) return false
+  if (!cache.enabled || !canBeSentTwice(value)) {
+    cache.abandon(right, caller)
+    return false
+  }
+  const { route: url, life, tags } = wanted
+  const rendered = await requests.render({ url, value, right, life, tags, caller })
+  if (rendered.type === 'refused') caller.log.debug({ key, reason: rendered.reason }, 'cache set refused')
+  return rendered.type === 'stored'
+}
+
+/** What `work` gives goes to its caller, too: a stream would have been read by then. Nothing at all is no response. */
+function canBeSentTwice (value: unknown): boolean {
+  if (value === undefined) return false
+  const isStream = typeof value === 'object' && value !== null && ('pipe' in value || 'getReader' in value)
+  return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
+}
+
+/** Of what is told later, all under the key goes: the response may be older where it is told. */
+async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = false } = {}): Promise<void> {
+  const targets = { ...NO_TARGETS, keys: [key] }
+  try {
+    await cache.invalidation.run(onlyValue ? { ...NO_TARGETS, keys: [valueKey(key)] } : targets, undefined, targets)
+  } catch (error) {
+    throw worked(error)
+  }
+}
+
+function read (options: unknown): Wanted {
+  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { route: \'/users/7\' }')
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
+  }
+  const [route, ttl, tags = []] = OPTIONS.map((name) => own(options, name))
+  if (typeof route !== 'string' || !route.startsWith('/')) {
+    throw optionError(WHERE, 'route', route, 'it is the path of the GET whose response is set, such as "/users/7"')
+  }
+  const life = ttl === undefined ? null : toMilliseconds(ttl)
+  if (life === undefined) throw optionError(WHERE, 'ttl', ttl, DURATION_FORMS)
+  if (!Array.isArray(tags)) throw optionError(WHERE, 'tags', tags, 'it is an array of strings')
+  return { route, life, tags: checkTags(tags) }
+}

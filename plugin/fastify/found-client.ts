@@ -1,0 +1,18 @@
+// The client that @fastify/redis has put on the app, where the plugin is given none.
+import { optionError } from '../errors.js'
+import { own } from '../key/key.js'
+import { clientForms, isRedisClient, looksLikeClient, type RedisClient } from '../store/server/redis-client.js'
+
+/** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */
+export function findClient (app: object, namespace: string | null): RedisClient | null {
+  const found = (app as { redis?: unknown }).redis
+  const client = namespace === null ? found : own(found, namespace)
+  if (isRedisClient(client)) return client
+  if (namespace === null && found === undefined) return null
+  if (looksLikeClient(client)) throw optionError('fastify-route-cache', 'fastify.redis', client, clientForms(client))
+  const names = typeof found === 'object' && found !== null ? Object.keys(found).filter((name) => isRedisClient(own(found, name))) : []
+  const right = found === undefined
+    ? 'register @fastify/redis with it first'
+    : `fastify.redis has the namespaces ${names.join(', ')}: name one of them`
+  throw optionError('fastify-route-cache', 'namespace', namespace ?? undefined, right)
+}

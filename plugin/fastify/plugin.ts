@@ -1,0 +1,266 @@
+// Wiring: options -> store -> cache -> onRoute -> decorate -> onClose.
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import { randomBytes } from 'node:crypto'
+import { ResponseCache } from '../cache/cache.js'
+import {
+  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags,
+  outcomeOf, type Carrier
+} from '../request/carrier.js'
+import { changingHandler, concludingHook } from '../writing/change.js'
+import { compileDeclaration } from '../writing/declaration.js'
+import { RouteCacheError, optionError } from '../errors.js'
+import { channels, tell, type Instance } from '../telling/events.js'
+import type { Site } from '../request/exchange.js'
+import { findClient } from './found-client.js'
+import { HarmlessLog } from './harmless-log.js'
+import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
+import { SAFE_METHODS } from '../http/methods.js'
+import { own } from '../key/key.js'
+import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { notModified, type ResponseValidators } from '../request/not-modified.js'
+import type { RouteCacheOptions } from '../options/options.js'
+import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
+import { OwnRequests } from '../request/own-request.js'
+import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
+import { compilePolicy, type Policy } from '../route/policy.js'
+import { standBack } from '../send/reply.js'
+import { rememberValidation } from '../request/remembered-validation.js'
+import { askedAbout } from '../request/revalidation.js'
+import { RouteCache } from '../calls/route-cache.js'
+import type { Engine } from '../request/serving.js'
+import { readSettings, type Settings } from '../options/settings.js'
+import { Stats } from '../telling/stats.js'
+import { Keys } from '../store/keys.js'
+import { MemoryStore } from '../store/memory/memory.js'
+import { RedisStore } from '../store/redis/redis.js'
+import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
+import type { Store } from '../store/store.js'
+import { withPath, withPathTag, type Gets } from '../writing/unsafe.js'
+import { REPLY } from '../users/user-marks.js'
+
+/** Where an instance has it that we are registered, with what is inside: for tests. */
+export const REGISTERED = Symbol('fastify-route-cache.registered')
+
+export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {
+  const settings = readSettings(options)
+  checkRoom(app, settings.decorator)
+  warnOfEarlierRoutes(app)
+  const instance: Instance = { cache: {}, prefix: settings.prefix }
+  const client = settings.redis ?? findClient(app, settings.namespace)
+  const opened = openStore(app, client, { settings, instance })
+  const store = settings.store === null ? opened : settings.store(opened, settings)
+  const stats = new Stats(store.kind, settings.now())
+  const log = new HarmlessLog(app.log)
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance })
+  const own = new OwnRequests(cache, async (request) => await app.inject(request))
+
+  app.decorate(REGISTERED, { cache, own })
+  const caller = { counters: stats.values, log, source: { instance, route: null } }
+  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client })
+  app.decorate(settings.decorator, instance.cache)
+  app.decorateRequest(EXCHANGE, null)
+  app.decorateRequest(OUTCOME, null)
+  app.decorateRequest(MARKS, null)
+  app.decorateRequest(ARRIVAL, null)
+  app.decorateRequest(HEADERS, null)
+  app.decorateRequest(SOURCE, null)
+  app.decorateRequest(TICKET, null)
+  app.decorateRequest(CHANGE, null)
+  app.decorateRequest(LISTENERS, null)
+  app.decorateRequest(REPLY, null)
+  app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
+  app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
+  app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators, cache.now()) })
+  app.decorateReply('noCache', function () {
+    markNoCache(this.request)
+    return this
+  })
+  app.decorateReply('cacheTags', function (...tags: string[]) {
+    markTags(this.request, tags)
+    return this
+  })
+  const engine = { cache, own, signals: settings }
+  const caching = cachingOf({ engine, stats, instance }, settings)
+  app.addHook('onRoute', caching.onRoute)
+  app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
+  app.addHook('onError', async (request, reply, error) => {
+    markFailed(request, error)
+    standBack(reply, outcomeOf(request))
+    if ((request as Carrier)[EXCHANGE]?.isNarrowed === true) reply.code(200).removeHeader('content-range')
+  })
+  app.addHook('onSend', captureHook(cache, settings))
+  app.addHook('onReady', async () => {
+    if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
+    place(app, caching.sites)
+    warnOfUnsaid(app.log, caching.unsaid)
+    // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
+    if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
+    await cache.connect()
+  })
+  app.addHook('onClose', async () => {
+    await cache.close()
+    own.close()
+  })
+}
+
+/** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
+function cachingOf ({ engine, stats, instance }: CachingParts, settings: Settings): Caching {
+  const { cache } = engine
+  const owners = new Map<string, string>()
+  const sites = new Map<string, Site>()
+  const unsaid: string[] = []
+  const gets: Gets = new Map()
+  const registration = randomBytes(8).toString('hex')
+  let mayRefresh = false
+  let isNest = false
+  return {
+    sites,
+    unsaid,
+    mayRefresh: () => mayRefresh,
+    isNest: () => isNest,
+    onRoute: function (route) {
+      isNest ||= isNestHandler(route.handler)
+      const option = (route as { cache?: unknown }).cache
+      const declared = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
+      const declaration = isByPath ? withPath(gets, route, declared) : declared
+      if (declaration !== null) {
+        if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
+        route.onSend = withHook(route.onSend, concludingHook(cache, isByPath ? withPath(gets, route, null) : null))
+        route.handler = changingHandler(cache, declaration, route.handler)
+      }
+      if (declared !== null || option === undefined || option === false) return
+      const compiled = compilePolicy(route, option, settings)
+      const noted = { route, compiler: () => this.validatorCompiler }
+      const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
+      mayRefresh ||= policy.isRefreshed
+      // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
+      if (route.method !== 'HEAD') {
+        claim(owners, policy)
+        if (isUnsaid(route, policy)) unsaid.push(policy.route)
+        if (policy.doubt !== null) this.log.warn(policy.doubt)
+      }
+      const site: Site = {
+        policy,
+        counters: stats.route(policy.route),
+        source: { instance, route: policy.route },
+        place: 'handler',
+        hasOthersOnSend: true,
+        isFirstOnSend: false,
+        isLastOnSend: false,
+        isUnseen: false,
+        validated: null,
+        isPostponed: false,
+        isNarrowedAhead: false,
+        looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
+        hint: { members: policy.needs },
+        isExplained: false,
+        isTooLate: false
+      }
+      // Unlike any other registration's in this app.
+      const name = `routeCacheLookup-${registration}-${sites.size + 1}`
+      sites.set(name, site)
+      route.config = Object.assign({}, route.config, { [SITE]: site })
+      route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
+      route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
+      route.handler = guardedHandler(engine, site, route.handler)
+      if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
+    }
+  }
+}
+
+/** RFC 9110 §9.2.1: what is not defined as safe. */
+function isUnsafe (method: string | string[]): boolean {
+  return [method].flat().some((one) => !SAFE_METHODS.includes(one))
+}
+
+interface CachingParts { engine: Engine, stats: Stats, instance: Instance }
+
+interface Caching {
+  sites: ReadonlyMap<string, Site>
+  /** Those whose policy does not say whom their responses are for, though hooks of their own may know. */
+  unsaid: readonly string[]
+  /** Whether any route's entries are filled again by requests of our own. */
+  mayRefresh: () => boolean
+  /** Whether a handler of Nest's is among the routes, cached or not. */
+  isNest: () => boolean
+  onRoute: (this: FastifyInstance, route: RouteOptions) => void
+}
+
+/** Throws FRC_KEY_TAKEN where another route makes the same keys. */
+function claim (owners: Map<string, string>, { shape, route }: Policy): void {
+  if (shape === null) return
+  const owner = owners.get(shape) ?? route
+  if (owner !== route) {
+    throw new RouteCacheError('FRC_KEY_TAKEN', `route ${route}: its key template makes the same keys as that of ` +
+      `${owner}, so each would serve the other's responses; give one of them another key`)
+  }
+  owners.set(shape, owner)
+}
+
+/** Now that all hooks are known: where each lookup may stand. */
+function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
+  const { surroundings, error } = surroundingsOf(app)
+  const unknown: string[] = []
+  for (const [name, site] of sites) {
+    const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
+    const { hook, route } = site.policy
+    if (hook === null && !surroundings.has(name) && !unknown.includes(route)) unknown.push(route)
+    site.place = (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
+    Object.assign(site, seen)
+  }
+  if (unknown.length === 0) return
+  app.log.warn({ routes: unknown, ...error !== null && { err: error } }, 'fastify-route-cache: the hooks of these routes can\'t be read, ' +
+    'so their lookups stand in front of their handlers, behind all hooks')
+}
+
+function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<string, Surroundings>, error: unknown } {
+  try {
+    return { surroundings: readSurroundings(app), error: null }
+  } catch (error) {
+    return { surroundings: new Map(), error }
+  }
+}
+
+interface StoreParts { settings: Settings, instance: Instance }
+
+function openStore (app: FastifyInstance, client: RedisClient | null, { settings, instance }: StoreParts): Store {
+  if (client === null) {
+    if (settings.memory !== null) {
+      throw optionError('fastify-route-cache', 'memory', settings.memory, 'it is a tier in front of Redis, and no Redis client was ' +
+        'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
+    }
+    app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
+    return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
+  }
+  if (isDeafToFailovers(client)) {
+    app.log.warn('fastify-route-cache: the Redis client finds its primary by sentinels, without failoverDetector: true. It stays with a ' +
+      'primary that was replaced until that is made a replica, and invalidations that it confirms reach others only then')
+  }
+  const complain = (error: unknown): void => {
+    new HarmlessLog(app.log).warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
+  }
+  const onDrop = (): void => {
+    if (channels.tier.hasSubscribers) tell('tier', instance, { state: 'dropped' })
+  }
+  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain, onDrop })
+}
+
+function checkRoom (app: FastifyInstance, decorator: string): void {
+  if (app.hasDecorator(REGISTERED)) {
+    throw new RouteCacheError('FRC_DECORATOR_TAKEN', 'fastify-route-cache is registered here already, or in an enclosing context: ' +
+      'its hooks would run twice')
+  }
+  if (app.hasDecorator(decorator)) {
+    throw new RouteCacheError('FRC_DECORATOR_TAKEN', `fastify.${decorator} is taken, usually by @fastify/caching; register ` +
+      'fastify-route-cache with { decorator: \'routeCache\' } or another name that is free')
+  }
+}
+
+/** Fastify tells of a route when it is declared, so not of those that were there before. */
+function warnOfEarlierRoutes (app: FastifyInstance): void {
+  const routes = printedRoutes(app)
+  if (routes === null) return
+  app.log.warn({ routes }, 'fastify-route-cache: these routes were declared before the plugin was loaded; a cache option on ' +
+    'them has no effect. Write: await app.register(routeCache), and declare routes after it')
+}

@@ -1,0 +1,194 @@
+// What a route's templates mean: which of the request's values each placeholder stands for, in its key and its tags.
+import { RouteCacheError, optionError, show } from '../errors.js'
+import { boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey } from './key.js'
+import type { KeySource, Placeholder, TemplatePart } from './key.js'
+import { isThenable } from './thenable.js'
+import { escapeText, escapeValue } from './key-value.js'
+import { Keyless, kindOf } from './plain-data.js'
+import { readPath } from './route-path.js'
+import { rewrittenPart, type Rewritten } from './rewritten.js'
+
+/** What templates need to know of the route. */
+export interface TemplateRoute {
+  url: string
+  schema?: unknown
+  constraints?: unknown
+}
+
+export interface CompiledKey {
+  /** The key with `{}` for every placeholder; null where that is not known. */
+  shape: string | null
+  /** What of it is most likely a mistake, for the log; null: nothing. */
+  doubt: string | null
+  key: (source: KeySource, request: unknown) => string | Promise<string>
+}
+
+export type CompiledTags = (source: KeySource, request: unknown) => readonly string[]
+
+const NO_TAGS: readonly string[] = []
+
+export function compileKey (
+  where: string, route: TemplateRoute, { key, canonical }: { key: unknown, canonical: string }
+): CompiledKey {
+  if (key === undefined) {
+    checkConstraints(where, route)
+    const hasWildcard = readPath(route.url).params.includes('*')
+    const ask: CompiledKey['key'] = (source, request) => {
+      const key = defaultKey(canonical, source) + rewrittenPart(request as Rewritten)
+      return hasWildcard ? key + encodedSlashes(request) : key
+    }
+    return { shape: null, doubt: null, key: ask }
+  }
+  if (typeof key === 'function') {
+    const ask = key as (request: unknown) => unknown
+    return { shape: null, doubt: null, key: (_, request) => written(ask(request)) }
+  }
+  if (typeof key !== 'string' || key === '') {
+    throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
+  }
+  const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
+  const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
+  return { shape, doubt: doubtOf(where, key, { route, parts }), key: fill }
+}
+
+/**
+ * Which of the path's slashes came percent-encoded, for a key; '' where none did. A wildcard's value does not tell them from
+ * those between segments, but who passes the URL on, such as a proxy, does: RFC 3986 §2.2. No param is called so in a key.
+ */
+function encodedSlashes (request: unknown): string {
+  const [path] = String((request as { url?: unknown }).url).split('?', 1) as [string]
+  if (!/%2f/i.test(path)) return ''
+  const slashes = path.match(/\/|%2f/gi)!
+  return `;*%2F=${slashes.flatMap((slash, i) => slash === '/' ? [] : [i]).join('.')}`
+}
+
+function written (key: unknown): string | Promise<string> {
+  return isThenable(key) ? Promise.resolve(key).then(writtenKey) : writtenKey(key)
+}
+
+interface Doubtful { route: TemplateRoute, parts: readonly TemplatePart[] }
+
+/** `/users/:id` under one key is `user:id` where `user:{id}` was meant; a wildcard may well be one page for all paths. */
+function doubtOf (where: string, key: string, { route, parts }: Doubtful): string | null {
+  const params = readPath(route.url).params.filter((name) => name !== '*')
+  const isNamed = (part: TemplatePart): boolean => typeof part !== 'string' && part.scope !== 'query' && params.includes(part.name)
+  const isBlind = params.length > 0 && !parts.some(isNamed)
+  if (!isBlind) return null
+  return `${where}: cache.key ${show(key)} names none of the path's params (${params.join(', ')}), so all of them share one response; ` +
+    `write for example "${key}:{${params[0]!}}", or a function where that is meant: key: () => ${show(key)}`
+}
+
+/** A list of templates, or a function of the request that gives tags as they are. */
+export function compileTags (where: string, route: TemplateRoute, tags: unknown): CompiledTags {
+  if (tags === undefined) return () => NO_TAGS
+  if (typeof tags === 'function') return (_, request) => ownTags((tags as (request: unknown) => unknown)(request))
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string' && tag !== '')) {
+    throw optionError(where, 'cache.tags', tags, 'write a list such as ["users", "user:{id}"], or a function of the request')
+  }
+  const templates = tags.map((tag: string) => compileTemplate(`${where}: cache.tags`, tag, route))
+  if (templates.some(({ parts }) => parts.some((part) => typeof part !== 'string'))) {
+    return (source) => storedTags(templates.map(({ fill }) => fill(source)))
+  }
+  const fixed = storedTags(templates.map(({ fill }) => fill({})))
+  return () => fixed
+}
+
+/** Throws FRC_TAG as `checkTags` does, and for a tag that stands for no object in particular. */
+function ownTags (tags: unknown): readonly string[] {
+  const checked = checkTags(tags)
+  const shared = checked.find(isObjectsText)
+  if (shared === undefined) return checked
+  throw new RouteCacheError('FRC_TAG', `cache.tags gave ${show(shared)}: an object has become the text that all objects share`)
+}
+
+/** Throws FRC_TAG for what is no list of tags; gives them as they are stored. */
+export function checkTags (tags: unknown): readonly string[] {
+  if (tags instanceof Promise) tags.catch(() => {})
+  if (!Array.isArray(tags)) throw new RouteCacheError('FRC_TAG', `tags are a list of strings, not ${show(tags)}`)
+  return storedTags(tags.map((tag: unknown) => {
+    if (typeof tag === 'string' && tag !== '') return tag
+    throw new RouteCacheError('FRC_TAG', `a tag is a non-empty string, not ${show(tag)}`)
+  }))
+}
+
+/** As they are stored, each once: a byte 0 separates them there. */
+export function storedTags (tags: readonly string[]): string[] {
+  return [...new Set(tags.map((tag) => boundKey(escapeTag(tag).replaceAll('\0', '%00'))))]
+}
+
+export interface Template { parts: readonly TemplatePart[], fill: (source: KeySource) => string }
+
+/** `where`: the route, a colon, and the option that the template stands in. Throws FRC_OPTION. */
+export function compileTemplate (where: string, text: string, route: TemplateRoute): Template {
+  const parts = parseRouteTemplate(where, text)
+  const places = parts.map((part) => (typeof part === 'string' ? part : resolve(where, text, part, route)))
+  return { parts, fill: (source) => fillTemplate(places, (place) => readMember(source, place)) }
+}
+
+function parseRouteTemplate (where: string, text: string): TemplatePart[] {
+  try {
+    return parseTemplate(text)
+  } catch (error) {
+    throw new RouteCacheError('FRC_OPTION', `${where}: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * Which scope a plain name means: the path's params first. A name that the path doesn't have is the query's where the
+ * route's schema declares it, or where the path has no params at all; else it is most likely a misspelt param.
+ */
+function resolve (where: string, text: string, { scope, name }: Placeholder, route: TemplateRoute): Placeholder {
+  const params = new Set(readPath(route.url).params)
+  if (scope === 'query') return { scope, name }
+  if (params.has(name)) return { scope: 'params', name }
+  if (scope === null && (params.size === 0 || declaresQuery(route.schema, name))) return { scope: 'query', name }
+  const known = params.size === 0 ? 'none' : [...params].join(', ')
+  const ways = scope === null ? `; for a query value write {query.${name}}` : ''
+  const [place, option] = where.split(/: (?=cache\.)/)
+  throw optionError(place!, option!, text, `the path has no param "${name}" (it has: ${known})${ways}`)
+}
+
+function declaresQuery (schema: unknown, name: string): boolean {
+  const query = own(schema, 'querystring') ?? own(schema, 'query')
+  return own(own(query, 'properties') ?? query, name) !== undefined
+}
+
+/** The path, and what else selects the route: constraints such as host or version. */
+export function canonicalName ({ url, constraints }: TemplateRoute): string {
+  if (typeof constraints !== 'object' || constraints === null || Object.keys(constraints).length === 0) {
+    const sign = url.indexOf('@')
+    // Such a path may be taken for one with constraints.
+    return sign !== -1 && url.includes('=', sign) ? doubled(url) : url
+  }
+  const pairs = Object.entries(constraints).sort(([a], [b]) => (a < b ? -1 : 1))
+  return `${doubled(url)}@${pairs.map(([name, value]) => `${name}=${constraintText(value)}`).join(',')}`
+}
+
+function doubled (url: string): string {
+  return url.replaceAll('@', '@@')
+}
+
+/** A strategy of one's own may take any value: data by their content, others by their text. */
+function constraintText (value: unknown): string {
+  if (value instanceof RegExp) return String(value)
+  return keyText(value) ?? escapeText(`${kindOf(value)}: ${show(value)}`)
+}
+
+/** Null: it has none. */
+function keyText (value: unknown): string | null {
+  try {
+    return escapeValue(value)
+  } catch (error) {
+    if (error instanceof Keyless) return null
+    throw error
+  }
+}
+
+/** Routes whose constraints have no key are told apart by a `key` of their own. Throws FRC_OPTION. */
+function checkConstraints (where: string, { constraints }: TemplateRoute): void {
+  if (typeof constraints !== 'object' || constraints === null) return
+  const keyless = Object.entries(constraints).find(([, value]) => !(value instanceof RegExp) && keyText(value) === null)
+  if (keyless === undefined) return
+  throw optionError(where, 'cache.key', undefined, `the route's constraint "${keyless[0]}" is ${kindOf(keyless[1])}, which the default ` +
+    'key can\'t tell from others: write a key')
+}

@@ -1,0 +1,298 @@
+// From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
+// the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
+import { aged } from './aging.js'
+import type { ResponseCache } from '../cache/cache.js'
+import { refusedAsOwn } from './credentials.js'
+import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
+import { headerBytes } from '../entry/entry.js'
+import { RouteCacheError, show } from '../errors.js'
+import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
+import { weakEtag } from '../http/conditional.js'
+import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from '../http/encoding.js'
+import { correctedAge } from '../http/freshness.js'
+import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from '../http/headers.js'
+import { isReplacement } from '../http/statuses.js'
+import { isError, refusalOf } from '../http/storable.js'
+import { directivesOf } from '../http/targeted.js'
+import { refusedByHead } from './late-head.js'
+import type { AnswerLimits } from '../options/limits.js'
+import { isResponse, payloadKind, payloadSize, unwrapped } from '../response/payload.js'
+import { policyFailed } from '../route/policy.js'
+import type { PolicyResponse } from '../route/policy-life.js'
+import type { RefusalReason } from '../telling/outcome.js'
+import { isReplaced, type RawResponseView } from '../response/raw-response.js'
+import { Recording, record } from '../response/recording.js'
+import { mayBeRescued, recover } from './rescue.js'
+import { keptFor } from './revalidation.js'
+import { rewrapped } from '../response/response.js'
+import { hasMore, trailersOf } from '../response/trailers.js'
+
+/** As much of a reply as is looked at, and set, here. */
+export interface CapturedReply {
+  statusCode: number
+  raw: RawResponseView
+  getHeaders: () => HeaderFields
+  code: (status: number) => unknown
+  header: (name: string, value: string | string[]) => unknown
+  removeHeader: (name: string) => unknown
+}
+
+/** What is on its way out. */
+export interface Sent {
+  request: RequestView
+  reply: CapturedReply
+  payload: unknown
+  limits: AnswerLimits
+}
+
+/** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
+export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
+  exchange.captured = true
+  if (keyToFill(exchange) === null) return sent.payload
+  const { request, reply, payload } = sent
+  // Fastify's own HEAD route can't do with a Response.
+  const isSeenWhole = exchange.site.hasOthersOnSend && request.method !== 'HEAD' && isResponse(payload) && !payload.bodyUsed
+  if (!isSeenWhole) return captureBody(cache, exchange, sent, null)
+  const [status, fields] = [reply.statusCode, reply.getHeaders()]
+  // A hit would need to know which fields were whose: an entry has one head. Not storing these few is cheaper than another
+  // form of all entries, and than showing hooks something else.
+  const isMixed = status !== 200 || addedFields(exchange.before, fields).length > 0
+  const body = captureBody(cache, exchange, sent, { isMixed })
+  return rewrapped(reply, payload, { status, fields, body })
+}
+
+function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrapped: { isMixed: boolean } | null): unknown {
+  const { reply } = sent
+  if (reply.raw.headersSent) {
+    refuseAnswer(cache, exchange, 'raw')
+    return sent.payload
+  }
+  const payload = unwrapped(reply, sent.payload)
+  exchange.replaces = exchange.handled && isReplacement(reply.statusCode)
+  const { needs } = exchange.site.policy
+  const members = needs.filter((member) => !member.startsWith(':'))
+  // Caches on the way to the client have to tell the variants apart, too.
+  if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
+  // Who takes no gzip must not be sent it. As a variant, and not refused to others: those would all run the handler.
+  if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
+  const selects = selectingMembers(exchange.before, reply.getHeaders())
+  const isEncoded = isCompressed(exchange, reply, payload)
+  // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
+  if (isEncoded) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
+  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
+  if (typeof times === 'string') {
+    recover(cache, exchange, reply.statusCode)
+    refuseAnswer(cache, exchange, times)
+    return payload
+  }
+  exchange.failed = false
+  const body = bodyOf(cache, exchange, {
+    payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
+  })
+  if (body === null) {
+    refuseAnswer(cache, exchange, 'payload')
+    return payload
+  }
+  if (Buffer.isBuffer(body) && reply.statusCode === 200 && body.length > 0 && reply.getHeaders().etag === undefined) {
+    reply.header('etag', weakEtag(body))
+  }
+  const after = reply.getHeaders()
+  const headers = addedFields(exchange.before, after)
+  const now = cache.now()
+  const arrived = { fields: after, now, delay: now - exchange.began }
+  const length = after['content-length'] === undefined ? null : Number(after['content-length'])
+  exchange.answer = {
+    status: reply.statusCode,
+    headers,
+    members: selects,
+    kind: wrapped === null ? payloadKind(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }) : 'response',
+    isEncoded,
+    life: times.life,
+    stale: times.stale,
+    rescue: times.rescue,
+    at: now,
+    age: exchange.site.policy.isByOrigin(reply.statusCode) ? correctedAge(arrived) : null,
+    cost: costOf(exchange, now),
+    length,
+    body,
+    basis: null,
+    encoded: null,
+    tags: [],
+    drained: null,
+    leaving: null
+  }
+  return payload
+}
+
+/** A value that was given says nothing of the handler. The clock may have stepped back. */
+function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds {
+  return outcome.type === 'own' && outcome.why === 'set' ? 0 : Math.max(0, Math.round(now - began))
+}
+
+/** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */
+function isCompressed ({ site: { policy } }: Exchange, reply: CapturedReply, payload: unknown): boolean {
+  const { compressFrom, cacheControl, statuses } = policy
+  const fields = reply.getHeaders()
+  if (compressFrom === null || !statuses.has(reply.statusCode, fields)) return false
+  if (fields['cache-control'] === undefined && forbidsEncoding(cacheControl ?? undefined)) return false
+  // Node writes a head before bytes in other bytes than before a text, where it is not ASCII.
+  if (typeof payload === 'string' && Object.values(fields).some((value) => /[\x80-\xff]/.test(String(value)))) return false
+  return mayBeEncoded(reply.statusCode, fields) && payloadSize(payload, fields, Infinity) >= compressFrom
+}
+
+/** The handler may have stopped half-way, as its client has left: an error that has another reason is an error. */
+function mayBePart ({ departure, site: { policy } }: Exchange, reply: CapturedReply): boolean {
+  if (departure?.wasNoticed !== true) return false
+  return departure.stopped || !isError(reply.statusCode) || policy.statuses.has(reply.statusCode, reply.getHeaders())
+}
+
+type Times = Pick<Captured, 'life' | 'stale' | 'rescue'>
+
+/** How long the response may be served; or why it may not be stored at all. */
+function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | RefusalReason {
+  const { site: { policy }, before } = exchange
+  const { request, reply, payload } = sent
+  if (request.method === 'HEAD') return 'head'
+  if (exchange.claim === null) return exchange.unclaimed
+  if (!cache.enabled) return 'disabled'
+  if (exchange.marks.noCache) return 'no-cache-called'
+  if (hasMore(trailersOf(reply), exchange.trailers)) return 'trailer'
+  if (mayBePart(exchange, reply)) return 'incomplete'
+  // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
+  if (exchange.failed && reply.statusCode < 400) return 'error'
+  // It must not take the place of what stands in for it.
+  if (mayBeRescued(exchange, reply.statusCode)) return 'status'
+  const all = reply.getHeaders()
+  const fields = addedFields(before, all)
+  const directives = directivesOf(all, policy.isTargeted)
+  const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
+  const refusal = refusalOf(head, policy.statuses)
+  if (refusal !== null) return refusal
+  if (payloadSize(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
+  if (!areSendable(fields)) return 'header'
+  if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
+  const now = cache.now()
+  return askPolicy(exchange, { request, reply, headers: all, now, delay: now - exchange.began })
+}
+
+function askPolicy (
+  exchange: Exchange,
+  response: PolicyResponse & { reply: CapturedReply }
+): Times | RefusalReason {
+  const { site: { policy }, caller } = exchange
+  const { statusCode: status } = response.reply
+  const refusal = refusedAsOwn(exchange)
+  if (refusal !== null) return refusal
+  try {
+    if (policy.storeIf !== null && !decided(policy.storeIf(response.reply))) return 'store-if'
+    const life = exchange.life ?? policy.life(status, response)
+    if (life === undefined) throw new RouteCacheError('FRC_OPTION', `cache.ttl gave no duration; ${DURATION_FORMS}`)
+    // An error is no better than the one that it would stand in for.
+    const rescue = isError(status) ? 0 : policy.rescue?.(response) ?? 0
+    return life === 0 ? 'ttl' : { life, stale: policy.stale?.(response) ?? 0, rescue }
+  } catch (error) {
+    policyFailed(policy, caller, error)
+    return 'policy'
+  }
+}
+
+/** A promise is neither yes nor no: the response is on its way and can't wait for it. */
+function decided (answer: unknown): boolean {
+  if (typeof answer === 'boolean') return answer
+  if (answer instanceof Promise) answer.catch(() => {})
+  throw new RouteCacheError('FRC_OPTION', `cache.storeIf gave ${show(answer)}; it must give true or false, at once`)
+}
+
+/** The body, or its recording; null where it can't be had. */
+function bodyOf (
+  cache: ResponseCache, exchange: Exchange, { payload, limit, isSeen }: { payload: unknown, limit: Bytes, isSeen: boolean }
+): Buffer | Recording | null {
+  if (payload == null) return Buffer.alloc(0)
+  if (typeof payload === 'string') return Buffer.from(payload)
+  // Hooks behind us, and middleware, may write into it; and where they are there, it is stored at the end only.
+  if (Buffer.isBuffer(payload)) return isSeen ? Buffer.from(payload) : payload
+  const recording = new Recording(limit, () => {
+    // The source may go on when the response is over, and was refused: a 204 does not wait for its body.
+    if (exchange.answer !== null) refuseAnswer(cache, exchange, 'size')
+  })
+  return record(payload, recording) ? recording : null
+}
+
+/** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
+export function commit (cache: ResponseCache, exchange: Exchange, reply: CapturedReply): void {
+  const { answer } = exchange
+  if (answer === null) return
+  // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set. Another status is not a
+  // failure: @fastify/etag makes a 304 of what a hit would be, too.
+  if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
+  if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
+  if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
+  const { policy: { cacheControl }, isLastOnSend } = exchange.site
+  const isSaid = reply.getHeaders()['cache-control'] !== undefined || answer.headers.some(([name]) => name === 'cache-control')
+  if (cacheControl !== null && isLastOnSend && !isSaid) {
+    reply.header('cache-control', cacheControl)
+    // Its time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
+    for (const name of ['age', 'date']) reply.removeHeader(name)
+    answer.headers.push(['cache-control', cacheControl])
+  }
+  // Hooks behind ours may still write cookies, and so may middleware: then it waits for the end, as a stream does.
+  if (Buffer.isBuffer(answer.body) && isLastOnSend && !isReplaced(reply.raw)) return fill(cache, exchange, answer.body)
+  answer.leaving = reply.getHeaders()
+}
+
+function setsCookie ({ before }: Exchange, reply: CapturedReply): boolean {
+  return addedFields(before, { 'set-cookie': reply.getHeaders()['set-cookie'] }).length > 0
+}
+
+/** The response is over, `isSent` to its end or not: stores what was recorded of a stream, and lets go of the rest. */
+export function conclude (
+  cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: CapturedReply, isSent: boolean }
+): void {
+  const { answer } = exchange
+  if (answer === null) {
+    // Nothing was captured: the response was written past Fastify, as the next one will be. Or it is refused already.
+    if (exchange.claim !== null) refuseAnswer(cache, exchange, 'raw')
+    return
+  }
+  // onSend hooks failed, with the error's answer too.
+  if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
+  if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
+  const refusal = refusedByHead(exchange.site.policy, answer, reply.raw)
+  if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
+  if (answer.drained !== null) {
+    answer.drained.then(() => {
+      answer.drained = null
+      if (exchange.answer === answer) conclude(cache, exchange, { reply, isSent: true })
+    }).catch(() => {})
+    return
+  }
+  const whole = Buffer.isBuffer(answer.body) ? answer.body : answer.body.bytes()
+  const body = isSent ? whole : null
+  if (body === null) return refuseAnswer(cache, exchange, 'incomplete')
+  // RFC 9111 §3.3: shorter than it said.
+  if (answer.length !== null && answer.length !== body.length) return refuseAnswer(cache, exchange, 'incomplete')
+  fill(cache, exchange, body)
+}
+
+function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
+  const { answer, claim, caller } = exchange
+  if (answer === null || claim === null) return
+  // Said by an onSend hook, or while a stream was on its way.
+  if (exchange.marks.noCache) return refuseAnswer(cache, exchange, 'no-cache-called')
+  // A hook behind ours may have found out who asks; or the handler, while its stream was on its way.
+  const refusal = refusedAsOwn(exchange)
+  if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
+  const { life, headers } = aged(answer, cache.now())
+  if (life <= 0) return refuseAnswer(cache, exchange, 'ttl')
+  exchange.answer = null
+  exchange.claim = null
+  const isTagged = headers.some(([name]) => name === 'etag')
+  if (answer.status === 200 && body.length > 0 && !isTagged) headers.push(['etag', weakEtag(body)])
+  const { compressFrom } = exchange.site.policy
+  const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
+  // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
+  const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
+  const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
+  const keep = keptFor(exchange, answer)
+  exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+}

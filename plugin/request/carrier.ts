@@ -1,0 +1,102 @@
+// What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
+import type { Arrival } from './arrival.js'
+import type { Exchange, Marks, RequestView } from './exchange.js'
+import type { KeySource } from '../key/key.js'
+import { noteLateCall } from './late-call.js'
+import { checkTags } from '../key/route-template.js'
+import type { CacheOutcome } from '../telling/outcome.js'
+import type { Ticket } from './ticket.js'
+
+/** What the cache knows about the request. */
+export const EXCHANGE = Symbol('fastify-route-cache.exchange')
+/** What became of a lookup that ended in a hit, without any more being known about the request. */
+export const OUTCOME = Symbol('fastify-route-cache.outcome')
+/** What its hooks and its handler say of the response. */
+export const MARKS = Symbol('fastify-route-cache.marks')
+/** How it came, where that may be needed for a request of our own. */
+export const ARRIVAL = Symbol('fastify-route-cache.arrival')
+/** Its headers as the lookup found them. */
+export const HEADERS = Symbol('fastify-route-cache.headers')
+/** Of a request of our own, what it is for. */
+export const TICKET = Symbol('fastify-route-cache.ticket')
+/** Of an unsafe request, params and query as they came. */
+export const SOURCE = Symbol('fastify-route-cache.source')
+
+/** The validation has refused it. */
+export const INVALID = Symbol('fastify-route-cache.invalid')
+/** How many listened to the reply's end when the request arrived: no handlers. */
+export const LISTENERS = Symbol('fastify-route-cache.listeners')
+
+/** Of a request that declares what it changes, what is to be done about that. */
+export const CHANGE = Symbol('fastify-route-cache.change')
+
+/** A request that declares what it changes, from when its handler begins. */
+export interface Change {
+  /** An error was raised: what is sent is the error's answer. */
+  failed: boolean
+  /** To be called when the answer is about to leave, which waits for this. Never rejects. */
+  conclude: () => Promise<void>
+}
+
+export interface Carrier {
+  [ARRIVAL]?: Arrival | null
+  [HEADERS]?: RequestView['headers'] | null
+  [SOURCE]?: KeySource | null
+  [EXCHANGE]?: Exchange | null
+  [OUTCOME]?: CacheOutcome | null
+  [MARKS]?: Marks | null
+  [TICKET]?: Ticket | null
+  [CHANGE]?: Change | null
+  [LISTENERS]?: number | null
+  [INVALID]?: boolean
+}
+
+/** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
+export function outcomeOf (request: object): CacheOutcome | null {
+  const { [EXCHANGE]: exchange, [OUTCOME]: outcome, [TICKET]: ticket } = request as Carrier
+  // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
+  if (ticket != null) return { type: 'own', key: ticket.filling, why: ticket.why }
+  return exchange?.outcome ?? outcome ?? null
+}
+
+/** Keeps this request's response out of the store. */
+export function markNoCache (request: object): void {
+  marksOf(request).noCache = true
+  noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.noCache' })
+}
+
+export function marksOf (request: object): Marks {
+  const carrier = request as Carrier
+  carrier[MARKS] ??= { noCache: false, tags: [] }
+  return carrier[MARKS]
+}
+
+/** Keeps the tags for this request's response; bad ones keep it out of the store instead: no request fails by them. */
+export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unknown[]): void {
+  const marks = marksOf(request)
+  try {
+    const named = checkTags(tags)
+    // One after another, as handlers name them in loops.
+    for (const tag of named) marks.tags.push(tag)
+    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags', tags: named })
+  } catch (error) {
+    request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
+    marks.noCache = true
+    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags' })
+  }
+}
+
+/** Notes that what will be sent stands in for a response that failed. */
+export function markFailed (request: object, error: unknown): void {
+  const { [EXCHANGE]: exchange, [CHANGE]: change } = request as Carrier
+  if (exchange != null) exchange.failed = true
+  else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
+  exchange?.showAll?.()
+  exchange?.departure?.raised(error)
+  if (change != null) change.failed = true
+}
+
+/** Fastify says so of each error that refuses a request. */
+function isOfValidation (error: unknown): boolean {
+  return (error as { validationContext?: unknown } | null | undefined)?.validationContext !== undefined
+}

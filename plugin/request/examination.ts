@@ -1,0 +1,108 @@
+// What a lookup of a request would find, and by what that is judged: its steps, one after another, with nothing counted,
+// remembered, taken or served.
+import type { ResponseCache, LookResult } from '../cache/cache.js'
+import type { Caller } from '../telling/caller.js'
+import { ownName } from '../entry/codec.js'
+import type { Milliseconds } from '../duration.js'
+import type { Entry } from '../entry/entry.js'
+import type { RequestView, Site } from './exchange.js'
+import { flightName } from '../cache/flight.js'
+import type { BypassReason } from '../telling/outcome.js'
+import { select, type Wanted } from './selecting.js'
+import { soundEntry } from '../entry/soundness.js'
+import { Stats } from '../telling/stats.js'
+import type { UserMark } from '../users/user-marks.js'
+import type { Selected, Selection } from '../cache/variant.js'
+
+export interface Examined {
+  /** Null: a key was asked for, whatever route it is of. */
+  site: Pick<Site, 'policy' | 'place' | 'counters'> | null
+  isHead: boolean
+  now: Milliseconds
+  /** Why the request goes past the cache; null: it is looked up. */
+  bypass: BypassReason | null
+  /** By what it is seen that the request is somebody's own; null: it is not, or it was not asked. */
+  mark: UserMark | null
+  /** What a function of the policy threw, or the store said. */
+  error: unknown
+  /** Null where the policy has no key for it. */
+  wanted: Wanted | null
+  /** Null where it was not looked for. */
+  sight: LookResult | null
+  /** What lies there, be it valid or not. */
+  present: Entry | null
+  /** Its handler failed just now. */
+  hasFailed: boolean
+}
+
+/** Who is examined: the request, and its headers as they came. */
+export interface Examinee {
+  site: Site
+  request: RequestView
+  headers: RequestView['headers']
+}
+
+/** Never rejects. */
+export async function examine (cache: ResponseCache, { site, request, headers }: Examinee): Promise<Examined> {
+  const { policy, place, counters } = site
+  const examined = { ...unseen(cache), site: { policy, place, counters }, isHead: request.method === 'HEAD' }
+  const caller = listener(site, (error) => { examined.error = error })
+  // A copy: where the log was not told yet what to write in the policy, it will be.
+  const selected = await select(cache, { site: { ...site }, caller, request, headers })
+  return 'bypass' in selected ? { ...examined, bypass: selected.bypass, mark: selected.mark ?? null } : await looked(cache, examined, selected)
+}
+
+/** What lies under a key, for a request that selects so, whatever its route would say. Never rejects. */
+export async function examineKey (cache: ResponseCache, key: string, selection: Selection): Promise<Examined> {
+  return await looked(cache, unseen(cache), { key, selection, toRefresh: false, identity: undefined })
+}
+
+function unseen (cache: ResponseCache): Examined {
+  return {
+    site: null,
+    isHead: false,
+    now: cache.now(),
+    bypass: null,
+    mark: null,
+    error: null,
+    wanted: null,
+    sight: null,
+    present: null,
+    hasFailed: false
+  }
+}
+
+async function looked (cache: ResponseCache, examined: Examined, wanted: Wanted): Promise<Examined> {
+  const { key, selection } = wanted
+  examined.wanted = wanted
+  examined.bypass = idleness(cache)
+  if (examined.bypass !== null) return examined
+  try {
+    const sight = examined.sight = await cache.look(key, { ...selection, hint: { ...selection.hint } })
+    const present = examined.present = presentIn(cache, sight.found, key)
+    examined.hasFailed = present !== null && cache.failures.has(flightName(key, sight.found.variant), present)
+  } catch (error) {
+    examined.error = error
+    examined.bypass = 'store'
+  }
+  return examined
+}
+
+/** Why the store is not asked now. */
+function idleness ({ invalidation, breaker }: ResponseCache): BypassReason | null {
+  if (!invalidation.isTold) return 'journal'
+  return breaker.isOpen ? 'breaker' : null
+}
+
+/** What lies where the response would, as far as it is an entry. */
+function presentIn ({ shelf }: ResponseCache, { bytes, marker, variant }: Selected, key: string): Entry | null {
+  const name = ownName(key, marker === null || variant === null ? null : { variant })
+  return bytes == null ? null : soundEntry({ bytes, name }, shelf.limits)
+}
+
+/** A caller that counts nothing that anybody reads, and hears what failed. */
+function listener ({ source }: Site, onError: (error: unknown) => void): Caller {
+  const ignore = (): void => {}
+  const warn = (details: object): void => { if ('err' in details) onError(details.err) }
+  return { counters: new Stats('memory', 0).values, log: { debug: ignore, info: ignore, warn, error: warn }, source }
+}

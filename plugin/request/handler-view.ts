@@ -1,0 +1,131 @@
+// What the handler sees of the request's conditional fields, from when it begins until it answers. A handler that finds
+// `If-None-Match` there may answer 304, of which there is nothing to be stored: of so many browsers that each have a copy of
+// their own, none would ever fill the cache. So a handler that runs for the cache sees none of them, or the cache's own
+// (revalidation.ts); the answer is made such as the client asked for when it is stored (narrowing.ts).
+//
+// Others see the request as it came: hooks in front of the handler ran before, and those behind it run in `reply.send`,
+// whoever calls that. Fields are changed where they are, as who has the request's headers in hand has the same object; what
+// can't be changed, since somebody has frozen it, stays, and the handler runs without the cache.
+//
+// One kind of hook must not see them either: onSend hooks that run ahead of our capture, as they were registered before us,
+// and make a 304 of the whole answer, as @fastify/etag does. They are known by what they did once: a 304 that the handler
+// can't have meant.
+import { CONDITIONS } from '../http/conditional.js'
+
+type Fields = Record<string, unknown>
+
+/** As much of a request as holds its fields. */
+export interface HandlerRequest {
+  /** What replaces fields of the raw request's: a validation's results, for example. */
+  additionalHeaders?: Fields | null
+  headers: Fields
+  raw: object
+}
+
+/** As much of a reply as tells that the handler has answered. */
+export interface HandlerReply {
+  raw: { prependOnceListener: (event: 'finish', listener: () => void) => unknown }
+}
+
+/** As Node has it: one object for names and values, one for lists of them, and one list for all. */
+interface RawFields { headers?: Fields, headersDistinct?: Fields, rawHeaders?: string[] }
+
+/** The conditional fields that the handler is to see. */
+export type ShownConditions = Partial<Record<typeof CONDITIONS[number], string>>
+
+/**
+ * From here on the handler sees these conditional fields and no others. Gives how to undo that, which may be called more
+ * than once; null: it can't be done. `isUntilSent`: undone when the reply is sent; else only when it has ended.
+ */
+export function showHandler (
+  request: HandlerRequest, reply: HandlerReply, { asked, isUntilSent }: Showing
+): (() => void) | null {
+  const restore = replaced(request, asked)
+  if (restore === null) return null
+  const undo = [restore]
+  const end = (): void => { for (const one of undo.splice(0)) one() }
+  if (isUntilSent) undo.push(...beforeSending(reply, end))
+  reply.raw.prependOnceListener('finish', end)
+  return end
+}
+
+interface Showing { asked: ShownConditions, isUntilSent: boolean }
+
+/** Puts other conditional fields on the request; gives how to undo that, or null where it could not be done. */
+function replaced (request: HandlerRequest, asked: ShownConditions): (() => void) | null {
+  const raw = request.raw as RawFields
+  const undo: Array<() => void> = []
+  const restore = (): void => { for (const one of undo) one() }
+  try {
+    // Node makes each of them of the last one when it is asked for: that has to be before this is changed.
+    const { headers, headersDistinct, rawHeaders } = raw
+    for (const fields of new Set([headers, request.additionalHeaders])) {
+      if (fields != null) undo.push(replaceIn(fields, asked))
+    }
+    if (headersDistinct != null) undo.push(replaceIn(headersDistinct, listed(asked)))
+    if (rawHeaders !== undefined) undo.push(replaceInList(rawHeaders, asked))
+    // Whatever else stands in front of them.
+    if (CONDITIONS.every((name) => request.headers[name] === asked[name] && headers?.[name] === asked[name])) return restore
+  } catch {
+    // Something there is frozen.
+  }
+  restore()
+  return null
+}
+
+function listed (asked: ShownConditions): Fields {
+  return Object.fromEntries(Object.entries(asked).map(([name, value]) => [name, [value]]))
+}
+
+/** Throws where it can't. */
+function replaceIn (fields: Fields, asked: Fields): () => void {
+  const before = new Map(CONDITIONS.filter((name) => name in fields).map((name) => [name, fields[name]]))
+  const put = (values: Map<string, unknown>): void => {
+    for (const name of CONDITIONS) {
+      if (values.has(name)) fields[name] = values.get(name)
+      else delete fields[name]
+    }
+  }
+  put(new Map(Object.entries(asked)))
+  return () => { put(before) }
+}
+
+/** Names and values in turns. */
+function replaceInList (list: string[], asked: ShownConditions): () => void {
+  const before = [...list]
+  const others = before.filter((_, i) => !isCondition(before[i - i % 2]!.toLowerCase()))
+  list.splice(0, list.length, ...others, ...Object.entries(asked).flat() as string[])
+  return () => { list.splice(0, list.length, ...before) }
+}
+
+function isCondition (name: string): boolean {
+  return (CONDITIONS as readonly string[]).includes(name)
+}
+
+/** The ways out of a handler; a hijacked reply has none, but ends. */
+const WAYS_OUT = ['send', 'callNotFound'] as const
+
+type WaysOut = Partial<Record<typeof WAYS_OUT[number], (...args: unknown[]) => unknown>>
+
+/** Has the reply's ways out begin with this; gives how to undo that. */
+function beforeSending (reply: HandlerReply, end: () => void): Array<() => void> {
+  const ways = reply as WaysOut
+  const undo: Array<() => void> = []
+  for (const way of WAYS_OUT) {
+    const theirs = ways[way]
+    if (theirs === undefined) continue
+    const isOwn = Object.hasOwn(ways, way)
+    const ours = function (...args: unknown[]): unknown {
+      end()
+      return theirs.apply(reply, args)
+    }
+    ways[way] = ours
+    undo.push(() => {
+      // Where somebody has put another in its place, that calls ours, which does no more than call theirs.
+      if (ways[way] !== ours) return
+      if (isOwn) ways[way] = theirs
+      else Reflect.deleteProperty(ways, way)
+    })
+  }
+  return undo
+}

@@ -1,0 +1,200 @@
+// Requests that the cache makes itself, of one of the app's cached GET routes: with no client, and through `app.inject`, so
+// that they go the way of any other. What tells them from others is a ticket: a header with a random value that is taken
+// for this one request and for no other. Our first hook takes it off and puts the ticket in its place; a value that is not
+// known (forged, or used already) means nothing.
+//
+//   set       the value that somebody gave stands for the handler's: hooks behind ours, validation and handler don't run;
+//             the response's schema, its serializer and the onSend chain do
+//   refresh   comes as the request came that was served stale, from the same address; every hook and the handler run
+//   warm      (warm.ts) as a client's, but it is no client's: the handler runs only where its answer can be stored
+//   explain   (explain.ts) ends where the lookup stands: the hooks before it run, the handler does not
+//
+// The right to fill that comes with a set or a refresh is used up in any case: filled, or given back.
+import { randomUUID } from 'node:crypto'
+import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
+import type { ResponseCache } from '../cache/cache.js'
+import { refuse, type Caller } from '../telling/caller.js'
+import type { Refreshable, Right, Spare } from '../cache/claim.js'
+import type { Milliseconds } from '../duration.js'
+import { RouteCacheError, show } from '../errors.js'
+import { channels, since, stamp, tell } from '../telling/events.js'
+import type { End } from '../telling/outcome.js'
+import { openTicket, type Ticket } from './ticket.js'
+
+/** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
+export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
+export type Fields = Record<string, string | string[] | undefined>
+
+/** As much of `app.inject` as is used here. */
+export type Inject = (request: {
+  method: 'GET' | 'HEAD', url: string, headers: Fields, remoteAddress?: string, signal: AbortSignal
+}) => Promise<{ statusCode: number }>
+
+/** A value that stands for what the handler of this URL would have answered. */
+export interface Rendering {
+  url: string
+  /** Beside Host, which is that of the URL, or localhost. Absent: none. */
+  headers?: Fields
+  value: unknown
+  right: Right
+  /** Default: as the policy says. */
+  life?: Milliseconds | null
+  /** Beside those of the policy. Default: none. */
+  tags?: readonly string[]
+  /** For what happens before there is a route. */
+  caller: Caller
+}
+
+/** Under the right's key: stored; or not, and why. */
+export type Rendered = { type: 'stored' } | { type: 'refused', reason: Exclude<End, 'stored'> }
+
+export interface Order {
+  /** Default: GET. */
+  method?: 'GET' | 'HEAD'
+  url: string
+  headers: Fields
+  remoteAddress?: string
+  /** Gives it up. */
+  signal?: AbortSignal | undefined
+}
+
+/** What a request was answered with; or why there was no answer. */
+export type Result = { status: number } | { error: unknown, isGivenUp: boolean }
+
+interface Sent { end: End, result: Result }
+
+/** What Fastify says to a request of our own while the app closes: it still answers the requests that it has. */
+const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
+
+/** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
+const EXPECTED_ENDS: readonly End[] = ['stored', 'replaced', 'lease', 'outdated', 'disabled']
+
+/** The entry that was served. */
+function presentIn ({ selected }: Refreshable): Spare | null {
+  return selected.entry === null ? null : { entry: selected.entry, selected }
+}
+
+export class OwnRequests {
+  readonly #cache: ResponseCache
+  readonly #inject: Inject
+  readonly #open = new Map<string, Ticket>()
+  /** Of those under way: each has one given up. */
+  readonly #giveUps = new Set<() => void>()
+  /** A request that takes longer is given up: its lease keeps others from filling. */
+  longest: Milliseconds = 60_000
+  #isClosed = false
+
+  constructor (cache: ResponseCache, inject: Inject) {
+    this.#cache = cache
+    this.#inject = inject
+  }
+
+  /**
+   * Stores what the GET route of this URL would have sent, had its handler given this value. Refused also where one
+   * response can't stand for all: where the policy has an `identity` or a `vary`.
+   * @throws RouteCacheError FRC_ROUTE where the URL leads to no cached route, or to one that makes another key
+   */
+  async render ({ url, headers = {}, value, right, life = null, tags = [], caller }: Rendering): Promise<Rendered> {
+    const { key } = right
+    const ticket = { ...openTicket('set', right), value, life, tags, hasAgent: 'user-agent' in headers }
+    const { end, result } = await this.#send(ticket, { url, headers }, caller)
+    if (end === 'disabled') return { type: 'refused', reason: end }
+    const what = `the value for the key ${show(key)} can't be sent through GET ${show(url)}`
+    if ('error' in result && end === 'abandoned') {
+      throw new RouteCacheError('FRC_ROUTE', `${what}: ${(result.error as Error).message}`, { cause: result.error })
+    }
+    if (!ticket.isRouted) {
+      throw new RouteCacheError('FRC_ROUTE', `${what}: that is no route with a cache option, or a hook that was registered ` +
+        `before the plugin answered it${'status' in result ? ` with ${result.status}` : ''}`)
+    }
+    if (ticket.key !== null && ticket.key !== key) {
+      throw new RouteCacheError('FRC_ROUTE', `${what}: that route's key for it is ${show(ticket.key)}`)
+    }
+    return end === 'stored' ? { type: 'stored' } : { type: 'refused', reason: end }
+  }
+
+  /** Has an entry that was served stale filled again, by a request that comes as that one came. Nobody waits for it. */
+  refresh (stale: Refreshable, arrival: Arrival, caller: Caller): void {
+    this.#cache.refresh(stale, caller, async (right) => {
+      const { target: url, headers, socket: { remoteAddress } } = arrival
+      // A router that looks at the host finds it there. Without an address, that of a Unix socket, it is not ours.
+      const host = headers.host ?? headers[':authority'] ?? ''
+      const order = { url, headers: { ...headers, host }, remoteAddress: String(remoteAddress || 'unknown') }
+      const began = stamp(channels.refresh)
+      const { end } = await this.#send({ ...openTicket('refresh', right), arrival, present: presentIn(stale) }, order, caller)
+      if (!EXPECTED_ENDS.includes(end)) caller.log.warn({ key: stale.key, reason: end }, 'cache refresh failed')
+      const { source: { instance, route } } = caller
+      const duration = since(began)
+      if (duration !== null) tell('refresh', instance, { route, key: stale.key, result: end, duration })
+    })
+  }
+
+  /** The ticket of this request, which nobody sees any more; null for every request of somebody else. */
+  recognise (raw: RawView): Ticket | null {
+    if (this.#open.size === 0) return null
+    const id = String(raw.headers[TICKET_HEADER])
+    const ticket = this.#open.get(id)
+    if (ticket === undefined) return null
+    this.#open.delete(id)
+    ticket.isSeen = true
+    if (ticket.arrival !== null) comeAs(raw, ticket.arrival)
+    // `inject` puts a User-Agent where there is none.
+    else takeOff(raw, ticket.hasAgent ? [TICKET_HEADER] : [TICKET_HEADER, 'user-agent'])
+    return ticket
+  }
+
+  /** Gives up those that have not ended: their limits would keep a process alive whose app is closed. */
+  close (): void {
+    this.#isClosed = true
+    for (const giveUp of this.#giveUps) giveUp()
+  }
+
+  /** Whether there was no answer as the app is closing. */
+  isClosing (result: Result): boolean {
+    if ('status' in result) return false
+    return (this.#isClosed && result.isGivenUp) || (result.error as { code?: unknown } | null)?.code === CLOSING
+  }
+
+  /** Makes the request that the ticket is for, and waits for its answer. Never rejects. */
+  async make (ticket: Ticket, { signal: left, headers, method = 'GET', ...order }: Order): Promise<Result> {
+    const id = randomUUID()
+    this.#open.set(id, ticket)
+    const limit = new AbortController()
+    let timer: NodeJS.Timeout | undefined
+    let giveUp!: () => void
+    const limited = new Promise<Result>((resolve) => {
+      giveUp = () => {
+        limit.abort()
+        ticket.giveUp()
+        resolve({ error: limit.signal.reason, isGivenUp: true })
+      }
+      timer = setTimeout(giveUp, this.longest)
+    })
+    this.#giveUps.add(giveUp)
+    left?.addEventListener('abort', giveUp)
+    const result = await Promise.race([limited, this.#inject({
+      method, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
+    }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error, isGivenUp: limit.signal.aborted }))])
+    clearTimeout(timer)
+    left?.removeEventListener('abort', giveUp)
+    this.#giveUps.delete(giveUp)
+    this.#open.delete(id)
+    return result
+  }
+
+  /** The same, and waits for what becomes of the right that the ticket has. */
+  async #send (ticket: Ticket, order: Order, caller: Caller): Promise<Sent> {
+    const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
+    const result = await this.make(ticket, order)
+    const { right, why } = ticket
+    ticket.right = null
+    if (right !== null) {
+      // Something answered ahead of us; or nothing did, as the app is closing: then others may go on at once.
+      const teller = { ...caller, onEnd: ticket.onEnd }
+      if (why === 'refresh') refuse(right.key, this.isClosing(result) ? 'disabled' : 'diverted', teller)
+      else if (this.isClosing(result)) ticket.onEnd('disabled')
+      this.#cache.abandon(right, teller, why === 'refresh' && ('status' in result || result.isGivenUp))
+    }
+    return { end: await ended, result }
+  }
+}

@@ -1,0 +1,66 @@
+// A stale entry that stands in for the answer of a handler that failed: RFC 5861 §4. The lookup found it, stale beyond what
+// is served without further ado, and had the handler run; here its answer is on its way out.
+//
+// What is invalidated meanwhile does not keep it from being served. With a request R and a writer W:
+//
+//   1. R  begins; finds the entry, which is valid; its handler runs
+//   2. W  writes the new row; invalidates; returns
+//   3. R  its handler fails: the entry is served
+//   4. S  begins; finds nothing: its handler runs, and what it answers is sent
+//
+// R began before 2 had returned, so that it may be served what was true at 1; S may not, and is not.
+import type { ResponseCache } from '../cache/cache.js'
+import type { Milliseconds } from '../duration.js'
+import { isRescuable, type Entry } from '../entry/entry.js'
+import { channels, tell } from '../telling/events.js'
+import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
+import { flightName } from '../cache/flight.js'
+import { isError } from '../http/storable.js'
+
+/** An answer on its way out, and whether it is too late for another: its client has left, or a head is sent. */
+export interface Leaving { status: number, isGone: boolean }
+
+/** Whether this is an answer that a stale entry of this route stands in for, where there is one. */
+export function mayBeRescued ({ outcome, site: { policy }, spare, departure }: Exchange, status: number): boolean {
+  // A handler that stopped because its client has left has not failed.
+  if (policy.rescue === null || !isError(status) || departure?.stopped === true) return false
+  return spare !== null || (outcome.type === 'own' && outcome.why === 'refresh')
+}
+
+/** The entry that takes the place of this answer; null: none. Says in the exchange that it does. */
+export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGone }: Leaving): Entry | null {
+  const key = keyToFill(exchange)
+  if (key === null || !mayBeRescued(exchange, status)) return null
+  const { request, spare, claim, captured, caller: { counters, log, source: { instance, route } } } = exchange
+  cache.fail(nameOf(key, exchange), claim)
+  const now = cache.now()
+  if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
+  // What was captured before it failed is not stored either; what was refused already is counted.
+  if (!captured || exchange.answer !== null) refuseAnswer(cache, exchange, captured ? 'error' : 'status')
+  const { entry } = spare
+  Object.assign(exchange, { captured: true, announced: false, spare: null, entry })
+  exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: true, status }
+  counters.rescued++
+  if (channels.rescue.hasSubscribers) tell('rescue', instance, { route, request, key, status })
+  log.debug({ key, status }, 'cache rescue')
+  return entry
+}
+
+/**
+ * The handler has answered, with what is not stored: that it has no such row any more, for example. From here on that is
+ * what requests get, and not what they were served while it failed.
+ */
+export function recover (cache: ResponseCache, exchange: Exchange, status: number): void {
+  const key = keyToFill(exchange)
+  if (key !== null && exchange.site.policy.rescue !== null && !isError(status)) cache.failures.forget(nameOf(key, exchange))
+}
+
+/** What a handler is remembered by that failed: the flight that it was to fill. */
+function nameOf (key: string, { claim, spare }: Exchange): string {
+  return flightName(key, (claim === null ? spare?.selected : claim.lease)?.variant ?? null)
+}
+
+/** By now the cache may be off, or have something to tell the store; and time has passed. */
+function maySend (cache: ResponseCache, entry: Entry, now: Milliseconds): boolean {
+  return cache.enabled && cache.invalidation.isTold && isRescuable(entry, now)
+}

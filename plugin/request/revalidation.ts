@@ -1,0 +1,121 @@
+// A stale entry that the handler is asked about, instead of for a new one: it sees the entry's validators as conditions
+// (handler-view.ts), and where it answers 304 the entry is stored again, with its header updated (RFC 9111 §4.3.4). The
+// 304 is made the full answer that it stands for, and that is captured and filled as any other: under the lease, with the
+// lease's `asOf`.
+//
+// With a reader R, whose handler finds nothing changed, and a writer W who ends the entry by a tag, which leaves leases
+// alone:
+//
+//   1. R  reads the entry, stale, but valid
+//   2. W  writes the new row; invalidates the tag; returns: the entry is not valid any more
+//   3. R  takes the lease: `asOf` is above the tag's generation
+//   4. R  its handler answers 304: its validator is a date, perhaps, and counts whole seconds
+//   5. R  fills: by its `asOf` the old response would be valid again
+//
+// So before 5 the entry is read once more, and has to lie there as it did, and to be valid (fill.ts). W behind that read
+// meets the rules of each fill: a tag's generation is above `asOf`, a key's lease is gone.
+//
+// A validator that was made by us says nothing to the handler: where an entry has no other, a new response is asked for.
+import type { Captured, Exchange } from './exchange.js'
+import type { Entry, HeaderField } from '../entry/entry.js'
+import type { Milliseconds } from '../duration.js'
+import type { ShownConditions } from './handler-view.js'
+import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/conditional.js'
+import { freshened } from '../http/freshening.js'
+import { addedFields } from '../http/headers.js'
+import { httpDate } from '../http/http-date.js'
+import type { Spare } from '../cache/claim.js'
+
+/** No longer is an entry kept, beyond its time, only to be asked about. */
+const LONGEST_KEPT: Milliseconds = 24 * 60 * 60_000
+
+/** What a handler can tell an entry by. */
+export interface Validators {
+  /** As it was in the header: `"a"`, `W/"a"`. */
+  etag: string | null
+  /** As it was in the header. */
+  lastModified: string | null
+}
+
+/** Those that the handler gave this response; null: none. */
+export function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): Validators | null {
+  if (status !== 200) return null
+  const fieldOf = (name: string): string | null => {
+    const value = headers.find(([field]) => field === name)?.[1]
+    return typeof value === 'string' ? value : null
+  }
+  const [etag, lastModified] = [fieldOf('etag'), fieldOf('last-modified')]
+  const own = etag === null || isWeakEtag(etag) ? null : etag
+  return own === null && lastModified === null ? null : { etag: own, lastModified }
+}
+
+/** The entry that the handler of this request may be asked about; null: it is asked for a new response. */
+export function toValidate ({ site: { policy }, headers }: Exchange, present: Spare | null): Spare | null {
+  if (present === null || !policy.revalidates || validatorsOf(present.entry) === null) return null
+  return policy.isForHandler && isConditional(headers) ? null : present
+}
+
+/** The conditional fields that the handler is to see; null: those that came. */
+export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): ShownConditions | null {
+  const validators = toValidate === null ? null : validatorsOf(toValidate.entry)
+  if (validators !== null) {
+    const { etag, lastModified } = validators
+    return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
+  }
+  return policy.isForHandler || !isConditional(headers) ? null : {}
+}
+
+/** By what the handler is asked about an entry; null: it is asked for a response. */
+export function askedAbout (exchange: Exchange | null): Validators | null {
+  return exchange?.toValidate == null || exchange.claim === null ? null : validatorsOf(exchange.toValidate.entry)
+}
+
+/** Whether an answer with this status is that of a handler that finds nothing changed. */
+export function isConfirmed ({ toValidate, claim, captured, failed }: Exchange, status: number): boolean {
+  return status === 304 && toValidate !== null && claim !== null && !captured && !failed
+}
+
+/** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */
+export interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
+
+/** Null where it answers the client's question, not ours: a hook ahead of us has made it of a new response. */
+export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: Answered): FreshenedHeader | null {
+  const update = addedFields(exchange.before, fields)
+  const fieldOf = (field: string): unknown => update.find(([name]) => name === field)?.[1]
+  const tag = fieldOf('etag')
+  const own = validatorsOf(entry)?.etag ?? null
+  // RFC 9111 §4.3.4: it is the same response by its tag, where both have one; else by its date, where both have that.
+  const isOfEntry = tag !== undefined && own !== null
+    ? areSameTag(String(tag), own)
+    : areSameDate(fieldOf('last-modified'), validatorsOf(entry)?.lastModified, now)
+  const isProven = tag === undefined || (own !== null && isOfEntry)
+  if (!isProven && isNotModified(exchange.headers, { etag: String(tag), lastModified: undefined }, now)) return null
+  // A handler that names another tag or date: the client gets what it was asked about, and that stays as it is.
+  const headers = isOfEntry ? freshened(entry.headers, update) : [...entry.headers]
+  return { headers, hasVary: isOfEntry && fieldOf('vary') !== undefined, isOfEntry }
+}
+
+/** Two dates that are of the same second, or of which there are not two. */
+function areSameDate (one: unknown, other: string | null | undefined, now: Milliseconds): boolean {
+  if (one === undefined || other == null) return true
+  const [date, present] = [httpDate(String(one), now), httpDate(other, now)]
+  return date === null || present === null ? one === other : date === present
+}
+
+interface Answered { fields: Parameters<typeof addedFields>[1], now: Milliseconds }
+
+/** Has what was captured be stored as what the entry was: at its place, with its bodies and tags, as dear as it was. */
+export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: FreshenedHeader): void {
+  answer.kind = entry.kind
+  // Its Vary may be ours in part, as it has its body in codings.
+  if (!hasVary) answer.members = selected.marker?.members ?? []
+  answer.cost = Math.max(answer.cost, entry.cost)
+  answer.basis = selected.bytes ?? null
+  answer.tags = entry.tags
+  if (answer.isEncoded && entry.encoded.length > 0) answer.encoded = entry.encoded
+}
+
+/** How long beyond its ttl a response is kept to be asked about. */
+export function keptFor ({ site: { policy } }: Exchange, { status, headers, life }: Captured): Milliseconds {
+  return policy.revalidates && validatorsOf({ status, headers }) !== null ? Math.min(life, LONGEST_KEPT) : 0
+}

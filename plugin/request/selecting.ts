@@ -1,0 +1,174 @@
+// What a request of a cached route asks for, by the policy: its key and its variant; or why it goes past the cache. At once,
+// unless a function of the policy or a validator gives a promise.
+import type { ResponseCache } from '../cache/cache.js'
+import type { Caller } from '../telling/caller.js'
+import { warnOfMark, markOf } from './credentials.js'
+import type { RequestView, Site } from './exchange.js'
+import { parseCacheControl } from '../http/cache-control.js'
+import { hasContent } from '../http/content.js'
+import { isOriginForm } from '../http/request-target.js'
+import { asksForUpgrade } from '../http/upgrade.js'
+import { fingerprint } from '../http/vary.js'
+import { identify, unpromised } from '../users/identity.js'
+import type { KeySource } from '../key/key.js'
+import { validatedParts, validatedSource } from './key-source.js'
+import type { BypassReason } from '../telling/outcome.js'
+import { checkKey, policyFailed } from '../route/policy.js'
+import { credentialsIn, lackedBy } from '../users/query-credentials.js'
+import { isThenable } from '../key/thenable.js'
+import type { UserMark } from '../users/user-marks.js'
+import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
+
+/** What is looked up. */
+export interface Wanted {
+  key: string
+  selection: Selection
+  /** What is there is not good enough for this client. */
+  toRefresh: boolean
+  /** Who asks; undefined: nobody in particular. */
+  identity: string | undefined
+}
+
+/** Why it goes past the cache; `mark`: of a request that is somebody's own, by what that is seen. */
+export interface Bypassed { bypass: BypassReason, mark?: UserMark }
+
+export type Selecting = Wanted | Bypassed
+
+/** Who selects: the request, and its headers as they came. */
+export interface Selector {
+  site: Site
+  caller: Caller
+  request: RequestView
+  /** May be replaced by a copy that lasts: validation takes some away. */
+  headers: RequestView['headers']
+}
+
+/** Never throws or rejects. */
+export function select (cache: ResponseCache, selector: Selector): Selecting | Promise<Selecting> {
+  const { site, request, headers } = selector
+  const { policy } = site
+  if (!cache.enabled) return { bypass: 'disabled' }
+  if (asksForUpgrade(headers)) return { bypass: 'upgrade' }
+  if (hasContent(headers, request.raw)) return { bypass: 'content' }
+  if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
+  try {
+    const identity = identify(policy, request)
+    const mark = markOf(policy, request, { identity, headers })
+    if (mark !== null) return ownOf(selector, mark)
+    const made = policy.when === null ? sourced(selector, identity) : allowed(selector, identity, policy.when(request))
+    return made instanceof Promise ? made.catch((error: unknown) => failed(selector, error)) : made
+  } catch (error) {
+    return failed(selector, error)
+  }
+}
+
+/** Of a request that is somebody's own. */
+function ownOf ({ site, caller }: Selector, mark: UserMark): Bypassed {
+  warnOfMark(site, caller, mark)
+  return { bypass: mark.reason, mark }
+}
+
+function failed ({ site, caller }: Selector, error: unknown): Selecting {
+  policyFailed(site.policy, caller, error)
+  return { bypass: 'policy' }
+}
+
+type Made = Selecting | Promise<Selecting>
+
+function allowed (selector: Selector, identity: string | undefined, answer: unknown): Made {
+  if (isThenable(answer)) return Promise.resolve(answer).then((isAllowed) => allowed(selector, identity, Boolean(isAllowed)))
+  return answer ? sourced(selector, identity) : { bypass: 'when' }
+}
+
+function sourced (selector: Selector, identity: string | undefined): Made {
+  const { site, request } = selector
+  // In front of the handler the request is validated already, and was refused unless the handler wants to see to that.
+  const isInvalid = (request as { validationError?: unknown }).validationError != null
+  if (site.place !== 'onRequest') return keyed(selector, identity, isInvalid ? null : request)
+  const source = isValidated(site, request) ? validatedSource(request) : request
+  if (source instanceof Promise) return source.then((source) => keyed(selector, identity, source))
+  return keyed(selector, identity, source)
+}
+
+/** Whether the route has a validation of what selects; that is known when the app is ready. */
+export function isValidated (site: Site, request: RequestView): boolean {
+  site.validated ??= validatedParts(request)
+  return site.validated.length > 0
+}
+
+function keyed (selector: Selector, identity: string | undefined, source: KeySource | null): Made {
+  if (source === null) return { bypass: 'invalid' }
+  const { site: { policy, looksAtRequest }, request } = selector
+  const seen = looksAtRequest ? seenWith(request, source) : request
+  // It is not waited for where a mark is found first, nor where it fails to be made of another query.
+  const key = unpromised(policy.key(source, seen))
+  const made = (key: unknown): Wanted => ({
+    key: checkKey(key),
+    selection: selectionOf(selector, { identity, tags: policy.tags(source, seen) }),
+    toRefresh: asksForRefresh(selector.headers) && unpromised(policy.honourNoCache(request)) === true,
+    identity
+  })
+  const whole = (): Made => isThenable(key) ? Promise.resolve(key).then(made) : made(key)
+  const judged = (mark: UserMark | null): Made => mark === null ? whole() : ownOf(selector, mark)
+  const mark = identity === undefined ? queryMark(selector, source, key) : null
+  return mark instanceof Promise ? mark.then(judged) : judged(mark)
+}
+
+type QueryMark = UserMark | null
+
+/** A credential in the query that the key lacks. */
+function queryMark (
+  { site: { policy }, request }: Selector, source: KeySource, key: unknown
+): QueryMark | Promise<QueryMark> {
+  if (policy.shared) return null
+  const found = credentialsIn(request)
+  if (found.length === 0) return null
+  const make = ({ params, query }: KeySource, changed: (url: string) => string): unknown => {
+    // Few keys are made of the URL, and it may be long.
+    const url = { get: () => changed(request.url) }
+    const originalUrl = { get: () => changed(request.originalUrl) }
+    const seen = { params: { value: params }, query: { value: query }, url, originalUrl }
+    return unpromised(policy.key({ params, query }, Object.create(request, seen)))
+  }
+  return lackedBy(found, { source, key, make })
+}
+
+type Selects = Pick<Wanted, 'identity'> & Pick<Selection, 'tags'>
+
+function selectionOf (selector: Selector, { identity, tags }: Selects): Selection {
+  const { site: { policy: { needs, version, maxVariants }, hint }, request } = selector
+  // Read now: when the response is stored, the socket may be gone that says whether a proxy is trusted.
+  const host = request.host || undefined
+  return {
+    needs,
+    hint,
+    fingerprint: (members) => fingerprint(members, {
+      ...selector.headers,
+      // Under any protocol, and behind a proxy that the app trusts, that of `request.host`.
+      host,
+      // The pseudo fields are set in any case: a header field may have any name.
+      [MATCHED_HOST]: matchedHost(selector.headers),
+      [IDENTITY]: identity,
+      [VERSION]: version ?? undefined
+    }),
+    tags,
+    maxVariants
+  }
+}
+
+/** As Fastify's router reads it. */
+function matchedHost (headers: RequestView['headers']): RequestView['headers'][string] {
+  return headers['host'] || headers[':authority']
+}
+
+/** The request with params and query as the handler will see them, for a key function. */
+function seenWith (request: RequestView, { params, query }: KeySource): RequestView {
+  if (params === request.params && query === request.query) return request
+  return Object.create(request, { params: { value: params }, query: { value: query } }) as RequestView
+}
+
+/** RFC 9111 §5.2.1.4, §5.4: `no-cache`, or where there is no Cache-Control, the old Pragma. */
+function asksForRefresh (headers: RequestView['headers']): boolean {
+  const field = headers['cache-control'] ?? headers.pragma
+  return field !== undefined && parseCacheControl(String(field)).has('no-cache')
+}

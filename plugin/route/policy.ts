@@ -1,0 +1,250 @@
+// A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
+// route, the option, its value and what would be right.
+import type { Caller } from '../telling/caller.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
+import { RouteCacheError, optionError, show } from '../errors.js'
+import { CREDENTIAL_HEADERS } from '../http/credential-headers.js'
+import { areSendable } from '../http/headers.js'
+import { varyMembers } from '../http/vary.js'
+import { boundKey, own, type KeySource } from '../key/key.js'
+import { readMaxVariants } from '../options/limits.js'
+import { readCookies, readCredentials } from '../options/mark-options.js'
+import { compileLife, compileStale, type PolicyLife, type PolicyStale } from './policy-life.js'
+import { canonicalName, compileKey, compileTags, type TemplateRoute } from '../key/route-template.js'
+import { compileMarking, type Marking } from '../users/user-marks.js'
+import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
+
+/** What a policy needs to know of the route that it belongs to. */
+export interface PolicyRoute extends TemplateRoute {
+  method: string | string[]
+}
+
+/** What holds where the route says nothing. */
+export interface PolicyDefaults {
+  ttl: Milliseconds
+  waitTimeout: Milliseconds
+  maxVariants: number
+  version: string | null
+  /** Default: the list of them. */
+  credentials?: readonly string[]
+  /** Default: null, all but those of analytics. */
+  cookies?: readonly string[] | null
+}
+
+/** A compiled policy. Its functions take the request and the reply of the framework above, whatever their type. */
+export interface Policy extends PolicyLife {
+  /** `GET /users/:id`, with its constraints where it has some: its name in statistics and logs, the same for its HEAD. */
+  route: string
+  /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
+  shape: string | null
+  /** What of the key is most likely a mistake, for the log; null: nothing. */
+  doubt: string | null
+  key: (source: KeySource, request: unknown) => string | Promise<string>
+  /** For this request; throws where its function gives no tags. */
+  tags: (source: KeySource, request: unknown) => readonly string[]
+  /** How long beyond its ttl a response may be served while it is refreshed; null: none of them ever. */
+  stale: PolicyStale
+  /** How long beyond its ttl a response may stand in for a failing handler's; null: none of them ever. */
+  rescue: PolicyStale
+  /** Whether its entries are filled again before they are stale. */
+  earlyRefresh: boolean
+  /** Whether requests of our own may fill its entries again. */
+  isRefreshed: boolean
+  when: ((request: unknown) => unknown) | null
+  storeIf: ((reply: unknown) => unknown) | null
+  /** Who asks, as far as it selects the response. */
+  identity: ((request: unknown) => unknown) | null
+  /** What tells that a request is somebody's own, where the route does not say how users are told apart. */
+  marking: Marking
+  /** The app has said which cookies are marks, so it knows. */
+  namesCookies: boolean
+  /** The response is the same for everybody who got through. */
+  shared: boolean
+  /** Of what the handler makes: another build's entries are not this one's. */
+  version: string | null
+  /** How long a request waits for another one's handler. 0: not at all. */
+  waitTimeout: Milliseconds
+  /** The members that select a variant, whatever the response says: `vary`, identity and version. Sorted. */
+  needs: readonly string[]
+  /** Whether this client may force a refresh. */
+  honourNoCache: (request: unknown) => unknown
+  /** Handlers know conditional requests: they are asked whether a stale entry is still right. */
+  revalidates: boolean
+  /** Handlers see conditional fields as they came. */
+  isForHandler: boolean
+  /** Where the lookup stands; null: where it is safe. */
+  hook: 'onRequest' | 'preHandler' | null
+  /** How many variants of a key there may be. */
+  maxVariants: number
+  /** A CDN-Cache-Control counts instead of Cache-Control. */
+  isTargeted: boolean
+  /** Downstream Cache-Control where the handler sets none. */
+  cacheControl: string | null
+  /** From which size on a body is stored encoded, too; null: none is. */
+  compressFrom: Bytes | null
+  /** As the route says it. */
+  written: object
+}
+
+const OPTIONS = [
+  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'cookies',
+  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl',
+  'compress', 'conditional', 'revalidate'
+]
+
+/** Smaller ones fit into one packet anyway. */
+const COMPRESSED_FROM: Bytes = 1024
+
+/** Compiles a route's option; `true` takes all defaults. Throws FRC_OPTION. */
+export function compilePolicy (route: PolicyRoute, option: unknown, defaults: PolicyDefaults): Policy {
+  const where = `route ${[route.method].flat().join(',')} ${route.url}`
+  const canonical = canonicalName(route)
+  const options = option === true ? {} : option
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw optionError(where, 'cache', option, 'write cache: true, or cache: { key, ttl }')
+  }
+  if ([route.method].flat().some((method) => method !== 'GET' && method !== 'HEAD')) {
+    throw optionError(where, 'cache', option, 'only GET and HEAD routes can be cached')
+  }
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(where, `cache.${unknown}`, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
+  }
+  const get = (name: string): unknown => own(options, name)
+  const isTargeted = compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl'))
+  const identity = compileFunction(where, 'identity', get('identity'))
+  const version = compileVersion(where, get('version')) ?? defaults.version
+  const isOrigin = get('ttl') === 'origin'
+  const life = compileLife(where, { ttl: get('ttl'), statuses: get('statuses') }, { defaultTtl: defaults.ttl, isTargeted })
+  const stale = compileStale(where, get('staleWhileRevalidate'), { directive: 'stale-while-revalidate', isOrigin, isTargeted })
+  const rescue = compileStale(where, get('staleIfError'), { directive: 'stale-if-error', isOrigin, isTargeted })
+  const earlyRefresh = compileSwitch(where, 'earlyRefresh', get('earlyRefresh'))
+  const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
+  const vary = compileVary(where, get('vary'))
+  const cookies = readCookies(where, 'cache.cookies', get('cookies')) ?? defaults.cookies ?? null
+  const known = defaults.credentials ?? CREDENTIAL_HEADERS
+  const hosts = takesManyHosts(route) ? ['host', MATCHED_HOST] : []
+  return {
+    route: `GET ${canonical}`,
+    ...compileKey(where, route, { key: get('key'), canonical }),
+    tags: compileTags(where, route, get('tags')),
+    ...life,
+    stale,
+    rescue,
+    earlyRefresh,
+    isRefreshed: stale !== null || rescue !== null || earlyRefresh,
+    identity,
+    shared: compileSwitch(where, 'shared', get('shared')),
+    version,
+    waitTimeout: compileWait(where, get('waitTimeout')) ?? defaults.waitTimeout,
+    maxVariants: readMaxVariants(where, 'cache.maxVariants', get('maxVariants')) ?? defaults.maxVariants,
+    needs: [...new Set([...vary, ...hosts, ...pseudo])].sort(),
+    marking: compileMarking({
+      credentials: readCredentials(where, 'cache.credentials', { names: get('credentials'), known }),
+      cookies,
+      vary
+    }),
+    namesCookies: cookies !== null,
+    when: compileFunction(where, 'when', get('when')),
+    storeIf: compileFunction(where, 'storeIf', get('storeIf')),
+    honourNoCache: compileHonour(where, get('honourNoCache')),
+    isTargeted: isTargeted && life.asksOrigin,
+    revalidates: get('revalidate') === undefined ? isOrigin : compileSwitch(where, 'revalidate', get('revalidate')),
+    isForHandler: compileConditional(where, get('conditional')),
+    hook: compileHook(where, get('hook')),
+    cacheControl: compileCacheControl(where, get('cacheControl')),
+    compressFrom: compileCompress(where, get('compress')),
+    written: options
+  }
+}
+
+function compileVary (where: string, vary: unknown): string[] {
+  if (vary === undefined) return []
+  if (!Array.isArray(vary) || !vary.every((name) => typeof name === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && name !== '*')) {
+    throw optionError(where, 'cache.vary', vary, 'write the names of request headers, such as ["accept-language"]')
+  }
+  return varyMembers(vary)
+}
+
+/** The host that matched a pattern tells its responses apart, not the pattern. */
+function takesManyHosts ({ constraints }: PolicyRoute): boolean {
+  return Object.prototype.toString.call(own(constraints, 'host')) === '[object RegExp]'
+}
+
+function compileVersion (where: string, version: unknown): string | null {
+  if (version === undefined) return null
+  if ((typeof version === 'string' && version !== '') || Number.isFinite(version)) return String(version)
+  throw optionError(where, 'cache.version', version, 'it is a non-empty string or a number')
+}
+
+function compileWait (where: string, wait: unknown): Milliseconds | null {
+  if (wait === undefined) return null
+  const time = toMilliseconds(wait)
+  if (time === undefined || time > LONGEST_TIMER) throw optionError(where, 'cache.waitTimeout', wait, `${DURATION_FORMS}, at most 24 days`)
+  return time
+}
+
+function compileHook (where: string, hook: unknown): Policy['hook'] {
+  if (hook === undefined) return null
+  if (hook === 'onRequest' || hook === 'preHandler') return hook
+  throw optionError(where, 'cache.hook', hook, 'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe')
+}
+
+function compileConditional (where: string, conditional: unknown): boolean {
+  if (conditional === undefined || conditional === 'cache' || conditional === 'handler') return conditional === 'handler'
+  throw optionError(where, 'cache.conditional', conditional, 'it is "cache" or "handler"')
+}
+
+function compileHonour (where: string, honour: unknown): Policy['honourNoCache'] {
+  if (honour === undefined || typeof honour === 'boolean') return () => honour === true
+  return compileFunction(where, 'honourNoCache', honour)!
+}
+
+function compileCacheControl (where: string, field: unknown): string | null {
+  if (field === undefined) return null
+  if (typeof field === 'string' && field !== '' && areSendable([['cache-control', field]])) return field
+  throw optionError(where, 'cache.cacheControl', field, 'it is the value of a Cache-Control header')
+}
+
+function compileCompress (where: string, compress: unknown): Bytes | null {
+  if (compress === undefined || compress === false) return null
+  if (compress === true) return COMPRESSED_FROM
+  const right = 'it is true or false, or { threshold }: the size in bytes from which bodies are compressed'
+  const isObject = typeof compress === 'object' && compress !== null && !Array.isArray(compress)
+  if (!isObject || Object.keys(compress).some((name) => name !== 'threshold')) throw optionError(where, 'cache.compress', compress, right)
+  const threshold = own(compress, 'threshold')
+  if (threshold === undefined) return COMPRESSED_FROM
+  if (Number.isSafeInteger(threshold) && (threshold as number) >= 0) return threshold as number
+  throw optionError(where, 'cache.compress.threshold', threshold, 'it is a number of bytes')
+}
+
+function compileSwitch (where: string, name: string, value: unknown): boolean {
+  if (value === undefined || typeof value === 'boolean') return value === true
+  throw optionError(where, `cache.${name}`, value, 'it is true or false')
+}
+
+function compileFunction (where: string, name: string, value: unknown): ((arg: unknown) => unknown) | null {
+  if (value === undefined) return null
+  if (typeof value === 'function') return value as (arg: unknown) => unknown
+  throw optionError(where, `cache.${name}`, value, 'it is a function')
+}
+
+/** The key that a policy gives, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
+export function checkKey (key: unknown): string {
+  if (typeof key === 'string' && key !== '') return boundKey(key)
+  throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
+}
+
+/** Counts and says that one of the policy's functions threw, or gave what it must not. */
+export function policyFailed (policy: Policy, { counters, log }: Caller, error: unknown): void {
+  counters.errors++
+  // What a client sends may be the cause: its requests must not fill the log.
+  const since = performance.now() - (failuresTold.get(policy) ?? -Infinity)
+  if (since < PAUSE) return log.debug({ err: error, route: policy.route }, 'cache policy failed')
+  failuresTold.set(policy, performance.now())
+  log.warn({ err: error, route: policy.route }, 'cache policy failed')
+}
+
+/** When each policy's failure was last said. */
+const failuresTold = new WeakMap<Policy, Milliseconds>()
+const PAUSE: Milliseconds = 10_000

@@ -1,0 +1,307 @@
+// From an entry to the answer that the client gets: 200 (or what was stored), 304 where the client has it already, 206 where
+// it asks for a part.
+import type { FastifyReply } from 'fastify'
+import { bodyOf } from '../entry/bodies.js'
+import type { Milliseconds } from '../duration.js'
+import type { Entry, HeaderField } from '../entry/entry.js'
+import { isNotModified } from '../http/conditional.js'
+import { ACCEPT_ENCODING } from '../http/encoding.js'
+import { deltaSeconds } from '../http/freshness.js'
+import { isOf304, type Head } from './head.js'
+import { isSame, mergedVary, type HeaderFields } from '../http/headers.js'
+import { httpDate } from '../http/http-date.js'
+import { contentRange, partOf, type Part } from '../http/range.js'
+import type { RequestFields } from '../http/vary.js'
+import type { CacheOutcome } from '../telling/outcome.js'
+import { discard, isMade, isResponse, isText, payloadOf } from '../response/payload.js'
+import { isOwnOfNode } from '../response/raw-response.js'
+import { responseOf } from '../response/response.js'
+import { representationOf, type Representation } from './representation.js'
+
+export interface Hit {
+  entry: Entry
+  /** The request's, as they came. */
+  headers: RequestFields
+  now: Milliseconds
+  /** Others look at the payload in onSend: they get the like of what the handler sent. */
+  asSent: boolean
+  /** The Cache-Control that the route declares for answers whose handler sets none; null: none. */
+  declared: string | null
+}
+
+type Payload = ReturnType<typeof payloadOf> | Response
+
+/** Sends the entry through the reply: the route's onSend chain runs, as for the handler's own answer. */
+export function sendEntry (reply: FastifyReply, hit: Hit): void {
+  const payload = putHead(reply, hit)
+  if (typeof payload === 'string') sendText(reply, payload)
+  else reply.send(payload)
+}
+
+/** Fastify gives a text with a content type to the reply's own serializer, if a hook has set one: this has been there. */
+function sendText (reply: FastifyReply, text: string): void {
+  serializerPlace ??= findSerializerPlace(reply)
+  const place = serializerPlace
+  const own = place === undefined ? null : (reply as unknown as Record<symbol, Serializer | null>)[place]
+  if (own == null) {
+    // Bytes are never serialized: what can't be known is sent so.
+    reply.send(place === undefined ? Buffer.from(text) : text)
+    return
+  }
+  // It is there again for the error of a hook that comes behind.
+  let isPast = false
+  reply.serializer((stored) => {
+    isPast = true
+    reply.serializer(own)
+    return stored as string
+  })
+  reply.send(text)
+  if (!isPast) reply.serializer(own)
+}
+
+type Serializer = (payload: unknown) => string
+
+let serializerPlace: symbol | undefined
+
+/** Where a reply keeps its own serializer: Fastify has a function that sets it, and none that gives it. */
+function findSerializerPlace (reply: FastifyReply): symbol | undefined {
+  const twin = Object.create(reply) as FastifyReply
+  const probe: Serializer = () => ''
+  twin.serializer(probe)
+  return Object.getOwnPropertySymbols(twin).find((place) => (twin as unknown as Record<symbol, unknown>)[place] === probe)
+}
+
+/** Of what is on its way out: Fastify gives the reply a Response's status later. */
+export function statusOf (reply: FastifyReply, payload: unknown): number {
+  return isResponse(payload) ? payload.status : reply.statusCode
+}
+
+/**
+ * An error was raised behind an entry: its answer is not in the entry's coding, nor a part of it. And where that entry
+ * stands in for another error's answer, Fastify may have no error handler left by then: it sends the error with the status
+ * and type that are there.
+ */
+export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): void {
+  if (outcome?.type === 'hit' || outcome?.type === 'stale') {
+    reply.removeHeader('content-encoding')
+    // Fastify takes another status than 200 for the error's.
+    if (reply.getHeader('content-range') !== undefined || reply.statusCode === 304) reply.code(200).removeHeader('content-range')
+  }
+  if (outcome?.type === 'stale' && outcome.status !== null) reply.code(outcome.status).removeHeader('content-type')
+}
+
+/** What the reply is on its way with, and the fields that it had at the lookup. */
+export interface Failed { payload: unknown, before: HeaderFields }
+
+/** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
+export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Payload | null {
+  discard(payload)
+  putBefore(reply, before)
+  const body = putHead(reply, hit, false)
+  restoreType(reply, hit.entry, before['content-type'])
+  // Fastify takes undefined for "as it was".
+  return body ?? null
+}
+
+/** Puts these fields of an entry on the reply, in place of all that came there since the lookup. */
+export function putFields (reply: FastifyReply, fields: readonly HeaderField[], before: HeaderFields): void {
+  putBefore(reply, before)
+  for (const [name, value] of fields) {
+    const own = typeof value === 'string' ? value : [...value]
+    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
+  }
+}
+
+/** Takes off the reply all that came there since the lookup. */
+function putBefore (reply: FastifyReply, before: HeaderFields): void {
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
+    if (isSame(before[name], value)) continue
+    reply.removeHeader(name)
+    reply.raw.removeHeader(name)
+  }
+  const present = reply.getHeaders()
+  for (const [name, value] of Object.entries(before)) {
+    if (value !== undefined && present[name] === undefined) reply.header(name, value)
+  }
+}
+
+/** Puts the entry's head on the reply; gives its payload. `mayWrap`: a Response has its head by itself. */
+function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | undefined {
+  const { entry, headers: conditions, now } = hit
+  const { status } = entry
+  // Who replaces methods of the raw response looks at it, too.
+  const asSent = hit.asSent || !isOwnOfNode(reply.raw)
+  const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
+  const notModified = status === 200 && isNotModified(conditions, head, now)
+  const part = notModified || conditions['range'] === undefined ? null : partOfEntry(reply, hit)
+  const isDeclared = isDeclaredBy(hit, head)
+  const leftOut = leftOutOf(part)
+  if (part !== 'unsatisfiable') reply.header('age', isDeclared ? '0' : String(ageOf(entry, head.age, now)))
+  if (part !== 'unsatisfiable' && (isDeclared || head.date === undefined)) reply.header('date', dateOf(isDeclared ? now : entry.storedAt))
+  if (entry.kind === 'response' && mayWrap && asSent && !notModified && part === null && reply.request.method !== 'HEAD') {
+    return wrappedBeside(reply, headers, { body: typeof body === 'number' ? bodyOf(entry) : body, status, isDeclared })
+  }
+  reply.code(notModified ? 304 : status)
+  for (const [name, value] of headers) {
+    if (name === 'age' || (isDeclared && name === 'date') || (notModified && !isOf304(name)) || leftOut.includes(name)) continue
+    // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
+    // adds to the arrays that it is given.
+    const own = typeof value === 'string' ? value : [...value]
+    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
+  }
+  if (notModified) return undefined
+  if (part !== null) return putPart(reply, entry, { part, asSent })
+  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', lengthOf(body))
+  return bodyOfKind(entry, { body, coding, head }, asSent)
+}
+
+function lengthOf (body: Representation['body']): string {
+  return String(typeof body === 'number' ? body : body.length)
+}
+
+function bodyOfKind (entry: Entry, { body, coding, head }: Omit<Representation, 'headers'>, asSent: boolean): Payload | undefined {
+  if (coding === null || typeof body === 'number') return bodyAs(entry, asSent || head.hasNonAscii)
+  return asSent ? payloadOf(isText(entry.kind) ? 'bytes' : entry.kind, body) : body
+}
+
+/** Fields that say something of the body: a hook that has changed it has changed them. */
+const OF_THE_BODY = [
+  'content-type', 'content-encoding', 'content-language', 'content-location', 'content-length', 'content-md5', 'content-digest',
+  'repr-digest', 'digest', 'etag', 'last-modified'
+]
+
+/**
+ * An entry on its way out has passed the onSend hooks ahead of ours. On the miss they made what was stored, and now they may
+ * have changed that once more. Gives the body as it was stored, and puts its fields on the reply. A hook that has set
+ * another status has given an answer of its own, such as a 304.
+ */
+export function restored (reply: FastifyReply, hit: Hit, { payload, before }: Failed): unknown {
+  const { entry, headers: conditions } = hit
+  if (statusOf(reply, payload) !== entry.status || isResponse(payload) !== (entry.kind === 'response')) return payload
+  if (isMade(payload) || (isResponse(payload) && payload.bodyUsed)) return payload
+  discard(payload)
+  const representation = representationOf(entry, conditions[ACCEPT_ENCODING])
+  const { body, headers } = representation
+  if (isResponse(payload)) {
+    return responseOf(entry.status, headers.map(withReplys(reply, isDeclaredBy(hit, representation.head))), typeof body === 'number' ? bodyOf(entry) : body)
+  }
+  const stored = new Map(headers)
+  if (entry.kind.startsWith('sized')) stored.set('content-length', lengthOf(body))
+  for (const name of OF_THE_BODY) {
+    const value = stored.get(name) ?? before[name]
+    if (value === undefined) reply.removeHeader(name)
+    else reply.header(name, typeof value === 'object' ? [...value] : value)
+  }
+  // Fastify takes undefined for "as it was".
+  return bodyOfKind(entry, representation, hit.asSent) ?? null
+}
+
+/** The part of its body as it is that this request gets; of an encoded body there are none. */
+function partOfEntry (reply: FastifyReply, { entry, headers: conditions, now }: Hit): Part | 'unsatisfiable' | null {
+  const { status } = entry
+  const { body, coding, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
+  if (status !== 200 || coding !== null || reply.request.method !== 'GET') return null
+  const madeAt = httpDate(head.date, now) ?? entry.storedAt
+  return partOf(conditions, { ...head, madeAt, size: typeof body === 'number' ? body : body.length }, now)
+}
+
+/** What they say of the content is of all of it: RFC 9530 §2, RFC 2616 §14.15. */
+const OF_THE_WHOLE = ['content-digest', 'content-md5']
+/**
+ * Fields that tell what the 200 is, how long others may keep it, and how old it is. Beside a 416 they would have a cache in
+ * front keep that for everybody: RFC 9111 §3.
+ */
+const OF_A_200 = [
+  ...OF_THE_WHOLE, 'content-type', 'content-language', 'content-location', 'content-disposition', 'repr-digest', 'digest',
+  'etag', 'last-modified', 'cache-control', 'cdn-cache-control', 'expires', 'age', 'date'
+]
+
+const NOTHING: readonly string[] = []
+
+/** Fields of the entry that an answer with this part of it has not. */
+function leftOutOf (part: Part | 'unsatisfiable' | null): readonly string[] {
+  return part === null ? NOTHING : part === 'unsatisfiable' ? OF_A_200 : OF_THE_WHOLE
+}
+
+/** RFC 9110 §15.3.7, §15.5.17. */
+function putPart (
+  reply: FastifyReply, entry: Entry, { part, asSent }: { part: Part | 'unsatisfiable', asSent: boolean }
+): Payload | undefined {
+  const whole = bodyOf(entry)
+  reply.header('content-range', contentRange(part, whole.length))
+  if (part === 'unsatisfiable') {
+    reply.code(416).removeHeader('content-type')
+    return undefined
+  }
+  reply.code(206)
+  const bytes = whole.subarray(part.from, part.to + 1)
+  if (asSent && entry.kind.startsWith('sized')) reply.header('content-length', String(bytes.length))
+  // A text may be cut within a character.
+  return asSent ? payloadOf(isText(entry.kind) ? 'bytes' : entry.kind, bytes) : bytes
+}
+
+/** A Response with these fields, as it is sent beside those of the reply. */
+export function wrappedBeside (
+  reply: FastifyReply, headers: readonly HeaderField[], { body, status = 200, isDeclared = false }: Wrapped
+): Response {
+  return responseOf(status, headers.map(withReplys(reply, isDeclared)), body)
+}
+
+interface Wrapped { body: Buffer, status?: number, isDeclared?: boolean }
+
+/**
+ * A Response's fields take the place of the reply's in the end: so `Vary`, a sum, is made here; and `Age` is ours, as is
+ * `Date` where the route declares the Cache-Control.
+ */
+function withReplys (reply: FastifyReply, isDeclared: boolean): (field: HeaderField) => HeaderField {
+  return ([name, value]) => {
+    if (name === 'vary') return [name, mergedVary(reply.getHeader('vary'), value)]
+    return [name, name === 'age' || (isDeclared && name === 'date') ? String(reply.getHeader(name) ?? value) : value]
+  }
+}
+
+/**
+ * Whether the Cache-Control that is sent is the route's own. It says how long others may keep the answer that they are
+ * given, so their time begins with that answer. Counted from the store, a time that is shorter than the ttl would soon be
+ * over at once, and each cache in front would forward each request: RFC 9213 §2.3.
+ */
+export function isDeclaredBy ({ declared }: Pick<Hit, 'declared'>, { cacheControl }: Pick<Head, 'cacheControl'>): boolean {
+  return declared !== null && cacheControl === declared
+}
+
+/** Instants of the same second have the same text: an entry's is made once. */
+const dates = new Map<number, string>()
+const MOST_DATES = 1_000
+
+/** IMF-fixdate: RFC 9110 §5.6.7. */
+export function dateOf (time: Milliseconds): string {
+  const second = Math.floor(time / 1000)
+  let text = dates.get(second)
+  if (text === undefined) {
+    if (dates.size >= MOST_DATES) dates.clear()
+    dates.set(second, text = new Date(time).toUTCString())
+  }
+  return text
+}
+
+/** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */
+export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
+  return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
+}
+
+/** Its body as the handler sent it, where somebody looks at it (`asSent`); or in what takes least. */
+export function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
+  if (entry.kind === 'none') return undefined
+  const body = bodyOf(entry)
+  return asSent ? payloadOf(entry.kind, body) : body
+}
+
+/** Of those that are made of an entry. */
+const BODILESS = [304, 416]
+
+/** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */
+export function restoreType (reply: FastifyReply, { headers }: Entry, before: unknown): void {
+  const type = headers.find(([name]) => name === 'content-type')?.[1] ?? before
+  if (type === undefined || BODILESS.includes(reply.statusCode)) reply.removeHeader('content-type')
+  else reply.header('content-type', type)
+}

@@ -1,0 +1,59 @@
+// The leases of this process, by the name of what they are for.
+import type { Milliseconds } from '../../duration.js'
+import { Recent } from '../recent.js'
+import { LEASE_TIME, PASS_TIME } from '../store.js'
+
+export interface Held {
+  key: string
+  /** '' where nobody has the lease and nobody is to wait for it. */
+  token: string
+  isPass: boolean
+  until: Milliseconds
+}
+
+export class MemoryLeases {
+  readonly #now: () => Milliseconds
+  readonly #names = new Recent<Held>()
+
+  constructor (now: () => Milliseconds) {
+    this.#now = now
+  }
+
+  /** One that has ended is gone; and one that lasts longer than any may, as the clock has stepped back. */
+  get (name: string): Held | undefined {
+    const held = this.#names.get(name)
+    if (held === undefined || this.#isOn(held)) return held
+    this.#names.delete(name)
+    return undefined
+  }
+
+  /** Looks at two others each time, so that those of keys that nobody asks for again don't pile up. */
+  hold (name: string, held: Held): void {
+    this.#names.set(name, held)
+    for (let looks = 0; looks < 2; looks++) {
+      const first = this.#names.first()
+      if (first === undefined) break
+      const [other, present] = first
+      if (this.#isOn(present)) this.#names.use(other)
+      else this.#names.delete(other)
+    }
+  }
+
+  #isOn ({ token, until }: Held): boolean {
+    const left = until - this.#now()
+    return left > 0 && left <= (token === '' ? PASS_TIME : LEASE_TIME)
+  }
+
+  delete (name: string): void {
+    this.#names.delete(name)
+  }
+
+  /** Those of keys of which it is true. */
+  deleteWhere (isGone: (key: string) => boolean): void {
+    for (const name of this.#names.names()) if (isGone(this.#names.get(name)!.key)) this.#names.delete(name)
+  }
+
+  clear (): void {
+    this.#names.clear()
+  }
+}

@@ -1,0 +1,103 @@
+// The clock and the generations of tags in this process. None is ever lost; of tags that were long not invalidated it is
+// only known that they are not newer than those that are.
+import type { Milliseconds } from '../../duration.js'
+import { isAhead } from '../clock-skew.js'
+import type { Generation } from '../generation-text.js'
+import type { Quarantines } from './memory-quarantines.js'
+import { Recent } from '../recent.js'
+import type { ValidityReading } from '../store.js'
+
+/** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
+const MOST_GENERATIONS = 100_000
+
+export class MemoryTags {
+  readonly #quarantines: Quarantines
+  readonly #generations = new Recent<Generation>()
+  /** That of all tags that are not listed: what one of them had made stale is dropped, as it is not known when that was. */
+  readonly #oldest: Generation = { dropped: 0, stale: 0 }
+  readonly #now: () => Milliseconds
+  #clock = 0
+
+  constructor (quarantines: Quarantines, now: () => Milliseconds) {
+    this.#quarantines = quarantines
+    this.#now = now
+  }
+
+  get clock (): number {
+    return this.#clock
+  }
+
+  read (tags: readonly string[]): Omit<ValidityReading, 'history' | 'least'> {
+    const generations = tags.map((tag) => this.#generation(tag))
+    return { generations: generations.map(({ dropped }) => dropped), softened: generations.map(({ stale }) => stale) }
+  }
+
+  /** Whether what began at `asOf` is dropped or stale by one of these. */
+  areAbove (tags: readonly string[], asOf: number): boolean {
+    return tags.some((tag) => {
+      const { dropped, stale } = this.#generation(tag)
+      return Math.max(dropped, stale) > asOf
+    })
+  }
+
+  invalidate (tags: readonly string[]): void {
+    this.#tick()
+    for (const tag of tags) this.#set(tag, { dropped: this.#clock, stale: 0 })
+    this.#bound()
+  }
+
+  /** What was stored under them before becomes stale; where the clock is ahead of the time it goes: see generations.ts. */
+  soften (tags: readonly string[]): void {
+    this.#tick()
+    if (isAhead(this.#clock / 1000, this.#now())) return this.invalidate(tags)
+    // Each once: what is softened again is dropped.
+    for (const tag of new Set(tags)) {
+      const { dropped, stale } = this.#listed(tag)
+      this.#set(tag, { dropped: Math.max(dropped, stale), stale: this.#clock })
+    }
+    this.#bound()
+  }
+
+  quarantine (tags: readonly string[], token: string, time: Milliseconds): boolean {
+    const had = tags.map((tag) => this.#quarantines.put(tag, token, time))
+    // What begins until it ends has to be older than that end.
+    this.invalidate(tags)
+    return had.every(Boolean)
+  }
+
+  release (tags: readonly string[], token: string): void {
+    for (const tag of tags) this.#quarantines.end(tag, token)
+  }
+
+  /** As in Redis: it only grows, and tells the time in µs. */
+  #tick (): void {
+    this.#clock = Math.max(this.#clock + 1, this.#now() * 1000)
+  }
+
+  #generation (tag: string): Generation {
+    const state = this.#quarantines.look(tag)
+    if (state === 'on') return { dropped: Infinity, stale: Infinity }
+    // Nobody has ended it: its time ran out.
+    if (state === 'over') this.invalidate([tag])
+    const { stale } = this.#listed(tag)
+    // The time has stepped back since: when that instant comes it must not be taken for the one that was meant.
+    if (stale > 0 && isAhead(stale / 1000, this.#now())) this.#set(tag, { dropped: stale, stale: 0 })
+    return this.#listed(tag)
+  }
+
+  #listed (tag: string): Generation {
+    return this.#generations.get(tag) ?? this.#oldest
+  }
+
+  #set (tag: string, generation: Generation): void {
+    this.#generations.set(tag, generation)
+  }
+
+  #bound (): void {
+    while (this.#generations.size > MOST_GENERATIONS) {
+      const [tag, { dropped, stale }] = this.#generations.first()!
+      this.#generations.delete(tag)
+      this.#oldest.dropped = Math.max(this.#oldest.dropped, dropped, stale)
+    }
+  }
+}

@@ -1,0 +1,213 @@
+// Whose memory answers. A server may come back with an older one: restarted from a snapshot, or a replica that was promoted
+// before it had all writes. What was invalidated lies there again, and no key can tell. So every entry carries the history
+// that the floor named when its handler was about to run, the floor names the runs of the servers that it is for, and
+// there is a new history where these are not the servers that run now. With two actors, R reading and S the server:
+//
+//   1. R  fill('user:1')                 stored with history h1, which the floor names
+//   2. S  SAVE
+//   3. R  invalidate('user:1')           returned
+//   4. S  killed, and restarted from the snapshot: `user:1` and the floor of h1 are there again
+//   5. R  'ready'                        before the first read: S has another run id -> the floor names h2
+//   6. R  read('user:1')                 the entry has h1: not valid
+//
+// What R had sent before 4 is sent again by the client, before 5. So an answer counts only if every server that may have
+// given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
+// failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
+//
+// A run ends where another server takes over, too. One that is promoted a second time has not been restarted, and may have
+// missed all that the primary between has written, the name of its history as well. Each promotion gives the server's
+// replication a new id, so that belongs to a run's name.
+//
+// A primary may be made a replica while its connections stay: sentinels end them, a person or a Cluster does not. So, once a
+// second, a server that is asked is asked for its role beside the question, and both answers are waited for; and one that
+// refuses a write as replicas do is not known any more.
+//
+// Whoever asks for generations asks for the floor with them, although it was asked with the entry before; here of servers E,
+// F and T, which have the entry, the floor and the generation of its tag, that only the entry tells of:
+//
+//   1. T  comes back as it was before the tag was invalidated; R has seen it go
+//   2. R  reads the entry and the floor   E and F are known: both say h1
+//   3. R  is to ask T, which it does not know -> the floor names h2
+//   4. R  reads the generation            it is the old one, but h2 stands beside it: not valid
+import { createHash, randomBytes } from 'node:crypto'
+import type { Milliseconds } from '../../duration.js'
+import { RouteCacheError } from '../../errors.js'
+import type { Keys } from '../keys.js'
+import type { RedisClient } from '../server/redis-client.js'
+import { FLOOR } from './clock-scripts.js'
+import { readFloor, type FloorState } from '../floor-text.js'
+import { KnownServers } from '../server/known-servers.js'
+import { onRefusal } from '../server/refusal.js'
+import { Rounds, type Round } from '../server/rounds.js'
+import { addressOf, runOf } from '../server/server-run.js'
+import { slotOf } from '../server/slot.js'
+import { topologyOf, type Write } from '../server/topology.js'
+import type { Follower, Witness } from '../witness.js'
+
+/** A history's name, random: as long as an entry has room for. */
+export function newHistory (): string {
+  return randomBytes(9).toString('base64url')
+}
+
+export class Floor implements Witness {
+  readonly #client: RedisClient
+  readonly #keys: Keys
+  readonly #write: Write
+  readonly #now: () => Milliseconds
+  readonly #trusting: boolean
+  readonly #known: KnownServers
+  readonly #rounds = new Rounds(async () => await this.#goRound())
+  readonly #stopHeeding: () => void
+  /** On a Cluster: the servers by their address. */
+  #byAddress = new Map<string, RedisClient>()
+  /** Those of the last check, and their runs. */
+  #servers: readonly RedisClient[] = []
+  #runs = ''
+  #checks = 0
+  #checking: Promise<void> | null = null
+  #follower: Follower | null = null
+
+  constructor ({ client, keys, write, now, trusting }: {
+    client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds, trusting: boolean
+  }) {
+    this.#client = client
+    this.#keys = keys
+    this.#write = write
+    this.#now = now
+    this.#trusting = trusting
+    this.#known = new KnownServers({ write, now, onLoss: () => { this.#rounds.hurry() } })
+    // On a Cluster it is not known which of them it was.
+    this.#stopHeeding = onRefusal(client, () => { this.#known.forgetAll() })
+  }
+
+  get servers (): string {
+    return this.#servers.length > 0 && this.#servers.every((server) => this.#known.has(server)) ? this.#runs : ''
+  }
+
+  get isAlone (): boolean {
+    return this.#known.isAnyAlone
+  }
+
+  sent (): () => string {
+    const { servers } = this
+    const { losses } = this.#known
+    const isCluster = this.#client.isCluster === true
+    if (!isCluster) this.#known.watch(this.#client)
+    return () => {
+      if (losses !== this.#known.losses) return ''
+      // One connection, from then until it is known, is to one server.
+      return servers !== '' || isCluster ? servers : this.servers || unnamed(losses)
+    }
+  }
+
+  follow (follower: Follower): void {
+    this.#follower = follower
+  }
+
+  watch (): void {
+    this.#rounds.begin()
+  }
+
+  /** Before a question about these names: by which check all their servers are known. Checks where they are not. */
+  begin (names: readonly string[]): number | Promise<number> {
+    const servers = this.#knownOf(names, this.#checks)
+    if (servers === null) return this.#beginKnown(names)
+    this.#mustCount(names)
+    for (const server of servers) this.#known.look(server)
+    return this.#checks
+  }
+
+  async #beginKnown (names: readonly string[]): Promise<number> {
+    await this.check()
+    if (this.#knownOf(names, this.#checks) === null) {
+      throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked who they are')
+    }
+    this.#mustCount(names)
+    return this.#checks
+  }
+
+  /** With the answer: throws FRC_STORE where it may be of a server that was not known then. */
+  end (names: readonly string[], since: number): void | Promise<void> {
+    const servers = this.#knownOf(names, since)
+    if (servers === null) throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked')
+    const looks = this.#known.looks(servers)
+    if (looks.length > 0) return Promise.all(looks).then(() => this.end(names, since))
+    this.#mustCount(names)
+  }
+
+  /** The servers that have these names; null where one of them is not known since then. */
+  #knownOf (names: readonly string[], since: number): RedisClient[] | null {
+    const servers = this.#client.isCluster === true ? names.map((name) => this.serverOf(name)) : [this.#client]
+    const areKnown = servers.every((server) => server !== undefined && this.#known.since(server) <= since)
+    return areKnown ? servers as RedisClient[] : null
+  }
+
+  /** Throws FRC_STORE for what may be older than an invalidation of this process. The floor alone is not. */
+  #mustCount (names: readonly string[]): void {
+    if (names.length === 1 || this.#follower?.isBehind !== true) return
+    throw new RouteCacheError('FRC_STORE', 'another server has taken over, and was not told of the last invalidations yet')
+  }
+
+  /** On a Cluster: the connection to the primary that has this name, as far as it is known. */
+  serverOf (name: string): RedisClient | undefined {
+    return this.#byAddress.get(this.#client.slots?.[slotOf(name)]?.[0] ?? '')
+  }
+
+  async #goRound (): Promise<Round> {
+    if (this.#follower?.isKeeping !== true) return 'over'
+    if (this.servers !== '') this.#servers.forEach((server) => { this.#known.look(server) })
+    else if (this.#client.status !== 'ready') return 'away'
+    // A server that hangs must not be piled up with questions.
+    else if (this.#known.unanswered === 0) await this.check().catch(() => {})
+    return this.servers === '' ? 'unknown' : 'known'
+  }
+
+  /** Asks all servers who they are, and begins a new history where the floor is for others, or not there. */
+  async check (): Promise<void> {
+    this.#checking ??= this.#check().finally(() => { this.#checking = null })
+    await this.#checking
+  }
+
+  async #check (): Promise<void> {
+    const { losses } = this.#known
+    const ask: Write = async (question) => await this.#known.ask(question)
+    const servers = this.#client.isCluster === true ? (await topologyOf(this.#client, ask)).servers : [this.#client]
+    for (const server of servers) this.#known.watch(server)
+    const lookedAt = this.#now()
+    const infos = await Promise.all(servers.map(async (server) => await ask(server.info())))
+    const runs = createHash('sha256').update(infos.map(runOf).sort().join(',')).digest('base64url')
+    const answering = this.#follower?.asking()
+    const { isNew } = await this.#renew(runs)
+    // One that went meanwhile may be back as another.
+    if (losses !== this.#known.losses) throw new RouteCacheError('FRC_STORE', 'a server went while it was asked who it is')
+    this.#checks++
+    this.#servers = servers
+    this.#runs = runs
+    this.#byAddress = new Map(servers.map((server) => [addressOf(server), server]))
+    answering?.({ servers: runs, unnamed: unnamed(losses), isNew })
+    for (const [i, server] of servers.entries()) this.#known.know(server, infos[i], { since: this.#checks, lookedAt })
+  }
+
+  /** What it says now; a new history where the floor or the clock is not there. */
+  async renew (): Promise<FloorState> {
+    return (await this.#renew(this.#runs)).state
+  }
+
+  async #renew (runs: string): Promise<{ state: FloorState, isNew: boolean }> {
+    const names = [this.#keys.floor, this.#keys.clock, this.#keys.lastTag]
+    const running = FLOOR.run(this.#client, names, [this.#trusting ? 'any' : runs, newHistory()])
+    const [floor, isNew] = await this.#write(running) as unknown[]
+    return { state: readFloor(String(floor)), isNew: Number(isNew) === 1 }
+  }
+
+  close (): void {
+    this.#rounds.close()
+    this.#stopHeeding()
+    this.#known.close()
+  }
+}
+
+/** A server that is not known yet, by how many were lost before it. */
+function unnamed (losses: number): string {
+  return `after ${losses}`
+}

@@ -1,0 +1,221 @@
+// The generations of tags in Redis, and the clock that they take their values from. Who reads and who writes in which order
+// is what makes tags exact (the head of store.ts has the interleaving):
+//
+// - a miss creates what it finds missing with a *new* clock value, before it reads `asOf`;
+// - an invalidation advances the clock first, and raises the generations to that value then;
+// - a tag that only the response named, whose generation is missing when it is filled, counts as invalidated when any tag
+//   was last.
+//
+// Where the value and the generation are not written in one step, an invalidation may come between, and its generation be
+// lost: set then, the older value would make valid what it had dropped. So the name is reserved first: nothing is valid
+// under a reservation, and an invalidation removes it. With a fill F and an invalidation W of the tag `users`:
+//
+//   1. F  the generation is missing, and reserved; asOf = 7
+//   2. F  the last invalidation of any tag was 5
+//   3. W  clock = 8, last = 8: no reservation is there any more
+//   4. F  it is not 5 now, as its reservation has gone: the entry is not stored
+//
+// W before 1 is in what is read in 2. All who find a reservation read a value after that and put theirs in its place, the
+// first one counts: so nobody waits for a process that died.
+//
+// Nor are value and generation of an invalidation written in one step there: see joint-invalidation.ts. One that finds no
+// generation leaves none, and the next miss creates it. With two invalidations V and W, and a fill F:
+//
+//   1. V  clock = 8
+//   2. F  asOf = 8; reads the old row
+//   3. W  commits the new row; clock = 9, generation(users) = 9, which is then evicted, or W found a quarantine that V ends
+//   4. V  generation(users) = 8 would make F's entry valid
+//
+// What is made stale is so from the instant that the clock tells. It never runs behind the server's time, but ahead of it
+// where that was wrong and has stepped back. Then the instant is still to come, and nobody who reads it later could tell: so
+// it is dropped instead, until the time has caught up. Between the two steps of that, readers see to it: see entry.ts.
+import type { Milliseconds } from '../../duration.js'
+import { randomUUID } from 'node:crypto'
+import { newHistory } from './floor.js'
+import type { Keys } from '../keys.js'
+import { readAll } from './read-all.js'
+import { Recent } from '../recent.js'
+import type { RedisClient } from '../server/redis-client.js'
+import {
+  CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
+} from './clock-scripts.js'
+import { ADVANCE } from './joint-scripts.js'
+import { HOLD, QUARANTINE, readGeneration } from '../generation-text.js'
+import type { Script } from './script.js'
+import { FIRST_LIFE, LEASE_TIME } from '../store.js'
+import type { Write } from '../server/topology.js'
+
+/** Tags that a script has at a time, or scripts that are sent at a time. */
+const BATCH = 500
+/**
+ * How long a generation lives behind a hold, or a quarantine: these stood in its name, so its life is lost, which other
+ * processes remember. No protocol needs it: a generation that ends before its entries makes them invalid.
+ */
+export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
+/** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
+const MOST_REMEMBERED = 10_000
+
+interface Softening { value: string, token: string, former: string }
+
+export class Generations {
+  readonly #client: RedisClient
+  readonly #keys: Keys
+  readonly #write: Write
+  readonly #now: () => Milliseconds
+  readonly #livesUntil = new Recent<Milliseconds>()
+
+  constructor ({ client, keys, write, now }: { client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds }) {
+    this.#client = client
+    this.#keys = keys
+    this.#write = write
+    this.#now = now
+  }
+
+  /** Creates those of these generations that are missing. */
+  async create (tags: readonly string[]): Promise<void> {
+    this.forget(tags)
+    const { floor, clock, lastTag } = this.#keys
+    const names = tags.map((tag) => this.#keys.tag(tag))
+    const args = [newHistory(), FIRST_LIFE]
+    if (this.#client.isCluster !== true) {
+      await CREATE.run(this.#client, [floor, clock, lastTag, ...names], args)
+      return
+    }
+    const reserved = await this.#reserve(names)
+    await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock, lastTag], args)))
+  }
+
+  /** What these names hold then: a generation, a quarantine, or a reservation. */
+  async #reserve (names: readonly string[]): Promise<Map<string, string>> {
+    const reservation = `${RESERVED}${randomUUID()}`
+    return new Map(await Promise.all(names.map(async (name) =>
+      [name, String(await this.#write(RESERVE.run(this.#client, [name], [reservation, LEASE_TIME])))] as const)))
+  }
+
+  /** Puts the value, which was read behind the reservations, in their place; what is there then. */
+  async #settle (reserved: ReadonlyMap<string, string>, value: string): Promise<string[]> {
+    return await Promise.all([...reserved].map(async ([name, held]) => held.startsWith(RESERVED)
+      ? String(await this.#write(SETTLE.run(this.#client, [name], [held, value, FIRST_LIFE])))
+      : held))
+  }
+
+  /** Held until they are raised, for so long at most: nothing is valid under them. True where they were so until now. */
+  async hold (tags: readonly string[], token: string, time: Milliseconds): Promise<boolean> {
+    return await this.#occupy(tags, [token, time, HOLD])
+  }
+
+  /** Lets go of those that were held, invalidated as of this value of the clock; false where one was not held any more. */
+  async raise (tags: readonly string[], value: string, token: string): Promise<boolean> {
+    this.forget(tags)
+    return await this.#each(RAISE, tags, [value, LEAST_LIFE, token])
+  }
+
+  /** The same, and what was stored under them before becomes stale. `former`: what this call had softened them to before. */
+  async soften (tags: readonly string[], { value, token, former }: Softening): Promise<boolean> {
+    this.forget(tags)
+    return await this.#each(SOFTEN_TAG, tags, [value, LEAST_LIFE, token, former])
+  }
+
+  /** Nothing is valid under them for so long; true where that was so until now, under the same token. */
+  async quarantine (tags: readonly string[], token: string, time: Milliseconds): Promise<boolean> {
+    const had = await this.#occupy(tags, [token, time, QUARANTINE])
+    const { floor, clock, lastTag } = this.#keys
+    await this.#write(QUARANTINE_ANY_TAG.run(this.#client, [floor, clock, lastTag], [newHistory(), time]))
+    return had
+  }
+
+  /** `args`: token, time, sign. */
+  async #occupy (tags: readonly string[], args: ReadonlyArray<string | number>): Promise<boolean> {
+    this.forget(tags)
+    return await this.#each(QUARANTINE_TAGS, tags, args)
+  }
+
+  /** Whether the script says 1 of all: one by one on a Cluster, elsewhere many at a time. */
+  async #each (script: Script, tags: readonly string[], args: ReadonlyArray<string | number>): Promise<boolean> {
+    const names = tags.map((tag) => this.#keys.tag(tag))
+    const size = this.#client.isCluster === true ? 1 : BATCH
+    const lists = Array.from({ length: Math.ceil(names.length / size) }, (_, i) => names.slice(i * size, (i + 1) * size))
+    const results: unknown[] = []
+    for (let from = 0; from < lists.length; from += BATCH) {
+      results.push(...await Promise.all(lists.slice(from, from + BATCH).map(async (list) =>
+        await this.#write(script.run(this.#client, list, args)))))
+    }
+    return results.every((one) => Number(one) === 1)
+  }
+
+  /** For tags that only the response named: whether a response of this `asOf` is still valid under them. */
+  async settle (tags: readonly string[], asOf: number): Promise<boolean> {
+    if (tags.length === 0) return true
+    const names = tags.map((tag) => this.#keys.tag(tag))
+    const generations = await this.#values(names)
+    const missing = tags.filter((_, i) => readGeneration(generations[i]!) === null)
+    if (generations.some((generation) => isAbove(generation, asOf))) return false
+    if (missing.length === 0) return true
+    this.forget(tags)
+    const reserved = await this.#reserve(missing.map((tag) => this.#keys.tag(tag)))
+    const [last = ''] = await this.#values([this.#keys.lastTag])
+    // Nobody knows when a tag was last invalidated: then it was after this handler had begun.
+    if (!isGeneration(last)) {
+      await this.#invalidate(tags)
+      return false
+    }
+    // Perhaps it was invalidated since. `last` may be ahead: where tags were in quarantine, when that would have run out.
+    if (Number(last) > asOf) {
+      await this.create(missing)
+      return false
+    }
+    const settled = await this.#settle(reserved, last)
+    return settled.every((generation) => readGeneration(generation) !== null && !isAbove(generation, asOf))
+  }
+
+  async #invalidate (tags: readonly string[]): Promise<void> {
+    const { floor, clock, lastTag } = this.#keys
+    const advancing = ADVANCE.run(this.#client, [floor, clock, lastTag], [newHistory(), '', '', 0])
+    const [value] = await this.#write(advancing) as unknown[]
+    await this.raise(tags, String(value), '')
+  }
+
+  /** Sees to it that generations outlive an entry with this life. Nobody needs to wait for it, or hear that it failed. */
+  extend (tags: readonly string[], life: Milliseconds): void {
+    const until = this.#now() + life
+    for (const tag of tags) {
+      if ((this.#livesUntil.get(tag) ?? 0) >= until) continue
+      // With room, so that not every fill has to say it; but names of tags are not to stay long behind what they tag.
+      const enough = Math.max(FIRST_LIFE, 2 * life)
+      this.#remember(tag, this.#now() + enough)
+      const args = [Math.ceil(enough), Math.ceil(Math.max(2 * FIRST_LIFE, 3 * life))]
+      EXTEND.run(this.#client, [this.#keys.tag(tag)], args).catch(() => { this.#livesUntil.delete(tag) })
+    }
+  }
+
+  /** Has those live on that a running handler needs, if it fills at all. Nobody needs to wait for it. */
+  keep (tags: readonly string[]): void {
+    for (const tag of tags) EXTEND.run(this.#client, [this.#keys.tag(tag)], [FIRST_LIFE, FIRST_LIFE]).catch(() => {})
+  }
+
+  /** What is created anew does not live as long as it did. */
+  forget (tags: readonly string[]): void {
+    for (const tag of tags) this.#livesUntil.delete(tag)
+  }
+
+  #remember (tag: string, until: Milliseconds): void {
+    this.#livesUntil.set(tag, until)
+    if (this.#livesUntil.size > MOST_REMEMBERED) this.#livesUntil.delete(this.#livesUntil.first()![0])
+  }
+
+  /** Strings, '' where there is nothing, in one trip. */
+  async #values (names: readonly string[]): Promise<string[]> {
+    return (await this.#write(readAll(this.#client, names))).map((value) => String(value ?? ''))
+  }
+}
+
+/** A number, the clock's for example. */
+export function isGeneration (text: string): boolean {
+  return /^\d+$/.test(text)
+}
+
+/** Whether what began at `asOf` is dropped or stale by it. */
+function isAbove (text: string, asOf: number): boolean {
+  const generation = readGeneration(text)
+  return generation !== null && Math.max(generation.dropped, generation.stale) > asOf
+}

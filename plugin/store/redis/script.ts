@@ -1,0 +1,122 @@
+// A Lua script as Redis knows it: what it must do in one step.
+import { createHash } from 'node:crypto'
+import type { RedisClient } from '../server/redis-client.js'
+import { heeded } from '../server/refusal.js'
+
+/** A Lua script, called by its hash. A client resends what was under way when its connection was cut: each may run twice. */
+export class Script {
+  readonly #text: string
+  readonly #sha: string
+
+  constructor (text: string) {
+    this.#text = text
+    this.#sha = createHash('sha1').update(text).digest('hex')
+  }
+
+  async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    return await heeded(client, this.#send(client, keys, args))
+  }
+
+  /** A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
+  async #send (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    try {
+      return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+      return await client.eval(this.#text, keys.length, ...keys, ...args)
+    }
+  }
+}
+
+/**
+ * First line of the scripts that invalidate and release: a server that is full, and evicts nothing, lets them write all the
+ * same. They take little room, and what they free is more. https://redis.io/docs/latest/develop/programmability/eval-intro/
+ */
+export const ALLOWED_WHEN_FULL = '#!lua flags=allow-oom\n'
+
+/**
+ * What of a quarantine stands yet. The value of a name in quarantine is `!<end>@<token>`, one for each `mutate` that has it
+ * there, with commas between them; ends are milliseconds of the server's time, so that a process that died is not counted
+ * when another's renewals keep the name alive.
+ *
+ * A tag that an invalidation of several targets holds until it has them all is `#<end>@<token>` instead, so likewise, and
+ * with `=` as the token of its last member what its generation must be at least when it is let go. Former builds take such
+ * a value for no generation: they create one, and the hold is found to be lost.
+ */
+export const QUARANTINES = `
+local function text(name)
+  local value = redis.pcall('GET', name)
+  return type(value) == 'string' and value or ''
+end
+local function isQuarantine(value)
+  return string.sub(value, 1, 1) == '!'
+end
+local function isHold(value)
+  return string.sub(value, 1, 1) == '#'
+end
+local function milliseconds()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function others(value, token, now)
+  local left, last, had, record = {}, 0, 0, ''
+  for ending, holder in string.gmatch(value, '(%d+)@([^,]+)') do
+    if string.sub(holder, 1, 1) == '=' then
+      record = string.sub(holder, 2)
+    elseif holder == token then
+      had = 1
+    elseif tonumber(ending) > now then
+      left[#left + 1] = ending .. '@' .. holder
+      last = math.max(last, tonumber(ending))
+    end
+  end
+  return left, last, had, record
+end
+local function keep(name, sign, left, last, record, now)
+  local list = table.concat(left, ',')
+  if record ~= '' then list = list .. ',' .. string.format('%.0f', last) .. '@=' .. record end
+  redis.call('SET', name, sign .. list, 'PX', string.format('%.0f', math.max(1, last - now)))
+end
+local function occupy(name, sign, token, time)
+  local now = milliseconds()
+  local present = text(name)
+  local left, last, had, record = {}, 0, 0, ''
+  if isQuarantine(present) or (isHold(present) and sign == '#') then
+    left, last, had, record = others(present, token, now)
+  elseif isHold(present) then
+    left, last = others(present, token, now)
+  elseif string.match(present, '^%d+~?%d*$') then
+    record = present
+  end
+  if isQuarantine(present) then sign = '!' end
+  left[#left + 1] = string.format('%.0f', now + time) .. '@' .. token
+  keep(name, sign, left, math.max(last, now + time), sign == '#' and record or '', now)
+  return had
+end
+local function staysQuarantined(name, present, token)
+  if not isQuarantine(present) then return false end
+  local now = milliseconds()
+  local left, last = others(present, token, now)
+  if #left == 0 then return false end
+  keep(name, '!', left, last, '', now)
+  return true
+end`
+
+/**
+ * Variants are not served without their marker, but they may be a user's data: they go with it. The lease's name tells that
+ * of their list. Where Redis has evicted the list they stay until their life is over.
+ */
+export const UNLINKING_VARIANTS = `
+local function variantIn(list, fingerprint)
+  return string.sub(list, 1, -#'variants' - 1) .. 'v:' .. fingerprint
+end
+local function unlinkListed(list)
+  local variants = redis.pcall('ZRANGE', list, 0, -1)
+  if #variants == 0 then return end
+  for i = 1, #variants do redis.call('UNLINK', variantIn(list, variants[i])) end
+  redis.call('UNLINK', list)
+end
+local function unlinkVariants(lease)
+  local before, key = string.match(lease, '^(.*)lease:({[^{}]*})$')
+  if key then unlinkListed(before .. key .. ':variants') end
+end`

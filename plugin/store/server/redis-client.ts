@@ -1,0 +1,122 @@
+// What we use of a client, so that ioredis 5 and 6, `Redis` and `Cluster` all fit, and no types of theirs are imported.
+import { RouteCacheError } from '../../errors.js'
+
+/** An ioredis client: `Redis` or `Cluster`. */
+export interface RedisClient {
+  status: string
+  isCluster?: boolean
+  options: object
+  ping (): Promise<unknown>
+  getBuffer (key: string): Promise<Buffer | null>
+  mgetBuffer (...keys: string[]): Promise<(Buffer | null)[]>
+  get (key: string): Promise<string | null>
+  pttl (key: string): Promise<number>
+  unlink (...keys: string[]): Promise<number>
+  info (...sections: 'replication'[]): Promise<string>
+  /** Seconds, and the microseconds of the next one. */
+  wait (replicas: number, time: number): Promise<number>
+  on (event: 'close' | 'end', listener: () => void): unknown
+  off (event: 'close' | 'end', listener: () => void): unknown
+  eval (script: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
+  evalsha (sha: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
+  scan?(cursor: string, match: 'MATCH', pattern: string, count: 'COUNT', size: number): Promise<[string, string[]]>
+  nodes?(role: 'master'): RedisClient[]
+  pipeline?(): Pipeline
+  /** On a Cluster: by slot, the primary's `host:port` first. */
+  slots?: string[][]
+  cluster?(command: 'NODES'): Promise<unknown>
+  refreshSlotsCache?(callback: (error?: Error | null) => void): void
+}
+
+/** Commands that are sent together. */
+export interface Pipeline {
+  getBuffer (key: string): unknown
+  exec (): Promise<Array<[error: Error | null, reply: unknown]> | null>
+}
+
+/** Those that are there on a single server and on a Cluster. */
+const METHODS = [
+  'ping', 'getBuffer', 'mgetBuffer', 'get', 'pttl', 'unlink', 'info', 'on', 'off', 'eval', 'evalsha'
+] as const satisfies readonly (keyof RedisClient)[]
+
+/** Whether this is such a client. */
+export function isRedisClient (value: unknown): value is RedisClient {
+  return missingOf(value).length === 0
+}
+
+/** What this lacks of a client: all, where it is no object. */
+function missingOf (value: unknown): string[] {
+  const client = (typeof value === 'object' ? value : null) as Partial<Record<keyof RedisClient, unknown>> | null
+  return [
+    ...typeof client?.status === 'string' ? [] : ['status'],
+    ...METHODS.filter((name) => typeof client?.[name] !== 'function')
+  ]
+}
+
+/** Whether it was meant as a client, by its looks: it takes commands, or is what stands in for them in tests. */
+export function looksLikeClient (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && missingOf(value).length <= METHODS.length - 2
+}
+
+const RIGHT = 'it is an ioredis client, such as app.redis of @fastify/redis'
+
+/** What is wrong with this as a client, and what would be right: for who gave it. */
+export function clientForms (value: unknown): string {
+  if (!looksLikeClient(value)) return RIGHT
+  const missing = missingOf(value)
+  // ioredis-mock runs scripts in a Lua of its own, which does not know the line that Redis has for their flags.
+  const isMock = missing.length === 1 && missing[0] === 'status'
+  const advice = isMock
+    ? '. A mock such as ioredis-mock is none: it has no status of its connection, and can\'t run scripts that begin with "#!lua". In tests ' +
+      'leave redis out, and entries live in this process; or give it a real server'
+    : ''
+  return `it lacks ${missing.join(', ')}; ${RIGHT}${advice}`
+}
+
+/** ioredis' own `keyPrefix`, which it puts before every key of a command, but not before SCAN's pattern. */
+export function keyPrefixOf (client: RedisClient): string {
+  const options = client.options as { keyPrefix?: string, redisOptions?: { keyPrefix?: string } } | undefined
+  return options?.keyPrefix ?? options?.redisOptions?.keyPrefix ?? ''
+}
+
+/** Throws FRC_OPTION where exact invalidation could not be kept with this client. */
+export function mustFit (client: RedisClient): void {
+  if (client.isCluster === true && keyPrefixOf(client) !== '') {
+    throw new RouteCacheError('FRC_OPTION', `redis: the Cluster client has keyPrefix "${keyPrefixOf(client)}", which puts ` +
+      'an entry and its lease into different slots; give the plugin a client without it, and use its own prefix option')
+  }
+  if (client.isCluster === true && givesTexts(client)) {
+    throw new RouteCacheError('FRC_OPTION', 'redis: the Cluster client has redisOptions.stringNumbers, with which it takes the numbers of ' +
+      'slots for texts, and so does not find the servers of a third of them; give the plugin a client without it')
+  }
+  if (readsFromReplicas(client)) {
+    throw new RouteCacheError('FRC_OPTION', 'redis: the client reads from replicas, which may still have what was ' +
+      'invalidated; give the plugin one that reads from primaries (no scaleReads, no role: "slave")')
+  }
+}
+
+/** Whether sentinels find the primary for it, and it does not listen when they announce another one. */
+export function isDeafToFailovers (client: RedisClient): boolean {
+  const { sentinels, failoverDetector } = (client.options ?? {}) as { sentinels?: unknown, failoverDetector?: unknown }
+  return Array.isArray(sentinels) && failoverDetector !== true
+}
+
+/** Throws FRC_OPTION where the tier could not have a connection of its own beside this client. */
+export function mustBeTrackable (client: RedisClient): void {
+  const { duplicate, nodes } = client as { duplicate?: unknown, nodes?: unknown }
+  if (typeof (client.isCluster === true ? nodes : duplicate) === 'function') return
+  throw new RouteCacheError('FRC_OPTION', 'memory: the Redis client has no duplicate(), by which the tier connects to be told ' +
+    'what changes; give the plugin an ioredis client, or leave memory out')
+}
+
+/** Whether its connections give numbers as texts. Above `redisOptions` the option does nothing. */
+function givesTexts (client: RedisClient): boolean {
+  const { redisOptions } = (client.options ?? {}) as { redisOptions?: { stringNumbers?: unknown } }
+  return redisOptions?.stringNumbers === true
+}
+
+/** Whether reads go to replicas, which lag behind. */
+function readsFromReplicas (client: RedisClient): boolean {
+  const { scaleReads = 'master', role = 'master' } = (client.options ?? {}) as { scaleReads?: unknown, role?: unknown }
+  return role === 'slave' || (client.isCluster === true && scaleReads !== 'master')
+}

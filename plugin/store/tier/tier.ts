@@ -1,0 +1,192 @@
+// The tier: copies of what Redis holds under our names (entries, markers, variants, values, generations, floor; neither
+// leases nor names that hold nothing), so that a hit costs no trip. Pure: who tells it what changed is tracking.ts. A copy
+// is true as long as nothing changed its name, and what changes a name drops its copy: Redis' tracking messages, from
+// whomever, and at once what this process itself has written.
+//
+// Messages come over a connection of their own, so replies and messages may overtake each other. With two actors, R reading
+// `user:1` and W writing it elsewhere:
+//
+//   1. R  asks for `user:1`               a ticket: the number of the last change that is known by now
+//   2. S  answers R: the old entry        the reply is on its way
+//   3. W  invalidates                     S tells R that `user:1` changed
+//   4. R  is told                         change number 8, which is above the ticket: what was asked before it is spoiled
+//   5. R  is answered                     the old entry serves this request, which began before; it is not kept
+//
+// With 5 before 4 the old copy is kept for as long as the message takes, and dropped by it: what other instances may be
+// served by the measured delay. With 2 behind 3 the reply is new and the message old: then a good copy is dropped, no more.
+//
+// Of this process' own invalidation nobody waits for the message. W in this process:
+//
+//   1. R  asks for `user:1`
+//   2. S  answers R: the old entry
+//   3. W  invalidates, S has confirmed    the copy goes, and what R has asked for is spoiled, before W's promise resolves
+//   4. R  is answered                     not kept: who asks from here on is answered by Redis
+//
+// Where tracking begins or breaks nobody knows what changed before, so every copy goes, and what is asked for is spoiled:
+//
+//   1. R  asks for `user:1`               nothing tracks yet, or not any more
+//   2. W  invalidates                     no message
+//   3.    tracking is there again         R's question is from before
+//   4. R  is answered: the old entry      not kept
+//
+// A copy is of one instant and the next one of another, but each is what Redis holds now, as far as its messages have come:
+// so is what is put together of them, as if one read had asked for all. What is missing has everything asked for again.
+import type { Bytes, Milliseconds } from '../../duration.js'
+import { Recent } from '../recent.js'
+
+/** What lies under a name. Shared by all who read it, so never changed; what was made of it is kept with it. */
+export interface Copy {
+  readonly bytes: Buffer
+  /** Of a generation or the floor, once it was decoded. */
+  decoded?: unknown
+}
+
+/** What was known to have changed when it was sent: changes above it spoil its answer. */
+export type ChangeMark = number
+
+export interface TierParts {
+  maxBytes: Bytes
+  /** 0: copies stay until they are dropped or displaced. */
+  maxAge: Milliseconds
+  now: () => Milliseconds
+  /** Whether a name is looked for here; by default all are. */
+  isFor?: (name: string) => boolean
+}
+
+interface Kept extends Copy {
+  decoded?: unknown
+  keptAt: Milliseconds
+}
+
+/** So many changes are remembered by their names; what was asked for before the others is not kept. */
+const MOST_CHANGES = 4_096
+/** Roughly what Map, Kept, a Buffer with memory of its own, and what was made of it take. */
+const OVERHEAD: Bytes = 1_100
+/** It has no UTF-8: Redis is sent U+FFFD in its place. */
+const LONE_SURROGATE = /\p{Surrogate}/u
+
+export class Tier {
+  readonly #maxBytes: Bytes
+  readonly #maxAge: Milliseconds
+  readonly #now: () => Milliseconds
+  readonly #isFor: (name: string) => boolean
+  readonly #copies = new Recent<Kept>()
+  /** By name, the number of its last change. */
+  readonly #changes = new Recent<number>()
+  #changed = 0
+  /** What was asked for before this change is spoiled, whatever its name. */
+  #horizon = 0
+  #bytes: Bytes = 0
+
+  constructor ({ maxBytes, maxAge, now, isFor = () => true }: TierParts) {
+    this.#maxBytes = maxBytes
+    this.#maxAge = maxAge
+    this.#now = now
+    this.#isFor = isFor
+  }
+
+  get entries (): number {
+    return this.#copies.size
+  }
+
+  get bytes (): Bytes {
+    return this.#bytes
+  }
+
+  get (name: string, now = this.#now()): Copy | null {
+    const copy = this.#copies.use(name)
+    if (copy === undefined) return null
+    // A clock that steps back doesn't make it younger.
+    if (this.#maxAge > 0 && Math.abs(now - copy.keptAt) >= this.#maxAge) {
+      this.#drop(name)
+      return null
+    }
+    return copy
+  }
+
+  /** Before names are asked for. */
+  sent (): ChangeMark {
+    return this.#changed
+  }
+
+  /** Behind their answer, so that it can be kept; null: there is nothing. */
+  answered (ticket: ChangeMark, names: readonly string[], values: readonly (Buffer | null)[]): void {
+    if (ticket < this.#horizon) return
+    for (const [i, name] of names.entries()) {
+      if ((this.#changes.get(name) ?? 0) > ticket || !this.#isFor(name)) continue
+      const value = values[i] ?? null
+      if (value === null) this.#drop(name)
+      else this.#keep(name, value)
+    }
+  }
+
+  #keep (name: string, value: Buffer): void {
+    const present = this.#copies.get(name)
+    const isSame = present !== undefined && present.bytes.equals(value)
+    this.#drop(name)
+    const cost = costOf(name, value)
+    if (cost > this.#maxBytes || LONE_SURROGATE.test(name)) return
+    const keptAt = this.#now()
+    // What was read is a part of what came over the socket, and of all that came with it.
+    const copy = isSame ? Object.assign(present, { keptAt }) : { bytes: unshared(value), keptAt }
+    this.#copies.set(name, copy)
+    this.#bytes += cost
+    while (this.#bytes > this.#maxBytes) this.#drop(this.#copies.first()![0])
+  }
+
+  #drop (name: string): void {
+    const copy = this.#copies.get(name)
+    if (copy === undefined) return
+    this.#copies.delete(name)
+    this.#bytes -= costOf(name, copy.bytes)
+  }
+
+  /** These changed: drops them, and spoils what is asked for. */
+  change (names: readonly string[]): void {
+    const change = ++this.#changed
+    for (const name of names.map(asRedisHasIt)) {
+      this.#drop(name)
+      this.#changes.set(name, change)
+    }
+    while (this.#changes.size > MOST_CHANGES) {
+      const [oldest, change] = this.#changes.first()!
+      this.#changes.delete(oldest)
+      this.#horizon = change
+    }
+  }
+
+  /** All that begin with one of these changed. */
+  changePrefixes (prefixes: readonly string[]): void {
+    // Which names are asked for is not known: all of them are spoiled.
+    this.#spoil()
+    for (const name of this.#copies.names()) if (prefixes.some((prefix) => name.startsWith(prefix))) this.#drop(name)
+  }
+
+  /** Whatever it was, it may have changed. */
+  changeAll (): void {
+    this.#spoil()
+    this.#copies.clear()
+    this.#bytes = 0
+  }
+
+  #spoil (): void {
+    this.#horizon = ++this.#changed
+    this.#changes.clear()
+  }
+}
+
+/** Messages have the name that Redis has; a tag's may be another one than ours, which is not kept. */
+function asRedisHasIt (name: string): string {
+  return LONE_SURROGATE.test(name) ? Buffer.from(name).toString() : name
+}
+
+/** With memory of its own: a part of a pool would keep all of it. */
+function unshared (value: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(value.length)
+  value.copy(copy)
+  return copy
+}
+
+function costOf (name: string, { length }: Buffer): Bytes {
+  return name.length * 2 + length + OVERHEAD
+}

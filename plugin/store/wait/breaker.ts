@@ -1,0 +1,128 @@
+// Whether the store is worth asking. Closed, every lookup asks; after some failures or late answers the breaker asks the
+// store itself, and opens where that fails, too. Open, no lookup asks: a request costs nothing until the store has answered
+// a probe in time. Probes are the breaker's own, one at a time, so no request has to wait for one.
+//
+// This process may be what is slow: garbage collection, or a handler that computes. A lookup is patient with that
+// (patience.ts), but not for ever, as its request has a client; then it fails though the answer has long been there. So it
+// is not lookups that open the breaker, but a probe, which is patient for longer:
+//
+//   1. R  asks; the process computes all the time; the answer lies in the socket
+//   2. R  has been patient with that, and gives up: a failure
+//   3.    enough of them: the probe is sent, and answered
+//   4.    the breaker stays closed, and forgets the failures
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Milliseconds } from '../../duration.js'
+import { isLate } from './deadline.js'
+import { Patience } from './patience.js'
+
+/** For one failure to be forgotten, so many lookups must succeed: one failure in eleven is too many. */
+const FORGIVING = 10
+/** Slices. A process that is busy all the time can't tell: then the store has the benefit of the doubt. */
+const MOST_BUSY = 50
+const FIRST_PAUSE: Milliseconds = 25
+const LONGEST_PAUSE: Milliseconds = 500
+/** For a probe where lookups have no limit. */
+const LONGEST_PROBE: Milliseconds = 1_000
+
+export interface BreakerParts {
+  /** Failures in a row that are too many; 0: it never opens. */
+  threshold: number
+  /** What a lookup may take; 0: no limit. */
+  deadline: Milliseconds
+  /** Asks the store for as little as tells that it works. */
+  probe: () => Promise<unknown>
+  /** Told when it opens, and why. */
+  onOpen?: (error: unknown) => void
+  /** Told when it closes again, and how long it was open. */
+  onClose?: (time: Milliseconds) => void
+  log: Record<'warn' | 'info', (details: object, message: string) => void>
+}
+
+export class Breaker {
+  readonly #parts: BreakerParts
+  readonly #patience: Milliseconds
+  readonly #ended = new AbortController()
+  #failures = 0
+  #isProbing = false
+  #openedAt: Milliseconds | null = null
+
+  constructor (parts: BreakerParts) {
+    this.#parts = parts
+    this.#patience = parts.deadline === 0 ? LONGEST_PROBE : parts.deadline
+  }
+
+  get isOpen (): boolean {
+    return this.#openedAt !== null
+  }
+
+  /** A lookup was answered in time. */
+  succeeded (): void {
+    if (this.#failures > 0) this.#failures = Math.max(0, this.#failures - 1 / FORGIVING)
+  }
+
+  /** A lookup was not. */
+  failed (): void {
+    const { threshold } = this.#parts
+    this.#failures++
+    if (threshold === 0 || this.#failures < threshold || this.#isProbing || this.#ended.signal.aborted) return
+    this.#isProbing = true
+    this.#probeUntilClosed().finally(() => { this.#isProbing = false }).catch(() => {})
+  }
+
+  /** For ever: no timer is left. */
+  end (): void {
+    this.#ended.abort()
+  }
+
+  async #probeUntilClosed (): Promise<void> {
+    let pause = FIRST_PAUSE
+    while (!this.#ended.signal.aborted) {
+      const probe = this.#parts.probe()
+      const failure = await this.#failureOf(probe)
+      if (failure === null) return this.#close()
+      this.#open(failure)
+      // A store that hangs must not be piled up with probes; when it answers at last it may be as it was before.
+      const isBack = isLate(failure) && await this.#eventually(probe)
+      pause = isBack ? FIRST_PAUSE : Math.min(pause * 2, LONGEST_PAUSE)
+      // Never in step with other processes.
+      await sleep(pause * (0.75 + Math.random() / 2), undefined, { ref: false, signal: this.#ended.signal }).catch(() => {})
+    }
+  }
+
+  /** Why the probe failed; null where it was answered in time, or can't tell. Never rejects. */
+  async #failureOf (probe: Promise<unknown>): Promise<unknown> {
+    const patience = new Patience(this.#patience, MOST_BUSY)
+    try {
+      await patience.wait(probe)
+      return null
+    } catch (error) {
+      return isLate(error) && patience.wasBusy ? null : error ?? new Error('the probe failed')
+    }
+  }
+
+  /** Whether it is answered at last: true as soon as it is; false where it fails, or the breaker ends before. */
+  async #eventually (probe: Promise<unknown>): Promise<boolean> {
+    const { signal } = this.#ended
+    return await new Promise((resolve) => {
+      const end = (): void => { resolve(false) }
+      signal.addEventListener('abort', end)
+      probe.then(() => { resolve(true) }, end).finally(() => { signal.removeEventListener('abort', end) })
+    })
+  }
+
+  #open (error: unknown): void {
+    if (this.#openedAt !== null) return
+    this.#openedAt = performance.now()
+    this.#parts.onOpen?.(error)
+    this.#parts.log.warn({ err: error }, 'the cache does without its store, which has failed too often, until it answers again')
+  }
+
+  #close (): void {
+    this.#failures = 0
+    if (this.#openedAt === null) return
+    const time = performance.now() - this.#openedAt
+    this.#openedAt = null
+    this.#parts.onClose?.(time)
+    this.#parts.log.info({ time: Math.round(time) }, 'the cache uses its store again')
+  }
+}

@@ -1,0 +1,73 @@
+// How long a lookup, or a probe, waits for the store, which is not how long this process is busy. Timers that fire when due
+// have let the sockets be read; one that fires late says that this process was busy, and the answer may lie in a socket,
+// unread. So time is waited for in slices, and one whose timer fired late doesn't count; but not for ever.
+import type { Milliseconds } from '../../duration.js'
+import { RouteCacheError } from '../../errors.js'
+
+const SLICES = 5
+/** A timer this much too late tells of this process, not of the store. */
+const LATE: Milliseconds = 10
+/** Slices of a lookup that don't count: its client waits. */
+const MOST_BUSY = 10
+
+export class Patience {
+  readonly #time: Milliseconds
+  readonly #mostBusy: number
+  #left: Milliseconds
+  #busy = 0
+
+  /** 0: without limit. `mostBusy`: so many slices of a busy process don't count. */
+  constructor (time: Milliseconds, mostBusy = MOST_BUSY) {
+    this.#time = this.#left = time
+    this.#mostBusy = mostBusy
+  }
+
+  /** The process was busy for longer than that. */
+  get wasBusy (): boolean {
+    return this.#busy > this.#mostBusy
+  }
+
+  /** What is left of it for the next one that is waited for; 0: there is no limit. */
+  get left (): Milliseconds {
+    return this.#time === 0 ? 0 : Math.max(1, this.#left)
+  }
+
+  /** The promise's outcome, or FRC_DEADLINE. `onLate` gets a result that came after that; a late failure is dropped. */
+  async wait<T> (promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
+    if (this.#time === 0) return await promise
+    return await new Promise((resolve, reject) => {
+      let state: 'waiting' | 'answered' | 'late' = 'waiting'
+      let began = 0
+      let slice = 0
+      let timer: NodeJS.Timeout
+      const next = (): void => {
+        began = performance.now()
+        slice = Math.min(this.#left, this.#time / SLICES)
+        // Sockets are read between timers and immediates.
+        timer = setTimeout(() => setImmediate(end), slice)
+      }
+      const end = (): void => {
+        if (state === 'answered') return
+        if (performance.now() - began - slice < LATE || ++this.#busy > this.#mostBusy) this.#left -= slice
+        if (this.#left > 0.5) return next()
+        state = 'late'
+        reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#time} ms`))
+      }
+      const settle = (): void => {
+        state = 'answered'
+        clearTimeout(timer)
+        this.#left -= Math.min(slice, performance.now() - began)
+      }
+      next()
+      promise.then((result) => {
+        if (state === 'late') return onLate?.(result)
+        settle()
+        resolve(result)
+      }, (error: unknown) => {
+        if (state === 'late') return
+        settle()
+        reject(error)
+      })
+    })
+  }
+}

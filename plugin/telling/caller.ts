@@ -1,0 +1,40 @@
+// Who asks the cache: the counters and the log of the route and the request that it is for.
+import { channels, tellFill, type Source } from './events.js'
+import type { End, RefusalReason } from './outcome.js'
+import { count, type Counters } from './stats.js'
+import type { FillResult } from '../store/store.js'
+
+/** As much of pino as is used here. */
+export interface Log {
+  debug: (details: object, message: string) => void
+  info: (details: object, message: string) => void
+  warn: (details: object, message: string) => void
+  error: (details: object, message: string) => void
+}
+
+export interface Caller {
+  counters: Counters
+  log: Log
+  /** Whom events are about. */
+  source: Source
+  /** Called with the end of the right to fill; only the first call counts. */
+  onEnd?: (end: End) => void
+}
+
+/** Why the store took it or not; null: it did. */
+export const REFUSALS: Record<FillResult, RefusalReason | null> = {
+  stored: null, crowded: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
+}
+
+/** Says why a response was not stored, which the store was not asked about. */
+export function refuse (key: string, reason: RefusalReason, caller: Caller): void {
+  noteRefusal(key, reason, caller)
+  if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: reason, bytes: 0, duration: null })
+}
+
+/** The same, in the statistics and the log only. */
+export function noteRefusal (key: string, reason: RefusalReason, { counters, log, onEnd }: Caller): void {
+  count(counters.refusals, reason)
+  onEnd?.(reason)
+  log.debug({ key, reason }, 'cache refused')
+}

@@ -1,0 +1,219 @@
+// What tells that a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. One table,
+// asked at the lookup, and again when the response is stored: a hook or the handler may have found out by then who asks.
+import { countedCookie, isNoAnalyticsCookie, listedCookies, type CookieRule } from '../http/cookies.js'
+import { namesNobody } from '../http/credential-headers.js'
+import type { RequestFields } from '../http/vary.js'
+import { unpromised } from './identity.js'
+import { namesSomebody, isOwnSession } from './session-marks.js'
+import { anyScope, anyUser, SCOPE_NAMES, USER_NAMES, type Owner } from './user-places.js'
+
+export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'
+
+export interface UserMark {
+  reason: MarkReason
+  /** For Cache-Status, a token: the reason, and behind a colon which one where there are several. */
+  detail: string
+  /** For people: "the header field x-api-key". */
+  words: string
+}
+
+/** As much of a request as is looked at here. */
+export interface MarkedRequest { raw: object }
+
+/** The first mark of the request; null: it is nobody's in particular. */
+export type Marking = (request: MarkedRequest, headers: RequestFields) => UserMark | null
+
+export interface MarkOptions {
+  /** The header fields that say who asks beside Authorization and Cookie, in lower case. */
+  credentials: readonly string[]
+  /** The cookies that count; null: all but those of analytics. */
+  cookies: readonly string[] | null
+  /** Header fields that tell variants apart: they are no mark then. */
+  vary: readonly string[]
+}
+
+type FieldReason = Extract<MarkReason, 'authorization' | 'credential' | 'cookie'>
+
+export function compileMarking ({ credentials, cookies, vary }: MarkOptions): Marking {
+  const reasons = new Map<string, FieldReason>(credentials.map((name) => [name, 'credential']))
+  reasons.set('authorization', 'authorization').set('cookie', 'cookie')
+  for (const name of vary) reasons.delete(name)
+  const fields = fieldsOf(reasons)
+  // Parsed cookies are the field's, whoever has parsed them.
+  const listed = cookies === null ? isNoAnalyticsCookie : listedCookies(cookies)
+  const counts = reasons.has('cookie') ? listed : () => false
+  return (request, headers) => {
+    const field = markedField(fields, headers, counts)
+    if (field?.reason === 'authorization') return field
+    const raw = request.raw as Raw
+    return userOf(request as Request, raw) ?? field ?? sessionOf(request as Request, raw, counts) ??
+      (presentsCertificate(raw) ? CERTIFICATE : null)
+  }
+}
+
+/** Which header fields are marks. */
+interface Fields {
+  reasons: ReadonlyMap<string, FieldReason>
+  /** By `placeOf` a name: whether one of them stands there. Most names of a request need not be looked up then. */
+  mayBe: Uint8Array
+}
+
+function fieldsOf (reasons: ReadonlyMap<string, FieldReason>): Fields {
+  const mayBe = new Uint8Array(64 * 32)
+  for (const name of reasons.keys()) mayBe[placeOf(name)] = 1
+  return { reasons, mayBe }
+}
+
+/** By its length and its last letter, the same for capitals. */
+function placeOf (name: string): number {
+  const last = name.length - 1
+  return (last & 63) << 5 | (name.charCodeAt(last) & 31)
+}
+
+/** Authorization comes before others. */
+function markedField ({ reasons, mayBe }: Fields, headers: RequestFields, counts: CookieRule): UserMark | null {
+  let found: UserMark | null = null
+  for (const name in headers) {
+    if (mayBe[placeOf(name)] !== 1) continue
+    // A hook may have set headers under names in capitals.
+    const field = name.toLowerCase()
+    const reason = reasons.get(field)
+    const value = headers[name]
+    // Of two Authorization fields Node shows the first: one that names nobody, or is empty, may hide somebody.
+    if (reason === 'authorization' && value !== undefined) return AUTHORIZATION
+    if (reason === undefined || namesNobody(value)) continue
+    found ??= reason === 'credential' ? credentialMark(field) : cookieMark(countedCookie(value!, counts))
+  }
+  return found
+}
+
+const AUTHORIZATION: UserMark = { reason: 'authorization', detail: 'authorization', words: 'an Authorization header' }
+const CERTIFICATE: UserMark = { reason: 'certificate', detail: 'certificate', words: 'a client certificate' }
+
+function credentialMark (field: string): UserMark {
+  return { reason: 'credential', detail: `credential:${field}`, words: `the header field ${field}` }
+}
+
+/** Its name comes from the client, so it is for the log only. */
+function cookieMark (name: string | null): UserMark | null {
+  return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
+}
+
+/** Where a request has its reply: hooks keep there what pages are made of, and it may be of a user. */
+export const REPLY = Symbol('fastify-route-cache.reply')
+
+interface Reply { locals?: unknown, raw?: { locals?: unknown } }
+type Request = Owner & MarkedRequest & { [REPLY]?: Reply | null }
+type Raw = Owner & { res?: Omit<Reply, 'raw'>, socket?: unknown }
+
+/** A place where hooks, and middleware of other frameworks, put who asks. */
+interface Place { mark: UserMark, owner: (request: Request, raw: Raw) => Owner, name: string }
+
+const ofRequest: Place['owner'] = (request) => request
+const ofRaw: Place['owner'] = (_, raw) => raw
+const USERS: readonly Place[] = [
+  ...USER_NAMES.map((name) => placeFor(name === 'user' ? 'user' : `user:${kebab(name)}`, `request.${name}`, ofRequest)),
+  ...USER_NAMES.map((name) => placeFor(name === 'user' ? 'user:raw' : `user:raw-${kebab(name)}`, `request.raw.${name}`, ofRaw)),
+  placeFor('user:raw-ntlm', 'request.raw.ntlm', ofRaw)
+]
+const SESSIONS: readonly Place[] = [
+  placeFor('session', 'request.session', ofRequest), placeFor('session:raw', 'request.raw.session', ofRaw)
+]
+const JARS: readonly Place[] = [
+  placeFor('cookie', 'request.cookies', ofRequest),
+  placeFor('cookie', 'request.raw.cookies', ofRaw),
+  placeFor('cookie', 'request.raw.signedCookies', ofRaw)
+]
+
+function kebab (name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+function placeFor (detail: string, place: string, owner: Place['owner']): Place {
+  const mark: UserMark = { reason: detail.split(':')[0] as MarkReason, detail, words: `a ${place}` }
+  return { mark, owner, name: place.slice(place.lastIndexOf('.') + 1) }
+}
+
+/** All places of a kind are read at once first. Each read of a getter may make a promise of its own. */
+function userOf (request: Request, raw: Raw): UserMark | null {
+  const user = anyUser(request, raw) ?? raw.ntlm
+  const own = unpromised(user) == null ? null : firstOf(USERS, { request, raw }, isSomebody)
+  return own ?? scopedOf(request, raw)
+}
+
+/** In one of the objects that are for all that hooks know of a request. */
+function scopedOf (request: Request, raw: Raw): UserMark | null {
+  const { [REPLY]: reply } = request
+  const ofReply = reply?.locals ?? reply?.raw?.locals ?? raw.res?.locals
+  if (ofReply == null && anyScope(request, raw) == null) return null
+  for (const name of SCOPE_NAMES) {
+    const mark = markIn(request[name], `request.${name}`) ?? markIn(raw[name], `request.raw.${name}`)
+    if (mark !== null) return mark
+  }
+  return markIn(reply?.locals, 'reply.locals') ?? markIn(reply?.raw?.locals, 'reply.raw.locals') ??
+    markIn(raw.res?.locals, 'request.raw.res.locals')
+}
+
+function markIn (given: unknown, place: string): UserMark | null {
+  const scope = storeOf(unpromised(given))
+  if (typeof scope !== 'object' || scope === null) return null
+  const value = (name: string): unknown => scope instanceof Map ? scope.get(name) : (scope as Record<string, unknown>)[name]
+  const name = USER_NAMES.find((name) => isSomebody(unpromised(value(name)), scope, name)) ??
+    (isOwnSession(unpromised(value('session'))) ? 'session' : undefined)
+  if (name === undefined) return null
+  const detail = `user:${place.replace(/^request\./, '').replaceAll('.', '-')}-${kebab(name)}`
+  return { reason: 'user', detail: kebab(detail), words: `a ${place}.${name}` }
+}
+
+/** What @fastify/request-context has, or an AsyncLocalStorage, is behind a method. */
+function storeOf (scope: unknown): unknown {
+  const getStore = typeof scope === 'object' && scope !== null ? (scope as { getStore?: unknown }).getStore : undefined
+  return typeof getStore === 'function' ? getStore.call(scope) : scope
+}
+
+function sessionOf (request: Request, raw: Raw, cookies: CookieRule): UserMark | null {
+  const session = request.session ?? raw.session
+  const own = unpromised(session) == null
+    ? null
+    : firstOf(SESSIONS, { request, raw }, (one, owner, name) => isOwnSession(one) || isOwnMethod(one, owner, name))
+  if (own !== null) return own
+  const jar = request.cookies ?? raw.cookies ?? raw.signedCookies
+  return unpromised(jar) == null ? null : firstOf(JARS, { request, raw }, (one) => hasCountedCookie(one, cookies))
+}
+
+type Counts = (value: unknown, owner: object, name: string) => boolean
+
+interface Both { request: Request, raw: Raw }
+
+function firstOf (places: readonly Place[], { request, raw }: Both, counts: Counts): UserMark | null {
+  return places.find(({ owner, name }) => {
+    const one = owner(request, raw)
+    return counts(unpromised(one[name]), one, name)
+  })?.mark ?? null
+}
+
+function isSomebody (value: unknown, owner: object, name: string): boolean {
+  return namesSomebody(value) || isOwnMethod(value, owner, name)
+}
+
+/**
+ * A function that was put on this very request, as Clerk's `request.auth`: it most likely knows who asks, and to call it may
+ * do something. One that all requests have, a decorator, says nothing.
+ */
+function isOwnMethod (value: unknown, owner: object, name: string): boolean {
+  return typeof value === 'function' && (owner instanceof Map || Object.hasOwn(owner, name))
+}
+
+function hasCountedCookie (jar: unknown, counts: CookieRule): boolean {
+  if (typeof jar !== 'object' || jar === null) return namesSomebody(jar)
+  for (const name in jar) if (counts(name)) return true
+  return false
+}
+
+/** Whether the client has shown one, be it trusted or not. HTTP/2's socket stands for the connection's. */
+function presentsCertificate (raw: { socket?: unknown }): boolean {
+  const { socket } = raw
+  if (typeof socket !== 'object' || socket === null || (socket as { encrypted?: unknown }).encrypted !== true) return false
+  const { getPeerX509Certificate: certificate } = socket as { getPeerX509Certificate?: () => unknown }
+  return typeof certificate === 'function' && certificate.call(socket) !== undefined
+}

@@ -1,0 +1,195 @@
+// One request of a route that declares what it invalidates, on its way through its handler:
+//
+//   by default        handler -> answer -> if it is a success: invalidate -> client
+//   onError: 'fail'   quarantine -> handler -> answer -> invalidate, whatever it is -> client
+//
+// By default the answer of a write that has happened stands, also where the store can't be told: that is logged, and the
+// journal keeps it. With 'fail' nothing is written where the store can't be told before: the client gets 503. And where it
+// can't be told afterwards, or this process dies, the quarantine runs out as an invalidation.
+//
+// The answer is held where it leaves the onSend chain. A reply that was hijacked never gets there: its end has to do.
+import type { ResponseCache } from '../cache/cache.js'
+import type { Log } from '../telling/caller.js'
+import { CHANGE, type Carrier, type Change } from '../request/carrier.js'
+import type { Targets } from '../cache/claim.js'
+import type { Declaration } from './declaration.js'
+import type { Milliseconds } from '../duration.js'
+import { RouteCacheError } from '../errors.js'
+import { HarmlessLog } from '../telling/harmless-log.js'
+import type { KeySource } from '../key/key.js'
+import { isNothing, together } from '../key/target.js'
+
+/** A handler whose client has left may still be at work; not for longer than this. */
+const LONGEST_WORK: Milliseconds = 10 * 60_000
+
+/** As much of a request and its reply as is looked at here. */
+interface RequestView extends KeySource, Carrier {
+  log: Log
+  routeOptions: { url?: string }
+}
+
+interface ReplyView {
+  statusCode: number
+  sent: boolean
+  raw: { closed: boolean, once: (event: 'close', listener: () => void) => unknown }
+}
+
+type Handler = (this: never, request: never, reply: never) => unknown
+
+interface Run { request: RequestView, reply: ReplyView, run: () => unknown }
+
+/** The route's handler with what its route declares around it. */
+export function changingHandler<H extends Handler> (cache: ResponseCache, declaration: Declaration, handler: H): H {
+  const changing = function (this: unknown, request: RequestView, reply: ReplyView): unknown {
+    const run = (): unknown => handler.call(this as never, request as never, reply as never)
+    return (declaration.isStrict ? runInQuarantine : runFollowed)(cache, declaration, { request, reply, run })
+  }
+  return changing as unknown as H
+}
+
+type SendHook = (request: object, reply: object, payload: unknown) => Promise<unknown>
+
+/** The route's last onSend hook. `always`: what also a hook has changed that answers ahead of the handler; null: nothing. */
+export function concludingHook (cache: ResponseCache, always: Declaration | null): SendHook {
+  return async (request, reply, payload) => {
+    const { [CHANGE]: change } = request as Carrier
+    if (change != null) await change.conclude()
+    else if (always !== null && isSuccess(reply as ReplyView)) {
+      await invalidate(cache, request as RequestView, always.targets(request, reply))
+    }
+    return payload
+  }
+}
+
+function isSuccess ({ statusCode }: Pick<ReplyView, 'statusCode'>): boolean {
+  return statusCode >= 200 && statusCode < 400
+}
+
+/** The write has happened, so its answer stands. */
+async function invalidate (cache: ResponseCache, request: RequestView, targets: Promise<readonly Targets[]>): Promise<void> {
+  try {
+    const all = together(await targets)
+    if (!isNothing(all)) await cache.invalidation.run(all)
+  } catch (error) {
+    complain(request, error)
+  }
+}
+
+function runFollowed (cache: ResponseCache, declaration: Declaration, { request, reply, run }: Run): unknown {
+  // Now, as handlers may change what their templates are filled with.
+  const early = declaration.isEarly ? declaration.targets(request, reply) : null
+  early?.catch(() => {}) // told of where it matters
+  let isTold = false
+  const change: Change = request[CHANGE] = {
+    failed: false,
+    conclude: async () => {
+      if (isTold || change.failed || !isSuccess(reply)) return
+      isTold = true
+      await invalidate(cache, request, early ?? declaration.targets(request, reply))
+    }
+  }
+  let isClosed = reply.raw.closed
+  const concludePast = (): void => { if (isClosed && reply.sent) change.conclude().catch(() => {}) }
+  // Where a client has left, its answer is still to come.
+  reply.raw.once('close', () => {
+    isClosed = true
+    concludePast()
+  })
+  const result = promised(run())
+  // Hijacked, or written past Fastify, after that: nothing else tells of its end.
+  result?.then(concludePast, () => {})
+  return result
+}
+
+/** To be waited for more than once: a query that a handler gives may be run each time that it is. */
+function promised (result: unknown): Promise<unknown> | undefined {
+  return result === undefined ? undefined : Promise.resolve(result)
+}
+
+function complain ({ log, routeOptions: { url } }: RequestView, error: unknown): void {
+  new HarmlessLog(log).error({ err: error, route: url }, 'cache could not be told of the change')
+}
+
+/** Resolves as the handler does; never, where something else answered meanwhile. */
+async function runInQuarantine (
+  cache: ResponseCache, declaration: Declaration, { request, reply, run }: Run
+): Promise<unknown> {
+  const change: Change = request[CHANGE] = { failed: false, conclude: async () => {} }
+  const targets = together(await declaration.targets(request, reply))
+  return await new Promise((resolve, reject) => {
+    let hasBegun = false
+    const ended = cache.invalidation.mutate(targets, async () => {
+      hasBegun = true
+      // A time-out, for example.
+      if (reply.sent || change.failed) return
+      const work = new Work(reply)
+      change.conclude = async () => {
+        if (change.failed && work.isRunning) return
+        work.end()
+        await ended
+      }
+      try {
+        const result = work.begin(run)
+        if (result !== undefined) resolve(result)
+      } catch (error) {
+        reject(error)
+      }
+      await work.ended
+    }).catch((error: unknown) => {
+      if (hasBegun) complain(request, error)
+      else reject(refused(error))
+    })
+  })
+}
+
+/** Of a request that was not begun. */
+function refused (error: unknown): unknown {
+  if (!(error instanceof RouteCacheError)) return error
+  return new RouteCacheError(error.code, 'the cache can not be told what this request would change, so nothing was changed: ' +
+    'try again', { cause: error, statusCode: 503 })
+}
+
+/** What a handler does behind its quarantine: until its answer leaves, or none can come any more. */
+class Work {
+  readonly ended: Promise<void>
+  readonly #reply: ReplyView
+  #end!: () => void
+  #limit: NodeJS.Timeout | undefined
+  #isClosed = false
+  /** The handler gave a promise that is not settled: who answered with an error was not the handler. */
+  isRunning = false
+
+  constructor (reply: ReplyView) {
+    this.#reply = reply
+    this.ended = new Promise((resolve) => { this.#end = resolve })
+  }
+
+  begin (run: () => unknown): Promise<unknown> | undefined {
+    if (this.#reply.raw.closed) this.#close()
+    else this.#reply.raw.once('close', () => { this.#close() })
+    const result = promised(run())
+    if (result !== undefined) {
+      this.isRunning = true
+      const settle = (value?: unknown): void => {
+        this.isRunning = false
+        // Otherwise its answer is still to come, or hijacked, and not over.
+        if (this.#isClosed && (this.#reply.sent || value === undefined)) this.end()
+      }
+      result.then(settle, () => { settle() })
+    }
+    return result
+  }
+
+  end (): void {
+    clearTimeout(this.#limit)
+    this.#end()
+  }
+
+  /** The client has left, or has all. */
+  #close (): void {
+    this.#isClosed = true
+    if (this.#reply.sent && !this.isRunning) return this.end()
+    this.#limit = setTimeout(() => { this.end() }, LONGEST_WORK)
+    this.#limit.unref()
+  }
+}

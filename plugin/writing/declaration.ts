@@ -1,0 +1,117 @@
+// The `cache` option of a route that changes something, checked and compiled once, when the route is declared: what its
+// success invalidates. What is wrong throws there, naming the route, the option, its value and what would be right.
+import type { Targets } from '../cache/claim.js'
+import { NO_TARGETS } from '../cache/claim.js'
+import { RouteCacheError, optionError } from '../errors.js'
+import { SAFE_METHODS } from '../http/methods.js'
+import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
+import type { PolicyRoute } from '../route/policy.js'
+import { compileTemplate, storedTags } from '../key/route-template.js'
+import { checkMutation, checkTarget } from '../key/target.js'
+
+export interface Declaration {
+  /** For this request: of templates, or what its function says. Rejects where that is no target. */
+  targets: (request: KeySource, reply: unknown) => Promise<Targets[]>
+  /** They are known before the handler runs. */
+  isEarly: boolean
+  /** Nothing is written unless the store can be told. */
+  isStrict: boolean
+}
+
+type Fill = (source: KeySource) => string
+type Item = (source: KeySource) => Targets
+
+const OPTIONS = ['invalidates', 'onError']
+const TARGETS = ['keys', 'tags', 'prefix', 'all']
+const FORMS = 'write templates such as ["user:{id}", { tags: ["users"] }], or a function of request and reply'
+
+/** Null where the option is not of this kind. Throws FRC_OPTION. */
+export function compileDeclaration (route: PolicyRoute, option: unknown): Declaration | null {
+  if (typeof option !== 'object' || option === null || Array.isArray(option)) return null
+  const methods = [route.method].flat()
+  const name = OPTIONS.find((name) => own(option, name) !== undefined)
+  const isUnsafe = methods.every((method) => !SAFE_METHODS.includes(method))
+  if (name === undefined && !isUnsafe) return null
+  const where = `route ${methods.join(',')} ${route.url}`
+  if (!isUnsafe) {
+    throw optionError(where, `cache.${name}`, own(option, name!), 'only routes that change something have it, so POST, PUT, ' +
+      'PATCH and DELETE; those with GET are cached: write { key, ttl }')
+  }
+  const unknown = Object.keys(option).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) {
+    throw optionError(where, `cache.${unknown}`, own(option, unknown), 'only GET and HEAD routes can be cached; what this one ' +
+      'changes is said with cache: { invalidates, onError }')
+  }
+  const isStrict = compileOnError(where, own(option, 'onError'))
+  return { isStrict, ...compileInvalidates(where, route, { invalidates: own(option, 'invalidates'), isStrict }) }
+}
+
+function compileOnError (where: string, onError: unknown): boolean {
+  if (onError === undefined || onError === 'fail') return onError === 'fail'
+  throw optionError(where, 'cache.onError', onError, 'it is "fail"; without it the answer stands, and the cache is told later')
+}
+
+interface Invalidates { invalidates: unknown, isStrict: boolean }
+
+function compileInvalidates (
+  where: string, route: PolicyRoute, { invalidates, isStrict }: Invalidates
+): Pick<Declaration, 'targets' | 'isEarly'> {
+  if (typeof invalidates === 'function') {
+    const check = isStrict ? checkMutation : checkTarget
+    const ask = invalidates as (request: unknown, reply: unknown) => unknown
+    return { isEarly: isStrict, targets: async (request, reply) => [check(await ask(request, reply))] }
+  }
+  const isList = Array.isArray(invalidates)
+  // One target, as `cache.invalidate` takes it, or a list.
+  const list: readonly unknown[] = isList ? invalidates : typeof invalidates === 'object' && invalidates !== null ? [invalidates] : []
+  if (list.length === 0) throw optionError(where, 'cache.invalidates', invalidates, FORMS)
+  const items = list.map((item, i) => {
+    const option = isList ? `cache.invalidates[${i}]` : 'cache.invalidates'
+    if (isStrict) checkStrict(where, option, item)
+    return typeof item === 'string' ? compileItem({ where, option, route }, { keys: [item] }) : compileItem({ where, option, route }, item)
+  })
+  return { isEarly: true, targets: async (source) => items.map((item) => item(source)) }
+}
+
+/** Throws for what can't be put in quarantine. */
+function checkStrict (where: string, option: string, item: unknown): void {
+  const name = ['prefix', 'all'].find((name) => own(item, name) !== undefined)
+  if (name === undefined) return
+  throw optionError(where, `${option}.${name}`, own(item, name), 'with onError: "fail" the targets are put in quarantine before ' +
+    'the handler, and only keys and tags can be')
+}
+
+interface Place { where: string, option: string, route: PolicyRoute }
+
+function compileItem ({ where, option, route }: Place, item: unknown): Item {
+  const names = typeof item === 'object' && item !== null ? Object.keys(item) : []
+  const [keys = [], tags = [], prefix, all] = TARGETS.map((name) => own(item, name))
+  const isRight = names.length > 0 && names.every((name) => TARGETS.includes(name)) && isTexts(keys) && isTexts(tags) &&
+    (prefix === undefined || isTexts([prefix].flat())) && (all === undefined || (all === true && names.length === 1))
+  if (!isRight) throw optionError(where, option, item, FORMS)
+  const compile = (text: string): Fill => compileTemplate(`${where}: ${option}`, text, route).fill
+  const prefixes = [prefix ?? []].flat() as string[]
+  const fills = { keys: keys.map(compile), tags: tags.map(compile), prefixes: prefixes.map(compile) }
+  return (source) => ({
+    ...NO_TARGETS,
+    // Nothing is stored under the empty key.
+    keys: fills.keys.map((fill) => fill(source)).filter((key) => key !== '').map(boundKey),
+    tags: storedTags(fills.tags.map((fill) => fill(source))),
+    prefixes: fills.prefixes.map((fill) => checkPrefix(fill(source))),
+    all: all === true
+  })
+}
+
+/** What a value left empty would be everything. */
+function checkPrefix (prefix: string): string {
+  if (prefix !== '') return boundPrefix(prefix)
+  throw new RouteCacheError('FRC_TARGET', 'a prefix is empty for this request: it would be everything')
+}
+
+function isTexts (value: unknown): value is string[] {
+  return Array.isArray(value) && value.every(isText)
+}
+
+function isText (value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
+}
