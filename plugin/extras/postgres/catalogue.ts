@@ -111,7 +111,7 @@ function isInstalled (watched: Watched, table: Table, shape: Shape): boolean {
 function tellsSomehow (triggers: Triggers, { names }: Shape): boolean {
   return EVENTS.every((event) => {
     const trigger = triggers[triggerName(names, event)]
-    return trigger !== undefined && trigger.isOn && readMark(trigger.source)?.version === VERSION
+    return trigger !== undefined && trigger.isOn && readMark(trigger.source)?.version === OUTBOX_VERSION
   })
 }
 

@@ -17,7 +17,7 @@ import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { doSql } from './dollar-quote.js'
 import { guardSql, isTableSql, noTriggerReplacedSql, notReplacedSql } from './guard.js'
-import { SIGN, VERSION, type Names, type Shape } from './shape.js'
+import { SIGN, OUTBOX_VERSION, type Names, type Shape } from './shape.js'
 import { functionSql } from './trigger-function.js'
 import { refusalSql } from './unwatchable.js'
 import type { Watched } from './watch.js'
@@ -132,7 +132,7 @@ function childrenSql (watched: Watched, shape: Shape): string {
     body: `PERFORM set_config('lock_timeout', '${CHILD_WAIT}', true);
   FOR child IN SELECT below.oid FROM (${descendantsSql('watched')}) AS below WHERE NOT EXISTS (
     SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = below.oid AND t.tgnargs = 0
-    AND t.tgname = ${pg.escapeLiteral(triggerName(names, 'truncate'))} AND strpos(p.prosrc, ${pg.escapeLiteral(`${SIGN}${VERSION} `)}) > 0)
+    AND t.tgname = ${pg.escapeLiteral(triggerName(names, 'truncate'))} AND strpos(p.prosrc, ${pg.escapeLiteral(`${SIGN}${OUTBOX_VERSION} `)}) > 0)
   LOOP
 ${creationSql('child', { call, shape, argument: CHILD })}  END LOOP;
 ${straysSql(`${pg.escapeLiteral(`${call}()`)}::regprocedure`)}PERFORM set_config('lock_timeout', wait_before, true);

@@ -2,7 +2,7 @@
 // by a timer, in a listener. There a logger that throws (a serializer that can't read our error, a destination that is
 // closed), or whose promise rejects, would end the process, or leave a client without its answer. Here it loses the line.
 import type { Log } from './caller.js'
-import { show } from './errors.js'
+import { show } from '../errors.js'
 
 export class HarmlessLog implements Log {
   readonly #log: Log
