@@ -1,5 +1,5 @@
-// When what the cache has in hand is done. A fill begins in its request's flight and ends in the background, with no turn
-// between the two; a refresh is in the background all the time; an invalidation, too, though its caller waits for it.
+// Waits until no fill, refresh or invalidation is running. A fill begins in its request's flight and ends in the background,
+// with no turn of the event loop between the two. Refreshes and invalidations are background work all the time.
 import type { Background } from './background.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'

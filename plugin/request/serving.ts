@@ -2,7 +2,7 @@
 //
 // A fresh hit is what this package is for, so it takes a way of its own: what is at hand in this process (`glance`), or one
 // read together with all others of this turn; then the entry is sent, past the reply where nobody looks at what is sent.
-// What that read shows to be anything else goes the long way, with what was read: through search.ts.
+// Anything but a fresh hit continues in search.ts, with the result of that read.
 //
 // Such a read is answered in the asynchronous context of whichever request asked first, so each goes on in its own: that is
 // where an AsyncLocalStorage has its user, its id, its span.
@@ -189,7 +189,7 @@ class Attempt implements Reader {
     return true
   }
 
-  /** Few take no coding: theirs is decoded first. What can't be is found out again on the long way, and overwritten. */
+  /** Few clients accept no coding: the body is decoded for them. A body that can't be decoded is a miss: search.ts replaces it. */
   #unpack (entry: Entry, reading: Reading): void {
     unpacked(entry).then((whole) => {
       if (!this.#isOver) this.#hit(whole, false)

@@ -145,7 +145,7 @@ export type UncachedReason =
  */
 export type End = 'stored' | 'abandoned' | 'replaced' | RefusalReason | BypassReason
 
-/** What the cache did for a request: P7's one union, which feeds header, log and statistics. */
+/** What the cache did for a request: one closed union, which feeds header, log and statistics. */
 export type CacheOutcome =
   /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */
   | { type: 'hit', key: string, ttl: number, collapsed: boolean }

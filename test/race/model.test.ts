@@ -1,4 +1,4 @@
-// P2 as a property, whatever the order of the steps: model/run.ts says what must hold, model/scenario.ts what is drawn,
+// Exact invalidation as a property, whatever the order of the steps: model/run.ts says what must hold, model/scenario.ts what is drawn,
 // model/modes.ts what is invalidated, model/network.ts what a step is. Where it fails, fast-check prints seed and path; with
 // them in `fc.check`'s parameters the same run comes again.
 //

@@ -7,7 +7,7 @@
 //   3. S  the lease is `~a`          the fill is refused, although nobody took the lease
 //
 // The other way round, too, where the server does not know the fill's script yet: its text is sent behind the renewal. So
-// what names a lease's token waits for what named it before.
+// commands that use one lease token run one at a time.
 import { randomUUID } from 'node:crypto'
 import { isGeneration } from './generations.js'
 import type { Keys } from '../keys.js'
@@ -128,7 +128,7 @@ export class Leases {
   }
 }
 
-/** Does what names the lease's token, when what named it before is done. */
+/** Runs commands that use one lease token one at a time, in the order of the calls. */
 export async function inTurn<T> (lease: Lease, work: () => Promise<T>): Promise<T> {
   const working = lease.turn === undefined ? work() : lease.turn.then(work)
   lease.turn = working.then(() => {}, () => {})
