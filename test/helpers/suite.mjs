@@ -1,6 +1,6 @@
 // The test command: sees to a Redis server, builds, runs tap, and closes with `N passed, N failed` (assertions). With
-// --browser it runs test/browser/ instead, which needs Chromium. With --built, what was built just now is tested. Other
-// arguments go to tap: files to run, options.
+// --browser it runs test/browser/ instead, which needs Chromium; with --fast only what needs neither a server nor a build.
+// With --built, what was built just now is tested. Other arguments go to tap: files to run, options.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -9,13 +9,16 @@ import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ensureRedisServer } from './redis-server.mjs'
+import { serverless } from './serverless.mjs'
+import { isEndOfTest, lineFilter } from './tap-lines.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const tapBin = join(root, 'node_modules/tap/dist/esm/run.mjs')
 const argv = process.argv.slice(2).filter((argument) => argument !== '--built')
 
 try {
-  const { passed, failed, reason } = await (argv.includes('--browser') ? browserTests() : tests())
+  const run = argv.includes('--browser') ? browserTests : argv.includes('--fast') ? fastTests : tests
+  const { passed, failed, reason } = await run()
   finish(passed, failed, reason)
 } catch (error) {
   finish(0, 1, error.message)
@@ -40,9 +43,17 @@ async function browserTests () {
   return await runTap([...files, ...others], { CHROMIUM: chromium })
 }
 
+async function fastTests () {
+  return await runTap([...serverless(root, testFiles()), ...argv.filter((argument) => argument !== '--fast')])
+}
+
 /** Those that tap finds without arguments: see package.json. */
-function testFiles () {
-  return readdirSync(join(root, 'test'), { recursive: true }).filter((name) => name.endsWith('.test.ts') && !name.includes('node_modules'))
+function testFiles (folder = 'test') {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : testFiles(path)
+    return entry.name.endsWith('.test.ts') ? [path] : []
+  })
 }
 
 async function build () {
@@ -76,15 +87,12 @@ async function runForLog (args, env) {
   const end = ended(child)
   const lines = []
   const all = args.length === 0 ? ` of ${testFiles().length}` : ''
-  let details = false
+  const isShown = lineFilter()
   let count = 0
   for await (const line of createInterface({ input: child.stdout })) {
-    const notOk = /^\s*not ok /.test(line)
-    if (/^\s*---$/.test(line)) details = /^\s*not ok /.test(lines.at(-1) ?? '')
-    const isEnd = /^(?:not )?ok /.test(line)
+    const isEnd = isEndOfTest(line)
     if (isEnd) count++
-    if (details || notOk || isEnd || line.startsWith('Bail out!')) console.log(isEnd && all !== '' ? `${line} (${count}${all})` : line)
-    if (/^\s*\.\.\.$/.test(line)) details = false
+    if (isShown(line)) console.log(isEnd && all !== '' ? `${line} (${count}${all})` : line)
     lines.push(line)
   }
   return judge(await end, lines.join('\n'))
