@@ -31,6 +31,26 @@ async function withRole (site: Site): Promise<{ role: string, theirs: Site }> {
   return { role, theirs: { ...site, url: Object.assign(new URL(site.url), { username: role, password: 'a' }).href } }
 }
 
+t.test('a child that is watched without its parent is warned of', async (t) => {
+  const tree = `create table p (id integer, name text) partition by range (id);
+    create table q partition of p for values from (0) to (99) partition by range (id);
+    create table r partition of q for values from (0) to (9); create table s partition of q for values from (9) to (99);
+    create table a (id integer); create table b (id integer); create table "C 1" () inherits (a, b)`
+  const watches: Array<[tables: string[], warnings: string[]]> = [
+    [['p'], []], [['p', 'r'], []], [['a', 'b', '"C 1"'], []], [['a', 'b'], []],
+    [['q'], ['q p']], [['r', 'q'], ['q p', 'r p']], [['r'], ['r p', 'r q']], [['r', 's', 'q'], ['q p', 'r p', 's p']],
+    [['"C 1"'], ['"C 1" a', '"C 1" b']], [['a', '"C 1"'], ['"C 1" b']]
+  ]
+  for (const [tables, expected] of watches) {
+    const site = await openSite(t, postgres.url)
+    await site.query(tree)
+    const watch = tables.map((table) => ({ table: table.replaceAll('"', ''), tags: `${table}:{id}` }))
+    const app = await openApp(t, site, { watch })
+    const warned = app.lines.filter(({ msg }) => String(msg).includes('nothing tells of it'))
+    t.same(warned.map(({ table, parent }) => `${String(table)} ${String(parent)}`.replaceAll('public.', '')).sort(), expected, tables.join(', '))
+  }
+})
+
 t.test('a whole that the cache would always refuse is refused at the start, and by installSql', async (t) => {
   const site = await openSite(t, postgres.url)
   const wholes: unknown[] = [

@@ -14,6 +14,7 @@ import { readPostgresSettings, shapeOf, type PostgresInvalidationOptions, type S
 import { findCache, findConfig, type AppInstance } from './surroundings.js'
 import { Teller } from './teller.js'
 import { removalSql, tablesSql, triggersSql } from './triggers.js'
+import { warnOfUnheardParents } from './unheard-parents.js'
 import { compileWatches, type Watch } from './watch.js'
 import { RouteCacheError } from '../../errors.js'
 import { attachFeed } from '../metrics/feed.js'
@@ -74,6 +75,7 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
     if (settings.install) await install(client, watches, shape)
     relations = await checkInstalled(client, watches, shape)
     teller.know(relations)
+    await warnOfUnheardParents(client, relations, log)
   }))
   const invalidation: PostgresInvalidation = {
     get isListening () { return feed.isListening },
