@@ -189,7 +189,7 @@ class Attempt implements Reader {
     return true
   }
 
-  /** Few clients accept no coding: the body is decoded for them. A body that can't be decoded is a miss: search.ts replaces it. */
+  /** Few clients accept no coding: the body is decoded for them. A body that can't be is a miss: search.ts replaces it. */
   #unpack (entry: Entry, reading: Reading): void {
     unpacked(entry).then((whole) => {
       if (!this.#isOver) this.#hit(whole, false)

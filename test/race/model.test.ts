@@ -1,6 +1,6 @@
-// Exact invalidation as a property, whatever the order of the steps: model/run.ts says what must hold, model/scenario.ts what is drawn,
-// model/modes.ts what is invalidated, model/network.ts what a step is. Where it fails, fast-check prints seed and path; with
-// them in `fc.check`'s parameters the same run comes again.
+// Exact invalidation as a property, whatever the order of the steps: model/run.ts says what must hold, model/scenario.ts
+// what is drawn, model/modes.ts what is invalidated, model/network.ts what a step is. Where it fails, fast-check prints seed
+// and path; with them in `fc.check`'s parameters the same run comes again.
 //
 // It all runs before tap is loaded, see model/explore.ts; model/breaks.test.ts shows that it finds what is broken.
 import fc from 'fast-check'

@@ -1,5 +1,5 @@
-// Transparency as a property: whatever a handler answers, on a cached route the client gets the same, from the handler (a miss) and
-// from the store (a hit). The reference is the same handler in an app that does not have the plugin.
+// Transparency as a property: whatever a handler answers, on a cached route the client gets the same, from the handler (a
+// miss) and from the store (a hit). The reference is the same handler in an app that does not have the plugin.
 import fc from 'fast-check'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { Agent } from 'node:http'
