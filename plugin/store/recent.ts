@@ -2,15 +2,18 @@
 // to walk past every one that was deleted in front of it: where the first ones are deleted all the time, as a full store
 // does, that is most of the work. So the order is a list, and the Map only finds a place in it.
 
-interface Place<V> {
-  name: string
+/** Where a name stands in the order. Kept by who asks often, it needs no search: see `touch`. */
+export interface ListPlace<V> {
+  readonly name: string
   value: V
-  before: Place<V>
-  behind: Place<V>
+  before: ListPlace<V>
+  behind: ListPlace<V>
+  /** That of the list in which it stands; null: it was deleted. */
+  gap: ListPlace<V> | null
 }
 
 export class Recent<V> {
-  readonly #places = new Map<string, Place<V>>()
+  readonly #places = new Map<string, ListPlace<V>>()
   /** Behind the last one and in front of the first: the list is a ring. */
   #gap = gap<V>()
 
@@ -23,15 +26,27 @@ export class Recent<V> {
     return this.#places.get(name)?.value
   }
 
-  /** The same, and it is the last one used from here on. */
+  /** The same, where it stands. */
+  find (name: string): ListPlace<V> | undefined {
+    return this.#places.get(name)
+  }
+
+  /** The value, and it is the last one used from here on. */
   use (name: string): V | undefined {
     const place = this.#places.get(name)
     if (place === undefined) return undefined
+    this.touch(place)
+    return place.value
+  }
+
+  /** Has it be the last one used; false where it is not there any more, be there another one of that name. */
+  touch (place: ListPlace<V>): boolean {
+    if (place.gap !== this.#gap) return false
     if (place.behind !== this.#gap) {
       unlink(place)
       this.#append(place)
     }
-    return place.value
+    return true
   }
 
   /** As the last one used. */
@@ -39,15 +54,15 @@ export class Recent<V> {
     const place = this.#places.get(name)
     if (place !== undefined) {
       place.value = value
-      this.use(name)
+      this.touch(place)
       return
     }
-    const made = { name, value, before: this.#gap, behind: this.#gap }
+    const made = { name, value, before: this.#gap, behind: this.#gap, gap: this.#gap }
     this.#places.set(name, made)
     this.#append(made)
   }
 
-  #append (place: Place<V>): void {
+  #append (place: ListPlace<V>): void {
     const last = this.#gap.before
     place.before = last
     place.behind = this.#gap
@@ -61,6 +76,7 @@ export class Recent<V> {
     if (place === undefined) return false
     this.#places.delete(name)
     unlink(place)
+    place.gap = null
     return true
   }
 
@@ -81,13 +97,13 @@ export class Recent<V> {
   }
 }
 
-function gap<V> (): Place<V> {
-  const place = { name: '' } as Place<V>
+function gap<V> (): ListPlace<V> {
+  const place = { name: '', gap: null } as unknown as ListPlace<V>
   place.before = place.behind = place
   return place
 }
 
-function unlink<V> ({ before, behind }: Place<V>): void {
+function unlink<V> ({ before, behind }: ListPlace<V>): void {
   before.behind = behind
   behind.before = before
 }

@@ -123,6 +123,12 @@ t.test('one server', async (t) => {
       return tiered.glance({ ...ASK, variant: 'x' })?.varied?.toString() === 'varied'
     }, 'the variant is kept')
     t.equal(tiered.glance({ ...ASK, tags: [] })?.generations.length, 0)
+    t.equal(tiered.glance(ASK), tiered.glance({ ...ASK, tags: [...ASK.tags] }), 'decided once')
+    await other.set('shop#tag:users', '9')
+    await until(async () => {
+      await tier.read()
+      return tiered.glance(ASK)?.generations[0] === 9
+    }, 'and anew when what it was decided by has changed')
     await other.set('{shop:user:1}:value', 'value')
     const { entries } = tiered.stats
     await tier.read(['{shop:user:1}:value'])

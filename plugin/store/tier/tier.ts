@@ -32,14 +32,17 @@
 // A copy is of one instant and the next one of another, but each is what Redis holds now, as far as its messages have come:
 // so is what is put together of them, as if one read had asked for all. What is missing has everything asked for again.
 import type { Bytes, Milliseconds } from '../../duration.js'
-import { Recent } from '../recent.js'
+import { Recent, type ListPlace } from '../recent.js'
 
 /** What lies under a name. Shared by all who read it, so never changed; what was made of it is kept with it. */
 export interface Copy {
   readonly bytes: Buffer
-  /** Of a generation or the floor, once it was decoded. */
+  /** Of a generation or the floor, once it was decoded; of an entry, what it was last decided by. */
   decoded?: unknown
 }
+
+/** Where a copy stands: kept, it tells whether the copy is still here without a search by its name. */
+export type CopyPlace = ListPlace<Kept>
 
 /** What was known to have changed when it was sent: changes above it spoil its answer. */
 export type ChangeMark = number
@@ -94,14 +97,22 @@ export class Tier {
   }
 
   get (name: string, now = this.#now()): Copy | null {
-    const copy = this.#copies.use(name)
-    if (copy === undefined) return null
+    return this.find(name, now)?.value ?? null
+  }
+
+  /** The same, where it stands. */
+  find (name: string, now: Milliseconds): CopyPlace | null {
+    const place = this.#copies.find(name)
+    return place !== undefined && this.stands(place, now) ? place : null
+  }
+
+  /** Whether the copy is still here, and not too old: then it was used now. */
+  stands (place: CopyPlace, now: Milliseconds): boolean {
+    if (!this.#copies.touch(place)) return false
     // A clock that steps back doesn't make it younger.
-    if (this.#maxAge > 0 && Math.abs(now - copy.keptAt) >= this.#maxAge) {
-      this.#drop(name)
-      return null
-    }
-    return copy
+    if (this.#maxAge === 0 || Math.abs(now - place.value.keptAt) < this.#maxAge) return true
+    this.#drop(place.name)
+    return false
   }
 
   /** Before names are asked for. */

@@ -8,7 +8,7 @@ import { withValue, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
 import type { Targets } from '../targets.js'
 import type { Ask, Reading, TierStats, Writing } from '../store.js'
-import { Tier, type Copy, type ChangeMark } from './tier.js'
+import { Tier, type Copy, type CopyPlace, type ChangeMark } from './tier.js'
 import { Tracking } from './tracking.js'
 
 export interface TierLimits {
@@ -26,6 +26,15 @@ export interface TieredParts {
   complain: (error: unknown) => void
   /** Told that it was dropped whole. */
   onDrop?: (() => void) | undefined
+}
+
+/** What an entry or a marker was last decided by, kept with its copy: while all of that stands, it is decided so again. */
+interface Decided {
+  tags: readonly string[]
+  /** Of the floor, and of the generation of each tag. */
+  by: readonly CopyPlace[]
+  /** Of the key alone. Shared, as the bytes are. */
+  reading: Reading
 }
 
 const NONE: readonly never[] = []
@@ -63,20 +72,47 @@ export class Tiered {
   /** What decides, if all of it is at hand. `varied` is null where it is not: perhaps there is one. */
   glance (ask: Ask): Reading | null {
     if (!this.#tracking.isLive) return null
-    const { key, variant, tags } = ask
-    const keys = this.#keys
+    const { key, variant } = ask
     const now = this.#now()
-    const main = this.#tier.get(keys.entry(key), now)
-    const floor = main === null ? null : this.#tier.get(keys.floor, now)
-    if (main === null || floor === null) return null
-    const generations = tags.length === 0 ? NONE : this.#generations(tags, now)
-    if (generations === null) return null
-    const { history, prefixes } = (floor.decoded ??= readFloor(floor.bytes)) as FloorState
+    const main = this.#tier.find(this.#keys.entry(key), now)
+    if (main === null) return null
+    const reading = this.#decided(main, ask, now)
+    if (reading === null) return null
     this.#hits++
     this.#last = ask
-    return {
-      main: main.bytes,
-      varied: variant === null ? null : this.#tier.get(keys.variant(key, variant), now)?.bytes ?? null,
+    if (variant === null) return reading
+    return { ...reading, varied: this.#tier.get(this.#keys.variant(key, variant), now)?.bytes ?? null }
+  }
+
+  #decided (main: CopyPlace, ask: Ask, now: Milliseconds): Reading | null {
+    const known = main.value.decoded as Decided | undefined
+    if (known !== undefined && areSame(known.tags, ask.tags) && this.#stand(known.by, now)) return known.reading
+    const decided = this.#decide(main, ask, now)
+    if (decided === null) return null
+    main.value.decoded = decided
+    return decided.reading
+  }
+
+  #stand (places: readonly CopyPlace[], now: Milliseconds): boolean {
+    for (const place of places) if (!this.#tier.stands(place, now)) return false
+    return true
+  }
+
+  #decide ({ value: { bytes } }: CopyPlace, { key, tags }: Ask, now: Milliseconds): Decided | null {
+    const floor = this.#tier.find(this.#keys.floor, now)
+    if (floor === null) return null
+    const by = [floor]
+    const generations: Array<Generation | null> = []
+    for (const tag of tags) {
+      const place = this.#tier.find(this.#keys.tag(tag), now)
+      if (place === null) return null
+      by.push(place)
+      generations.push(generationOf(place.value))
+    }
+    const { history, prefixes } = (floor.value.decoded ??= readFloor(floor.value.bytes)) as FloorState
+    const reading = {
+      main: bytes,
+      varied: null,
       history,
       least: prefixes.length === 0 ? 0 : leastOf(prefixes, key),
       generations: generations.length === 0 ? NONE : generations.map((generation) => generation?.dropped ?? null),
@@ -84,22 +120,13 @@ export class Tiered {
       isKept: true,
       isNear: true
     }
+    return { tags, by, reading }
   }
 
   /** It is asked of Redis now: what was glanced at was no hit. */
   missed (ask: Ask): void {
     if (ask === this.#last) this.#hits--
     this.#last = null
-  }
-
-  #generations (tags: readonly string[], now: Milliseconds): Array<Generation | null> | null {
-    const generations: Array<Generation | null> = []
-    for (const tag of tags) {
-      const copy = this.#tier.get(this.#keys.tag(tag), now)
-      if (copy === null) return null
-      generations.push(generationOf(copy))
-    }
-    return generations
   }
 
   /** Before names are asked of Redis. */
@@ -144,4 +171,11 @@ export class Tiered {
 function generationOf (copy: Copy): Generation | null {
   if (copy.decoded === undefined) copy.decoded = readGeneration(copy.bytes.toString('latin1'))
   return copy.decoded as Generation | null
+}
+
+function areSame (tags: readonly string[], others: readonly string[]): boolean {
+  if (tags === others) return true
+  if (tags.length !== others.length) return false
+  for (let i = 0; i < tags.length; i++) if (tags[i] !== others[i]) return false
+  return true
 }
