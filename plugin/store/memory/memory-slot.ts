@@ -1,11 +1,12 @@
 // What the in-process store keeps under a name: what it is called, what it costs, and what its bytes say.
 import type { Bytes, Milliseconds } from '../../duration.js'
+import type { Recent } from '../recent.js'
 
 export interface Slot {
   bytes: Buffer
   until: Milliseconds
   /** Of a marker: the names of its variants, the one first that was stored longest ago. They go with it. */
-  variants?: Set<string>
+  variants?: Recent<true>
   /** When the entry was made stale; absent: it was not. */
   softenedAt?: Milliseconds
 }

@@ -28,8 +28,14 @@ export class MemoryTags {
   }
 
   read (tags: readonly string[]): Omit<ValidityReading, 'history' | 'least'> {
-    const generations = tags.map((tag) => this.#generation(tag))
-    return { generations: generations.map(({ dropped }) => dropped), softened: generations.map(({ stale }) => stale) }
+    const generations: number[] = []
+    const softened: number[] = []
+    for (const tag of tags) {
+      const { dropped, stale } = this.#generation(tag)
+      generations.push(dropped)
+      softened.push(stale)
+    }
+    return { generations, softened }
   }
 
   /** Whether what began at `asOf` is dropped or stale by one of these. */

@@ -138,16 +138,16 @@ export class MemoryStore implements Store {
     const present = this.#slots.get(key)
     if (under !== '' && epochOf(present?.bytes) !== under) return 'lost'
     const isSame = epochOf(marker) === under
-    const variants = (isSame ? present!.variants : undefined) ?? new Set()
+    const variants = (isSame ? present!.variants : undefined) ?? new Recent()
     // Taken from the marker that goes now, as they are to stay.
     if (isSame) delete present!.variants
     this.#put(key, { bytes: marker, until: isSame ? Math.max(slot.until, present!.until) : slot.until, variants })
     const name = slotName(key, variant)
     this.#put(name, slot)
-    variants.delete(name)
-    variants.add(name)
+    variants.set(name, true)
     if (variants.size <= most) return 'stored'
-    for (const oldest of [...variants].slice(0, variants.size - most)) {
+    while (variants.size > most) {
+      const [oldest] = variants.first()!
       variants.delete(oldest)
       this.#drop(oldest)
     }
@@ -253,7 +253,7 @@ export class MemoryStore implements Store {
     if (slot === undefined) return false
     this.#slots.delete(key)
     this.#bytes -= cost(key, slot.bytes)
-    for (const variant of slot.variants ?? []) this.#drop(variant)
+    for (const variant of slot.variants?.names() ?? []) this.#drop(variant)
     return slot.until > this.#now()
   }
 }
