@@ -3,17 +3,15 @@
 //
 //   npm run bench:scaling -- [seconds a slice] [rounds] [most entries]
 import type { Redis } from 'ioredis'
-import { decode, encode } from '../plugin/entry/codec.js'
-import { Keys } from '../plugin/store/keys.js'
 import { startCluster, startRedis } from '../test/helpers/redis.js'
 import { Load } from './driver/load.js'
 import { AskedProcess } from './driver/process.js'
+import { storeCopies, storedOf } from './driver/stored.js'
 import { cpuSeconds, redisUsage } from './driver/usage.js'
 
 const [seconds = 3, rounds = 3, mostEntries = 1_000_000] = process.argv.slice(2).map(Number)
 const CONNECTIONS = 64
 const HOT = Array.from({ length: 16 }, (_, i) => `h1-${i}`)
-const KEYS = new Keys('bench')
 
 interface Place { url?: string, nodes?: readonly { host: string, port: number }[], servers: readonly Redis[] }
 interface Setting { name: string, place: Place, processes?: number, tags?: number, ids?: readonly string[] }
@@ -146,19 +144,9 @@ async function fill (place: Place, count: number): Promise<number> {
   const [redis] = place.servers as [Redis]
   const { apps: [app] } = await start({ name: '', place })
   await fetch(`${app!.url}/item/h1-0`)
-  let bytes: Buffer | null = null
-  while ((bytes = await redis.getBuffer(KEYS.entry('item:h1-0'))) === null) await new Promise((resolve) => { setImmediate(resolve) })
+  await storedOf(redis, 'h1-0')
   await app!.process.stop()
-  const entry = decode(bytes, 'item:h1-0')!
-  const text = entry.body.toString()
   const before = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))![1])
-  for (let from = 1; from < count; from += 5_000) {
-    await Promise.all(Array.from({ length: Math.min(5_000, count - from) }, async (_, i) => {
-      const id = `h1-${from + i}`
-      const key = `item:${id}`
-      const body = Buffer.from(text.replace('"id":"h1-0"', `"id":"${id}"`))
-      await redis.set(KEYS.entry(key), encode({ ...entry, body }, key), 'PX', 600_000)
-    }))
-  }
+  await storeCopies(redis, 'h1-0', Array.from({ length: count - 1 }, (_, i) => `h1-${i + 1}`))
   return (Number(/used_memory:(\d+)/.exec(await redis.info('memory'))![1]) - before) / Math.max(1, count - 1)
 }

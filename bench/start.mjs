@@ -9,7 +9,7 @@ const build = fileURLToPath(new URL('../build.mjs', import.meta.url))
 const { status } = spawnSync(process.execPath, [build, '--quick', 'esm'], { stdio: ['ignore', 2, 2] })
 if (status !== 0) process.exit(status ?? 1)
 await import('../test/helpers/typescript.mjs')
-// `scaling`: the other program that needs all that.
-const isScaling = process.argv[2] === 'scaling'
-if (isScaling) process.argv.splice(2, 1)
-await import(isScaling ? './scaling.ts' : './driver/command.ts')
+// The other programs that need all that.
+const other = ['scaling', 'full'].find((name) => name === process.argv[2])
+if (other !== undefined) process.argv.splice(2, 1)
+await import(other === undefined ? './driver/command.ts' : `./${other}.ts`)
