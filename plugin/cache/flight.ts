@@ -19,6 +19,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
+import { Backoff } from '../store/wait/backoff.js'
 import { within } from '../store/wait/deadline.js'
 import { LEASE_TIME, type Lease, type Store } from '../store/store.js'
 import type { Place } from './variant.js'
@@ -35,8 +36,8 @@ export interface LandedEntry extends Place {
   tags: readonly string[]
 }
 
-const FIRST_POLL: Milliseconds = 5
-const LONGEST_POLL: Milliseconds = 100
+/** Pauses between two looks at another process' lease. */
+const POLLS = { first: 5, longest: 100, factor: 1.5 }
 /** A handler that takes longer loses its lease, whether it will ever answer or not. */
 const LONGEST_RUN: Milliseconds = 10 * 60_000
 
@@ -142,10 +143,9 @@ export class Flight {
   /** Another process runs it: asks for its end, less and less often, and never in step with others. */
   async poll (holder: () => Promise<'held' | 'pass' | 'none'>, longest: Milliseconds): Promise<Landing> {
     this.#tell()
-    let pause = FIRST_POLL
+    const pauses = new Backoff(POLLS)
     while (this.age < longest && !this.isLanded) {
-      await sleep(pause * (0.75 + Math.random() / 2))
-      pause = Math.min(pause * 1.5, LONGEST_POLL)
+      await sleep(pauses.next())
       const held = await holder()
       if (held !== 'held') return { type: held === 'pass' ? 'pass' : 'again' }
     }

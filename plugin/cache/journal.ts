@@ -16,11 +16,10 @@
 import type { Log } from '../telling/caller.js'
 import { NO_TARGETS, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
+import { Backoff } from '../store/wait/backoff.js'
 import { within } from '../store/wait/deadline.js'
 import { apart, together } from '../key/target.js'
 
-const FIRST_PAUSE: Milliseconds = 100
-const LONGEST_PAUSE: Milliseconds = 2_000
 const EVERYTHING: Targets = { ...NO_TARGETS, all: true }
 const ITS_NAME = nameOf(EVERYTHING)
 
@@ -39,7 +38,7 @@ export class Journal {
   readonly #kept = new Map<string, Targets>()
   /** How many of them are told again: these have a limit of their own. */
   #repeated = 0
-  #pause = FIRST_PAUSE
+  readonly #pauses = new Backoff({ first: 100, longest: 2_000 })
   /** Whether the timer is due after the shortest pause. */
   #isSoon = false
   #timer: NodeJS.Timeout | undefined
@@ -87,12 +86,12 @@ export class Journal {
     this.#repeated += each.length
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#schedule(0)
+    this.#schedule(true)
   }
 
   /** The store has just answered: what is kept is told soon, however long the pauses have become. */
   hurry (): void {
-    this.#pause = FIRST_PAUSE
+    this.#pauses.reset()
     if (this.#timer === undefined || this.#isSoon) return
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -114,19 +113,17 @@ export class Journal {
     if (!this.isEmpty) await this.#tellAll()
   }
 
-  #schedule (pause = this.#pause): void {
+  #schedule (isAtOnce = false): void {
     if (this.isEmpty || this.#isClosed || this.#timer !== undefined || this.#replay !== null) return
-    // Never in step with other processes, which wait for the same store.
+    this.#isSoon = isAtOnce || this.#pauses.isReset
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#replay = this.#tellAll().finally(() => {
         this.#replay = null
         this.#schedule()
       })
-    }, pause * (1 - Math.random() / 4))
+    }, isAtOnce ? 0 : this.#pauses.next())
     this.#timer.unref()
-    this.#isSoon = pause <= FIRST_PAUSE
-    if (pause > 0) this.#pause = Math.min(pause * 2, LONGEST_PAUSE)
   }
 
   /** Tells all that is kept by now. Never rejects. */
@@ -142,7 +139,7 @@ export class Journal {
       return this.#log.debug({ err: error, journal: this.size }, 'cache journal could not be told')
     }
     for (const [name, targets] of told) if (this.#kept.get(name) === targets) this.#kept.delete(name)
-    this.#pause = FIRST_PAUSE
+    this.#pauses.reset()
     if (!this.isEmpty) return
     this.#repeated = 0
     this.#log.info({ told: told.length }, 'the cache was told of all invalidations, and serves again')

@@ -11,9 +11,8 @@ import { flightName, leading, type Flight, type Flights, type LandedEntry } from
 import type { FormerBuild } from './former-build.js'
 import type { CacheLimits } from '../options/limits.js'
 import type { Breaker } from '../store/wait/breaker.js'
-import { isLate, within } from '../store/wait/deadline.js'
+import { Deadline, isLate, within } from '../store/wait/deadline.js'
 import { nameOf } from '../store/keys.js'
-import { Patience } from '../store/wait/patience.js'
 import type { Taken } from '../store/store.js'
 import { firstMarker, isSelected, selectEntry, without, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
@@ -140,7 +139,7 @@ export class Lookup {
     const finding = this.#find(ticket, caller, first)
     try {
       if (this.#shelf.store.kind === 'memory') return await finding
-      const found = await new Patience(first?.left ?? this.#deadline).wait(finding, (late) => {
+      const found = await new Deadline(first?.left ?? this.#deadline).wait(finding, (late) => {
         if (late.type === 'miss' && late.claim !== null) this.#abandon(late.claim, caller)
       })
       this.#breaker.succeeded()

@@ -3,11 +3,10 @@
 // either, and methods of the response are not replaced to learn of them: others would find ours in their place. So while the
 // handler runs that holds a lease, its reply is looked at now and then, the less often the longer it takes.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Milliseconds } from '../duration.js'
 import { refuseAnswer, type Exchange } from './exchange.js'
+import { Backoff } from '../store/wait/backoff.js'
 
-const FIRST_LOOK: Milliseconds = 10
-const LONGEST_PAUSE: Milliseconds = 200
+const PAUSES = { first: 10, longest: 200 }
 
 /** As much of a reply as is looked at here. */
 interface ReplyView {
@@ -17,7 +16,7 @@ interface ReplyView {
 
 /** Lets everybody go who waits for this handler, as soon as it is seen that its answer will not come to be stored. */
 export function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply: ReplyView): void {
-  let pause = FIRST_LOOK
+  const pauses = new Backoff(PAUSES)
   const look = (): void => {
     if (exchange.captured || exchange.claim === null) return
     if (reply.sent || reply.raw.headersSent) {
@@ -26,8 +25,7 @@ export function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply:
       refuseAnswer(cache, exchange, 'raw')
       return
     }
-    pause = Math.min(2 * pause, LONGEST_PAUSE)
-    setTimeout(look, pause).unref()
+    setTimeout(look, pauses.next()).unref()
   }
-  setTimeout(look, pause).unref()
+  setTimeout(look, pauses.next()).unref()
 }

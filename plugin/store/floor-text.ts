@@ -1,8 +1,8 @@
 // What the floor says: `<history>;<record>;<record>… <runs>`. A record names prefixes, and below which value of `asOf` the
 // entries under them are invalid; the scripts that write it are in joint-scripts.ts.
 import type { Milliseconds } from '../duration.js'
+import { EPOCH_LENGTH } from './layout.js'
 
-const HISTORY_LENGTH = 12
 const HEAD_CHARACTERS = 100
 const NONE: readonly PrefixGeneration[] = []
 
@@ -19,9 +19,9 @@ export interface FloorState {
 export function readFloor (floor: Buffer | string | null): FloorState {
   if (floor === null) return { history: '', prefixes: NONE }
   const text = floor.toString('latin1')
-  const history = text.slice(0, HISTORY_LENGTH)
-  if (text[HISTORY_LENGTH] !== ';') return { history, prefixes: NONE }
-  const records = text.slice(HISTORY_LENGTH + 1, text.indexOf(' ')).split(';')
+  const history = text.slice(0, EPOCH_LENGTH)
+  if (text[EPOCH_LENGTH] !== ';') return { history, prefixes: NONE }
+  const records = text.slice(EPOCH_LENGTH + 1, text.indexOf(' ')).split(';')
   return { history, prefixes: records.flatMap(readRecord) }
 }
 

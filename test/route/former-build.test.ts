@@ -1,14 +1,12 @@
 // A former build at work on the same prefix is noticed by what it stores, and said once.
-import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { ownName } from '../../plugin/entry/codec.js'
+import { ownName, seal } from '../../plugin/entry/codec.js'
 import { valueKey } from '../../plugin/store/keys.js'
+import { ENTRY } from '../../plugin/store/layout.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis } from '../helpers/redis.js'
 
 const NOTICE = /a former build of fastify-route-cache stores responses under this prefix/
-const STORED_AT = 7
-const STALE_AT = 23
 
 const server = await startRedis()
 t.teardown(async () => { await server.stop() })
@@ -33,12 +31,11 @@ interface Change { storedAt?: number, isStale?: boolean }
 /** Turns what lies there into what a former build stores: its instants are whole milliseconds. */
 async function asFormer (name: string, own: string, { storedAt, isStale }: Change = {}): Promise<void> {
   const bytes = (await client.getBuffer(name))!
-  const signed = bytes.readDoubleBE(STORED_AT)
+  const signed = bytes.readDoubleBE(ENTRY.storedAt)
   if (Number.isInteger(signed)) throw new Error('this build signs what it stores')
-  bytes.writeDoubleBE(storedAt ?? Math.floor(signed), STORED_AT)
-  if (isStale === true) bytes.writeDoubleBE(Date.now() - 1, STALE_AT)
-  bytes.writeUInt32BE(crc32(bytes.subarray(STALE_AT), crc32(bytes.subarray(5, 15), crc32(own))), 1)
-  await client.set(name, bytes, 'KEEPTTL')
+  bytes.writeDoubleBE(storedAt ?? Math.floor(signed), ENTRY.storedAt)
+  if (isStale === true) bytes.writeDoubleBE(Date.now() - 1, ENTRY.staleAt)
+  await client.set(name, seal(bytes, own), 'KEEPTTL')
 }
 
 const noticesOf = (app: CachedApp): unknown[] => app.lines.filter(({ msg }) => NOTICE.test(String(msg)))

@@ -2,6 +2,7 @@
 // left of any of them.
 import type { Test } from 'tap'
 import { encode } from '../../plugin/entry/codec.js'
+import { ENTRY } from '../../plugin/store/layout.js'
 import { NOT_ENCODED } from '../../plugin/entry/entry.js'
 import { withValue } from '../../plugin/store/keys.js'
 import type { Store } from '../../plugin/store/store.js'
@@ -82,7 +83,7 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
         const { main, generations, softened } = await store.read({ key, variant: null, tags })
         return {
           isThere: main !== null && generations.every((generation) => generation !== null && generation <= lease.asOf),
-          isSoft: main !== null && (main.readDoubleBE(15) > 0 || softened.some((value) => value > lease.asOf))
+          isSoft: main !== null && (main.readDoubleBE(ENTRY.softenedAt) > 0 || softened.some((value) => value > lease.asOf))
         }
       }
       t.strictSame(await state(), { isThere: true, isSoft: false })

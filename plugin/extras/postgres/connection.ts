@@ -11,9 +11,8 @@ import type { Milliseconds } from '../../duration.js'
 import { IDLE_LIMIT, historyOf } from './outbox.js'
 import { checkSession } from './pooler.js'
 import { pinPath } from './search-path.js'
+import { Backoff } from '../../store/wait/backoff.js'
 
-const FIRST_PAUSE: Milliseconds = 100
-const LONGEST_PAUSE: Milliseconds = 5_000
 const CONNECT_LIMIT: Milliseconds = 5_000
 /** A query that takes longer means that the connection is of no use. */
 const QUERY_LIMIT: Milliseconds = 30_000
@@ -38,7 +37,7 @@ export class Connection {
   readonly #parts: ConnectionParts
   #link: Link | null = null
   #timer: NodeJS.Timeout | undefined
-  #pause = FIRST_PAUSE
+  readonly #pauses = new Backoff({ first: 100, longest: 5_000 })
   /** How often it was made anew. */
   reconnects = 0
   #isClosed = false
@@ -67,7 +66,7 @@ export class Connection {
 
   /** It is of use: the next time that it is gone, it is made anew at once. */
   prove (): void {
-    this.#pause = FIRST_PAUSE
+    this.#pauses.reset()
     this.#said = null
   }
 
@@ -115,10 +114,8 @@ export class Connection {
   }
 
   #retry (): void {
-    // Never in step with other processes.
-    this.#timer = setTimeout(() => { this.#reconnect() }, this.#pause * (1 - Math.random() / 4))
+    this.#timer = setTimeout(() => { this.#reconnect() }, this.#pauses.next())
     this.#timer.unref()
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
   }
 
   async #reconnect (): Promise<void> {

@@ -8,6 +8,7 @@ import pg from 'pg'
 import type { Log } from '../../telling/caller.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
+import { Backoff } from '../../store/wait/backoff.js'
 import { within } from '../../store/wait/deadline.js'
 import { Connection, type Link } from './connection.js'
 import { backlogOf } from './backlog.js'
@@ -17,8 +18,6 @@ import { Pruner } from './pruning.js'
 import type { Names } from './shape.js'
 
 const RESERVE_PAUSE: Milliseconds = 250
-const FIRST_PAUSE: Milliseconds = 100
-const LONGEST_PAUSE: Milliseconds = 5_000
 const CLOSE_WAIT: Milliseconds = 5_000
 /** How long a start waits until what was written meanwhile is read: well below Fastify's own limit for a plugin. */
 const OPEN_WAIT: Milliseconds = 1_000
@@ -62,7 +61,7 @@ export class Feed {
   #refusal: string | null = null
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
-  #pause = FIRST_PAUSE
+  readonly #pauses = new Backoff({ first: 100, longest: 5_000 })
   readonly #pruner: Pruner
   #isPruneDue = true
   #counted = -Infinity
@@ -165,11 +164,8 @@ export class Feed {
     // Where the connection is gone, a look follows when it is back.
     if (result === 'away') return
     if (result === 'busy') this.#soon(RESERVE_PAUSE)
-    if (result === 'failed' || result === 'refused') {
-      this.#soon(this.#pause)
-      this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE)
-    }
-    if (result === 'told') this.#pause = FIRST_PAUSE
+    if (result === 'failed' || result === 'refused') this.#soon(this.#pauses.next())
+    if (result === 'told') this.#pauses.reset()
     if (this.#isWoken) this.wake()
   }
 

@@ -3,11 +3,10 @@
 // share one trip; one that came alone waits for nothing but that.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { isLate } from '../wait/deadline.js'
+import { Deadline, isLate } from '../wait/deadline.js'
 import { leastOf, type FloorState } from '../floor-text.js'
 import { readGeneration, type Generation } from '../generation-text.js'
 import type { Keys } from '../keys.js'
-import { Patience } from '../wait/patience.js'
 import type { Ask, Reader, Reading } from '../store.js'
 
 /** Names in a batch: a reply of thousands would have everybody wait for its last. */
@@ -139,9 +138,9 @@ export class Batches {
     batch.isSent = true
     if (this.#next === batch) this.#next = null
     const asking = this.#parts.ask(batch.names)
-    const patience = new Patience(this.#parts.deadline)
-    const answer = (values: BatchAnswer): void => { batch.answer(values, patience.left) }
-    patience.wait(asking).then(answer, (error: unknown) => {
+    const deadline = new Deadline(this.#parts.deadline)
+    const answer = (values: BatchAnswer): void => { batch.answer(values, deadline.left) }
+    deadline.wait(asking).then(answer, (error: unknown) => {
       if (!isLate(error)) return batch.fail(error)
       this.#overdue++
       batch.fail(error, ({ isPatient }) => !isPatient)

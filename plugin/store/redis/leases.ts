@@ -11,6 +11,7 @@
 import { randomUUID } from 'node:crypto'
 import { isGeneration } from './generations.js'
 import type { Keys } from '../keys.js'
+import { checksumOf } from '../layout.js'
 import type { RedisClient } from '../server/redis-client.js'
 import { QUARANTINE } from '../generation-text.js'
 import { END, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
@@ -42,7 +43,7 @@ export class Leases {
     const token = randomUUID()
     const lease = this.#keys.lease(key, variant)
     const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
-    const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes?.subarray(1, 5) ?? '']]
+    const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes === null ? '' : checksumOf(bytes)]]
     const taking = this.#withClock(marker === null
       ? TAKE.run(this.#client, [lease, target], args)
       : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],

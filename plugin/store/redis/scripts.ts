@@ -3,6 +3,7 @@
 // A client sends again what was under way when its connection was cut, also where the server had done it. So whatever gives
 // or changes a token knows its own work: what it finds done is answered as it was the first time.
 import { QUARANTINE } from '../generation-text.js'
+import { READING_LAYOUT } from '../layout.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 
 /** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
@@ -17,10 +18,10 @@ local function isOwn(held, token)
   return held == token or held == '${PASS}' .. token
 end`
 
-/** Whether what lies there is what was to be stored: its checksum is, by the layout in codec.ts. */
-const STORED = `
+/** Whether the bytes that lie there are those that were to be stored: their checksum is. */
+const STORED = `${READING_LAYOUT}
 local function isStored(name, bytes)
-  return redis.pcall('GETRANGE', name, 1, 4) == string.sub(bytes, 2, 5)
+  return checksumAt(name) == checksumIn(bytes)
 end`
 
 /**
@@ -42,12 +43,12 @@ return 1`)
  */
 export const FILL_VARIANT = new Script(`${STORED}${OWN}${UNLINKING_VARIANTS}
 if not isOwn(redis.call('GET', KEYS[2]), ARGV[1]) then return isStored(KEYS[3], ARGV[4]) and 1 or 0 end
-if ARGV[2] ~= '' and redis.call('GETRANGE', KEYS[1], 5, 16) ~= ARGV[2] then
+if ARGV[2] ~= '' and epochAt(KEYS[1]) ~= ARGV[2] then
   redis.call('DEL', KEYS[2])
   return 0
 end
 local life = tonumber(ARGV[5])
-if ARGV[2] ~= '' and string.sub(ARGV[3], 6, 17) == ARGV[2] then
+if ARGV[2] ~= '' and epochIn(ARGV[3]) == ARGV[2] then
   life = math.max(life, redis.call('PTTL', KEYS[1]))
 else
   unlinkListed(KEYS[4])
@@ -73,14 +74,14 @@ return 2`)
  * Gives what the lease now holds where it was taken: the token, or under PASS '~' and the token; else '' and what somebody
  * else holds, or nothing where there is something else than what was seen.
  */
-export const TAKE = new Script(`${OWN}
+export const TAKE = new Script(`${READING_LAYOUT}${OWN}
 local held = redis.call('GET', KEYS[1])
 if isOwn(held, ARGV[1]) then return {held} end
 if held and held ~= '${PASS}' then
   if string.sub(held, 1, 1) == '${QUARANTINE}' or redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return {'', held} end
   held = false
 end
-local present = redis.pcall('GETRANGE', KEYS[2], 1, 4)
+local present = checksumAt(KEYS[2])
 if ARGV[3] and type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
 local token = (held or '') .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
@@ -91,11 +92,11 @@ return {token}`)
  * marker, its life in ms. Puts the marker there, and takes the lease, whoever had it: what was missed under another marker
  * can't be filled any more. Not in quarantine. Gives what TAKE gives.
  */
-export const TAKE_FIRST = new Script(`
+export const TAKE_FIRST = new Script(`${READING_LAYOUT}
 if redis.call('GET', KEYS[2]) == ARGV[1] then return {ARGV[1]} end
 local held = redis.call('GET', KEYS[3])
 if held and string.sub(held, 1, 1) == '${QUARANTINE}' then return {'', held} end
-local present = redis.pcall('GETRANGE', KEYS[1], 1, 4)
+local present = checksumAt(KEYS[1])
 if type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
@@ -119,11 +120,10 @@ return 1`)
  * epoch that the marker must have. As RELEASE, and the entry goes: where a fill would land, and only there. What lies at the
  * place of an entry may be a marker, which is nobody's to end.
  */
-export const END = new Script(`${ALLOWED_WHEN_FULL}${OWN}
+export const END = new Script(`${ALLOWED_WHEN_FULL}${READING_LAYOUT}${OWN}
 if not isOwn(redis.call('GET', KEYS[1]), ARGV[1]) then return 0 end
-local head = redis.pcall('GETRANGE', KEYS[2], 0, 0)
-local isEntry = type(head) == 'string' and head ~= '' and string.byte(head) < 128
-if KEYS[3] then isEntry = redis.pcall('GETRANGE', KEYS[3], 5, 16) == ARGV[3] end
+local isEntry = holdsEntry(KEYS[2])
+if KEYS[3] then isEntry = epochAt(KEYS[3]) == ARGV[3] end
 if isEntry then redis.call('UNLINK', KEYS[2]) end
 redis.call('SET', KEYS[1], '${PASS}', 'PX', ARGV[2])
 return 1`)
@@ -134,18 +134,14 @@ if isQuarantine(text(KEYS[1])) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1`)
 
-/** Makes an entry stale where it lies; 1 where there was one. The layout is in codec.ts. */
-export const SOFTENING_KEY = `
+/** Makes an entry stale where it lies; 1 where there was one. */
+export const SOFTENING_KEY = `${READING_LAYOUT}
 local function softenKey(name, instant)
-  local head = redis.pcall('GETRANGE', name, 0, 46)
-  local since, stale, dead, rescue = 0, 0, 0, 0
-  if type(head) == 'string' and #head == 47 and string.byte(head) == 5 then
-    since, stale, dead, rescue = struct.unpack('>dddd', head, 16)
-  end
+  local since, stale, dead, rescue = staleTimes(name)
   if since ~= 0 then return 1 end
   local time = math.max(dead, rescue) - stale
   if time <= 0 then return redis.call('UNLINK', name) end
-  redis.call('SETRANGE', name, 15, struct.pack('>d', tonumber(instant)))
+  writeSoftening(name, tonumber(instant))
   redis.call('PEXPIRE', name, string.format('%.0f', math.min(redis.call('PTTL', name), time)))
   return 1
 end`

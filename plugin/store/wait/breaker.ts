@@ -3,7 +3,7 @@
 // a probe in time. Probes are the breaker's own, one at a time, so no request has to wait for one.
 //
 // This process may be what is slow: garbage collection, or a handler that computes. A lookup is patient with that
-// (patience.ts), but not for ever, as its request has a client; then it fails though the answer has long been there. So it
+// (deadline.ts), but not for ever, as its request has a client; then it fails though the answer has long been there. So it
 // is not lookups that open the breaker, but a probe, which is patient for longer:
 //
 //   1. R  asks; the process computes all the time; the answer lies in the socket
@@ -12,15 +12,14 @@
 //   4.    the breaker stays closed, and forgets the failures
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../../duration.js'
-import { isLate } from './deadline.js'
-import { Patience } from './patience.js'
+import { Backoff } from './backoff.js'
+import { Deadline, isLate } from './deadline.js'
 
 /** For one failure to be forgotten, so many lookups must succeed: one failure in eleven is too many. */
 const FORGIVING = 10
 /** Slices. A process that is busy all the time can't tell: then the store has the benefit of the doubt. */
 const MOST_BUSY = 50
-const FIRST_PAUSE: Milliseconds = 25
-const LONGEST_PAUSE: Milliseconds = 500
+const PAUSES = { first: 25, longest: 500 }
 /** For a probe where lookups have no limit. */
 const LONGEST_PROBE: Milliseconds = 1_000
 
@@ -40,7 +39,7 @@ export interface BreakerParts {
 
 export class Breaker {
   readonly #parts: BreakerParts
-  readonly #patience: Milliseconds
+  readonly #deadline: Milliseconds
   readonly #ended = new AbortController()
   #failures = 0
   #isProbing = false
@@ -48,7 +47,7 @@ export class Breaker {
 
   constructor (parts: BreakerParts) {
     this.#parts = parts
-    this.#patience = parts.deadline === 0 ? LONGEST_PROBE : parts.deadline
+    this.#deadline = parts.deadline === 0 ? LONGEST_PROBE : parts.deadline
   }
 
   get isOpen (): boolean {
@@ -75,28 +74,26 @@ export class Breaker {
   }
 
   async #probeUntilClosed (): Promise<void> {
-    let pause = FIRST_PAUSE
+    const pauses = new Backoff(PAUSES)
     while (!this.#ended.signal.aborted) {
       const probe = this.#parts.probe()
       const failure = await this.#failureOf(probe)
       if (failure === null) return this.#close()
       this.#open(failure)
       // A store that hangs must not be piled up with probes; when it answers at last it may be as it was before.
-      const isBack = isLate(failure) && await this.#eventually(probe)
-      pause = isBack ? FIRST_PAUSE : Math.min(pause * 2, LONGEST_PAUSE)
-      // Never in step with other processes.
-      await sleep(pause * (0.75 + Math.random() / 2), undefined, { ref: false, signal: this.#ended.signal }).catch(() => {})
+      if (isLate(failure) && await this.#eventually(probe)) pauses.reset()
+      await sleep(pauses.next(), undefined, { ref: false, signal: this.#ended.signal }).catch(() => {})
     }
   }
 
   /** Why the probe failed; null where it was answered in time, or can't tell. Never rejects. */
   async #failureOf (probe: Promise<unknown>): Promise<unknown> {
-    const patience = new Patience(this.#patience, MOST_BUSY)
+    const deadline = new Deadline(this.#deadline, MOST_BUSY)
     try {
-      await patience.wait(probe)
+      await deadline.wait(probe)
       return null
     } catch (error) {
-      return isLate(error) && patience.wasBusy ? null : error ?? new Error('the probe failed')
+      return isLate(error) && deadline.wasBusy ? null : error ?? new Error('the probe failed')
     }
   }
 

@@ -1,37 +1,88 @@
-// A promise that somebody waits for only so long. What it waited for goes on: a command that was sent can't be called back.
+// How long a command to the store is waited for. A command that was sent can't be called back: it goes on, and its late
+// result is dropped, or undone.
+//
+// A timer that fires late says that this process was busy, and the answer may lie in a socket, unread. A write has time for
+// that. A lookup's deadline is much shorter than this process may be busy, so it is waited for in slices, and a slice whose
+// timer fired late doesn't count; but not for ever.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 
-/** Whether this is what a promise rejects with that was not waited for any longer. */
-export function isLate (error: unknown): boolean {
-  return error instanceof RouteCacheError && error.code === 'FRC_DEADLINE'
+const SLICES = 5
+/** A timer this much too late tells of this process, not of the store. */
+const LATE: Milliseconds = 10
+/** Slices of a lookup that don't count: its client waits. */
+const MOST_BUSY = 10
+
+export class Deadline {
+  readonly #time: Milliseconds
+  readonly #mostBusy: number
+  readonly #slice: Milliseconds
+  #left: Milliseconds
+  #busy = 0
+
+  /** `time` 0: no limit. `mostBusy`: so many slices of a busy process don't count; 0: all time counts. */
+  constructor (time: Milliseconds, mostBusy = MOST_BUSY) {
+    this.#time = this.#left = time
+    this.#mostBusy = mostBusy
+    this.#slice = mostBusy === 0 ? time : time / SLICES
+  }
+
+  /** The process was busy for longer than that. */
+  get wasBusy (): boolean {
+    return this.#busy > this.#mostBusy
+  }
+
+  /** How much is left for the next command; 0: there is no limit. */
+  get left (): Milliseconds {
+    return this.#time === 0 ? 0 : Math.max(1, this.#left)
+  }
+
+  /** The promise's outcome, or FRC_DEADLINE. `onLate` gets a result that came after that; a late failure is dropped. */
+  wait<T> (promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
+    if (this.#time === 0) return promise
+    return new Promise((resolve, reject) => {
+      let state: 'waiting' | 'answered' | 'late' = 'waiting'
+      let began = 0
+      let slice = 0
+      let timer: NodeJS.Timeout
+      const next = (): void => {
+        began = performance.now()
+        slice = Math.min(this.#left, this.#slice)
+        // Sockets are read between timers and immediates.
+        timer = setTimeout(() => setImmediate(end), slice)
+      }
+      const end = (): void => {
+        if (state === 'answered') return
+        if (performance.now() - began - slice < LATE || ++this.#busy > this.#mostBusy) this.#left -= slice
+        if (this.#left > 0.5) return next()
+        state = 'late'
+        reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#time} ms`))
+      }
+      const settle = (): void => {
+        state = 'answered'
+        clearTimeout(timer)
+        this.#left -= Math.min(slice, performance.now() - began)
+      }
+      next()
+      promise.then((result) => {
+        if (state === 'late') return onLate?.(result)
+        settle()
+        resolve(result)
+      }, (error: unknown) => {
+        if (state === 'late') return
+        settle()
+        reject(error)
+      })
+    })
+  }
 }
 
-/**
- * The promise's outcome, or FRC_DEADLINE after `time`. 0: no limit. `onLate` gets a result that came after that, to undo
- * what nobody will use; a late failure is dropped.
- */
+/** The same for one command, all of whose time counts. */
 export function within<T> (time: Milliseconds, promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
-  if (time === 0) return promise
-  return new Promise((resolve, reject) => {
-    let state: 'waiting' | 'answered' | 'late' = 'waiting'
-    const giveUp = (): void => {
-      if (state === 'answered') return
-      state = 'late'
-      reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${time} ms`))
-    }
-    // The timer may fire because this process was busy while the answer lies in the socket: sockets are read between
-    // timers and immediates, so they have their turn first.
-    const timer = setTimeout(() => setImmediate(giveUp), time)
-    promise.then((result) => {
-      if (state === 'late') return onLate?.(result)
-      state = 'answered'
-      clearTimeout(timer)
-      resolve(result)
-    }, (error: unknown) => {
-      state = 'answered'
-      clearTimeout(timer)
-      reject(error)
-    })
-  })
+  return new Deadline(time, 0).wait(promise, onLate)
+}
+
+/** Whether a promise was rejected because its time was over. */
+export function isLate (error: unknown): boolean {
+  return error instanceof RouteCacheError && error.code === 'FRC_DEADLINE'
 }

@@ -1,4 +1,5 @@
 // What each of the store's scripts does, for the model: the same as its Lua, on what data.ts holds.
+import { ENTRY, MARKER, VERSION } from '../../../plugin/store/layout.js'
 import * as clockScripts from '../../../plugin/store/redis/clock-scripts.js'
 import * as jointScripts from '../../../plugin/store/redis/joint-scripts.js'
 import type { Script } from '../../../plugin/store/redis/script.js'
@@ -210,19 +211,28 @@ export function isEntry (text: string | null): boolean {
   return text !== null && text !== '' && text.charCodeAt(0) < 128
 }
 
-/** By the place of its checksum. */
+function checksumIn (bytes: string | null): string {
+  return (bytes ?? '').slice(ENTRY.checksum, ENTRY.status)
+}
+
+export function epochIn (marker: string | null): string {
+  return (marker ?? '').slice(MARKER.epoch, MARKER.members)
+}
+
+/** By its checksum. */
 function isStored (data: Held, name: string, bytes: string): boolean {
-  return (data.get(name) ?? '').slice(1, 5) === bytes.slice(1, 5)
+  return checksumIn(data.get(name)) === checksumIn(bytes)
 }
 
 function softenKey (data: Held, name: string, instant: string): number {
   const bytes = Buffer.from(data.get(name) ?? '', 'latin1')
-  const isEntry = bytes.length >= 47 && bytes[0] === 5
-  const [since, stale, dead, rescue] = isEntry ? [15, 23, 31, 39].map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
+  const isEntry = bytes.length >= ENTRY.asOf && bytes[0] === VERSION
+  const times = [ENTRY.softenedAt, ENTRY.staleAt, ENTRY.deadAt, ENTRY.rescueUntil]
+  const [since, stale, dead, rescue] = isEntry ? times.map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
   if (since !== 0) return 1
   const time = Math.max(dead!, rescue!) - stale!
   if (!(time > 0)) return data.unlink(name)
-  bytes.writeDoubleBE(Number(instant), 15)
+  bytes.writeDoubleBE(Number(instant), ENTRY.softenedAt)
   data.set(name, bytes.toString('latin1'), Math.min(data.pttl(name), time))
   return 1
 }
@@ -279,12 +289,12 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   FILL_VARIANT: (data, [marker, lease, variant, list], [token, under, newMarker, bytes, life, fingerprint, most]) => {
     if (!isOwn(data, lease!, token!)) return isStored(data, variant!, bytes!) ? 1 : 0
-    if (under !== '' && (data.get(marker!) ?? '').slice(5, 17) !== under) {
+    if (under !== '' && epochIn(data.get(marker!)) !== under) {
       data.unlink(lease!)
       return 0
     }
     let markerLife = Number(life)
-    if (under !== '' && newMarker!.slice(5, 17) === under) markerLife = Math.max(markerLife, data.pttl(marker!))
+    if (under !== '' && epochIn(newMarker!) === under) markerLife = Math.max(markerLife, data.pttl(marker!))
     else unlinkListed(data, list!)
     data.set(marker!, newMarker!, markerLife)
     data.set(variant!, bytes!, life!)
@@ -302,7 +312,7 @@ export const BODIES: Record<ScriptName, Body> = {
       if (isQuarantine(held) || data.pttl(lease!) <= Number(time)) return ['', held]
       held = null
     }
-    if (seen !== undefined && (data.get(target!) ?? '').slice(1, 5) !== seen) return ['', '']
+    if (seen !== undefined && checksumIn(data.get(target!)) !== seen) return ['', '']
     const mine = (held ?? '') + token!
     data.set(lease!, mine, time!)
     return [mine]
@@ -310,7 +320,7 @@ export const BODIES: Record<ScriptName, Body> = {
   TAKE_FIRST: (data, [key, lease, keyLease], [token, time, seen, marker, life]) => {
     if (data.get(lease!) === token) return [token]
     if (isQuarantine(data.get(keyLease!))) return ['', data.get(keyLease!)!]
-    if ((data.get(key!) ?? '').slice(1, 5) !== seen) return ['', '']
+    if (checksumIn(data.get(key!)) !== seen) return ['', '']
     data.set(key!, marker!, life!)
     data.set(lease!, token!, time!)
     return [token!]
@@ -329,7 +339,7 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   END: (data, [lease, entry, marker], [token, time, epoch]) => {
     if (!isOwn(data, lease!, token!)) return 0
-    const isThere = marker === undefined ? isEntry(data.get(entry!)) : (data.get(marker) ?? '').slice(5, 17) === epoch
+    const isThere = marker === undefined ? isEntry(data.get(entry!)) : epochIn(data.get(marker)) === epoch
     if (isThere) data.unlink(entry!)
     data.set(lease!, scripts.PASS, time!)
     return 1

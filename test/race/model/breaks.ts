@@ -3,7 +3,7 @@
 import { NO_TARGETS } from '../../../plugin/cache/claim.js'
 import type { Reading, Store } from '../../../plugin/store/store.js'
 import { apart } from '../../../plugin/key/target.js'
-import { BODIES, isEntry, isHold, namedByCall, scripts, tick, type Body, type ScriptName } from './bodies.js'
+import { BODIES, epochIn, isEntry, isHold, namedByCall, scripts, tick, type Body, type ScriptName } from './bodies.js'
 import type { Held } from './held.js'
 import { scriptOf } from './data.js'
 import type { Broken } from './run.js'
@@ -239,7 +239,7 @@ const GONE = ['keys that become stale, or are gone', 'keys that vary and become 
 
 /** As the script for who has the lease, whoever has it. */
 const withoutItsLease: Body = (data, [lease, name, marker], [token, time, epoch]) => {
-  const isThere = marker === undefined ? isEntry(data.get(name!)) : (data.get(marker) ?? '').slice(5, 17) === epoch
+  const isThere = marker === undefined ? isEntry(data.get(name!)) : epochIn(data.get(marker)) === epoch
   if (isThere) data.unlink(name!)
   return BODIES.END(data, [lease!, name!], [token!, time!])
 }
@@ -255,7 +255,7 @@ export const BREAKS: Record<string, Break> = {
       scripts: {
         END: (data, keys, [token, time, epoch]) => {
           const marker = keys[2] === undefined ? null : data.get(keys[2])
-          const present = marker === null || isEntry(marker) ? epoch : marker.slice(5, 17)
+          const present = marker === null || isEntry(marker) ? epoch : epochIn(marker)
           return BODIES.END(data, keys, present === undefined ? [token!, time!] : [token!, time!, present])
         }
       }
@@ -290,7 +290,7 @@ export const BREAKS: Record<string, Break> = {
     broken: {
       scripts: {
         FILL_VARIANT: (data, keys, [token, under, ...rest]) => {
-          if (under !== '' && (data.get(keys[0]!) ?? '').slice(5, 17) !== under) under = ''
+          if (under !== '' && epochIn(data.get(keys[0]!)) !== under) under = ''
           return BODIES.FILL_VARIANT(data, keys, [token!, under!, ...rest])
         }
       }

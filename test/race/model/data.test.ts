@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import t from 'tap'
 import { Keys } from '../../../plugin/store/keys.js'
+import { checksumOf, ENTRY, MARKER, MARKER_VERSION, VERSION } from '../../../plugin/store/layout.js'
 import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
 import { startRedis } from '../../helpers/redis.js'
 import { BODIES, scripts, type ScriptName } from './bodies.js'
@@ -18,11 +19,11 @@ const MINUTE = 60_000
 const FUTURE = '8000000000000000'
 
 function headOf (dead: number, rescuable: number): Buffer {
-  const head = Buffer.alloc(47, 4)
-  head.writeDoubleBE(0, 15)
-  head.writeDoubleBE(1e12, 23)
-  head.writeDoubleBE(1e12 + dead * MINUTE, 31)
-  head.writeDoubleBE(1e12 + rescuable * MINUTE, 39)
+  const head = Buffer.alloc(ENTRY.asOf, VERSION)
+  head.writeDoubleBE(0, ENTRY.softenedAt)
+  head.writeDoubleBE(1e12, ENTRY.staleAt)
+  head.writeDoubleBE(1e12 + dead * MINUTE, ENTRY.deadAt)
+  head.writeDoubleBE(1e12 + rescuable * MINUTE, ENTRY.rescueUntil)
   return head
 }
 
@@ -47,10 +48,10 @@ const clock = fc.oneof(fc.integer({ min: 1, max: 9 }).map(String), fc.constant(F
 const minutes = fc.integer({ min: 0, max: 9 })
 /** Nothing in particular; or the head of an entry that ends so many minutes after it is stale. */
 const bytes = fc.oneof(
-  fc.uint8Array({ maxLength: 46 }).map((array) => Buffer.from(array)),
+  fc.uint8Array({ maxLength: ENTRY.asOf - 1 }).map((array) => Buffer.from(array)),
   fc.tuple(minutes, minutes).map(([dead, rescuable]) => headOf(dead, rescuable))
 )
-const marker = one(EPOCHS).map((epoch) => Buffer.concat([Buffer.from([130, 255, 0, 10, 200]), Buffer.from(`${epoch}lang`)]))
+const marker = one(EPOCHS).map((epoch) => Buffer.concat([Buffer.from([MARKER_VERSION, 255, 0, 10, 200]), Buffer.from(`${epoch}lang`)]))
 const history = one(['historyhist1', 'historyhist2'])
 const runs = one(['runs-1', 'runs-2', ''])
 const some = fc.subarray(NAMES.generation)
@@ -72,7 +73,7 @@ const somePairs = fc.oneof(pair, fc.constant<string[]>([NAMES.entry[0]!, NAMES.l
 const pairsOrNot = fc.oneof(NOTHING, somePairs)
 const leaseAndEntry = pair.map(([entry, lease]) => [lease!, entry!])
 /** Of nothing, of a marker, or of what may be there. */
-const checksum = fc.oneof(fc.constant(''), marker.map((bytes) => bytes.subarray(1, 5)), bytes.map((bytes) => bytes.subarray(1, 5)))
+const checksum = fc.oneof(fc.constant(''), marker.map(checksumOf), bytes.map(checksumOf))
 const lease = one(NAMES.lease).map((name) => [name])
 const onFloor = [keys.floor, keys.clock, keys.lastTag]
 const instant = fc.constantFrom(1e12 - 0.5, 1e12 + MINUTE)
@@ -170,7 +171,7 @@ const varying = fc.tuple(someVariants, marker, life).map(([fingerprints, marker,
     for (const [i, fingerprint] of fingerprints.entries()) {
       await client.unlink(lease)
       await set(client, [lease, 'token', life])
-      const under = i === 0 ? '' : marker.subarray(5, 17)
+      const under = i === 0 ? '' : marker.subarray(MARKER.epoch, MARKER.members)
       replies.push(await scripts.FILL_VARIANT.run(client, [entry, lease, keys.variant('a', fingerprint), LIST],
         ['token', under, marker, Buffer.from(fingerprint), life, fingerprint, 2]))
     }
