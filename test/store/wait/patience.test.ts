@@ -1,7 +1,7 @@
 // How long a lookup waits, where the store hangs and where only this process is busy.
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { Patience } from '../../plugin/store/wait/patience.js'
+import { Patience } from '../../../plugin/store/wait/patience.js'
 
 /** Has this process do nothing else. */
 function block (time: number): void {
