@@ -1,6 +1,6 @@
 // Holds the house: which rooms there are, and which may import which (CONTRIBUTING.md says what each is for). Every rule is
 // also shown a made-up tree that breaks it, since a rule that can't fail holds nothing.
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname } from 'node:path/posix'
 import t from 'tap'
 import { clockReads, exportedNames, findCycle, importsOf, readTree, root, type Tree } from './source-tree.js'
@@ -22,6 +22,11 @@ const face = 'plugin/index.ts'
 const wiring = 'plugin/fastify/'
 /** What only some need, each an export of its own: may know Fastify. */
 const extras = 'plugin/extras/'
+/** Folders of test/ that are no room of the plugin; CONTRIBUTING.md says of each what it holds. */
+const beside = [
+  'outage', 'race', 'chaos', 'transparency', 'side-by-side', 'foreign', 'types', 'package', 'matrix', 'browser', 'demo', 'bench',
+  'house', 'harness', 'helpers'
+]
 const vagueNames = /(?:^|-)(?:utils?|helpers?|managers?|types)$/
 
 const noCycles: Rule = (tree) => {
@@ -31,6 +36,11 @@ const noCycles: Rule = (tree) => {
 
 const eachHasItsRoom: Rule = (tree) => [...tree.keys()]
   .filter((path) => path.startsWith('plugin/') && path !== face && !foundations.includes(path) && roomOf(path) === undefined)
+
+const testsHaveTheSameRooms: Rule = (tree) => [...tree.keys()].filter((path) => {
+  const folder = dirname(path).slice('test/'.length)
+  return path.startsWith('test/') && folder !== '' && !beside.includes(folder.split('/')[0]!) && testRoomOf(folder) === undefined
+})
 
 const roomsLookDown: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) => {
   const [from, to] = [roomOf(path), roomOf(target)]
@@ -95,6 +105,11 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
     name: 'each file of the plugin is in a room that this test knows',
     rule: eachHasItsRoom,
     broken: [{ 'plugin/cache.ts': '' }, { 'plugin/misc/cache.ts': '' }, { 'plugin/store/sql/sql.ts': '' }, { 'plugin/cache/wait/wait.ts': '' }]
+  },
+  {
+    name: 'each folder of test/ is a room of the plugin, or one that CONTRIBUTING.md lists beside them',
+    rule: testsHaveTheSameRooms,
+    broken: [{ 'test/plugin/hit.test.ts': '' }, { 'test/store/sql/sql.test.ts': '' }, { 'test/cache/wait/wait.test.ts': '' }]
   },
   {
     name: `rooms import one way: ${rooms.join(', ')}`,
@@ -203,8 +218,13 @@ t.ok([...house.keys()].filter((path) => path.startsWith('plugin/')).length > 10,
 t.ok([...house.keys()].some((path) => path.startsWith('demo-app/')), 'the demo app was found')
 
 t.test('CONTRIBUTING.md says of each room what it holds, in this order', async (t) => {
-  const [, table] = readFileSync(`${root}CONTRIBUTING.md`, 'utf8').split('\n## Rooms\n')
-  t.strictSame(Array.from(table!.matchAll(/^\| `([\w/]+)` \|/gm), ([, room]) => room), rooms)
+  t.strictSame(namesInTable('Rooms'), rooms)
+})
+
+t.test('CONTRIBUTING.md says of each other folder of test/ what it holds, and there is none that is gone', async (t) => {
+  t.strictSame(namesInTable('Tests'), beside)
+  const folders = readdirSync(`${root}test`, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  t.strictSame(beside.filter((name) => !folders.includes(name)), [])
 })
 
 for (const { name, rule, broken } of rules) {
@@ -229,6 +249,18 @@ function roomOf (path: string): string | undefined {
   if (path.startsWith(extras)) return 'extras'
   const folder = dirname(path).slice('plugin/'.length)
   return path.startsWith('plugin/') && rooms.includes(folder) ? folder : undefined
+}
+
+/** `extras` is one room, however many folders it has. */
+function testRoomOf (folder: string): string | undefined {
+  return rooms.find((room) => room === folder || (room === 'extras' && folder.startsWith('extras/')))
+}
+
+/** The names in the first column of a section's table. */
+function namesInTable (heading: string): string[] {
+  const [, behind = ''] = readFileSync(`${root}CONTRIBUTING.md`, 'utf8').split(`\n## ${heading}\n`)
+  const [section = ''] = behind.split('\n## ')
+  return Array.from(section.matchAll(/^\| `([\w/-]+)` \|/gm), ([, name]) => name!)
 }
 
 function isPath (target: string): boolean {

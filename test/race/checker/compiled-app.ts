@@ -4,7 +4,7 @@
 import { access, cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import ts from 'typescript'
+import { compiled } from '../../helpers/compiled.mjs'
 import { processFolder } from '../../helpers/watchdog.js'
 import { BROKEN_BUILDS, edited, type BrokenBuildName } from './broken-build.js'
 
@@ -59,11 +59,8 @@ async function compile (from: string, to: string, edit: (file: string, text: str
   if (sources.length === 0) throw new Error(`there is no TypeScript in ${from}`)
   await Promise.all(sources.map(async (name) => {
     const text = edit(name.replaceAll('\\', '/'), await readFile(join(from, name), 'utf8'))
-    const { outputText } = ts.transpileModule(text, {
-      compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true }
-    })
     const target = join(to, name.replace(/ts$/, 'js'))
     await mkdir(dirname(target), { recursive: true })
-    await writeFile(target, outputText)
+    await writeFile(target, compiled(join(from, name), text))
   }))
 }

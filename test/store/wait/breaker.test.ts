@@ -1,9 +1,9 @@
 // The breaker by itself, its probes in the test's hands.
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { RouteCacheError } from '../../plugin/errors.js'
-import { Breaker } from '../../plugin/store/wait/breaker.js'
-import { until } from '../helpers/until.js'
+import { RouteCacheError } from '../../../plugin/errors.js'
+import { Breaker } from '../../../plugin/store/wait/breaker.js'
+import { until } from '../../helpers/until.js'
 
 interface Probe { answer: () => void, fail: (error: Error) => void }
 

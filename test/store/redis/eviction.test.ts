@@ -2,11 +2,11 @@
 // wherever between two commands it came, and at no time in between.
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import { startCluster, startRedis } from '../helpers/redis.js'
-import { actors } from './tag-contract.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { startCluster, startRedis } from '../../helpers/redis.js'
+import { actors } from '../tag-contract.js'
 
 const COMMANDS = ['getBuffer', 'mgetBuffer', 'get', 'set', 'evalsha']
 const GENERATION = 'shop#tag:users'

@@ -2,11 +2,11 @@
 // very many invalidated at a time: the floor must stay short, and what is invalidated be so all the same.
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import { startCluster, startRedis } from '../helpers/redis.js'
-import { actors } from './tag-contract.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { startCluster, startRedis } from '../../helpers/redis.js'
+import { actors } from '../tag-contract.js'
 
 /** What a floor may be long: the records, the last of them, and what stands around them. */
 const LONGEST = 34_000

@@ -3,14 +3,14 @@
 import type { Cluster, Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import { RedisStore, type RedisStoreOptions } from '../../plugin/store/redis/redis.js'
-import type { Lease, Store } from '../../plugin/store/store.js'
-import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
-import { startCluster, startRedis, type RedisServer } from '../helpers/redis.js'
-import { leaseOf, NOTHING_SEEN } from '../helpers/plain-store.js'
-import { actors } from './tag-contract.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { RedisStore, type RedisStoreOptions } from '../../../plugin/store/redis/redis.js'
+import type { Lease, Store } from '../../../plugin/store/store.js'
+import { cachedApp, settled, type CachedApp } from '../../helpers/app.js'
+import { startCluster, startRedis, type RedisServer } from '../../helpers/redis.js'
+import { leaseOf, NOTHING_SEEN } from '../../helpers/plain-store.js'
+import { actors } from '../tag-contract.js'
 
 const WRITE_DEADLINE = 5_000
 const SNAPSHOT = ['--dbfilename', 'dump.rdb']

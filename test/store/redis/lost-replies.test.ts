@@ -3,17 +3,17 @@
 // must its holder be refused.
 import type { Redis } from 'ioredis'
 import t from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import { ADVANCE } from '../../plugin/store/redis/joint-scripts.js'
-import type { Script } from '../../plugin/store/redis/script.js'
-import { RENEW, SEIZE, TAKE, TAKE_FIRST } from '../../plugin/store/redis/scripts.js'
-import { encodeMarker } from '../../plugin/entry/codec.js'
-import type { Lease } from '../../plugin/store/store.js'
-import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
-import { gate } from '../helpers/app.js'
-import { startRedis } from '../helpers/redis.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { ADVANCE } from '../../../plugin/store/redis/joint-scripts.js'
+import type { Script } from '../../../plugin/store/redis/script.js'
+import { RENEW, SEIZE, TAKE, TAKE_FIRST } from '../../../plugin/store/redis/scripts.js'
+import { encodeMarker } from '../../../plugin/entry/codec.js'
+import type { Lease } from '../../../plugin/store/store.js'
+import { NOTHING_SEEN, leaseOf } from '../../helpers/plain-store.js'
+import { gate } from '../../helpers/app.js'
+import { startRedis } from '../../helpers/redis.js'
 
 const FILL = { bytes: Buffer.from('bytes'), life: 60_000, varied: null, tags: [], late: [] }
 

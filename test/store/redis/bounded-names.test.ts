@@ -2,12 +2,12 @@
 // what is ended by its key does not stay there.
 import { Cluster } from 'ioredis'
 import t from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import { FIRST_LIFE, LEASE_TIME } from '../../plugin/store/store.js'
-import { cachedApp, settled } from '../helpers/app.js'
-import { startCluster, startRedis } from '../helpers/redis.js'
-import { until } from '../helpers/until.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { FIRST_LIFE, LEASE_TIME } from '../../../plugin/store/store.js'
+import { cachedApp, settled } from '../../helpers/app.js'
+import { startCluster, startRedis } from '../../helpers/redis.js'
+import { until } from '../../helpers/until.js'
 
 const MANY = 300
 

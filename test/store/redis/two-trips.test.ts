@@ -1,9 +1,9 @@
 // An entry whose tags only its handler knew is judged in two trips. On a Cluster its tags' server may have come back with an
 // older memory before the second one, unnoticed by the first, which asked others.
 import t from 'tap'
-import { slotOf, SLOTS } from '../../plugin/store/server/slot.js'
-import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
-import { startCluster } from '../helpers/redis.js'
+import { slotOf, SLOTS } from '../../../plugin/store/server/slot.js'
+import { cachedApp, settled, type CachedApp } from '../../helpers/app.js'
+import { startCluster } from '../../helpers/redis.js'
 
 const serverOf = (name: string): number => Math.floor(slotOf(name) / (SLOTS / 3))
 const numbers = Array.from({ length: 100 }, (_, i) => i)

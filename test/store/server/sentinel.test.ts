@@ -1,9 +1,9 @@
 // A primary that sentinels replace, and an ioredis client that they tell of it: one object, which connects to another server
 // when its connection ends. What was lost with the old primary, and what an old one says until it is stopped.
 import t, { type Test } from 'tap'
-import type { RouteCacheOptions } from '../../plugin/index.js'
-import { cachedApp, settled, told, type CachedApp } from '../helpers/app.js'
-import { startSentinel, type RedisSentinel, type RedisServer } from '../helpers/redis.js'
+import type { RouteCacheOptions } from '../../../plugin/index.js'
+import { cachedApp, settled, told, type CachedApp } from '../../helpers/app.js'
+import { startSentinel, type RedisSentinel, type RedisServer } from '../../helpers/redis.js'
 
 /** Four entries, and how each of them is invalidated. */
 const TARGETS = {

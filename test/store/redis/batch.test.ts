@@ -3,12 +3,12 @@
 import type { Cluster, Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { Batches, promised, type BatchAnswer } from '../../plugin/store/redis/batch.js'
-import { Keys } from '../../plugin/store/keys.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import type { Ask, Reading } from '../../plugin/store/store.js'
-import { startCluster, startRedis } from '../helpers/redis.js'
+import { Batches, promised, type BatchAnswer } from '../../../plugin/store/redis/batch.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import type { Ask, Reading } from '../../../plugin/store/store.js'
+import { startCluster, startRedis } from '../../helpers/redis.js'
 
 const ask = (key: string, tags: readonly string[] = [], variant: string | null = null): Ask => ({ key, variant, tags })
 const NUMBERS = Array.from({ length: 50 }, (_, i) => i)

@@ -2,9 +2,9 @@
 // same route is cached, and invalidated, as without them.
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import type { RedisClient } from '../../plugin/index.js'
-import { cachedApp, settled } from '../helpers/app.js'
-import { startCluster, startRedis } from '../helpers/redis.js'
+import type { RedisClient } from '../../../plugin/index.js'
+import { cachedApp, settled } from '../../helpers/app.js'
+import { startCluster, startRedis } from '../../helpers/redis.js'
 
 const OPTIONS: Record<string, object> = {
   none: {},

@@ -2,12 +2,12 @@
 // was invalidated never comes back, and caching goes on. On one Redis and on a Cluster.
 import type { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import { RAISE } from '../../plugin/store/redis/clock-scripts.js'
-import { startCluster, startRedis } from '../helpers/redis.js'
-import { actors } from './tag-contract.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { RAISE } from '../../../plugin/store/redis/clock-scripts.js'
+import { startCluster, startRedis } from '../../helpers/redis.js'
+import { actors } from '../tag-contract.js'
 
 const storeOf = (client: RedisClient, now = Date.now): RedisStore =>
   new RedisStore({ client, keys: new Keys('shop'), writeDeadline: 10_000, now })

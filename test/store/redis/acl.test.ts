@@ -2,15 +2,15 @@
 import t, { type Test } from 'tap'
 import { readFile } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
-import { healthOf } from '../../plugin/extras/dashboard/health.js'
-import { Recorder } from '../../plugin/extras/dashboard/recorder.js'
-import { Reports } from '../../plugin/extras/dashboard/reports.js'
-import type { RouteCache, RouteCacheOptions } from '../../plugin/index.js'
-import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
-import { startRedis } from '../helpers/redis.js'
-import { until } from '../helpers/until.js'
+import { healthOf } from '../../../plugin/extras/dashboard/health.js'
+import { Recorder } from '../../../plugin/extras/dashboard/recorder.js'
+import { Reports } from '../../../plugin/extras/dashboard/reports.js'
+import type { RouteCache, RouteCacheOptions } from '../../../plugin/index.js'
+import { cachedApp, settled, type CachedApp } from '../../helpers/app.js'
+import { startRedis } from '../../helpers/redis.js'
+import { until } from '../../helpers/until.js'
 
-const guide = await readFile(new URL('../../docs/operating.md', import.meta.url), 'utf8')
+const guide = await readFile(new URL('../../../docs/operating.md', import.meta.url), 'utf8')
 const USER = blockOf('acl').replace(/^ACL SETUSER shop-cache /, '').split(/\s+/)
 const MORE = new Map(blockOf('more').split('\n').map((line) => {
   const [name = '', ...rest] = line.split(/\s+/)

@@ -2,12 +2,12 @@
 // What of other invalidations comes in between must not be lost: what they dropped would be valid again.
 import type { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
-import { Keys } from '../../plugin/store/keys.js'
-import type { RedisClient } from '../../plugin/store/server/redis-client.js'
-import { RedisStore } from '../../plugin/store/redis/redis.js'
-import { gate } from '../helpers/app.js'
-import { startCluster } from '../helpers/redis.js'
-import { actors } from './tag-contract.js'
+import { Keys } from '../../../plugin/store/keys.js'
+import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
+import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { gate } from '../../helpers/app.js'
+import { startCluster } from '../../helpers/redis.js'
+import { actors } from '../tag-contract.js'
 
 const LONG = 60_000
 const storeOf = (client: RedisClient): RedisStore =>

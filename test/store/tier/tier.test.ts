@@ -1,7 +1,7 @@
 // The tier by itself, against a made-up Redis: what is kept, what drops it, and what spoils what is asked for.
 import fc from 'fast-check'
 import t from 'tap'
-import { Tier } from '../../plugin/store/tier/tier.js'
+import { Tier } from '../../../plugin/store/tier/tier.js'
 
 const LARGE = 1_000_000
 const bytes = (text: string): Buffer => Buffer.from(text)

@@ -1,0 +1,1 @@
+export function compiled (path: string, text: string): string
