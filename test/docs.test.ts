@@ -5,6 +5,7 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { CHECKS } from '../plugin/options/checks.js'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../plugin/telling/reasons.js'
 
 const root = new URL('../', import.meta.url)
@@ -158,6 +159,7 @@ t.test('tables name all that there is', async (t) => {
   t.strictSame(members.filter((name) => name !== 'constructor' && !new RegExp(`\`${name}[(\`]`).test(rows)), [], 'fastify.cache')
   t.strictSame(lack(Object.keys(BYPASS_WORDS), sectionOf(options, '| bypass |')), [], 'bypasses')
   t.strictSame(lack(Object.keys(REFUSAL_WORDS), sectionOf(options, '| refusal |')), [], 'refusals')
+  t.strictSame(lack([...CHECKS], sectionOf(options, '| check |')), [], 'checks')
   const ofStats = [...await membersOf('plugin/telling/stats.ts', 'CacheStats'), ...await membersOf('plugin/telling/stats.ts', 'RouteStats')]
   t.ok(ofStats.length > 20)
   t.strictSame(lack(ofStats, sectionOf(options, '| `cache.stats()` |') + sectionOf(options, '| counter |')), [], 'stats')

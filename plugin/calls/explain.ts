@@ -4,7 +4,7 @@ import type { ResponseCache } from '../cache/cache.js'
 import { RouteCacheError, optionError, show } from '../errors.js'
 import type { Milliseconds } from '../duration.js'
 import { examineKey, type Examined } from '../request/examination.js'
-import { explained, unexamined, type Explanation } from './explanation.js'
+import { explained, unexamined, type ToldInWords } from './explanation.js'
 import { textOf } from './explanation-text.js'
 import type { RequestFields } from '../http/vary.js'
 import { own } from '../key/key.js'
@@ -36,13 +36,13 @@ const WHERE = 'cache.explain'
 /** Rejects with FRC_OPTION or FRC_TARGET, and with FRC_ROUTE where the request has no answer. */
 export async function explain (
   parts: ExplainParts, option: string | ExplainOption | ExplainKeyOption
-): Promise<Explanation> {
+): Promise<ToldInWords> {
   if (own(option, 'key') !== undefined) return await explainKey(parts, option as ExplainKeyOption)
   return await explainRequest(parts, option as string | ExplainOption)
 }
 
 /** Of the response under it; where there is none, of the value that `getOrSet` keeps there. */
-async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOption): Promise<Explanation> {
+async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOption): Promise<ToldInWords> {
   const unknown = Object.keys(option).find((name) => name !== 'key' && name !== 'headers')
   if (unknown !== undefined) {
     throw optionError(WHERE, unknown, own(option, unknown), 'there is no such option beside key; there is: headers')
@@ -66,7 +66,7 @@ async function examinedUnder (cache: ResponseCache, key: string, headers: Reques
   return { key, examined: isValue ? value : response, isValue, isThere: isThere || isValue }
 }
 
-async function explainRequest ({ requests, ttl }: ExplainParts, option: string | ExplainOption): Promise<Explanation> {
+async function explainRequest ({ requests, ttl }: ExplainParts, option: string | ExplainOption): Promise<ToldInWords> {
   const { url, headers } = readRequest(WHERE, 'request', { value: option, others: ['method'] })
   const method = readMethod(typeof option === 'string' ? undefined : own(option, 'method'))
   const what = `${method} ${url}`

@@ -3,6 +3,7 @@ import { decodedSize } from '../entry/bodies.js'
 import type { Bytes, Milliseconds, Seconds } from '../duration.js'
 import { isAlive, isFresh, isRescuable, staleSince, type Entry } from '../entry/entry.js'
 import type { Examined } from '../request/examination.js'
+import type { Warning } from '../checks/warnings.js'
 import { own } from '../key/key.js'
 import type { BypassReason, MissReason, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
 import { BYPASS_WORDS, UNCACHED_WORDS } from '../telling/reasons.js'
@@ -31,6 +32,8 @@ export interface Explanation {
   lease: 'held' | 'pass' | 'none' | null
   /** How many of the route's responses were not stored since the start, by why. */
   refusals: Partial<Record<RefusalReason, number>>
+  /** What is most likely a mistake in how the app uses the cache: of this route, and of the app as a whole. */
+  warnings: readonly Warning[]
   /** All of it, in some lines for people. */
   text: string
 }
@@ -84,14 +87,19 @@ type Verdict = Pick<Explanation, 'outcome' | 'reason'>
 const NOTHING = { policy: null, key: null, variant: null, entry: null, tags: [], lease: null, refusals: {} }
 
 /** Of a request that came to no lookup. `more`: what else there is to say. */
-export function unexamined (what: string, route: string | null, reason: UncachedReason | 'answered', more = ''): Explanation {
+export function unexamined (
+  what: string, route: string | null, reason: UncachedReason | 'answered', more = ''
+): ToldInWords {
   const outcome = reason === 'answered' ? 'bypass' : null
   const words = (reason === 'answered' ? BYPASS_WORDS[reason] : UNCACHED_WORDS[reason]) + more
   return { outcome, reason, route, ...NOTHING, text: `${what}: ${outcome ?? 'not cached'}, as ${words}` }
 }
 
-/** All but its text. */
-export type Told = Omit<Explanation, 'text'>
+/** That, and its text. */
+export type ToldInWords = Omit<Explanation, 'warnings'>
+
+/** What this request alone leads to. */
+export type Told = Omit<Explanation, 'text' | 'warnings'>
 
 /** Of one whose lookup was examined. `ttl`: where the route says none. */
 export function explained (examined: Examined, ttl: Milliseconds): Told {

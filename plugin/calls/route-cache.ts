@@ -9,6 +9,9 @@ import type { Explanation } from './explanation.js'
 import type { RequestFields } from '../http/vary.js'
 import { buildKey } from '../key/key.js'
 import type { OwnRequests } from '../request/own-request.js'
+import { UNDOUBTED, type KnownNames } from '../checks/names.js'
+import type { Warning, Warnings } from '../checks/warnings.js'
+import type { Targets } from '../cache/claim.js'
 import type { RequestOption } from './request-option.js'
 import type { CacheStats } from '../telling/stats.js'
 import type { RedisClient } from '../store/server/redis-client.js'
@@ -35,18 +38,27 @@ export interface EntryInfo {
   size: Bytes
 }
 
-interface RouteCacheParts { requests: OwnRequests, redis: RedisClient | null }
+interface RouteCacheParts {
+  requests: OwnRequests
+  redis: RedisClient | null
+  names: KnownNames
+  warnings: Warnings
+}
 
 /** `fastify.cache`. */
 export class RouteCache {
   readonly #cache: ResponseCache
   readonly #values: Values
   readonly #writeThrough: WriteThrough
+  readonly #names: KnownNames
+  readonly #warnings: Warnings
   /** The Redis client that was given or found; null: entries live in this process. */
   readonly redis: RedisClient | null
 
-  constructor (cache: ResponseCache, values: Values, { requests, redis }: RouteCacheParts) {
+  constructor (cache: ResponseCache, values: Values, { requests, redis, names, warnings }: RouteCacheParts) {
     this.redis = redis
+    this.#names = names
+    this.#warnings = warnings
     this.#cache = cache
     this.#values = values
     this.#writeThrough = { ...values, requests }
@@ -100,7 +112,10 @@ export class RouteCache {
     const { invalidation } = this.#cache
     let work: Promise<number>
     try {
-      work = isSoft(options) ? invalidation.soften(checkSoft(target)) : invalidation.run(checkTarget(target))
+      const soft = isSoft(options)
+      const targets = soft ? checkSoft(target) : checkTarget(target)
+      if (!(UNDOUBTED in options)) this.#doubt(targets)
+      work = soft ? invalidation.soften(targets) : invalidation.run(targets)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -118,7 +133,20 @@ export class RouteCache {
    * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
    */
   async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
-    return await this.#cache.invalidation.mutate(checkMutation(target), checkFunction('work', work))
+    const targets = checkMutation(target)
+    this.#doubt(targets)
+    return await this.#cache.invalidation.mutate(targets, checkFunction('work', work))
+  }
+
+  /** Most likely misspelt names invalidate nothing, and nobody would be told. */
+  #doubt (targets: Targets): void {
+    const message = this.#warnings.hears('unknown-name') ? this.#names.doubtOfCall(targets) : null
+    if (message !== null) this.#warnings.say(this.#values.caller.log, { check: 'unknown-name', route: null, message })
+  }
+
+  /** What is most likely a mistake in how the app uses the cache, as far as it is known now; the log has said each once. */
+  get warnings (): readonly Warning[] {
+    return this.#warnings.list
   }
 
   /**
@@ -147,7 +175,10 @@ export class RouteCache {
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; and what `load` throws
    */
   async getOrSet<T> (key: string, options: ValueOptions, load: () => T | Promise<T>): Promise<T> {
-    return await getOrSet(this.#values, { key: checkKeyOf(key), options, load })
+    const stored = checkKeyOf(key)
+    const tags = (options as Partial<ValueOptions> | undefined)?.tags
+    this.#names.had({ keys: [stored], tags: Array.isArray(tags) ? tags : [] })
+    return await getOrSet(this.#values, { key: stored, options, load })
   }
 
   /**
@@ -198,7 +229,9 @@ export class RouteCache {
    * @throws RouteCacheError FRC_OPTION or FRC_TARGET where the input is wrong; FRC_ROUTE where the request has no answer
    */
   async explain (request: string | ExplainOption | ExplainKeyOption): Promise<Explanation> {
-    return await explain({ cache: this.#cache, requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
+    const told = await explain({ cache: this.#cache, requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
+    const warnings = this.#warnings.list.filter(({ route }) => route === null || route === told.route)
+    return { ...told, warnings, text: [told.text, ...warnings.map(({ message }) => `warning: ${message}`)].join('\n') }
   }
 
   /**

@@ -8,6 +8,9 @@ import {
 } from '../request/carrier.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration } from '../writing/declaration.js'
+import { KnownNames } from '../checks/names.js'
+import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
+import { Warnings, type Warning } from '../checks/warnings.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, type Instance } from '../telling/events.js'
 import type { Site } from '../request/exchange.js'
@@ -15,13 +18,14 @@ import { findClient } from './found-client.js'
 import { HarmlessLog } from '../telling/harmless-log.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/methods.js'
-import { own } from '../key/key.js'
+import { own as memberOf } from '../key/key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import { notModified, type ResponseValidators } from '../request/not-modified.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
 import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
+import { readPath } from '../key/route-path.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/remembered-validation.js'
@@ -33,7 +37,7 @@ import { Stats } from '../telling/stats.js'
 import { Keys } from '../store/keys.js'
 import { MemoryStore } from '../store/memory/memory.js'
 import { RedisStore } from '../store/redis/redis.js'
-import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
+import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
 import { withPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/user-marks.js'
@@ -56,7 +60,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 
   app.decorate(REGISTERED, { cache, own })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
-  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client })
+  const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
+  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(EXCHANGE, null)
   app.decorateRequest(OUTCOME, null)
@@ -77,10 +82,11 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   })
   app.decorateReply('cacheTags', function (...tags: string[]) {
     markTags(this.request, tags)
+    checks.names.had({ keys: [], tags })
     return this
   })
   const engine = { cache, own, signals: settings }
-  const caching = cachingOf({ engine, stats, instance }, settings)
+  const caching = cachingOf({ engine, stats, instance, names: checks.names }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
   app.addHook('onError', async (request, reply, error) => {
@@ -93,6 +99,9 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
+    for (const warning of checkApp({ ...caching.declared, names: checks.names })) checks.warnings.say(log, warning)
+    const late = client === null ? lateClient(app) : null
+    if (late !== null) checks.warnings.say(log, late)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
     if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
     await cache.connect()
@@ -104,32 +113,37 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
   const gets: Gets = new Map()
+  const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
   const registration = randomBytes(8).toString('hex')
   let mayRefresh = false
   let isNest = false
   return {
     sites,
     unsaid,
+    declared,
     mayRefresh: () => mayRefresh,
     isNest: () => isNest,
     onRoute: function (route) {
       isNest ||= isNestHandler(route.handler)
       const option = (route as { cache?: unknown }).cache
-      const declared = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const own = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const where = `${[route.method].flat().join(',')} ${route.url}`
+      if (own?.named != null) declared.writers.push({ route: where, ...own.named })
+      if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
-      const declaration = isByPath ? withPath(gets, route, declared) : declared
+      const declaration = isByPath ? withPath(gets, route, own) : own
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
         route.onSend = withHook(route.onSend, concludingHook(cache, isByPath ? withPath(gets, route, null) : null))
         route.handler = changingHandler(cache, declaration, route.handler)
       }
-      if (declared !== null || option === undefined || option === false) return
+      if (own !== null || option === undefined || option === false) return
       const compiled = compilePolicy(route, option, settings)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
@@ -139,6 +153,9 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         claim(owners, policy)
         if (isUnsaid(route, policy)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
+        const hasDefaultKey = memberOf(option, 'key') === undefined
+        names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
+        declared.routes.push(checkedRoute(route, policy))
       }
       const site: Site = {
         policy,
@@ -152,7 +169,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         validated: null,
         isPostponed: false,
         isNarrowedAhead: false,
-        looksAtRequest: ['key', 'tags'].some((name) => typeof own(option, name) === 'function'),
+        looksAtRequest: ['key', 'tags'].some((name) => typeof memberOf(option, name) === 'function'),
         hint: { members: policy.needs },
         isExplained: false,
         isTooLate: false
@@ -169,17 +186,37 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
   }
 }
 
+function checkedRoute ({ url, schema }: RouteOptions, policy: Policy): CheckedRoute {
+  const { route, pattern: key, queryInKey, ignoresQuery: ignores } = policy
+  return { route, path: readPath(url).shape, key, queryInKey, ignores, schema }
+}
+
+/** The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. */
+function lateClient (app: object): Warning | null {
+  const { redis } = app as { redis?: unknown }
+  const isFound = [redis, ...Object.values(redis ?? {})].some(isRedisClient)
+  if (!isFound) return null
+  return {
+    check: 'late-redis',
+    route: null,
+    message: 'fastify.redis was registered after this plugin, so responses are cached in this process only, and an invalidation reaches no ' +
+      'other process; register @fastify/redis first (with fastify-plugin: dependencies: ["@fastify/redis"]), or give this plugin its client: { redis }'
+  }
+}
+
 /** RFC 9110 §9.2.1: what is not defined as safe. */
 function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance }
+interface CachingParts { engine: Engine, stats: Stats, instance: Instance, names: KnownNames }
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
   /** Those whose policy does not say whom their responses are for, though hooks of their own may know. */
   unsaid: readonly string[]
+  /** As they were declared, for the checks. */
+  declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }
   /** Whether any route's entries are filled again by requests of our own. */
   mayRefresh: () => boolean
   /** Whether a handler of Nest's is among the routes, cached or not. */

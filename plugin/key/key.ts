@@ -155,18 +155,25 @@ export function own (object: unknown, name: string): unknown {
     : undefined
 }
 
-/** The key of a route without a `key`: its canonical name, then params, then the query sorted by name. Throws FRC_KEY. */
-export function defaultKey (route: string, source: KeySource): string {
-  return escapeKey(route) + listed(source, 'params', [';', ';']) + listed(source, 'query', ['?', '&'])
+/**
+ * The key of a route without a `key`: its canonical name, then params, then the query sorted by name, as far as `counts`
+ * says that its values select the response. Throws FRC_KEY.
+ */
+export function defaultKey (route: string, source: KeySource, counts?: (name: string) => boolean): string {
+  return escapeKey(route) + listed(source, 'params', { opening: ';', separator: ';' }) +
+    listed(source, 'query', { opening: '?', separator: '&', counts })
 }
 
-function listed (source: KeySource, scope: 'params' | 'query', [opening, separator]: readonly [string, string]): string {
+interface Listing { opening: string, separator: string, counts?: ((name: string) => boolean) | undefined }
+
+function listed (source: KeySource, scope: 'params' | 'query', { opening, separator, counts }: Listing): string {
   const part = partOf(source, scope)
   if (part === null) return ''
   let text = ''
   let at = ''
   try {
     for (const name of isBare(part) ? Object.keys(part).sort() : namesOf(part)) {
+      if (counts !== undefined && !counts(name)) continue
       at = name
       text += `${text === '' ? opening : separator}${escapeText(name)}=${escapeValue(memberOf(part, name))}`
     }

@@ -4,6 +4,7 @@ import { boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, pars
 import type { KeySource, Placeholder, TemplatePart } from './key.js'
 import { isThenable } from './thenable.js'
 import { escapeText, escapeValue } from './key-value.js'
+import { patternOf, type NamePattern } from './name-pattern.js'
 import { Keyless, kindOf } from './plain-data.js'
 import { readPath } from './route-path.js'
 import { rewrittenPart, type Rewritten } from './rewritten.js'
@@ -20,35 +21,46 @@ export interface CompiledKey {
   shape: string | null
   /** What of it is most likely a mistake, for the log; null: nothing. */
   doubt: string | null
+  /** Which names its template can make; null: it is none. */
+  pattern: NamePattern | null
+  /** The query values that its template names; null: it is none. */
+  queryInKey: readonly string[] | null
   key: (source: KeySource, request: unknown) => string | Promise<string>
 }
+
+/** Whether a query value selects the response. */
+export type QueryFilter = (name: string) => boolean
 
 export type CompiledTags = (source: KeySource, request: unknown) => readonly string[]
 
 const NO_TAGS: readonly string[] = []
 
+interface KeyOption { key: unknown, canonical: string, counts?: QueryFilter | undefined }
+
 export function compileKey (
-  where: string, route: TemplateRoute, { key, canonical }: { key: unknown, canonical: string }
+  where: string, route: TemplateRoute, { key, canonical, counts }: KeyOption
 ): CompiledKey {
+  const untold = { shape: null, doubt: null, pattern: null, queryInKey: null }
   if (key === undefined) {
     checkConstraints(where, route)
     const hasWildcard = readPath(route.url).params.includes('*')
     const ask: CompiledKey['key'] = (source, request) => {
-      const key = defaultKey(canonical, source) + rewrittenPart(request as Rewritten)
+      const key = defaultKey(canonical, source, counts) + rewrittenPart(request as Rewritten)
       return hasWildcard ? key + encodedSlashes(request) : key
     }
-    return { shape: null, doubt: null, key: ask }
+    return { ...untold, key: ask }
   }
   if (typeof key === 'function') {
     const ask = key as (request: unknown) => unknown
-    return { shape: null, doubt: null, key: (_, request) => written(ask(request)) }
+    return { ...untold, key: (_, request) => written(ask(request)) }
   }
   if (typeof key !== 'string' || key === '') {
     throw optionError(where, 'cache.key', key, 'write a template such as "user:{id}", or a function of the request')
   }
-  const { parts, fill } = compileTemplate(`${where}: cache.key`, key, route)
+  const { parts, places, fill } = compileTemplate(`${where}: cache.key`, key, route)
   const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
-  return { shape, doubt: doubtOf(where, key, { route, parts }), key: fill }
+  const queryInKey = places.flatMap((place) => typeof place !== 'string' && place.scope === 'query' ? [place.name] : [])
+  return { shape, doubt: doubtOf(where, key, { route, parts }), pattern: patternOf(key, parts), queryInKey, key: fill }
 }
 
 /**
@@ -93,6 +105,12 @@ export function compileTags (where: string, route: TemplateRoute, tags: unknown)
   return () => fixed
 }
 
+/** Which tags the templates of the option can make; null: a function may give any. `compileTags` has checked the option. */
+export function tagPatterns (where: string, route: TemplateRoute, tags: unknown): NamePattern[] | null {
+  if (typeof tags === 'function') return null
+  return (tags as string[] | undefined ?? []).map((tag) => patternOf(tag, compileTemplate(where, tag, route).parts))
+}
+
 /** Throws FRC_TAG as `checkTags` does, and for a tag that stands for no object in particular. */
 function ownTags (tags: unknown): readonly string[] {
   const checked = checkTags(tags)
@@ -116,13 +134,18 @@ export function storedTags (tags: readonly string[]): string[] {
   return [...new Set(tags.map((tag) => boundKey(escapeTag(tag).replaceAll('\0', '%00'))))]
 }
 
-export interface Template { parts: readonly TemplatePart[], fill: (source: KeySource) => string }
+export interface Template {
+  parts: readonly TemplatePart[]
+  /** The parts, each with the scope that it means. */
+  places: readonly TemplatePart[]
+  fill: (source: KeySource) => string
+}
 
 /** `where`: the route, a colon, and the option that the template stands in. Throws FRC_OPTION. */
 export function compileTemplate (where: string, text: string, route: TemplateRoute): Template {
   const parts = parseRouteTemplate(where, text)
   const places = parts.map((part) => (typeof part === 'string' ? part : resolve(where, text, part, route)))
-  return { parts, fill: (source) => fillTemplate(places, (place) => readMember(source, place)) }
+  return { parts, places, fill: (source) => fillTemplate(places, (place) => readMember(source, place)) }
 }
 
 function parseRouteTemplate (where: string, text: string): TemplatePart[] {

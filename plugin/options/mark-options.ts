@@ -1,4 +1,4 @@
-// What the plugin and its routes may say of marks: which cookies count, and which header fields say who asks.
+// Lists of names that the plugin and its routes may give: cookies and header fields that say who asks, and query values.
 import { optionError } from '../errors.js'
 
 /** RFC 9110 §5.6.2. */
@@ -27,6 +27,25 @@ export function readCredentials (where: string, option: string, { names, known }
     else fields.add(field)
   }
   return [...fields]
+}
+
+/** The option `ignoreQuery`: null where it is absent. Throws FRC_OPTION. */
+export function readIgnored (where: string, option: string, names: unknown): readonly string[] | null {
+  if (names === undefined) return null
+  if (isNames(names)) return [...names]
+  throw optionError(where, option, names, 'write the names of query values that change nothing, such as ["fbclid", "utm_*"]; ' +
+    'a "*" at the end stands for all that begin so')
+}
+
+export function isNames (names: unknown): names is string[] {
+  return Array.isArray(names) && names.every((name) => typeof name === 'string' && name !== '')
+}
+
+/** Whether a name is among these; one that ends with `*` stands for all that begin so. */
+export function compileNames (names: readonly string[]): (name: string) => boolean {
+  const whole = new Set(names.filter((name) => !name.endsWith('*')))
+  const beginnings = names.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1))
+  return (name) => whole.has(name) || beginnings.some((beginning) => name.startsWith(beginning))
 }
 
 export interface CredentialNames { names: unknown, known: readonly string[] }

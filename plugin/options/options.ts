@@ -1,5 +1,6 @@
 // What users may say of the plugin as a whole. Types and their documentation; the checks are in settings.ts.
 import type { Bytes, Duration } from '../duration.js'
+import type { Check } from './checks.js'
 import type { RedisClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
 
@@ -120,6 +121,16 @@ export interface RouteCacheOptions {
    * longer than the ttl. Default 0: each has its whole ttl.
    */
   jitter?: number
+  /**
+   * Names of query values that change nothing, whatever the route, such as `fbclid`; a `*` at the end stands for all that
+   * begin so: `utm_*`. They select no response under a default key. Default: none, as a handler may read any.
+   */
+  ignoreQuery?: readonly string[]
+  /**
+   * Checks that are left out. A check looks for a mistake in how the app uses the cache, and says it in a log line of level
+   * `warn`, with the name of the check, and in `cache.warnings`. Default: none is left out.
+   */
+  quiet?: readonly Check[]
   /** Stands in front of the store: for tests, `faultyStore()` of `fastify-route-cache/testing`. Default: nothing does. */
   store?: StoreWrapper
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */

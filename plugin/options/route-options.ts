@@ -21,6 +21,17 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   key?: string | ((request: Request) => string | Promise<string>)
   /**
+   * Of a route without a `key`: the query values that select the response, such as `['page', 'sort']`; others are taken to
+   * change nothing. Default: all of them. `[]`: none.
+   */
+  query?: readonly string[]
+  /**
+   * Names of query values that change nothing, such as `fbclid`; a `*` at the end stands for all that begin so: `utm_*`.
+   * They select no response under a default key. Beside a `key`: they are left out of it on purpose. Those of the plugin's
+   * `ignoreQuery` are always among them. Default: none.
+   */
+  ignoreQuery?: readonly string[]
+  /**
    * Labels by which entries are invalidated together, whatever their keys: a list of templates, filled as `key` is, or a
    * function of the request that gives tags as they are. `reply.cacheTags()` adds those that only the handler knows.
    */

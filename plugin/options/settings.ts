@@ -3,8 +3,9 @@ import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Millise
 import { optionError } from '../errors.js'
 import { CREDENTIAL_HEADERS } from '../http/credential-headers.js'
 import { own } from '../key/key.js'
+import { CHECKS } from './checks.js'
 import { readMaxVariants, type AnswerLimits, type CacheLimits } from './limits.js'
-import { readCookies, readCredentials } from './mark-options.js'
+import { readCookies, readCredentials, readIgnored } from './mark-options.js'
 import { clientForms, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
 import type { TierLimits } from '../store/tier/tiered.js'
@@ -19,6 +20,8 @@ export interface Settings extends CacheLimits, AnswerLimits {
   version: string | null
   credentials: readonly string[]
   cookies: readonly string[] | null
+  ignoreQuery: readonly string[]
+  quiet: readonly string[]
   decorator: string
   enabled: boolean
   writeDeadline: Milliseconds
@@ -51,6 +54,8 @@ export function readSettings (options: unknown): Settings {
     version: versionOf(own(options, 'version')),
     credentials: readCredentials(WHERE, 'credentials', { names: own(options, 'credentials'), known: CREDENTIAL_HEADERS }),
     cookies: readCookies(WHERE, 'cookies', own(options, 'cookies')),
+    ignoreQuery: readIgnored(WHERE, 'ignoreQuery', own(options, 'ignoreQuery')) ?? [],
+    quiet: checked<readonly string[]>(options, 'quiet', [], areChecks, `it lists checks: ${CHECKS.join(', ')}`),
     decorator: checked(options, 'decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: checked(options, 'enabled', true, isSwitch, SWITCH),
     deadline: timer(options, 'deadline', 50),
@@ -127,6 +132,10 @@ function versionOf (option: unknown): string | null {
 
 function isCount (value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function areChecks (value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => (CHECKS as readonly unknown[]).includes(one))
 }
 
 function isPart (value: unknown): boolean {

@@ -8,9 +8,10 @@ import { areSendable } from '../http/headers.js'
 import { varyMembers } from '../http/vary.js'
 import { boundKey, own, type KeySource } from '../key/key.js'
 import { readMaxVariants } from '../options/limits.js'
-import { readCookies, readCredentials } from '../options/mark-options.js'
+import { compileNames, isNames, readCookies, readCredentials, readIgnored } from '../options/mark-options.js'
 import { compileLife, compileStale, type PolicyLife, type PolicyStale } from './policy-life.js'
-import { canonicalName, compileKey, compileTags, type TemplateRoute } from '../key/route-template.js'
+import type { NamePattern } from '../key/name-pattern.js'
+import { canonicalName, compileKey, compileTags, tagPatterns, type QueryFilter, type TemplateRoute } from '../key/route-template.js'
 import { compileMarking, type Marking } from '../users/user-marks.js'
 import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
 
@@ -25,6 +26,8 @@ export interface PolicyDefaults {
   waitTimeout: Milliseconds
   maxVariants: number
   version: string | null
+  /** Default: none. */
+  ignoreQuery?: readonly string[]
   /** Default: the list of them. */
   credentials?: readonly string[]
   /** Default: null, all but those of analytics. */
@@ -39,6 +42,14 @@ export interface Policy extends PolicyLife {
   shape: string | null
   /** What of the key is most likely a mistake, for the log; null: nothing. */
   doubt: string | null
+  /** Which keys its template can make; null: it is none. */
+  pattern: NamePattern | null
+  /** Which tags its templates can make; null: a function may give any. */
+  tagPatterns: readonly NamePattern[] | null
+  /** The query values that its key template names; null: it is none. */
+  queryInKey: readonly string[] | null
+  /** Whether the route says that this query value changes nothing. */
+  ignoresQuery: (name: string) => boolean
   key: (source: KeySource, request: unknown) => string | Promise<string>
   /** For this request; throws where its function gives no tags. */
   tags: (source: KeySource, request: unknown) => readonly string[]
@@ -87,8 +98,8 @@ export interface Policy extends PolicyLife {
 }
 
 const OPTIONS = [
-  'key', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary', 'identity', 'shared', 'cookies',
-  'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl',
+  'key', 'query', 'ignoreQuery', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary',
+  'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl',
   'compress', 'conditional', 'revalidate'
 ]
 
@@ -123,11 +134,15 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   const vary = compileVary(where, get('vary'))
   const cookies = readCookies(where, 'cache.cookies', get('cookies')) ?? defaults.cookies ?? null
   const known = defaults.credentials ?? CREDENTIAL_HEADERS
+  const queries = { key: get('key'), query: get('query'), ignored: get('ignoreQuery') }
+  const { counts, ignores } = compileQuery(where, queries, defaults.ignoreQuery)
   const hosts = takesManyHosts(route) ? ['host', MATCHED_HOST] : []
   return {
     route: `GET ${canonical}`,
-    ...compileKey(where, route, { key: get('key'), canonical }),
+    ...compileKey(where, route, { key: get('key'), canonical, counts }),
+    ignoresQuery: ignores,
     tags: compileTags(where, route, get('tags')),
+    tagPatterns: tagPatterns(`${where}: cache.tags`, route, get('tags')),
     ...life,
     stale,
     rescue,
@@ -156,6 +171,26 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     compressFrom: compileCompress(where, get('compress')),
     written: options
   }
+}
+
+interface QueryOptions { key: unknown, query: unknown, ignored: unknown }
+
+/** Which query values select the response under the default key. */
+function compileQuery (
+  where: string, { key, query, ignored }: QueryOptions, always: readonly string[] = []
+): { counts: QueryFilter | undefined, ignores: QueryFilter } {
+  if (query !== undefined && key !== undefined) {
+    throw optionError(where, 'cache.query', query, 'it is for routes without a key; one with a key names its query values there: {query.page}')
+  }
+  if (query !== undefined && (!isNames(query) || ignored !== undefined)) {
+    throw optionError(where, 'cache.query', query, 'write the names of the query values that select the response, such as ["page", "sort"], ' +
+      'and no ignoreQuery beside it')
+  }
+  const ignores = compileNames([...readIgnored(where, 'cache.ignoreQuery', ignored) ?? [], ...always])
+  const names = new Set(query as string[] | undefined)
+  if (query !== undefined) return { counts: (name) => names.has(name), ignores }
+  const ignoresNone = ignored === undefined && always.length === 0
+  return { counts: ignoresNone ? undefined : (name) => !ignores(name), ignores }
 }
 
 function compileVary (where: string, vary: unknown): string[] {

@@ -5,6 +5,7 @@ import { NO_TARGETS } from '../cache/claim.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { SAFE_METHODS } from '../http/methods.js'
 import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
+import { patternOf, type NamePattern } from '../key/name-pattern.js'
 import type { PolicyRoute } from '../route/policy.js'
 import { compileTemplate, storedTags } from '../key/route-template.js'
 import { checkMutation, checkTarget } from '../key/target.js'
@@ -12,14 +13,19 @@ import { checkMutation, checkTarget } from '../key/target.js'
 export interface Declaration {
   /** For this request: of templates, or what its function says. Rejects where that is no target. */
   targets: (request: KeySource, reply: unknown) => Promise<Targets[]>
+  /** The templates that it names; null: a function may name any. */
+  named: Named | null
   /** They are known before the handler runs. */
   isEarly: boolean
   /** Nothing is written unless the store can be told. */
   isStrict: boolean
 }
 
+/** Of keys and of tags. */
+interface Named { keys: readonly NamePattern[], tags: readonly NamePattern[] }
+
 type Fill = (source: KeySource) => string
-type Item = (source: KeySource) => Targets
+interface Item { fill: (source: KeySource) => Targets, named: Named }
 
 const OPTIONS = ['invalidates', 'onError']
 const TARGETS = ['keys', 'tags', 'prefix', 'all']
@@ -55,11 +61,11 @@ interface Invalidates { invalidates: unknown, isStrict: boolean }
 
 function compileInvalidates (
   where: string, route: PolicyRoute, { invalidates, isStrict }: Invalidates
-): Pick<Declaration, 'targets' | 'isEarly'> {
+): Pick<Declaration, 'targets' | 'isEarly' | 'named'> {
   if (typeof invalidates === 'function') {
     const check = isStrict ? checkMutation : checkTarget
     const ask = invalidates as (request: unknown, reply: unknown) => unknown
-    return { isEarly: isStrict, targets: async (request, reply) => [check(await ask(request, reply))] }
+    return { named: null, isEarly: isStrict, targets: async (request, reply) => [check(await ask(request, reply))] }
   }
   const isList = Array.isArray(invalidates)
   // One target, as `cache.invalidate` takes it, or a list.
@@ -70,7 +76,8 @@ function compileInvalidates (
     if (isStrict) checkStrict(where, option, item)
     return typeof item === 'string' ? compileItem({ where, option, route }, { keys: [item] }) : compileItem({ where, option, route }, item)
   })
-  return { isEarly: true, targets: async (source) => items.map((item) => item(source)) }
+  const named = { keys: items.flatMap((item) => item.named.keys), tags: items.flatMap((item) => item.named.tags) }
+  return { named, isEarly: true, targets: async (source) => items.map(({ fill }) => fill(source)) }
 }
 
 /** Throws for what can't be put in quarantine. */
@@ -89,10 +96,19 @@ function compileItem ({ where, option, route }: Place, item: unknown): Item {
   const isRight = names.length > 0 && names.every((name) => TARGETS.includes(name)) && isTexts(keys) && isTexts(tags) &&
     (prefix === undefined || isTexts([prefix].flat())) && (all === undefined || (all === true && names.length === 1))
   if (!isRight) throw optionError(where, option, item, FORMS)
-  const compile = (text: string): Fill => compileTemplate(`${where}: ${option}`, text, route).fill
+  const patterns = { keys: [] as NamePattern[], tags: [] as NamePattern[], prefixes: [] as NamePattern[] }
+  const compile = (kind: keyof typeof patterns) => (text: string): Fill => {
+    const { parts, fill } = compileTemplate(`${where}: ${option}`, text, route)
+    patterns[kind].push(patternOf(text, parts))
+    return fill
+  }
   const prefixes = [prefix ?? []].flat() as string[]
-  const fills = { keys: keys.map(compile), tags: tags.map(compile), prefixes: prefixes.map(compile) }
-  return (source) => ({
+  const fills = {
+    keys: keys.map(compile('keys')),
+    tags: tags.map(compile('tags')),
+    prefixes: prefixes.map(compile('prefixes'))
+  }
+  const fill: Item['fill'] = (source) => ({
     ...NO_TARGETS,
     // Nothing is stored under the empty key.
     keys: fills.keys.map((fill) => fill(source)).filter((key) => key !== '').map(boundKey),
@@ -100,6 +116,7 @@ function compileItem ({ where, option, route }: Place, item: unknown): Item {
     prefixes: fills.prefixes.map((fill) => checkPrefix(fill(source))),
     all: all === true
   })
+  return { fill, named: patterns }
 }
 
 /** What a value left empty would be everything. */

@@ -53,6 +53,7 @@ export function withPathTag (gets: Gets, policy: Policy, declared: Declared): Po
 /** What an unsafe route invalidates, with what it declares itself; null: nothing. */
 export function withPath (gets: Gets, unsafe: PolicyRoute, declared: Declaration | null): Declaration {
   return {
+    named: declared?.named ?? null,
     isEarly: declared?.isEarly ?? true,
     isStrict: declared?.isStrict ?? false,
     targets: async (request, reply) => {

@@ -411,7 +411,8 @@ t.test('what is not cached at all', async (t) => {
   app.post('/plain', handler)
   app.get('/blocked', { cache: true }, handler)
   const explain = async (request: string | ExplainOption): Promise<Explanation> => await app.cache.explain(request)
-  const nothing = { outcome: null, policy: null, key: null, variant: null, entry: null, tags: [], lease: null, refusals: {} }
+  const absent = { outcome: null, policy: null, key: null, variant: null, entry: null, lease: null }
+  const nothing = { ...absent, tags: [], refusals: {}, warnings: [] }
   t.strictSame(await explain('/plain/7'), {
     ...nothing, reason: 'uncached', route: '/plain/:id', text: `GET /plain/7: not cached, as ${UNCACHED_WORDS.uncached}`
   })

@@ -10,7 +10,7 @@ import { curveOf, Past, STEP, STEPS } from '../../plugin/extras/dashboard/past.j
 import { FORM, Recorder, type Report } from '../../plugin/extras/dashboard/recorder.js'
 import { isReport } from '../../plugin/extras/dashboard/report-shape.js'
 import { channels } from '../../plugin/telling/events.js'
-import type { CacheStats, RouteCache, RouteStats } from '../../plugin/index.js'
+import type { Warning, CacheStats, RouteCache, RouteStats } from '../../plugin/index.js'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../../plugin/telling/reasons.js'
 
 const ROUTE = 'GET /users/:id'
@@ -154,9 +154,11 @@ function server (more: Partial<ServerHealth> = {}): ServerHealth {
 
 t.test('notes', async (t) => {
   type Told = Partial<CacheStats & { feed: FeedStats }>
+  let warnings: Warning[] = []
   const told = (redis: Partial<RedisHealth> | null, ...processes: Told[]): string[] => {
     const all = processes.map((one) => ({ ...stats({}), process: 'p', ...one }))
-    return notesOn(all, redis === null ? null : { status: 'ready', servers: [], ...redis }).map(({ level, text }) => `${level}: ${text}`)
+    const around = { redis: redis === null ? null : { status: 'ready', servers: [], ...redis }, warnings }
+    return notesOn(all, around).map(({ level, text }) => `${level}: ${text}`)
   }
   t.strictSame(told(null, {}), [])
   const fed = { isListening: true, changes: 0, targets: 0, failures: 0, reconnects: 0, refusals: 0 }
@@ -182,10 +184,12 @@ t.test('notes', async (t) => {
     /^warning: Redis a:1/, /^warning: p: its in-process tier serves nothing/
   ], 'errors first')
   t.equal(all.length, 4)
+  warnings = [{ check: 'shared-key', route: 'GET /a', message: 'two routes may make one key' }]
+  t.strictSame(told(null, {}), ['warning: two routes may make one key.'])
 })
 
 function overview (heard: OverviewParts['heard'], more: Partial<OverviewParts> = {}): Overview {
-  return overviewOf({ name: 'n', prefix: 'shop', heard, own: 'one', alone: null, redis: null, now: 5 * STEP, only: null, route: null, ...more })
+  return overviewOf({ name: 'n', prefix: 'shop', heard, own: 'one', alone: null, redis: null, warnings: [], now: 5 * STEP, only: null, route: null, ...more })
 }
 
 t.test('reports put together', async (t) => {

@@ -11,7 +11,7 @@ type Rule = (tree: Tree) => string[]
 /** The rooms of plugin/, lowest first: each may import those before it, and none after it. Types count. */
 const rooms = [
   'http', 'store/wait', 'store', 'store/server', 'store/tier', 'store/redis', 'store/memory', 'key', 'options', 'telling', 'entry',
-  'cache', 'response', 'users', 'route', 'send', 'request', 'calls', 'writing', 'fastify', 'extras'
+  'cache', 'response', 'users', 'route', 'checks', 'send', 'request', 'calls', 'writing', 'fastify', 'extras'
 ]
 /** What of the rest sees Fastify's types. All of fastify/ and of extras/ may. */
 const fastifyFiles = ['index', 'options/route-options', 'request/serving', 'send/past-reply', 'send/reply'].map((name) => `plugin/${name}.ts`)

@@ -19,7 +19,7 @@ const wrong: [cache: unknown, message: RegExp, url?: string][] = [
   [{ key: 'user:{id' }, /cache\.key: key template "user:\{id": a brace has no partner/],
   [{ key: '' }, /cache\.key is ""; write a template/],
   [{ key: 7 }, /cache\.key is 7; write a template/],
-  [{ tttl: 1 }, /cache\.tttl is 1; there is no such option; there are: key, tags, ttl, staleWhileRevalidate, staleIfError, earlyRefresh, statuses, vary, /],
+  [{ tttl: 1 }, /cache\.tttl is 1; there is no such option; there are: key, query, ignoreQuery, tags, ttl, staleWhileRevalidate, staleIfError, earlyRefresh, statuses, vary, /],
   [{ staleWhileRevalidate: 'a while' }, /cache\.staleWhileRevalidate is "a while"; a duration is .*; 0 serves nothing stale/],
   [{ staleIfError: 'a while' }, /cache\.staleIfError is "a while"; a duration is .*; 0 serves nothing stale/],
   [{ staleIfError: -1 }, /cache\.staleIfError is -1; a duration/],

@@ -92,7 +92,8 @@ async function look (
     redis === null ? null : healthOf(redis)
   ])
   const heard: Heard[] = [{ age: 0, report: recorder.report }, ...others.filter(({ report }) => report.id !== recorder.id)]
-  return overviewOf({ name, prefix, heard, own: recorder.id, alone, redis: health, now: now(), only, route })
+  const { warnings } = cache
+  return overviewOf({ name, prefix, heard, own: recorder.id, alone, redis: health, warnings, now: now(), only, route })
 }
 
 function reasonOf (error: unknown): string {

@@ -1,5 +1,5 @@
 // What whoever operates the cache should look at now, in words, the worst first. docs/operating.md says what to do.
-import type { CacheStats } from '../../index.js'
+import type { CacheStats, Warning } from '../../index.js'
 import type { FeedStats } from '../metrics/feed.js'
 import type { RedisHealth, ServerHealth } from './health.js'
 
@@ -16,12 +16,15 @@ const FULL = 0.95
 /** Seconds: lines that are read go within some minutes. */
 const LONG_HELD = 600
 
-export function notesOn (processes: readonly Process[], redis: RedisHealth | null): Note[] {
+interface Surroundings { redis: RedisHealth | null, warnings: readonly Warning[] }
+
+export function notesOn (processes: readonly Process[], { redis, warnings }: Surroundings): Note[] {
   return [
     ...redis !== null && redis.status !== 'ready' ? [error(`This process is not connected to Redis (${redis.status}): requests run their handlers.`)] : [],
     ...redis?.servers.flatMap(notesOnServer) ?? [],
     ...processes.flatMap(notesOnProcess),
-    ...notesOnOutbox(processes)
+    ...notesOnOutbox(processes),
+    ...warnings.map(({ message }) => warning(`${message}.`))
   ].sort((one, other) => Number(other.level === 'error') - Number(one.level === 'error'))
 }
 

@@ -1,5 +1,5 @@
 // What the page shows: the reports of all processes put together, or one of them, with reasons in words.
-import type { CacheStats, RouteStats } from '../../index.js'
+import type { CacheStats, RouteStats, Warning } from '../../index.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../../telling/reasons.js'
 import { SUMS } from '../../telling/stats.js'
@@ -75,6 +75,8 @@ export interface OverviewParts {
   own: string
   alone: string | null
   redis: RedisHealth | null
+  /** What is most likely a mistake in how this app uses the cache. */
+  warnings: readonly Warning[]
   now: Milliseconds
   /** Only this process; null: all. */
   only: string | null
@@ -85,7 +87,7 @@ export interface OverviewParts {
 export function overviewOf ({ heard, only, ...parts }: OverviewParts): Overview {
   const chosen = heard.filter(({ report }) => only === null || report.id === only)
   const routes = routesOf(chosen)
-  const { name, prefix, alone, redis } = parts
+  const { name, prefix, alone, redis, warnings } = parts
   const stats = chosen.map(({ report }) => report.stats)
   const processes = heard.map(({ report: { id, process, stats, feed = null }, age }) => {
     const { breaker, journal, tier, flights, waiting, since, total } = stats
@@ -111,7 +113,7 @@ export function overviewOf ({ heard, only, ...parts }: OverviewParts): Overview 
       entries: sum(stats, ({ invalidated }) => invalidated)
     },
     redis,
-    notes: notesOn(processes, redis)
+    notes: notesOn(processes, { redis, warnings })
   }
 }
 

@@ -1,7 +1,8 @@
 // What is to be invalidated, each target once, and how it is told to the cache: all of it in one call, as a response of one
 // may be made of a value of another.
 import { RouteCacheError } from '../../errors.js'
-import type { InvalidateTarget } from '../../key/target.js'
+import { UNDOUBTED } from '../../checks/names.js'
+import type { InvalidateOptions, InvalidateTarget } from '../../key/target.js'
 
 export interface FoundTargets {
   keys: Set<string>
@@ -12,7 +13,7 @@ export interface FoundTargets {
 
 /** As much of `fastify.cache` as is needed. */
 export interface Cache {
-  invalidate: (target: InvalidateTarget) => Promise<number>
+  invalidate: (target: InvalidateTarget, options?: InvalidateOptions) => Promise<number>
 }
 
 export function nothing (): FoundTargets {
@@ -38,6 +39,9 @@ export function targetCount ({ keys, tags, prefixes, all }: FoundTargets): numbe
   return keys.size + tags.size + prefixes.size + (all ? 1 : 0)
 }
 
+/** The database may well name something that this process has not. */
+const UNJUDGED: InvalidateOptions = { [UNDOUBTED]: true } as InvalidateOptions
+
 /** What may be otherwise the next time. */
 const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
 
@@ -51,7 +55,7 @@ export async function invalidateFound (
   if (targetCount(found) === 0) return
   const { keys, tags, prefixes } = found
   try {
-    await cache.invalidate(found.all ? { all: true } : { keys: [...keys], tags: [...tags], prefix: [...prefixes] })
+    await cache.invalidate(found.all ? { all: true } : { keys: [...keys], tags: [...tags], prefix: [...prefixes] }, UNJUDGED)
   } catch (error) {
     if (found.all || (error instanceof RouteCacheError && PASSING.includes(error.code))) throw error
     onRefusal(error)

@@ -1,0 +1,89 @@
+// What can be told of an app when all its routes are declared.
+import { show } from '../errors.js'
+import { own } from '../key/key.js'
+import { canMeet, type NamePattern } from '../key/name-pattern.js'
+import type { KnownNames } from './names.js'
+import type { Warning } from './warnings.js'
+
+/** A cached route, as it was declared. */
+export interface CheckedRoute {
+  route: string
+  /** The shape of its path: two of one shape are for the same URLs. */
+  path: string
+  key: NamePattern | null
+  /** The query values that its key template names; null: the key is none. */
+  queryInKey: readonly string[] | null
+  /** Whether the route says that this query value changes nothing. */
+  ignores: (name: string) => boolean
+  schema: unknown
+}
+
+/** A route that writes, and the templates that it names. */
+export interface CheckedWriter { route: string, keys: readonly NamePattern[], tags: readonly NamePattern[] }
+
+export interface CheckedApp {
+  routes: readonly CheckedRoute[]
+  writers: readonly CheckedWriter[]
+  /** Routes that have `invalidates` where Fastify ignores it. */
+  misplaced: readonly string[]
+  names: KnownNames
+}
+
+export function checkApp ({ routes, writers, misplaced, names }: CheckedApp): Warning[] {
+  return [
+    ...routes.flatMap(leftOutOf),
+    ...sharedKeys(routes),
+    ...writers.flatMap((writer) => unknownTo(names, writer)),
+    ...misplaced.map((route): Warning => ({
+      check: 'misplaced-option', route, message: `route ${route} has invalidates beside cache, where nobody reads it; write cache: { invalidates }`
+    }))
+  ]
+}
+
+/** A filter that the key forgets gives one filter's response for another's. */
+function leftOutOf ({ route, queryInKey, ignores, schema }: CheckedRoute): Warning[] {
+  if (queryInKey === null) return []
+  const left = declaredQuery(schema).filter((name) => !queryInKey.includes(name) && !ignores(name))
+  if (left.length === 0) return []
+  const places = left.map((name) => `{query.${name}}`).join(':')
+  return [{
+    check: 'query-left-out',
+    route,
+    message: `route ${route}: its key leaves out query values that its schema declares (${left.join(', ')}), so all their values share one ` +
+      `response; add ${places} to the key, or write ignoreQuery: ${show(left)} where they change nothing`
+  }]
+}
+
+function declaredQuery (schema: unknown): string[] {
+  const query = own(schema, 'querystring') ?? own(schema, 'query')
+  const properties = own(query, 'properties')
+  return typeof properties === 'object' && properties !== null ? Object.keys(properties) : []
+}
+
+/** Two keys of one shape are refused; here are those that only some values make the same. */
+function sharedKeys (routes: readonly CheckedRoute[]): Warning[] {
+  const found: Warning[] = []
+  for (const [i, one] of routes.entries()) {
+    for (const other of routes.slice(i + 1)) {
+      if (one.key === null || other.key === null || !canMeet(one.key, other.key) || areApart(one.path, other.path)) continue
+      found.push({
+        check: 'shared-key',
+        route: other.route,
+        message: `routes ${one.route} and ${other.route}: their keys ${show(one.key.written)} and ${show(other.key.written)} are the same for some ` +
+          'values, so each may serve the other\'s response; begin the keys with different words'
+      })
+    }
+  }
+  return found
+}
+
+/** The router gives each URL to one of them, and the key's values are the path's: `/users/me` beside `/users/:id`. */
+function areApart (path: string, other: string): boolean {
+  const [a, b] = [path.split('/'), other.split('/')]
+  return a.length === b.length && a.every((part, i) => part === b[i] || part.includes(':{}') || b[i]!.includes(':{}'))
+}
+
+function unknownTo (names: KnownNames, { route, keys, tags }: CheckedWriter): Warning[] {
+  return [...keys.map((key) => names.doubtOfTemplate('key', key)), ...tags.map((tag) => names.doubtOfTemplate('tag', tag))]
+    .flatMap((doubt) => doubt === null ? [] : [{ check: 'unknown-name', route, message: `route ${route}: ${doubt}` }])
+}

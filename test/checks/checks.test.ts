@@ -1,0 +1,239 @@
+// What is most likely a mistake in how an app uses the cache is said once, with what to write instead; and what is right is
+// not.
+import fastify, { type FastifyInstance } from 'fastify'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
+import { parseTemplate, fillTemplate } from '../../plugin/key/key.js'
+import { canMake, canMeet, patternOf, type NamePattern } from '../../plugin/key/name-pattern.js'
+import { cachedApp } from '../helpers/app.js'
+import { startRedis } from '../helpers/redis.js'
+
+interface Line { check?: string, route?: string, msg: string, level: number }
+
+type Declare = (app: FastifyInstance) => void
+interface Opened { app: FastifyInstance, said: () => string[] }
+
+/** An app with these routes; and what the plugin has warned of. */
+async function opened (t: Test, declare: Declare, options: RouteCacheOptions = {}): Promise<Opened> {
+  const lines: Line[] = []
+  const app = fastify({ logger: { level: 'warn', stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  t.teardown(async () => { await app.close() })
+  await app.register(routeCache, options)
+  declare(app)
+  await app.ready()
+  return { app, said: () => lines.filter(({ check }) => check !== undefined).map(({ check, route, msg }) => `${check} ${route ?? '-'} ${msg}`) }
+}
+
+const ok = async (): Promise<string> => 'ok'
+const query = (...names: string[]): object => ({
+  querystring: { type: 'object', properties: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) }
+})
+
+interface Case { declare: Declare, says: Array<[string, RegExp]> }
+
+const cases: Record<string, Case> = {
+  'a misspelt key': {
+    declare: (app) => {
+      app.get('/books/:id', { cache: { key: 'book:{id}', tags: ['books'] } }, ok)
+      app.put('/books/:id', { cache: { invalidates: ['boook:{id}'] } }, ok)
+    },
+    says: [['unknown-name PUT /books/:id', /route PUT \/books\/:id: the key "boook:\{id\}" is named, which no route has; GET \/books\/:id has "book:\{id\}"/]]
+  },
+  'a misspelt tag': {
+    declare: (app) => {
+      app.get('/books/:id', { cache: { key: 'book:{id}', tags: ['books', 'author:{query.author}'] } }, ok)
+      app.put('/books/:id', { cache: { invalidates: { tags: ['book'] } } }, ok)
+      app.delete('/books/:id', { cache: { invalidates: [{ tags: ['autor:{id}'] }] } }, ok)
+    },
+    says: [['unknown-name PUT /books/:id', /the tag "book" is named, which no route has; GET \/books\/:id has "books"/],
+      ['unknown-name DELETE /books/:id', /the tag "autor:\{id\}" is named/]]
+  },
+  'a tag that is named as a key': {
+    declare: (app) => {
+      app.get('/books', { cache: { key: 'all', tags: ['books'] } }, ok)
+      app.post('/books', { cache: { invalidates: ['books'] } }, ok)
+    },
+    says: [['unknown-name POST /books', /the key "books" was named, which no route has; it is a tag of GET \/books: write \{ tags: \["books"\] \}/]]
+  },
+  'a key that is named as a tag': {
+    declare: (app) => {
+      app.get('/books/:id', { cache: { key: 'book:{id}' } }, ok)
+      app.put('/books/:id', { cache: { invalidates: { tags: ['book:{id}'] } } }, ok)
+    },
+    says: [['unknown-name PUT /books/:id', /the tag "book:\{id\}" was named, which no route has; it is a key of GET \/books\/:id: write "book:\{id\}"/]]
+  },
+  'a filter that the key forgets': {
+    declare: (app) => {
+      app.get('/books', { schema: query('genre', 'page'), cache: { key: 'books:{query.page}' } }, ok)
+    },
+    says: [['query-left-out GET /books', /its key leaves out query values that its schema declares \(genre\), .* add \{query\.genre\} to the key, or write ignoreQuery: \["genre"\]/]]
+  },
+  'two routes that can make one key': {
+    declare: (app) => {
+      app.get('/users/:id', { cache: { key: 'user:{id}' } }, ok)
+      app.get('/me', { cache: { key: 'user:me', shared: true } }, ok)
+    },
+    says: [['shared-key GET /me', /routes GET \/users\/:id and GET \/me: their keys "user:\{id\}" and "user:me" are the same for some values/]]
+  },
+  'invalidates beside cache': {
+    declare: (app) => { app.post('/books', { invalidates: ['books'] } as never, ok) },
+    says: [['misplaced-option POST /books', /has invalidates beside cache, where nobody reads it; write cache: \{ invalidates \}/]]
+  }
+}
+
+t.test('each mistake is said at start, with what to write instead', async (t) => {
+  for (const [name, { declare, says }] of Object.entries(cases)) {
+    await t.test(name, async (t) => {
+      const { app, said } = await opened(t, declare)
+      t.equal(said().length, says.length, said().join('\n'))
+      for (const [i, [start, words]] of says.entries()) {
+        t.match(said()[i], words)
+        t.equal(said()[i]?.startsWith(start), true, start)
+      }
+      t.equal(app.cache.warnings.length, says.length)
+      t.same(app.cache.warnings.map(({ check, route }) => `${check} ${route}`), says.map(([start]) => start))
+      const quiet = [...new Set(app.cache.warnings.map(({ check }) => check))]
+      t.same((await opened(t, declare, { quiet })).said(), [], 'silenced')
+    })
+  }
+})
+
+t.test('what is right is not doubted', async (t) => {
+  const { app, said } = await opened(t, (app) => {
+    app.get('/books', { schema: query('genre', 'utm_source'), cache: { key: 'books:{genre}', ignoreQuery: ['utm_*'], tags: ['books'] } }, ok)
+    app.get('/books/new', { cache: { key: 'book:new' } }, ok)
+    app.get('/books/:id', { cache: { key: 'book:{id}', tags: ['books', 'book/{id}'] } }, async (_, reply) => reply.cacheTags('author:7').send('ok'))
+    app.get('/plain', { schema: query('genre'), cache: true }, ok)
+    app.put('/books/:id', { cache: { invalidates: ['book:{id}', 'rates:{id}', { tags: ['books', 'book/{id}', 'author:{id}'], prefix: 'book:' }] } }, ok)
+    app.post('/any', { cache: { invalidates: () => ['anything'] } }, ok)
+    app.post('/all', { cache: { invalidates: { all: true } } }, ok)
+  })
+  await app.inject('/books/7')
+  await app.cache.getOrSet('rates:eur', { ttl: 60, tags: ['rates'] }, async () => 1)
+  await app.cache.invalidate(['book:7', 'book:new', 'books:crime', 'rates:eur', app.cache.key('book:{id}', { id: 'é:{}' }), '/plain?genre=x'])
+  await app.cache.invalidate({ tags: ['books', 'rates', 'author:7', 'book/7'], prefix: 'whatever' })
+  await app.cache.mutate('book:7', ok)
+  t.same(said(), [])
+})
+
+t.test('functions may name anything', async (t) => {
+  const { app, said } = await opened(t, (app) => {
+    app.get('/a', { cache: { key: () => 'a', tags: () => ['b'] } }, ok)
+    app.get('/b/:id', { cache: { key: 'book:{id}', tags: ['books'] } }, ok)
+    app.put('/b/:id', { cache: { invalidates: ['boook:{id}', { tags: ['bookss'] }] } }, ok)
+  })
+  await app.cache.invalidate('boook:7')
+  await app.cache.invalidate({ tags: ['nothing'] })
+  t.same(said(), [])
+})
+
+t.test('a call that names nothing that is there is said once a name', async (t) => {
+  const { app, said } = await opened(t, (app) => {
+    app.get('/books/:id', { cache: { key: 'book:{id}', tags: ['books'] } }, ok)
+  })
+  for (let i = 0; i < 3; i++) await app.cache.invalidate('boook:7')
+  await app.cache.invalidate('books')
+  await app.cache.invalidate({ tags: ['book:7'] })
+  await app.cache.mutate({ tags: ['shelves'] }, ok)
+  await app.cache.invalidate('book:jos\u00e9')
+  t.same(said().map((line) => line.replace(/^unknown-name - fastify-route-cache: /, '').replace(/\. \(The plugin's.*$/, '')), [
+    'the key "boook:7" was invalidated, which neither a route nor a call in this process has had: routes have "book:{id}"',
+    'the key "books" was named, which no route has; it is a tag of GET /books/:id: write { tags: ["books"] }',
+    'the tag "book:7" was named, which no route has; it is a key of GET /books/:id: write "book:7"',
+    'the tag "shelves" was invalidated, which neither a route nor a call in this process has had: routes have "books"',
+    'the key "book:jos\u00e9" was invalidated, which neither a route nor a call in this process has had: routes have "book:{id}"'
+  ])
+  for (let i = 0; i < 100; i++) await app.cache.invalidate(`other:${i}`)
+  t.ok(said().length <= 20, 'a log is not filled')
+})
+
+t.test('an app without cached routes, as a worker is, may name anything', async (t) => {
+  const { app, said } = await opened(t, () => {})
+  await app.cache.invalidate('book:7')
+  t.same(said(), [])
+})
+
+t.test('fastify.redis that comes later', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const client = (): unknown => server.client()
+  const decorations = [[client, 1], [() => ({ main: client() }), 1], [() => ({}), 0], [() => null, 0]] as const
+  for (const [decorated, says] of decorations) {
+    const { app, said } = await opened(t, (app) => { app.decorate('redis', decorated() as never) })
+    t.equal(said().length, says)
+    if (says > 0) t.match(said()[0], /late-redis - .*fastify\.redis was registered after this plugin.*register @fastify\/redis first/)
+    await app.close()
+  }
+})
+
+t.test('a wrong quiet, query or ignoreQuery is refused', async (t) => {
+  for (const quiet of ['late-redis', ['late'], [1], {}]) await t.rejects(cachedApp(t, { quiet } as never), { code: 'FRC_OPTION', message: /quiet is .*; it lists checks: late-redis, / })
+  for (const ignoreQuery of ['utm_*', [''], [1], {}]) await t.rejects(cachedApp(t, { ignoreQuery } as never), { code: 'FRC_OPTION', message: /ignoreQuery is / })
+  const app = await cachedApp(t)
+  for (const cache of [{ query: 'a' }, { query: [''] }, { query: ['a'], key: 'k' }, { query: ['a'], ignoreQuery: ['b'] }, { ignoreQuery: 'a' }]) {
+    t.throws(() => app.get('/x', { cache: cache as never }, ok), { code: 'FRC_OPTION', message: /route GET \/x: cache\.(?:query|ignoreQuery) is / })
+  }
+})
+
+t.test('query values that select nothing', async (t) => {
+  const app = await cachedApp(t, { ignoreQuery: ['fbclid', 'utm_*'] })
+  let runs = 0
+  const count = async (): Promise<string> => String(++runs)
+  app.get('/all', { cache: true }, count)
+  app.get('/some', { cache: { query: ['page', 'sort'] } }, count)
+  app.get('/none', { cache: { query: [] } }, count)
+  app.get('/more', { cache: { ignoreQuery: ['session_*'] } }, count)
+  const key = async (url: string): Promise<string | null> => (await app.cache.explain(url)).key
+  t.equal(await key('/all?page=1&utm_source=a&fbclid=1&utm_=2'), '/all?page=1')
+  t.equal(await key('/all?fbclid2=1'), '/all?fbclid2=1')
+  t.equal(await key('/some?sort=a&page=1&x=1&utm_source=a'), '/some?page=1&sort=a')
+  t.equal(await key('/some?x=1'), '/some')
+  t.equal(await key('/none?x=1'), '/none')
+  t.equal(await key('/more?x=1&session_id2=1&utm_x=1'), '/more?x=1')
+  const bodies = []
+  for (const url of ['/some?page=1', '/some?page=1&x=2', '/some?page=2']) {
+    bodies.push((await app.inject(url)).body)
+    await app.cache.settled()
+  }
+  t.same(bodies, ['1', '1', '2'])
+})
+
+const names = fc.oneof(fc.constantFrom('a', 'b', 'ab', ':', 'a:', '{x}', '{y}', ':{x}', 'é'), fc.constantFrom('user:', '{x}'))
+/** A template that is one, and its pattern; null: it is none. */
+function compiled (written: string): { fill: (values: Record<string, unknown>) => string, pattern: NamePattern } | null {
+  try {
+    const parts = parseTemplate(written)
+    return { fill: (values) => fillTemplate(parts, ({ name }) => values[name]), pattern: patternOf(written, parts) }
+  } catch {
+    return null
+  }
+}
+
+t.test('a template can make what it makes, and two can meet where one makes what the other can', async (t) => {
+  const template = fc.array(names, { minLength: 1, maxLength: 5 }).map((parts) => parts.join(''))
+  const value = fc.oneof(fc.constantFrom('', 'a', 'b', 'ab', ':', 'é', undefined, 1, ['a', 'b']), fc.string())
+  fc.assert(fc.property(template, template, fc.record({ x: value, y: value }), (one, other, values) => {
+    const [a, b] = [compiled(one), compiled(other)]
+    if (a === null || b === null) return true
+    const name = a.fill(values)
+    return canMake(a.pattern, name) && canMeet(a.pattern, b.pattern) === canMeet(b.pattern, a.pattern) &&
+      (!canMake(b.pattern, name) || canMeet(a.pattern, b.pattern))
+  }), { numRuns: 3_000 })
+  for (const [one, other, meet] of [
+    ['user:{id}', 'user:me', true], ['user:{id}', 'users', false], ['a{x}', 'ab', true], ['{x}', ':', false], ['{x}:{y}', 'a:b:c', false],
+    ['{x}b', 'a{y}', true], ['a:{x}', '{y}:b', true], ['a', 'a', true], ['a', 'b', false], ['{x}', '{y}', true], ['a:{x}:c', 'a:{x}:d', false]
+  ] as const) t.equal(canMeet(compiled(one)!.pattern, compiled(other)!.pattern), meet, `${one} ${other}`)
+})
+
+t.test('explain tells of the route, and of the app as a whole', async (t) => {
+  const { app } = await opened(t, (app) => {
+    app.get('/books', { schema: query('genre'), cache: { key: 'books' } }, ok)
+    app.get('/other', { cache: { key: 'other' } }, ok)
+  })
+  await app.cache.invalidate('nothing')
+  const [books, other] = [await app.cache.explain('/books'), await app.cache.explain('/other')]
+  t.same(books.warnings.map(({ check }) => check), ['query-left-out', 'unknown-name'])
+  t.same(other.warnings.map(({ check }) => check), ['unknown-name'])
+  t.match(books.text, /\nwarning: route GET \/books: its key leaves out query values/)
+})
