@@ -1,5 +1,5 @@
-// A new layout of entries is one number: with the LAYOUT_VERSION raised by one, and nothing else, codec, scripts, stores and routes
-// work as before, and two builds of different layouts share a Redis without serving each other's entries.
+// A new layout of entries is one number: with LAYOUT_VERSION raised by one, and nothing else, codec, scripts, stores and
+// routes work as before, and two builds of different layouts share a Redis without serving each other's entries.
 import { execFile } from 'node:child_process'
 import { execPath } from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,7 @@ const HOOK = `--import=${new URL('../helpers/next-layout.mjs', import.meta.url).
 const pathOf = (file: string): string => fileURLToPath(new URL(`../${file}`, import.meta.url))
 const env = { ...process.env, LAYOUT: String(LAYOUT_VERSION + 1) }
 
-for (const file of ['store/layout-contract.ts', 'route/soft.test.ts', 'route/variants.test.ts']) {
+for (const file of ['store/layout-contract.ts', 'cache/soft.test.ts', 'cache/variants.test.ts']) {
   t.spawn(execPath, [HOOK, pathOf(file)], { env }, `under the next layout: ${file}`)
 }
 
