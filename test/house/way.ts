@@ -1,5 +1,5 @@
-// The way of one request: the files of plugin/ whose functions it runs, from the hook to the store. For a hit, and for a miss
-// with its fill, on a Redis of its own. A file that is loaded, and of which nothing runs, does not count.
+// The way of one request: the files of plugin/ whose functions it runs, from the hook to the store. For a hit, and for a
+// miss with its fill, on a Redis of its own. A file that is loaded, and of which nothing runs, does not count.
 //
 //   npm run way
 import fastify from 'fastify'
@@ -80,7 +80,7 @@ function wayOf (scripts: Profiler.ScriptCoverage[]): Way {
   for (const { url, functions } of scripts) {
     const [, path] = url.split('/plugin/')
     if (path === undefined || !url.includes(root)) continue
-    const ran = functions.filter(({ functionName: name, ranges: [range] }) => range!.count > 0 && !NOT_WRITTEN.includes(name))
+    const ran = functions.filter(({ functionName: name, ranges }) => ranges[0]!.count > 0 && !NOT_WRITTEN.includes(name))
     if (ran.length > 0) way.set(path, ran.map(({ functionName: name }) => name || '(anonymous)'))
   }
   return way
