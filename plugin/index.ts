@@ -16,7 +16,7 @@ import type { Validators } from './request/revalidation.js'
 export const routeCache = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache' })
 export default routeCache
 
-export { CREDENTIAL_HEADERS } from './http/credential-headers.js'
+export { CREDENTIAL_HEADERS } from './http/credentials.js'
 export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { CacheEvents } from './telling/events.js'

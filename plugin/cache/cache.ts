@@ -3,29 +3,25 @@
 //
 // A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
 import { setImmediate as turn } from 'node:timers/promises'
-import { Background } from './background.js'
+import { Background, whenIdle } from './background.js'
 import type { Caller, Log } from '../telling/caller.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
 import { Complaints } from '../telling/complaints.js'
 import type { Milliseconds } from '../duration.js'
 import { isFresh, type Entry } from '../entry/entry.js'
 import { channels, tell, type Instance } from '../telling/events.js'
-import { Failures } from './failures.js'
-import { Fills } from './fill.js'
+import { Failures, Refreshes } from './refresh.js'
+import { Fills, type Kept } from './fill.js'
 import { Flights, flightName, leading, type Landing } from './flight.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
-import type { Kept } from './kept.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
 import { Lookup } from './lookup.js'
-import { Refreshes } from './refresh.js'
-import { whenIdle } from './settling.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
 import type { Store } from '../store/store.js'
-import { TagMemory } from './tag-memory.js'
-import { selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
+import { TagMemory, selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000

@@ -1,14 +1,13 @@
 // Which of a key's responses a request gets where they vary, and where a new one is put: the marker, and its variants.
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
-import { EPOCH_LENGTH, encodeMarker, isMarker, ownName } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
+import { EPOCH_LENGTH, encodeMarker, isMarker, ownName } from '../entry/codec.js'
 import { asSoftened, isValid, type Entry, type ValidityBasis, type Marker } from '../entry/entry.js'
-import { fingerprint, type RequestFields } from '../http/vary.js'
-import type { AnswerLimits } from '../options/limits.js'
 import { soundEntry, soundMarker } from '../entry/soundness.js'
+import { fingerprint, type RequestFields } from '../http/headers.js'
+import type { AnswerLimits } from '../options/limits.js'
 import type { Ask, Lease, Reading, Store, Varied } from '../store/store.js'
-import type { TagMemory } from './tag-memory.js'
 
 /** The member of a marker that stands for the policy's `identity`: no header field has such a name. */
 export const IDENTITY = ':identity'
@@ -229,4 +228,31 @@ export function firstMarker ({ needs }: Selection): Marker | null {
 
 function newEpoch (): string {
   return randomBytes(EPOCH_LENGTH * 3 / 4).toString('base64url')
+}
+
+// Which tags a key's last response had that only the handler knew: read together with the entry, their generations cost
+// no second trip. A hint and no more: what it does not know is read then.
+
+const MOST_KEYS = 10_000
+const NONE: readonly string[] = []
+
+export class TagMemory {
+  /** Two halves: to find the oldest in one map is to walk past all that were removed from it. */
+  #late = new Map<string, readonly string[]>()
+  #early = new Map<string, readonly string[]>()
+
+  of (key: string): readonly string[] {
+    return this.#late.get(key) ?? this.#early.get(key) ?? NONE
+  }
+
+  /** Those that were remembered long ago go first, many at a time. */
+  remember (key: string, tags: readonly string[]): void {
+    this.#late.delete(key)
+    this.#early.delete(key)
+    if (tags.length === 0) return
+    this.#late.set(key, tags)
+    if (this.#late.size < MOST_KEYS / 2) return
+    this.#early = this.#late
+    this.#late = new Map()
+  }
 }

@@ -12,7 +12,7 @@ import { checkTags } from '../key/route-template.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import { count } from '../telling/stats.js'
 import { nameOf, valueKey } from '../store/keys.js'
-import { unpacked } from '../send/unpacking.js'
+import { unpacked } from '../send/representation.js'
 import { readValue, writeValue } from './value-bytes.js'
 
 /** How `cache.getOrSet` keeps a value. */

@@ -37,7 +37,7 @@ import { mayBeRescued, rescue } from '../request/rescue.js'
 import { asConfirmed, askedOf, confirmedBy, isConfirmed } from '../request/revalidation.js'
 import { isValidated } from '../request/selecting.js'
 import { lookup, type Engine, type Waiting } from '../request/serving.js'
-import { isPacked, unpacked } from '../send/unpacking.js'
+import { isPacked, unpacked } from '../send/representation.js'
 import { REPLY } from '../users/user-marks.js'
 
 /** Where a route's config has it that the route is cached. */

@@ -1,12 +1,11 @@
 // Whether a response is for whoever asked at the lookup, and what the log says of requests that are somebody's own.
 import type { Caller } from '../telling/caller.js'
 import type { Exchange } from './exchange.js'
-import type { RequestFields } from '../http/vary.js'
+import type { RequestFields } from '../http/headers.js'
 import { identify } from '../users/identity.js'
 import type { RefusalReason } from '../telling/outcome.js'
 import { policyFailed, type Policy } from '../route/policy.js'
-import { hasChangedSession } from '../users/session-marks.js'
-import type { MarkedRequest, MarkReason, UserMark } from '../users/user-marks.js'
+import { hasChangedSession, type MarkedRequest, type MarkReason, type UserMark } from '../users/user-marks.js'
 
 /** Who asks, by the policy's identity, and with which headers. */
 interface Asking { identity: string | undefined, headers: RequestFields }

@@ -3,7 +3,7 @@
 import type { Captured } from './exchange.js'
 import { isSame } from '../http/headers.js'
 import { refusalOf, type HeadRefusal } from '../http/storable.js'
-import { directivesOf } from '../http/targeted.js'
+import { directivesOf } from '../http/cache-control.js'
 import type { Policy } from '../route/policy.js'
 import { isReplaced, sentHead, type RawResponseView } from '../response/raw-response.js'
 

@@ -7,11 +7,10 @@
 import type { CapturedReply } from './capture.js'
 import type { Milliseconds } from '../duration.js'
 import type { Exchange } from './exchange.js'
-import { isOf304 } from '../send/head.js'
-import { isNotModified } from '../http/conditional.js'
+import { isOf304 } from '../send/representation.js'
+import { isNotModified, contentRange, partOf } from '../http/conditional.js'
 import { isSame, type HeaderFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
-import { contentRange, partOf } from '../http/range.js'
 import { discard, drained, isResponse, lengthOf } from '../response/payload.js'
 
 /** Of the body, and so of no answer without one: RFC 9110 §8, §6.4, RFC 9530. */

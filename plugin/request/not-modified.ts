@@ -3,7 +3,7 @@
 import type { Milliseconds } from '../duration.js'
 import { isNotModified } from '../http/conditional.js'
 import { RouteCacheError, show } from '../errors.js'
-import type { RequestFields } from '../http/vary.js'
+import type { RequestFields } from '../http/headers.js'
 
 /** What a response will be told by. At least one. */
 export interface ResponseValidators {

@@ -26,10 +26,10 @@ import { writeEntry } from '../send/past-reply.js'
 import { watchRawAnswer } from './raw-answer.js'
 import { sendEntry } from '../send/reply.js'
 import { search, type Searching } from './search.js'
-import { isPacked, unpacked } from '../send/unpacking.js'
+import { isPacked, unpacked } from '../send/representation.js'
 import { select, type Selector, type Wanted } from './selecting.js'
 import type { Reader, Reading } from '../store/store.js'
-import { trailersOf } from '../response/trailers.js'
+import { trailersOf } from '../response/payload.js'
 import { askFor, readyEntry, type FirstAsk, type First } from '../cache/variant.js'
 
 /** What the hooks set in motion. */

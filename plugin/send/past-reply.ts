@@ -7,8 +7,7 @@ import { isNotModified } from '../http/conditional.js'
 import { ACCEPT_ENCODING } from '../http/encoding.js'
 import { isPlainResponse } from '../response/raw-response.js'
 import { ageOf, dateOf, isDeclaredBy, type Hit } from './reply.js'
-import type { Head } from './head.js'
-import { representationOf } from './representation.js'
+import { representationOf, type Head } from './representation.js'
 
 interface Places { headers: symbol, trailers: symbol }
 

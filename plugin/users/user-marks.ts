@@ -1,11 +1,8 @@
 // What tells that a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. One table,
 // asked at the lookup, and again when the response is stored: a hook or the handler may have found out by then who asks.
-import { countedCookie, isNoAnalyticsCookie, listedCookies, type CookieRule } from '../http/cookies.js'
-import { namesNobody } from '../http/credential-headers.js'
-import type { RequestFields } from '../http/vary.js'
+import { countedCookie, isNoAnalyticsCookie, listedCookies, namesNobody, type CookieRule } from '../http/credentials.js'
+import type { RequestFields } from '../http/headers.js'
 import { unpromised } from './identity.js'
-import { namesSomebody, isOwnSession } from './session-marks.js'
-import { anyScope, anyUser, SCOPE_NAMES, USER_NAMES, type Owner } from './user-places.js'
 
 export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'
 
@@ -97,6 +94,65 @@ function credentialMark (field: string): UserMark {
 /** Its name comes from the client, so it is for the log only. */
 function cookieMark (name: string | null): UserMark | null {
   return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
+}
+
+// Where hooks, and middleware of other frameworks, put who asks: the names of the properties, on Fastify's request and on
+// Node's. All are read for each request, so they stand in expressions: reads whose names are known cost a nanosecond each as
+// long as they miss, a tenth of what a loop over names takes. Each expression is also the list of its names, which is found
+// out once by having it read from an object that notes what it is asked for.
+
+/** Anything that has properties. */
+export type Owner = Readonly<Record<string, unknown>>
+
+/**
+ * The first user that there may be in these places; null or undefined: there is none. The two are read side by side, as V8
+ * remembers for each read which kinds of objects it met: those of Fastify are many in an app with many contexts.
+ */
+export function anyUser (request: Owner, raw: Owner): unknown {
+  return request.user ?? raw.user ?? request.account ?? raw.account ?? request.auth ?? raw.auth ??
+    request.currentUser ?? raw.currentUser ?? request.principal ?? raw.principal ?? request.userId ?? raw.userId ??
+    request.tenant ?? raw.tenant ?? request.tenantId ?? raw.tenantId ?? request.uid ?? raw.uid ??
+    request.identity ?? raw.identity ?? request.claims ?? raw.claims ?? request.viewer ?? raw.viewer ??
+    request.customer ?? raw.customer ?? request.member ?? raw.member ?? request.oidc ?? raw.oidc ??
+    request.kauth ?? raw.kauth ?? request.authUser ?? raw.authUser ??
+    request.authenticatedUser ?? raw.authenticatedUser ?? request.loggedInUser ?? raw.loggedInUser ??
+    request.userInfo ?? raw.userInfo ?? request.username ?? raw.username ?? request.email ?? raw.email ??
+    request.sub ?? raw.sub ?? request.subject ?? raw.subject ?? request.profile ?? raw.profile ??
+    request.credentials ?? raw.credentials ?? request.role ?? raw.role ?? request.roles ?? raw.roles ??
+    request.permissions ?? raw.permissions ?? request.scopes ?? raw.scopes ?? request.org ?? raw.org ??
+    request.orgId ?? raw.orgId ?? request.organization ?? raw.organization ??
+    request.organizationId ?? raw.organizationId ?? request.workspace ?? raw.workspace ??
+    request.workspaceId ?? raw.workspaceId ?? request.accountId ?? raw.accountId ??
+    request.customerId ?? raw.customerId ?? request.memberId ?? raw.memberId ?? request.apiKey ?? raw.apiKey ??
+    request.actor ?? raw.actor ?? request.jwt ?? raw.jwt ?? request.jwtPayload ?? raw.jwtPayload ??
+    request.token ?? raw.token ?? request.decoded ?? raw.decoded ?? request.decodedToken ?? raw.decodedToken ??
+    request.authContext ?? raw.authContext ?? request.securityContext ?? raw.securityContext
+}
+
+/** Objects for all that hooks know of a request: of Express and @fastify/view, of Koa, of @fastify/request-context. */
+export function anyScope (request: Owner, raw: Owner): unknown {
+  return request.locals ?? raw.locals ?? request.state ?? raw.state ?? request.ctx ?? raw.ctx ??
+    request.context ?? raw.context ?? request.requestContext ?? raw.requestContext
+}
+
+export const USER_NAMES = namesIn(anyUser)
+export const SCOPE_NAMES = namesIn(anyScope)
+
+/** Which properties it reads. */
+function namesIn (read: (request: Owner, raw: Owner) => unknown): readonly string[] {
+  const names = new Set<string>()
+  read(noting(names), noting(names))
+  return [...names]
+}
+
+/** Has nothing, and notes what it is asked for. */
+function noting (names: Set<string>): Owner {
+  return new Proxy({}, {
+    get: (_, name) => {
+      names.add(String(name))
+      return undefined
+    }
+  })
 }
 
 /** Where a request has its reply: hooks keep there what pages are made of, and it may be of a user. */
@@ -216,4 +272,87 @@ function presentsCertificate (raw: { socket?: unknown }): boolean {
   if (typeof socket !== 'object' || socket === null || (socket as { encrypted?: unknown }).encrypted !== true) return false
   const { getPeerX509Certificate: certificate } = socket as { getPeerX509Certificate?: () => unknown }
   return typeof certificate === 'function' && certificate.call(socket) !== undefined
+}
+
+// Whether a session on a request is somebody's: session plugins make an empty one for everybody. What it has may be its own
+// properties, or be kept where nobody sees it: in private fields, or behind a method.
+
+/** As @fastify/session, @fastify/secure-session, express-session and cookie-session have it. */
+interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => unknown, data?: () => unknown }
+
+/** Of a session itself, not of who has it. */
+const NO_DATA = ['cookie', 'changed', 'deleted']
+
+/** Whether it may say who asks: not so an empty text, false, an object or a list without anything, or a method. */
+export function namesSomebody (value: unknown): boolean {
+  if (value == null || value === false || value === '' || typeof value === 'function') return false
+  if (typeof value !== 'object') return true
+  if (value instanceof Map || value instanceof Set) return value.size > 0
+  if (Array.isArray(value)) return value.length > 0
+  // An object of a class may keep all that it has where we can't see it.
+  return !isBare(value) || Reflect.ownKeys(value).length > 0
+}
+
+function isBare (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/**
+ * What is in a session came with its cookie, or was put there by a hook just now. One that hides what it has is somebody's,
+ * unless it says that it is empty.
+ */
+export function isOwnSession (session: unknown): boolean {
+  if (typeof session !== 'object' || session instanceof Map || !namesSomebody(session)) return namesSomebody(session)
+  const { changed, isChanged, data } = session as Session
+  if (changed === true || isChanged === true) return true
+  // secure-session keeps its data behind a method.
+  if (typeof changed === 'boolean' && typeof data === 'function') return hasData(data.call(session))
+  return hasData(session) || (isHiding(session!) && !isSeenEmpty(session!))
+}
+
+function hasData (content: unknown): boolean {
+  if (typeof content !== 'object' || content === null) return namesSomebody(content)
+  const values = content as Record<string, unknown>
+  return Object.keys(values).some((name) => !NO_DATA.includes(name) && namesSomebody(values[name]))
+}
+
+/**
+ * Whether nothing of it is seen but methods. A plain object that has no method to read with shows what it has: iron-session
+ * has its own ones beside the data, not enumerable.
+ */
+function isHiding (session: object): boolean {
+  const values = Object.values(session)
+  if (values.some((value) => typeof value !== 'function')) return false
+  return !isBare(session) || values.length > 0 || typeof (session as { get?: unknown }).get === 'function'
+}
+
+/** By what collections and cookie-session say of themselves. */
+interface Countable {
+  size?: unknown
+  length?: unknown
+  isPopulated?: unknown
+  isEmpty?: unknown
+  toJSON?: () => unknown
+  [Symbol.iterator]?: () => Iterator<unknown>
+}
+
+function isSeenEmpty (session: Countable): boolean {
+  const { size, length, isPopulated, isEmpty, toJSON, [Symbol.iterator]: iterate } = session
+  if (size === 0 || length === 0 || isPopulated === false) return true
+  if ((typeof isEmpty === 'function' ? isEmpty.call(session) : isEmpty) === true) return true
+  if (typeof toJSON === 'function') return !hasData(toJSON.call(session))
+  return typeof iterate === 'function' && iterate.call(session).next().done === true
+}
+
+/** Whether the handler, or a hook, wrote to a session of the request. */
+export function hasChangedSession (request: object): boolean {
+  const { session, raw } = request as { session?: unknown, raw?: { session?: unknown } }
+  return isChanged(session) || isChanged(raw?.session)
+}
+
+function isChanged (session: unknown): boolean {
+  if (typeof session !== 'object' || session === null) return false
+  const { changed, isChanged, isModified } = session as Session
+  return changed === true || isChanged === true || (typeof isModified === 'function' && isModified.call(session) === true)
 }
