@@ -8,11 +8,10 @@ import { explained, unexamined, type Explanation } from './explanation.js'
 import { textOf } from './explanation-text.js'
 import type { RequestFields } from '../http/headers.js'
 import { own } from '../key/key.js'
-import type { OwnRequests } from '../request/own-request.js'
+import { openTicket, type OwnRequests } from '../request/own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from '../store/keys.js'
 import { askedKeys } from '../key/target.js'
-import { openTicket } from '../request/ticket.js'
 import { selectBy } from '../cache/variant.js'
 
 /** The request that is to be explained. */

@@ -1,27 +1,25 @@
 // From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
 // the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
-import { aged } from './aging.js'
 import type { ResponseCache } from '../cache/cache.js'
-import { refusedAsOwn } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
-import { headerBytes } from '../entry/entry.js'
+import { headerBytes, type HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
-import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
+import { directivesOf } from '../http/cache-control.js'
 import { weakEtag } from '../http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from '../http/encoding.js'
 import { correctedAge } from '../http/freshness.js'
-import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from '../http/headers.js'
-import { isReplacement, isError, refusalOf } from '../http/storable.js'
-import { directivesOf } from '../http/cache-control.js'
-import { refusedByHead } from './late-head.js'
+import { addedFields, areSendable, mergedVary, selectingMembers, isSame, type HeaderFields } from '../http/headers.js'
+import { isReplacement, isError, refusalOf, type HeadRefusal } from '../http/storable.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
-import { policyFailed, type PolicyResponse } from '../route/policy.js'
-import type { RefusalReason } from '../telling/outcome.js'
-import { isReplaced, type RawResponseView } from '../response/raw-response.js'
-import { Recording, record } from '../response/recording.js'
+import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
+import { refusedAsOwn } from './selecting.js'
+import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
+import { isReplaced, sentHead, type RawResponseView } from '../response/raw-response.js'
+import { Recording, record } from '../response/recording.js'
+import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
+import type { RefusalReason } from '../telling/outcome.js'
 
 /** As much of a reply as is looked at, and set, here. */
 export interface CapturedReply {
@@ -291,4 +289,30 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
   const keep = keptFor(exchange, answer)
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+}
+
+// How old an answer is when it is stored. One that its own header fields keep fresh may come from elsewhere, and be older
+// than its arrival; and a stream arrives when it begins, and is stored when it ends: RFC 9111 §4.2.3.
+
+interface Aged { life: Milliseconds, headers: HeaderField[] }
+
+/** What is left of its time, and its fields with its age at this instant. */
+export function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
+  if (age === null) return { life, headers: [...headers] }
+  const held = Math.max(0, now - at)
+  const seconds = age + Math.floor(held / 1000)
+  const others = headers.filter(([name]) => name !== 'age')
+  return { life: life - held, headers: seconds === 0 ? others : [...others, ['age', String(seconds)]] }
+}
+
+// What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
+// methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
+
+/** Why it may not be stored by what was added to its head, such as a cookie; null where nothing is against it. */
+export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
+  if (leaving === null || !isReplaced(raw)) return null
+  const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
+  const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))
+  const head = { status, added, all: Object.assign({}, leaving, added), directives: directivesOf(added, policy.isTargeted) }
+  return refusalOf(head, policy.statuses)
 }

@@ -1,11 +1,10 @@
 // What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
-import type { Arrival } from './arrival.js'
-import type { Exchange, Marks, RequestView } from './exchange.js'
+import { without } from '../cache/variant.js'
 import type { KeySource } from '../key/key.js'
-import { noteLateCall } from './late-call.js'
 import { checkTags } from '../key/route-template.js'
+import type { Exchange, Marks, RequestView } from './exchange.js'
+import type { Arrival, Ticket } from './own-request.js'
 import type { CacheOutcome } from '../telling/outcome.js'
-import type { Ticket } from './ticket.js'
 
 /** What the cache knows about the request. */
 export const EXCHANGE = Symbol('fastify-route-cache.exchange')
@@ -99,4 +98,32 @@ export function markFailed (request: object, error: unknown): void {
 /** Fastify says so of each error that refuses a request. */
 function isOfValidation (error: unknown): boolean {
   return (error as { validationContext?: unknown } | null | undefined)?.validationContext !== undefined
+}
+
+// `reply.cacheTags()` and `reply.noCache()` count until the response is given to the store: while its handler runs, in
+// onSend hooks, while its stream is read. A response of which they say something later is not kept, and the log says so,
+// once for each route. Of a response that is not stored (a hit, a HEAD, past the cache, refused) there is nothing to say.
+
+/** Absent tags: it is not to be stored at all. */
+export interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
+
+/** Has the response not be kept where it is being stored, or was, and not so that this makes no difference. */
+export function noteLateCall (exchange: Exchange | null | undefined, { call, tags }: LateCall): void {
+  if (exchange?.kept == null) return
+  const { kept, site, caller: { log } } = exchange
+  if (tags !== undefined && without(tags, kept.tags).length === 0) return
+  kept.giveUp(() => {
+    if (site.isTooLate) return
+    site.isTooLate = true
+    log.warn({ route: site.policy.route, call, ...tags !== undefined && { tags } }, `${call}() was called when the response had ` +
+      `been sent, and was on its way to the store, or there: it is not kept. ${INSTEAD[call]}`)
+  })
+}
+
+const EARLIER = 'in a hook before the handler, in the handler before reply.send() or return, in an onSend hook, or while a stream is read'
+
+const INSTEAD: Readonly<Record<LateCall['call'], string>> = {
+  'reply.cacheTags': `Call it earlier: ${EARLIER}; or name tags that the request tells in the route's option: ` +
+    'cache: { tags: [\'author:{id}\'] }',
+  'reply.noCache': `Call it earlier: ${EARLIER}; or have the route's option tell: cache: { storeIf: (reply) => ... }`
 }

@@ -9,7 +9,7 @@ import { staleSince, type EncodedBody, type Entry, type HeaderField, type Payloa
 import { channels, since, tell, tellLookup, type Source } from '../telling/events.js'
 import { HarmlessLog } from '../telling/harmless-log.js'
 import type { HeaderFields } from '../http/headers.js'
-import type { Validated, ValidatedPart } from './key-source.js'
+import type { Validated, ValidatedPart } from './selecting.js'
 import type { Kept } from '../cache/fill.js'
 import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'

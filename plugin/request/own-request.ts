@@ -11,15 +11,15 @@
 //
 // The right to fill that comes with a set or a refresh is used up in any case: filled, or given back.
 import { randomUUID } from 'node:crypto'
-import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, type Caller } from '../telling/caller.js'
 import type { Refreshable, Right, Spare } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'
+import { CONDITIONS } from '../http/conditional.js'
+import type { Examined } from './examination.js'
+import { refuse, type Caller } from '../telling/caller.js'
 import { channels, since, stamp, tell } from '../telling/events.js'
-import type { End } from '../telling/outcome.js'
-import { openTicket, type Ticket } from './ticket.js'
+import type { End, CacheOutcome } from '../telling/outcome.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
@@ -197,4 +197,138 @@ export class OwnRequests {
     }
     return { end: await ended, result }
   }
+}
+
+// What tells a request of our own from others, and what it is for: see own-request.ts.
+
+export type Why = Extract<CacheOutcome, { type: 'own' }>['why']
+
+/** What a request of our own is for. */
+export interface Ticket {
+  why: Why
+  /** Of a set: what the handler is taken to have answered. */
+  value: unknown
+  /** How long it is served; null: as the policy says. */
+  life: Milliseconds | null
+  /** Beside those of the policy. */
+  tags: readonly string[]
+  /** Of a refresh: how it comes. */
+  arrival: Arrival | null
+  /** There is a User-Agent among its headers. */
+  hasAgent: boolean
+  /** Of a refresh: the entry that was served. */
+  present: Spare | null
+  /** Null from when the request has taken it; and where it comes without. */
+  right: Right | null
+  /** The key of the right. */
+  filling: string | null
+  /** The request has come to our first hook. */
+  isSeen: boolean
+  /** And there to a cached route. */
+  isRouted: boolean
+  /** The path of the route as it was declared; null: there is none. */
+  path: string | null
+  /** The key that the route makes for it; null where that is not known. */
+  key: string | null
+  /** Of a warm-up: what has become of its lookup by now; null: there was none. */
+  outcome: (() => CacheOutcome) | null
+  /** Of an explanation: what its lookup would have found; null: it did not get so far. */
+  examined: Examined | null
+  /** Called once, with the end of the right to fill. */
+  onEnd: (end: End) => void
+  /** Gives back the right that the request has taken. */
+  giveUp: () => void
+}
+
+/** Null: without a right to fill. */
+export function openTicket (why: Why, right: Right | null): Ticket {
+  return {
+    why,
+    value: undefined,
+    life: null,
+    tags: [],
+    arrival: null,
+    hasAgent: true,
+    present: null,
+    right,
+    filling: right?.key ?? null,
+    isSeen: false,
+    isRouted: false,
+    path: null,
+    key: null,
+    outcome: null,
+    examined: null,
+    onEnd: () => {},
+    giveUp: () => {}
+  }
+}
+
+// How a request came, before anybody's hook changed it, so that a request of our own can come the same way: its URL, its
+// header fields, and what its socket says of the client. Kept while it is answered: a client that leaves takes its address
+// along.
+
+/** As much of node's request as is looked at, and set, here. */
+export interface RawView {
+  url?: string | undefined
+  originalUrl?: string
+  headers: Fields
+  rawHeaders: string[]
+  socket: object
+}
+
+export interface Arrival {
+  /** As the client sent it. */
+  target: string
+  /** As the app has rewritten it, and the same where it has not. */
+  url: string
+  originalUrl: string | undefined
+  headers: Fields
+  rawHeaders: readonly string[]
+  socket: Partial<Record<typeof OF_THE_SOCKET[number], unknown>>
+}
+
+/** `encrypted` makes https of it, `authorized` is that of a client's certificate. */
+const OF_THE_SOCKET = [
+  'remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'encrypted', 'authorized'
+] as const
+
+/** What the client has already, or a part, is no answer for others, and there is no body. */
+const OF_THE_CLIENT: readonly string[] = [...CONDITIONS, 'content-length', 'transfer-encoding']
+
+export function arrivalOf (raw: RawView): Arrival {
+  const headers: Fields = {}
+  for (const [name, value] of Object.entries(raw.headers)) {
+    if (value !== undefined && !OF_THE_CLIENT.includes(name)) headers[name] = value
+  }
+  const socket: Arrival['socket'] = {}
+  for (const name of OF_THE_SOCKET) socket[name] = (raw.socket as Arrival['socket'])[name]
+  const url = raw.url ?? '/'
+  return {
+    target: raw.originalUrl ?? url,
+    url,
+    originalUrl: raw.originalUrl,
+    headers,
+    rawHeaders: fieldsOf(raw.rawHeaders, (name) => !OF_THE_CLIENT.includes(name)),
+    socket
+  }
+}
+
+/** Has a request have come as the other did. */
+export function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
+  raw.url = url
+  if (originalUrl !== undefined) raw.originalUrl = originalUrl
+  raw.headers = { ...headers }
+  raw.rawHeaders = [...rawHeaders]
+  Object.assign(raw.socket, socket)
+}
+
+/** Takes fields off a request, as if they had not been there. */
+export function takeOff (raw: RawView, names: readonly string[]): void {
+  for (const name of names) delete raw.headers[name]
+  raw.rawHeaders = fieldsOf(raw.rawHeaders, (name) => !names.includes(name))
+}
+
+/** Those of the pairs of name and value. */
+function fieldsOf (rawHeaders: readonly string[], isWanted: (name: string) => boolean): string[] {
+  return rawHeaders.filter((_, i) => isWanted(rawHeaders[i - i % 2]!.toLowerCase()))
 }

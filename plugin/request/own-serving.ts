@@ -5,7 +5,7 @@ import { examine } from './examination.js'
 import { abandon, refuseAnswer, type RequestView, type Site } from './exchange.js'
 import { adopt, search } from './search.js'
 import { begin, failedToSend, watchEnd, type Engine, type Waiting } from './serving.js'
-import type { Ticket } from './ticket.js'
+import type { Ticket } from './own-request.js'
 
 interface Own extends Waiting { ticket: Ticket }
 

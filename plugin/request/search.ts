@@ -10,7 +10,7 @@ import { asksForPart } from '../http/conditional.js'
 import type { RefusalReason } from '../telling/outcome.js'
 import { toValidate } from './revalidation.js'
 import { select, type Selecting } from './selecting.js'
-import type { Ticket } from './ticket.js'
+import type { Ticket } from './own-request.js'
 import { isPacked, unpacked } from '../send/representation.js'
 import { VERSION, type First } from '../cache/variant.js'
 

@@ -1,21 +1,21 @@
 // What a request of a cached route asks for, by the policy: its key and its variant; or why it goes past the cache. At once,
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Caller } from '../telling/caller.js'
-import { warnOfMark, markOf } from './credentials.js'
-import type { RequestView, Site } from './exchange.js'
-import { parseCacheControl } from '../http/cache-control.js'
-import { hasContent, isOriginForm, asksForUpgrade } from '../http/request.js'
-import { fingerprint } from '../http/headers.js'
-import { identify, unpromised } from '../users/identity.js'
-import type { KeySource } from '../key/key.js'
-import { validatedParts, validatedSource } from './key-source.js'
-import type { BypassReason } from '../telling/outcome.js'
-import { checkKey, policyFailed } from '../route/policy.js'
-import { credentialsIn, lackedBy } from '../users/query-credentials.js'
-import { isThenable } from '../key/thenable.js'
-import type { UserMark } from '../users/user-marks.js'
 import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
+import { parseCacheControl } from '../http/cache-control.js'
+import { fingerprint, type RequestFields } from '../http/headers.js'
+import { hasContent, isOriginForm, asksForUpgrade } from '../http/request.js'
+import { keyless, type KeySource } from '../key/key.js'
+import { Keyless, copyPlain, kindOf } from '../key/plain-data.js'
+import { isThenable } from '../key/thenable.js'
+import type { RequestView, Site, Exchange } from './exchange.js'
+import { runAhead, type Validate } from './remembered-validation.js'
+import { checkKey, policyFailed, type Policy } from '../route/policy.js'
+import type { Caller } from '../telling/caller.js'
+import type { BypassReason, RefusalReason } from '../telling/outcome.js'
+import { identify, unpromised } from '../users/identity.js'
+import { credentialsIn, lackedBy } from '../users/query-credentials.js'
+import { hasChangedSession, type UserMark, type MarkedRequest, type MarkReason } from '../users/user-marks.js'
 
 /** What is looked up. */
 export interface Wanted {
@@ -169,4 +169,134 @@ function seenWith (request: RequestView, { params, query }: KeySource): RequestV
 function asksForRefresh (headers: RequestView['headers']): boolean {
   const field = headers['cache-control'] ?? headers.pragma
   return field !== undefined && parseCacheControl(String(field)).has('no-cache')
+}
+
+// Params and query as the handler will see them: validated, so coerced and with defaults. `/users/7` and `/users/007`, or
+// `?page=1` and its default, are then one key; and what the validation refuses has none.
+
+export type ValidatedPart = typeof PARTS[number]
+
+/** As much of a request as is needed to validate it. */
+export interface Validated extends KeySource {
+  headers: unknown
+  getValidationFunction: (part: ValidatedPart) => Validate | undefined
+}
+
+/**
+ * For a lookup ahead of the validation: on copies, one part after the other until one is refused, as Fastify does it. Null
+ * where the request is not valid; a promise as validators give.
+ */
+export function validatedSource (request: Validated): KeySource | null | Promise<KeySource | null> {
+  return validatedFrom(request, PARTS, { params: request.params, query: request.query })
+}
+
+type Sourcing = KeySource | null | Promise<KeySource | null>
+
+function validatedFrom (request: Validated, parts: readonly ValidatedPart[], made: KeySource): Sourcing {
+  const [part, ...later] = parts
+  if (part === undefined) return made
+  const validate = request.getValidationFunction(part)
+  if (validate === undefined) return validatedFrom(request, later, made)
+  const complete = (value: unknown): Sourcing =>
+    value === INVALID ? null : validatedFrom(request, later, withPart(made, part, value))
+  const value = validated(validate, ...inputOf(request, part))
+  return value instanceof Promise ? value.then(complete) : complete(value)
+}
+
+/** The input, and a copy of it. */
+function inputOf (request: Validated, part: ValidatedPart): [unknown, unknown] {
+  if (part === 'headers') return [request.headers, { ...request.headers as object }]
+  const scope = part === 'params' ? part : 'query'
+  return [request[scope], copyOf(request, scope)]
+}
+
+/** Headers are no part of it. */
+function withPart ({ params, query }: KeySource, part: ValidatedPart, value: unknown): KeySource {
+  return { params: part === 'params' ? value : params, query: part === 'querystring' ? value : query }
+}
+
+/** Those for which the route has a validation. */
+export function validatedParts (request: Pick<Validated, 'getValidationFunction'>): ValidatedPart[] {
+  return PARTS.filter((part) => request.getValidationFunction(part) !== undefined)
+}
+
+const PARTS = ['params', 'querystring', 'headers'] as const
+const INVALID = Symbol('invalid')
+
+/** Throws FRC_KEY for what can't be copied: a validation would change the request's own. */
+function copyOf (source: KeySource, scope: 'params' | 'query'): unknown {
+  const part = source[scope]
+  const copy = copyPlain(part)
+  if (copy !== part || typeof part !== 'object' || part === null) return copy
+  throw keyless(new Keyless(kindOf(part)), scope)
+}
+
+/** Params and query as they are by now, for later: a validation changes them in place. */
+export function copySource ({ params, query }: KeySource): KeySource {
+  return { params: copyPlain(params), query: copyPlain(query) }
+}
+
+/** As Fastify does it: false, or a result with an error, refuses; a result with a value replaces the input. */
+function validated (validate: Validate, input: unknown, copy: unknown): unknown {
+  const result = runAhead(validate, input, copy)
+  // Fastify takes what an async validator gives for passed or failed, and no more.
+  if (isThenable(result)) return Promise.resolve(result).then((passed) => passed === false ? INVALID : copy, () => INVALID)
+  if (result === false) return INVALID
+  if (typeof result !== 'object' || result === null) return copy
+  if ('error' in result && result.error) return INVALID
+  return 'value' in result ? result.value : copy
+}
+
+// Whether a response is for whoever asked at the lookup, and what the log says of requests that are somebody's own.
+
+/** Who asks, by the policy's identity, and with which headers. */
+interface Asking { identity: string | undefined, headers: RequestFields }
+
+/** What tells that the request is somebody's own; null: nothing does, or the route says what is to become of it. */
+export function markOf (policy: Policy, request: MarkedRequest, { identity, headers }: Asking): UserMark | null {
+  return policy.shared || identity !== undefined ? null : policy.marking(request, headers)
+}
+
+/**
+ * Why a response is not stored where the request has become somebody else's since the lookup: by a session that the handler
+ * opened, a user that it looked up. It belongs neither under the key nor under the variant that the lookup was for.
+ */
+export function refusedAsOwn (exchange: Exchange): Extract<RefusalReason, 'credentials' | 'policy'> | null {
+  const { site, caller, identity } = exchange
+  try {
+    if (site.policy.shared) return null
+    if (identify(site.policy, exchange.request) !== identity) return 'credentials'
+    const mark = laterMark(exchange)
+    if (mark === null) return null
+    warnOfMark(site, caller, mark)
+    return 'credentials'
+  } catch (error) {
+    policyFailed(site.policy, caller, error)
+    return 'policy'
+  }
+}
+
+function laterMark ({ site: { policy }, request, identity, headers }: Exchange): UserMark | null {
+  if (hasChangedSession(request)) return CHANGED_SESSION
+  // The handler, or a hook behind the lookup, may have set headers, too.
+  return markOf(policy, request, { identity, headers }) ?? markOf(policy, request, { identity, headers: request.headers })
+}
+
+const CHANGED_SESSION: UserMark = { reason: 'session', detail: 'session', words: 'a session that is opened or changed' }
+
+interface Explained { policy: Policy, isExplained: boolean }
+
+/** Once per route, unless the app has named the very mark: what to do so that these requests are served from the cache. */
+export function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
+  if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
+  site.isExplained = true
+  log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +
+    `users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }${WAYS[reason] ?? ''}`)
+}
+
+/** What else may be meant. */
+const WAYS: Partial<Record<MarkReason, string>> = {
+  cookie: "; or which cookies count, cache: { cookies: ['session'] }",
+  credential: '; or that it selects the response, cache: { vary: [...] }',
+  query: '; or put it in the key'
 }
