@@ -8,11 +8,11 @@ import type { Caller, Log } from '../telling/caller.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
 import { Complaints } from '../telling/complaints.js'
 import type { Milliseconds } from '../duration.js'
-import { isFresh, type Entry } from '../entry/entry.js'
+import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell, type Instance } from '../telling/events.js'
 import { Failures, Refreshes } from './refresh.js'
 import { Fills, type Kept } from './fill.js'
-import { Flights, flightName, leading, type Landing } from './flight.js'
+import { Flights, flightName, type Landing } from './flight.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
@@ -117,7 +117,7 @@ export class ResponseCache {
 
   /** Lookups are answered by the store, as far as is known. */
   get isReady (): boolean {
-    return this.enabled && this.invalidation.isTold && !this.breaker.isOpen
+    return this.enabled && this.invalidation.journal.isEmpty && !this.breaker.isOpen
   }
 
   /** A handler runs in this process, or its answer is on its way, that may be stored. */
@@ -127,7 +127,7 @@ export class ResponseCache {
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+    return this.invalidation.journal.isEmpty ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
@@ -182,9 +182,8 @@ export class ResponseCache {
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
     const ground = { history, least: 0, tags: [], generations: [], softened: [] }
-    const right = { key, lease, marker: null, ground, flight, isOver: false }
-    flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
-    return right
+    this.#flights.lead(flight, this.#store, { key, lease, waitTimeout })
+    return { key, lease, marker: null, ground, flight, isOver: false }
   }
 
   /**
@@ -211,7 +210,7 @@ export class ResponseCache {
   async get (key: string, selection: Selection): Promise<Entry | null> {
     const isTold = this.invalidation.isTold
     const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(this.shelf, key, selection)))
-    return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
+    return entry !== null && isTold && useOf(entry, this.#now(), {}) === 'fresh' ? entry : null
   }
 
   /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */

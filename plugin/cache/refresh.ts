@@ -25,56 +25,45 @@ const REST_TIME: Milliseconds = 1_000
 export interface RefreshParts { store: Store, flights: Flights, now: () => Milliseconds }
 
 export class Refreshes {
-  readonly #store: Store
-  readonly #flights: Flights
-  readonly #now: () => Milliseconds
+  readonly #parts: RefreshParts
   /** Until when this process leaves them alone: the first to end comes first. */
   readonly #resting = new Recent<Milliseconds>()
 
-  constructor ({ store, flights, now }: RefreshParts) {
-    this.#store = store
-    this.#flights = flights
-    this.#now = now
+  constructor (parts: RefreshParts) {
+    this.#parts = parts
   }
 
   /** The right to fill; null where it is somebody else's, or nobody's for a while. Rejects as the store does. */
   async take ({ key, selected, waitTimeout }: Refreshable): Promise<Right | null> {
+    const { store, flights } = this.#parts
     const { variant, marker, ground, bytes } = selected
     const name = flightName(key, variant)
-    if (this.#flights.get(name) !== undefined || this.#isResting(name)) return null
-    const flight = this.#flights.open(name, key)
-    const land = (): void => { this.#flights.land(name, flight, { type: 'again' }) }
-    let taken: Taken = 'pass'
+    if (flights.get(name) !== undefined || this.#isResting(name)) return null
+    const flight = flights.open(name, key)
+    let lease: Taken = 'pass'
     try {
-      taken = await this.#takeLease(key, selected)
+      lease = await this.#takeLease(key, selected)
     } finally {
-      if (typeof taken === 'string') {
-        if (taken !== 'changed') this.#rest(name)
-        land()
+      if (typeof lease === 'string') {
+        if (lease !== 'changed') this.#rest(name)
+        flights.land(name, flight, { type: 'again' })
       }
     }
-    if (typeof taken === 'string') return null
-    const lease = taken
-    flight.lead({
-      renew: async (pass) => await this.#store.renew(key, lease, pass),
-      giveBack: async () => await this.#store.release(key, lease),
-      isPass: lease.isPass,
-      waitTimeout,
-      onLost: land
-    })
+    if (typeof lease === 'string') return null
+    flights.lead(flight, store, { key, lease, waitTimeout })
     return { key, lease, marker, ground, flight, isOver: bytes != null }
   }
 
   /** Unlike a miss it leaves alone what is marked `pass`: that there is no new response hurts nobody yet. */
   async #takeLease (key: string, { variant, bytes, ground }: Refreshable['selected']): Promise<Taken> {
-    const holder = await this.#store.holder(key, variant)
+    const holder = await this.#parts.store.holder(key, variant)
     if (holder !== 'none') return holder
     const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
-    return await this.#store.take(key, variant, { tags: ground.tags, missing, bytes, marker: null })
+    return await this.#parts.store.take(key, variant, { tags: ground.tags, missing, bytes, marker: null })
   }
 
   #rest (name: string): void {
-    const now = this.#now()
+    const now = this.#parts.now()
     this.#resting.set(name, now + REST_TIME)
     for (;;) {
       const [other, until] = this.#resting.first()!
@@ -84,7 +73,7 @@ export class Refreshes {
   }
 
   #isResting (name: string): boolean {
-    return (this.#resting.get(name) ?? 0) > this.#now()
+    return (this.#resting.get(name) ?? 0) > this.#parts.now()
   }
 }
 

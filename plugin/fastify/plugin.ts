@@ -3,8 +3,7 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from '../cache/cache.js'
 import {
-  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags,
-  outcomeOf, type Carrier
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags, outcomeOf
 } from '../request/carrier.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration } from '../writing/declaration.js'
@@ -26,7 +25,7 @@ import { compilePolicy, type Policy } from '../route/policy.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/remembered-validation.js'
 import { RouteCache } from '../calls/route-cache.js'
-import type { Engine } from '../request/serving.js'
+import type { Engine } from '../request/hit.js'
 import { readSettings, type Settings } from '../options/settings.js'
 import { Stats } from '../telling/stats.js'
 import { Keys } from '../store/keys.js'
@@ -57,8 +56,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const caller = { counters: stats.values, log, source: { instance, route: null } }
   instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client })
   app.decorate(settings.decorator, instance.cache)
-  app.decorateRequest(EXCHANGE, null)
-  app.decorateRequest(OUTCOME, null)
+  app.decorateRequest(STATE, null)
   app.decorateRequest(MARKS, null)
   app.decorateRequest(ARRIVAL, null)
   app.decorateRequest(HEADERS, null)
@@ -68,7 +66,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest(REPLY, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
-  app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
+  app.decorateRequest('cacheValidators', { getter () { return askedAbout(exchangeOf(this)) } })
   app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators, cache.now()) })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -78,14 +76,14 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     markTags(this.request, tags)
     return this
   })
-  const engine = { cache, own, signals: settings }
+  const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
   const caching = cachingOf({ engine, stats, instance }, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
+  app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
     markFailed(request, error)
     standBack(reply, outcomeOf(request))
-    if ((request as Carrier)[EXCHANGE]?.isNarrowed === true) reply.code(200).removeHeader('content-range')
+    if (exchangeOf(request)?.isNarrowed === true) reply.code(200).removeHeader('content-range')
   })
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
@@ -93,7 +91,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
-    if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
+    if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
     await cache.connect()
   })
   app.addHook('onClose', async () => {
@@ -110,12 +108,10 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
   const unsaid: string[] = []
   const gets: Gets = new Map()
   const registration = randomBytes(8).toString('hex')
-  let mayRefresh = false
   let isNest = false
   return {
     sites,
     unsaid,
-    mayRefresh: () => mayRefresh,
     isNest: () => isNest,
     onRoute: function (route) {
       isNest ||= isNestHandler(route.handler)
@@ -132,7 +128,7 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
       const compiled = compilePolicy(route, option, settings)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
-      mayRefresh ||= policy.isRefreshed
+      engine.mayRefresh ||= policy.isRefreshed
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         claim(owners, policy)
@@ -147,7 +143,6 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
-        isUnseen: false,
         validated: null,
         isPostponed: false,
         isNarrowedAhead: false,
@@ -179,8 +174,6 @@ interface Caching {
   sites: ReadonlyMap<string, Site>
   /** Those whose policy does not say whom their responses are for, though hooks of their own may know. */
   unsaid: readonly string[]
-  /** Whether any route's entries are filled again by requests of our own. */
-  mayRefresh: () => boolean
   /** Whether a handler of Nest's is among the routes, cached or not. */
   isNest: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void

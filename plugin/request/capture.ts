@@ -41,7 +41,8 @@ export interface Sent {
 
 /** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
-  exchange.captured = true
+  exchange.replaces = exchange.stage === 'running'
+  exchange.stage = 'captured'
   if (keyToFill(exchange) === null) return sent.payload
   const { request, reply, payload } = sent
   // Fastify's own HEAD route can't do with a Response.
@@ -62,7 +63,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     return sent.payload
   }
   const payload = unwrapped(reply, sent.payload)
-  exchange.replaces = exchange.handled && isReplacement(reply.statusCode)
+  exchange.replaces &&= isReplacement(reply.statusCode)
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
@@ -243,6 +244,7 @@ export function conclude (
   cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: CapturedReply, isSent: boolean }
 ): void {
   const { answer } = exchange
+  if (exchange.stage === 'committed') exchange.stage = 'concluded'
   if (answer === null) {
     // Nothing was captured: the response was written past Fastify, as the next one will be. Or it is refused already.
     if (exchange.claim !== null) refuseAnswer(cache, exchange, 'raw')

@@ -2,14 +2,13 @@
 import { without } from '../cache/variant.js'
 import type { KeySource } from '../key/key.js'
 import { checkTags } from '../key/route-template.js'
-import type { Exchange, Marks, RequestView } from './exchange.js'
+import { openExchange, type Exchange, type Marks, type RequestView, type Served, type Site } from './exchange.js'
+import type { HeaderFields } from '../http/headers.js'
 import type { Arrival, Ticket } from './own-request.js'
 import type { CacheOutcome } from '../telling/outcome.js'
 
-/** What the cache knows about the request. */
-export const EXCHANGE = Symbol('fastify-route-cache.exchange')
-/** What became of a lookup that ended in a hit, without any more being known about the request. */
-export const OUTCOME = Symbol('fastify-route-cache.outcome')
+/** How far the request has come. */
+export const STATE = Symbol('fastify-route-cache.state')
 /** What its hooks and its handler say of the response. */
 export const MARKS = Symbol('fastify-route-cache.marks')
 /** How it came, where that may be needed for a request of our own. */
@@ -41,8 +40,7 @@ export interface Carrier {
   [ARRIVAL]?: Arrival | null
   [HEADERS]?: RequestView['headers'] | null
   [SOURCE]?: KeySource | null
-  [EXCHANGE]?: Exchange | null
-  [OUTCOME]?: CacheOutcome | null
+  [STATE]?: Exchange | Served | null
   [MARKS]?: Marks | null
   [TICKET]?: Ticket | null
   [CHANGE]?: Change | null
@@ -52,16 +50,37 @@ export interface Carrier {
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
 export function outcomeOf (request: object): CacheOutcome | null {
-  const { [EXCHANGE]: exchange, [OUTCOME]: outcome, [TICKET]: ticket } = request as Carrier
+  const { [STATE]: state, [TICKET]: ticket } = request as Carrier
   // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
   if (ticket != null) return { type: 'own', key: ticket.filling, why: ticket.why }
-  return exchange?.outcome ?? outcome ?? null
+  return state?.outcome ?? null
+}
+
+/** The request's way to its handler; null: an entry is sent, or its lookup has not come. */
+export function exchangeOf (request: object): Exchange | null {
+  const { [STATE]: state } = request as Carrier
+  return state == null || 'entry' in state ? null : state
+}
+
+/** What a lookup finds of a request and of its reply. */
+interface Found { request: object, reply: { getHeaders: () => Record<string, HeaderFields[string]> } }
+
+/** Opens the request's way to its handler. */
+export function openOn (site: Site, { request, reply }: Found): Exchange {
+  const carrier = request as Carrier
+  const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
+  // Validation may take headers away.
+  const headers = kept ?? { ...(request as RequestView).headers }
+  const opening = { before: reply.getHeaders(), headers, marks: marksOf(request), ticket }
+  const exchange = openExchange(site, request as RequestView, opening)
+  carrier[STATE] = exchange
+  return exchange
 }
 
 /** Keeps this request's response out of the store. */
 export function markNoCache (request: object): void {
   marksOf(request).noCache = true
-  noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.noCache' })
+  noteLateCall(exchangeOf(request), { call: 'reply.noCache' })
 }
 
 export function marksOf (request: object): Marks {
@@ -77,19 +96,20 @@ export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unkn
     const named = checkTags(tags)
     // One after another, as handlers name them in loops.
     for (const tag of named) marks.tags.push(tag)
-    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags', tags: named })
+    noteLateCall(exchangeOf(request), { call: 'reply.cacheTags', tags: named })
   } catch (error) {
     request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
     marks.noCache = true
-    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags' })
+    noteLateCall(exchangeOf(request), { call: 'reply.cacheTags' })
   }
 }
 
 /** Notes that what will be sent stands in for a response that failed. */
 export function markFailed (request: object, error: unknown): void {
-  const { [EXCHANGE]: exchange, [CHANGE]: change } = request as Carrier
-  if (exchange != null) exchange.failed = true
+  const { [STATE]: state, [CHANGE]: change } = request as Carrier
+  if (state != null) state.failed = true
   else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
+  const exchange = exchangeOf(request)
   exchange?.showAll?.()
   exchange?.departure?.raised(error)
   if (change != null) change.failed = true
@@ -105,17 +125,17 @@ function isOfValidation (error: unknown): boolean {
 // once for each route. Of a response that is not stored (a hit, a HEAD, past the cache, refused) there is nothing to say.
 
 /** Absent tags: it is not to be stored at all. */
-export interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
+interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
 
 /** Has the response not be kept where it is being stored, or was, and not so that this makes no difference. */
-export function noteLateCall (exchange: Exchange | null | undefined, { call, tags }: LateCall): void {
-  if (exchange?.kept == null) return
+function noteLateCall (exchange: Exchange | null, { call, tags }: LateCall): void {
+  if (exchange === null || exchange.kept === null) return
   const { kept, site, caller: { log } } = exchange
   if (tags !== undefined && without(tags, kept.tags).length === 0) return
   kept.giveUp(() => {
     if (site.isTooLate) return
     site.isTooLate = true
-    log.warn({ route: site.policy.route, call, ...tags !== undefined && { tags } }, `${call}() was called when the response had ` +
+    log.warn(Object.assign({ route: site.policy.route, call }, tags !== undefined && { tags }), `${call}() was called when the response had ` +
       `been sent, and was on its way to the store, or there: it is not kept. ${INSTEAD[call]}`)
   })
 }

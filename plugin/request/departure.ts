@@ -9,9 +9,6 @@
 //
 // Where somebody noticed and did not stop, the handler runs once more than it had to.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { ResponseCache } from '../cache/cache.js'
-import type { Milliseconds } from '../duration.js'
-import { refuseAnswer, type Exchange } from './exchange.js'
 
 /** Of a request and its reply, as Node has them. */
 export interface RawPair { request: IncomingMessage, reply: ServerResponse }
@@ -122,35 +119,4 @@ export class Departure {
       else Reflect.deleteProperty(object, name)
     }
   }
-}
-
-// Answers that leave past Fastify: the handler has hijacked its reply, or sends a head of its own on the raw response. No
-// onSend hook tells of these, and the response may be open for hours, as server-sent events are. Nothing announces them
-// either, and methods of the response are not replaced to learn of them: others would find ours in their place. So while the
-// handler runs that holds a lease, its reply is looked at now and then, the less often the longer it takes.
-
-const FIRST_LOOK: Milliseconds = 10
-const LONGEST_PAUSE: Milliseconds = 200
-
-/** As much of a reply as is looked at here. */
-interface ReplyView {
-  sent: boolean
-  raw: { headersSent: boolean }
-}
-
-/** Lets everybody go who waits for this handler, as soon as it is seen that its answer will not come to be stored. */
-export function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply: ReplyView): void {
-  let pause = FIRST_LOOK
-  const look = (): void => {
-    if (exchange.captured || exchange.claim === null) return
-    if (reply.sent || reply.raw.headersSent) {
-      // What may be sent through Fastify behind that is a part.
-      exchange.captured = true
-      refuseAnswer(cache, exchange, 'raw')
-      return
-    }
-    pause = Math.min(2 * pause, LONGEST_PAUSE)
-    setTimeout(look, pause).unref()
-  }
-  setTimeout(look, pause).unref()
 }

@@ -1,8 +1,8 @@
-// One request of a cached route and its response, on their way through the cache: what is known of them, and how they leave
-// it without a fill. search.ts says which entry serves it, capture.ts what of it is stored; hooks.ts says when.
+// The state of one request of a cached route: an entry is on its way to the client (`Served`), or it goes to its handler
+// (`Exchange`). And how a request leaves the cache without a fill.
 import type { ResponseCache } from '../cache/cache.js'
 import { refuse, type Caller } from '../telling/caller.js'
-import type { Claim, Refreshable, Spare } from '../cache/claim.js'
+import type { Claim, Spare } from '../cache/claim.js'
 import type { Departure } from './departure.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
@@ -33,8 +33,6 @@ export interface Site {
   isFirstOnSend: boolean
   /** Whether no onSend hook comes behind ours. */
   isLastOnSend: boolean
-  /** Nobody but us sees what is sent, or that it was. */
-  isUnseen: boolean
   /** Which of params, query and headers are validated; null: nobody has asked yet. */
   validated: readonly ValidatedPart[] | null
   /** The lookup would stand in onRequest, but for the validation: that is done once, so the lookup comes behind it. */
@@ -58,63 +56,85 @@ export interface Marks {
   tags: string[]
 }
 
+/**
+ * How far a request has come that goes to its handler:
+ *
+ *   looking    its lookup is under way; or it goes past the cache
+ *   missed     its handler may begin
+ *   running    the route's own handler was called
+ *   captured   its answer has entered the onSend chain, or was sent past Fastify
+ *   committed  the answer has left the chain: `Cache-Status` is set, and the response is stored as soon as it is whole
+ *   concluded  the response is over
+ */
+export type Stage = 'looking' | 'missed' | 'running' | 'captured' | 'committed' | 'concluded'
+
+/** A request whose entry is on its way to the client. */
+export interface Served {
+  /** Given to the reply; past our capture; past all onSend hooks. */
+  stage: 'served' | 'passed' | 'announced'
+  site: Site
+  outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>
+  entry: Entry
+  /** The request's headers as they came. */
+  headers: RequestView['headers']
+  /** The reply's fields at the lookup, as far as they are needed: they are this request's, not the entry's. */
+  before: HeaderFields
+  /** An error was raised: the response is the error's. */
+  failed: boolean
+}
+
+/** A request that goes to its handler, or that may yet. */
 export interface Exchange {
+  stage: Stage
   site: Site
   request: RequestView
   caller: Caller
   outcome: CacheOutcome
   /** The request's headers as they came: validation and handlers may take some away. */
   headers: RequestView['headers']
-  /** Who asked, when the lookup was done. */
+  /** The reply's fields at the lookup: they are this request's, not the entry's. */
+  before: HeaderFields
+  /** What the request's hooks and its handler say of the response, until it is stored. */
+  marks: Marks
+  /** The identity of the request when the lookup was done. */
   identity: string | undefined
-  /** The entry that is served. */
-  entry: Entry | null
-  /** What was seen of it where it is to be filled again. */
-  refreshable: Refreshable | null
-  /** What may stand in where the handler fails. */
+  /** When the lookup began; 0: nobody listened to lookups. */
+  lookupBegan: Milliseconds
+  /** When the handler could begin. */
+  began: Milliseconds
+  /** The same for events; 0: nobody listened to handlers, or its event was published. */
+  handlerBegan: Milliseconds
+  /** Held from a miss until the fill, or until it is clear that there will be none. */
+  claim: Claim | null
+  /** Why there is no claim after a miss. */
+  unclaimed: RefusalReason
+  /** The stale entry that may stand in where the handler fails. */
   spare: Spare | null
   /** The stale entry that the handler is asked about; null: it is asked for a response. */
   toValidate: Spare | null
-  /** When the handler could begin. */
-  began: Milliseconds
-  /** When the lookup began, for who listens to what it comes to; 0: nobody did. */
-  lookupBegan: Milliseconds
-  /** When the handler could, for who listens to that; 0: nobody did, or it has been told. */
-  handlerBegan: Milliseconds
-  /** The reply's fields at lookup: they are this request's, not the entry's. */
-  before: HeaderFields
-  /** The reply's trailers when the handler could begin. */
-  trailers: Trailers
-  /** Held from a miss until the fill, or until it is clear that there will be none. */
-  claim: Claim | null
-  /** Whether the client leaves before the handler has answered; null: nobody has looked. */
-  departure: Departure | null
-  /** Why there is none after a miss. */
-  unclaimed: RefusalReason
   /** How long the response is served; null: as the policy says. */
   life: Milliseconds | null
-  /** What the request's hooks and its handler say of the response, until it is stored. */
-  marks: Marks
-  /** What the handler sent; null until then, and where it is not stored. */
+  /** The reply's trailers when the handler could begin. */
+  trailers: Trailers
+  /** Whether the client leaves before the handler has answered; null: nobody has looked. */
+  departure: Departure | null
+  /** Puts the conditional fields back that the handler was not to see; null: it saw the request as it came. */
+  showAll: (() => void) | null
+  /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
+  failed: boolean
+  /** The handler's answer takes the place of the entry that is stored, be the answer stored itself or not. */
+  replaces: boolean
+  /** The answer was made 304 or 206 for this client. */
+  isNarrowed: boolean
+  /** The captured answer; null until then, and where it is not stored. */
   answer: Captured | null
   /** The same from when it is being stored on; null until then, and where it is not stored. */
   kept: Kept | null
-  /** The route's own handler was called. */
-  handled: boolean
-  /** What the handler answered takes the place of what is stored, be it stored itself or not. */
-  replaces: boolean
-  /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
-  failed: boolean
-  /** The handler was asked for the whole response, whatever the client asked for. */
-  isForWhole: boolean
-  /** Puts the conditional fields back that the handler was not to see; null: it saw them all. */
-  showAll: (() => void) | null
-  /** So that what it sent was made 304 or 206 for this client. */
-  isNarrowed: boolean
-  /** The response has been seen on its way out. */
-  captured: boolean
-  /** The header that says what the cache did is set. */
-  announced: boolean
+}
+
+/** Whether an answer has been seen on its way out. */
+export function isAnswered ({ stage }: Exchange): boolean {
+  return stage === 'captured' || stage === 'committed' || stage === 'concluded'
 }
 
 /** A response between its capture and its fill. */
@@ -161,10 +181,7 @@ export interface RequestView extends Validated {
 }
 
 /** What a request comes with. */
-export interface Opening {
-  before: HeaderFields
-  headers: RequestView['headers']
-  marks: Marks
+export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> {
   /** Of a request of our own. */
   ticket: Required<Pick<Caller, 'onEnd'>> | null
 }
@@ -173,44 +190,41 @@ export function openExchange (site: Site, request: RequestView, { before, header
   const caller: Caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
   if (ticket !== null) caller.onEnd = ticket.onEnd
   return {
+    stage: 'looking',
     site,
     request,
     caller,
     outcome: { type: 'bypass', reason: 'answered' },
     headers,
+    before: withOwnArrays(before),
+    marks,
     identity: undefined,
-    entry: null,
-    refreshable: null,
-    trailers: {},
+    lookupBegan: 0,
+    began: 0,
+    handlerBegan: 0,
+    claim: null,
+    unclaimed: 'lease',
     spare: null,
     toValidate: null,
-    began: 0,
-    lookupBegan: 0,
-    handlerBegan: 0,
-    before: snapshot(before),
-    claim: null,
-    departure: null,
-    unclaimed: 'lease',
     life: null,
-    marks,
-    answer: null,
-    kept: null,
-    handled: false,
-    replaces: false,
-    failed: false,
-    isForWhole: false,
+    trailers: {},
+    departure: null,
     showAll: null,
+    failed: false,
+    replaces: false,
     isNarrowed: false,
-    captured: false,
-    announced: false
+    answer: null,
+    kept: null
   }
 }
 
-/** A copy, arrays too: Fastify adds cookies to the array that it has. */
-function snapshot (fields: HeaderFields): HeaderFields {
-  const copy: Record<string, HeaderFields[string]> = {}
-  for (const [name, value] of Object.entries(fields)) copy[name] = Array.isArray(value) ? [...value] : value
-  return copy
+/** Fastify gives a new object, with the arrays that it has itself: it adds cookies to them. */
+function withOwnArrays (fields: Record<string, HeaderFields[string]>): HeaderFields {
+  for (const name in fields) {
+    const value = fields[name]
+    if (Array.isArray(value)) fields[name] = [...value]
+  }
+  return fields
 }
 
 /** Counts and says that the request goes past the cache. */

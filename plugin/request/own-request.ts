@@ -77,7 +77,8 @@ function presentIn ({ selected }: Refreshable): Spare | null {
 export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
-  readonly #open = new Map<string, Ticket>()
+  /** Those whose requests have not come to our first hook. */
+  readonly open = new Map<string, Ticket>()
   /** Of those under way: each has one given up. */
   readonly #giveUps = new Set<() => void>()
   /** A request that takes longer is given up: its lease keeps others from filling. */
@@ -131,11 +132,10 @@ export class OwnRequests {
 
   /** The ticket of this request, which nobody sees any more; null for every request of somebody else. */
   recognise (raw: RawView): Ticket | null {
-    if (this.#open.size === 0) return null
     const id = String(raw.headers[TICKET_HEADER])
-    const ticket = this.#open.get(id)
+    const ticket = this.open.get(id)
     if (ticket === undefined) return null
-    this.#open.delete(id)
+    this.open.delete(id)
     ticket.isSeen = true
     if (ticket.arrival !== null) comeAs(raw, ticket.arrival)
     // `inject` puts a User-Agent where there is none.
@@ -158,7 +158,7 @@ export class OwnRequests {
   /** Makes the request that the ticket is for, and waits for its answer. Never rejects. */
   async make (ticket: Ticket, { signal: left, headers, method = 'GET', ...order }: Order): Promise<Result> {
     const id = randomUUID()
-    this.#open.set(id, ticket)
+    this.open.set(id, ticket)
     const limit = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let giveUp!: () => void
@@ -178,7 +178,7 @@ export class OwnRequests {
     clearTimeout(timer)
     left?.removeEventListener('abort', giveUp)
     this.#giveUps.delete(giveUp)
-    this.#open.delete(id)
+    this.open.delete(id)
     return result
   }
 

@@ -11,9 +11,9 @@
 // R began before 2 had returned, so that it may be served what was true at 1; S may not, and is not.
 import type { ResponseCache } from '../cache/cache.js'
 import type { Milliseconds } from '../duration.js'
-import { isRescuable, type Entry } from '../entry/entry.js'
+import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell } from '../telling/events.js'
-import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
+import { isAnswered, keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
 import { flightName } from '../cache/flight.js'
 import { isError } from '../http/storable.js'
 
@@ -31,14 +31,17 @@ export function mayBeRescued ({ outcome, site: { policy }, spare, departure }: E
 export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGone }: Leaving): Entry | null {
   const key = keyToFill(exchange)
   if (key === null || !mayBeRescued(exchange, status)) return null
-  const { request, spare, claim, captured, caller: { counters, log, source: { instance, route } } } = exchange
+  const { request, spare, claim, caller: { counters, log, source: { instance, route } } } = exchange
+  const isCaptured = isAnswered(exchange)
   cache.fail(nameOf(key, exchange), claim)
   const now = cache.now()
   if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
   // What was captured before it failed is not stored either; what was refused already is counted.
-  if (!captured || exchange.answer !== null) refuseAnswer(cache, exchange, captured ? 'error' : 'status')
+  if (!isCaptured || exchange.answer !== null) refuseAnswer(cache, exchange, isCaptured ? 'error' : 'status')
   const { entry } = spare
-  Object.assign(exchange, { captured: true, announced: false, spare: null, entry })
+  // From here on it is this answer that leaves the chain.
+  exchange.stage = 'captured'
+  exchange.spare = null
   exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: true, status }
   counters.rescued++
   if (channels.rescue.hasSubscribers) tell('rescue', instance, { route, request, key, status })
@@ -62,5 +65,5 @@ function nameOf (key: string, { claim, spare }: Exchange): string {
 
 /** By now the cache may be off, or have something to tell the store; and time has passed. */
 function maySend (cache: ResponseCache, entry: Entry, now: Milliseconds): boolean {
-  return cache.enabled && cache.invalidation.isTold && isRescuable(entry, now)
+  return cache.enabled && cache.invalidation.isTold && useOf(entry, now, { mayRescue: true, hasFailed: true }) !== null
 }

@@ -24,7 +24,7 @@ import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/co
 import { addedFields, type RequestFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
 import { freshened } from '../http/storable.js'
-import type { Captured, Exchange } from './exchange.js'
+import { isAnswered, type Captured, type Exchange } from './exchange.js'
 import type { ShownConditions } from './handler-view.js'
 
 /** No longer is an entry kept, beyond its time, only to be asked about. */
@@ -72,8 +72,9 @@ export function askedAbout (exchange: Exchange | null): Validators | null {
 }
 
 /** Whether an answer with this status is that of a handler that finds nothing changed. */
-export function isConfirmed ({ toValidate, claim, captured, failed }: Exchange, status: number): boolean {
-  return status === 304 && toValidate !== null && claim !== null && !captured && !failed
+export function isConfirmed (exchange: Exchange, status: number): boolean {
+  const { toValidate, claim, failed } = exchange
+  return status === 304 && toValidate !== null && claim !== null && !isAnswered(exchange) && !failed
 }
 
 /** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */

@@ -3,19 +3,21 @@
 import type { ResponseCache } from '../cache/cache.js'
 import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
 import { parseCacheControl } from '../http/cache-control.js'
+import { RouteCacheError, show } from '../errors.js'
 import { fingerprint, type RequestFields } from '../http/headers.js'
 import { hasContent, isOriginForm, asksForUpgrade } from '../http/request.js'
-import { keyless, type KeySource } from '../key/key.js'
+import { boundKey, keyless, type KeySource } from '../key/key.js'
 import { Keyless, copyPlain, kindOf } from '../key/plain-data.js'
 import { isThenable } from '../key/thenable.js'
 import type { RequestView, Site, Exchange } from './exchange.js'
 import { runAhead, type Validate } from './remembered-validation.js'
-import { checkKey, policyFailed, type Policy } from '../route/policy.js'
+import { policyFailed, type Policy } from '../route/policy.js'
 import type { Caller } from '../telling/caller.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import { identify, unpromised } from '../users/identity.js'
-import { credentialsIn, lackedBy } from '../users/query-credentials.js'
-import { hasChangedSession, type UserMark, type MarkedRequest, type MarkReason } from '../users/user-marks.js'
+import {
+  credentialsIn, lackedBy, hasChangedSession, type UserMark, type MarkedRequest, type MarkReason
+} from '../users/user-marks.js'
 
 /** What is looked up. */
 export interface Wanted {
@@ -110,6 +112,12 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   const judged = (mark: UserMark | null): Made => mark === null ? whole() : ownOf(selector, mark)
   const mark = identity === undefined ? queryMark(selector, source, key) : null
   return mark instanceof Promise ? mark.then(judged) : judged(mark)
+}
+
+/** The key that a policy gives, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
+function checkKey (key: unknown): string {
+  if (typeof key === 'string' && key !== '') return boundKey(key)
+  throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
 }
 
 type QueryMark = UserMark | null

@@ -2,12 +2,12 @@
 // route, the option, its value and what would be right.
 import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
-import { RouteCacheError, optionError, show } from '../errors.js'
+import { optionError } from '../errors.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { forbidsStale, originFreshness, saysHowLong, staleAllowance, type StaleDirective } from '../http/freshness.js'
 import { areSendable, varyMembers, type HeaderFields } from '../http/headers.js'
 import { isHeuristicallyCacheable, isStorableByFields } from '../http/storable.js'
-import { boundKey, own, type KeySource } from '../key/key.js'
+import { own, type KeySource } from '../key/key.js'
 import { canonicalName, compileKey, compileTags, type TemplateRoute } from '../key/route-template.js'
 import { readMaxVariants } from '../options/limits.js'
 import { readCookies, readCredentials } from '../options/mark-options.js'
@@ -227,12 +227,6 @@ function compileFunction (where: string, name: string, value: unknown): ((arg: u
   if (value === undefined) return null
   if (typeof value === 'function') return value as (arg: unknown) => unknown
   throw optionError(where, `cache.${name}`, value, 'it is a function')
-}
-
-/** The key that a policy gives, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
-export function checkKey (key: unknown): string {
-  if (typeof key === 'string' && key !== '') return boundKey(key)
-  throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
 }
 
 /** Counts and says that one of the policy's functions threw, or gave what it must not. */

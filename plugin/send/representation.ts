@@ -56,12 +56,10 @@ function makeHeaders (coding: Coding, headers: Fields): Fields {
 // the same fields again.
 
 export interface Head {
-  /** Names and values in turns, as `writeHead` takes them; a field with several values is there as often. */
-  lines: readonly string[]
-  /** The same of a 304. */
-  linesOf304: readonly string[]
-  /** There is nothing in it that depends on the reply, or on the instant. */
-  isFixed: boolean
+  /** All but Age, which is made anew with each response. */
+  fields: Fields
+  /** Those that a 304 has. */
+  fieldsOf304: Fields
   /** Node encodes the head as it does the body, so a string's with other bytes than a Buffer's where they are not ASCII. */
   hasNonAscii: boolean
   etag: string | undefined
@@ -74,8 +72,6 @@ export interface Head {
 
 /** What a 304 has of a 200's fields: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
 const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
-/** What is added to, or made anew, with each response. */
-const MOVING = ['age', 'date', 'cache-status', 'x-cache', 'content-length', 'transfer-encoding', 'connection', 'trailer']
 
 const heads = new WeakMap<readonly HeaderField[], Head>()
 
@@ -96,9 +92,8 @@ function makeHead (headers: readonly HeaderField[]): Head {
     return value === undefined ? undefined : String(value)
   }
   return {
-    lines: linesOf(headers),
-    linesOf304: linesOf(headers.filter(([name]) => OF_A_304.has(name))),
-    isFixed: !headers.some(([name]) => MOVING.includes(name)),
+    fields: headers.filter(([name]) => name !== 'age'),
+    fieldsOf304: headers.filter(([name]) => name !== 'age' && OF_A_304.has(name)),
     hasNonAscii: headers.some(([, value]) => /[\x80-\xff]/.test(String(value))),
     etag: fieldOf('etag'),
     lastModified: fieldOf('last-modified'),
@@ -107,10 +102,6 @@ function makeHead (headers: readonly HeaderField[]): Head {
     date: fieldOf('date'),
     cacheControl: fieldOf('cache-control')
   }
-}
-
-function linesOf (headers: readonly HeaderField[]): string[] {
-  return headers.flatMap(([name, value]) => [value].flat().flatMap((one) => [name, one as string]))
 }
 
 // Bodies that are stored in a coding only, for clients that take none: decoded in Node's pool of threads, so that the event

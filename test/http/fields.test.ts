@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { parseCacheControl, directivesOf } from '../../plugin/http/cache-control.js'
-import { cacheStatus, withMember } from '../../plugin/http/cache-status.js'
+import { cacheStatus, withMember } from '../../plugin/send/cache-status.js'
 import { CONDITIONS, isConditional, isNotModified, weakEtag, asksForPart } from '../../plugin/http/conditional.js'
 import { correctedAge, deltaSeconds, forbidsStale, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
 import { httpDate } from '../../plugin/http/http-date.js'
