@@ -8,10 +8,10 @@ import { directivesOf } from '../http/cache-control.js'
 import { weakEtag } from '../http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from '../http/encoding.js'
 import { correctedAge } from '../http/freshness.js'
-import { addedFields, areSendable, mergedVary, selectingMembers, isSame, type HeaderFields } from '../http/headers.js'
+import { addedFields, areSendable, mergedVary, selectingMembers, isSame } from '../http/headers.js'
 import { isReplacement, isError, refusalOf, type HeadRefusal } from '../http/storable.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
+import { keyToFill, refuseAnswer, type Captured, type CapturedReply, type Exchange, type RequestView } from './exchange.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
 import { refusedAsOwn } from './selecting.js'
@@ -20,16 +20,6 @@ import { isReplaced, sentHead, type RawResponseView } from '../response/raw-resp
 import { Recording, record } from '../response/recording.js'
 import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
 import type { RefusalReason } from '../telling/outcome.js'
-
-/** As much of a reply as is looked at, and set, here. */
-export interface CapturedReply {
-  statusCode: number
-  raw: RawResponseView
-  getHeaders: () => HeaderFields
-  code: (status: number) => unknown
-  header: (name: string, value: string | string[]) => unknown
-  removeHeader: (name: string) => unknown
-}
 
 /** What is on its way out. */
 export interface Sent {

@@ -9,11 +9,12 @@ import { staleSince, type EncodedBody, type Entry, type HeaderField, type Payloa
 import { channels, since, tell, tellLookup, type Source } from '../telling/events.js'
 import { HarmlessLog } from '../telling/harmless-log.js'
 import type { HeaderFields } from '../http/headers.js'
-import type { Validated, ValidatedPart } from './selecting.js'
+import type { Validated, ValidatedPart } from './validation.js'
 import type { Kept } from '../cache/fill.js'
 import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'
 import { count, type Counters } from '../telling/stats.js'
+import type { RawResponseView } from '../response/raw-response.js'
 import type { Recording } from '../response/recording.js'
 import type { Trailers } from '../response/payload.js'
 import type { UserMark } from '../users/user-marks.js'
@@ -178,6 +179,16 @@ export interface RequestView extends Validated {
   host: string
   headers: Record<string, string | string[] | undefined>
   log: Caller['log']
+}
+
+/** As much of a reply as is captured, and set. */
+export interface CapturedReply {
+  statusCode: number
+  raw: RawResponseView
+  getHeaders: () => HeaderFields
+  code: (status: number) => unknown
+  header: (name: string, value: string | string[]) => unknown
+  removeHeader: (name: string) => unknown
 }
 
 /** What a request comes with. */
