@@ -27,8 +27,8 @@ export interface FillParts {
   jitter: number
   now: () => Milliseconds
   random: () => number
-  /** Gives back a lease that is not used, of a response that can't be shared. */
-  abandon: (claim: Claim, caller: Caller) => void
+  /** Gives back a lease that is not used; `pass`: of a response that can't be shared. */
+  abandon: (claim: Claim, caller: Caller, pass?: boolean) => void
   /** The same, and ends what lies there: the response takes its place. */
   end: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
@@ -52,7 +52,8 @@ export class Fills {
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
       refuse(key, 'vary', caller)
-      ;(claim.isOver && isReplacement(answer.status) ? end : abandon)(claim, caller)
+      if (claim.isOver && isReplacement(answer.status)) end(claim, caller)
+      else abandon(claim, caller, true)
       return null
     }
     flight.isAnswered = true
@@ -94,7 +95,7 @@ export class Fills {
         this.#land(claim, { type: 'again' })
         return await store.release(key, lease)
       }
-      if (!kept.send()) return abandon(claim, caller)
+      if (!kept.send()) return abandon(claim, caller, true)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
       this.#letGoLate(claim, filling)
       const result = await filling
