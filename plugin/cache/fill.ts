@@ -1,5 +1,5 @@
-// From an answer to what is stored of it: its place, its instants, its bodies, its bytes; then the fill, and the landing of
-// its flight. The lease that it is stored under is renewed until then, as the flight is on.
+// From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
+// renewed until then, as the flight is on.
 import type { Background } from './background.js'
 import type { Answer, Claim } from './claim.js'
 import { flightName, type Flights, type Landing } from './flight.js'

@@ -62,7 +62,7 @@ export class Journal {
     return this.#kept.size === 0
   }
 
-  /** Keeps what the store could not be told of, because of this error. */
+  /** Keeps targets that the store could not be told of, because of this error. */
   keep (targets: Targets, error: unknown): void {
     const wasEmpty = this.isEmpty
     for (const one of apart(targets)) this.#kept.set(nameOf(one), one)
@@ -164,7 +164,7 @@ function nameOf (target: Targets): string {
 // primary has lost all of its replicas, or replicas did not confirm in time what they were waited for: each may mean that
 // the server was replaced. And in number: of more, everything is invalidated instead.
 
-/** What was confirmed is kept for one such time at least, and two at most. */
+/** A confirmed invalidation is kept for one such time at least, and two at most. */
 export const SPAN: Milliseconds = 60_000
 /** Targets in a span. */
 export const MOST_IN_SPAN = 5_000
@@ -225,7 +225,7 @@ export class Confirmed implements Follower {
     const begun = ++this.#works
     try {
       const result = await work()
-      // Replication is one stream: who has this has all that came before it.
+      // Replication is one stream: a replica that has this has all that came before it.
       if (begun > this.#unreplicated) this.#unreplicated = 0
       this.#keep(witness, targets, servers())
       return result
@@ -289,7 +289,7 @@ class Span {
   readonly #keys = new Map<string, Confirmation>()
   readonly #tags = new Map<string, Confirmation>()
   readonly #prefixes = new Map<string, Confirmation>()
-  /** By the servers. Also what was more than fits. */
+  /** By the servers. Also in place of targets that were more than fit. */
   readonly #everything = new Map<string, Confirmation>()
   #isFull = false
 
@@ -317,7 +317,7 @@ class Span {
     this.#everything.set(confirmation.servers, confirmation)
   }
 
-  /** Only who confirmed, and when last, is kept of them. */
+  /** Of them, only the servers that confirmed are kept, and when they did last. */
   #fill (): void {
     this.#isFull = true
     for (const map of this.#named) {
@@ -326,7 +326,7 @@ class Span {
     }
   }
 
-  /** Gives what is owed; that and what is moot goes. */
+  /** Gives the targets that are owed; these and moot ones are dropped. */
   sift (fate: Fate): Targets[] {
     const [keys, tags, prefixes, all] = [...this.#named, this.#everything].map((map) => owedOf(map, fate))
     const owed = { keys: keys!, tags: tags!, prefixes: prefixes!, all: all!.length > 0 }

@@ -1,5 +1,5 @@
-// From a question to what is found: read, and on a miss join the flight that is on, or open one and take the lease. What the
-// store does wrong is caught here: the request goes on without the cache, counted and logged.
+// The lookup in full: read; on a miss follow the flight that is on, or open one and take the lease. Failures of the store
+// are caught here: the request goes on without the cache, counted and logged.
 import type { Caller } from '../telling/caller.js'
 import type { Claim, Found, Question, Spare } from './claim.js'
 import type { Complaints } from '../telling/complaints.js'
@@ -17,18 +17,18 @@ import { Patience } from '../store/wait/patience.js'
 import type { Taken } from '../store/store.js'
 import { firstMarker, isSelected, selectEntry, without, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
-/** What was found, or that somebody is about to fill it. */
+/** The result of a read; `flight`: somebody is about to fill the key. */
 type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
 
 /** A lookup under way, and whether its request has gone on without it. */
 interface Ticket extends Question {
   late: boolean
   canWait: boolean
-  /** The store has told what it has. */
+  /** The store has answered the read. */
   isRead: boolean
 }
 
-/** What lies there: of no use, or only where the handler fails. */
+/** An entry that lies there and is not served, or only where the handler fails. */
 interface Lying { spare: Spare | null, entry: Entry | null }
 
 type Polled = Pick<Ticket, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
@@ -46,7 +46,7 @@ export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'
   complaints: Complaints
   now: () => Milliseconds
   random: () => number
-  /** Gives back what came too late. */
+  /** Gives back a lease that came too late. */
   abandon: (claim: Claim, caller: Caller) => void
 }
 
@@ -98,13 +98,13 @@ export class Lookup {
     }
   }
 
-  /** One that asks for what it is about to store waits for itself, in vain; so do two that want each other's. */
+  /** A handler that asks for the key that it fills waits for itself, in vain; so do two that ask for each other's. */
   #tellLongRun ({ key, waitTimeout }: Question, { log }: Caller): void {
     this.#parts.complaints.warn(log, 'another run for this cache key did not end within waitTimeout, so nobody waits for it any more: ' +
       'it is slow, or asks for this very key itself, as a load of getOrSet or a handler must not', { key: nameOf(key), waitTimeout })
   }
 
-  /** What was handed out at a landing, if it is this request's, too. */
+  /** The entry that a landing handed out, if this request selects it, too. */
   #fitting (stored: LandedEntry, { selection }: Question): Entry | null {
     const { entry, tags } = stored
     const isOurs = isSelected(selection, stored) && without(selection.tags, tags).length === 0
@@ -131,7 +131,7 @@ export class Lookup {
   }
 
   #failed ({ isRead, key }: Ticket, { counters, log }: Caller, error: unknown): Finding {
-    // What the store refuses to write it may still have to read.
+    // A store that refuses to write may still answer reads.
     if (!isRead || isLate(error)) this.#parts.breaker.failed()
     counters.errors++
     this.#parts.complaints.warn(log, 'cache lookup failed', { err: error, key })
@@ -169,7 +169,7 @@ export class Lookup {
     return useOf(entry, now(), { mayBeStale, mayRescue, mayBeEarly, chance, hasFailed: () => failures.has(name, entry) })
   }
 
-  /** Nobody in this process runs it: takes the lease, or waits with all that come now for who has it. */
+  /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
   async #open (ticket: Ticket, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
     const { variant, bytes, marker: present, ground } = selected
     const { key, selection, toRefresh } = ticket
@@ -206,7 +206,7 @@ export class Lookup {
     else await this.handOut(name, { key, selection, flight })
   }
 
-  /** Hands out what lies there and is valid now, when all who get it have begun: see the head of flight.ts. */
+  /** Hands out the entry that lies there and is valid now, when all followers have begun: see the head of flight.ts. */
   async handOut (name: string, { key, selection, flight }: Pick<Claim, 'key' | 'selection' | 'flight'>): Promise<void> {
     this.#parts.flights.close(name, flight)
     const stored = flight.isAlone ? null : await this.#reread(key, selection)

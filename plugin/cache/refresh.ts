@@ -1,5 +1,5 @@
-// Who fills an entry again that was served stale: one request of our own for each key, over all processes. The lease
-// decides, taken when the stale answer is on its way; nobody waits for it.
+// A stale entry is filled again by one internal request for each key, over all processes. The lease decides which. It is
+// taken when the stale response is on its way; nobody waits for it.
 //
 // Nothing is run twice where two processes have read the same stale entry:
 //
@@ -7,11 +7,11 @@
 //   2. B  reads it, too; answers; takes the lease, runs the handler, fills: the checksum is d now, the lease is gone
 //   3. A  asks who has the lease: nobody; takes it, if c is still there -> 'changed'
 //
-// What the handler answers may say that there is no such page any more: then the entry ends, in the step that gives the
+// The handler's answer may say that there is no such page any more: then the entry ends, in the step that gives the
 // lease back (`end` in store.ts). Otherwise it would be served until its stale time is over.
 //
-// Where another process has the lease, or its last run could not be stored ('pass'), this one asks no more for a while: each
-// stale answer would ask again.
+// Where another process has the lease, or its last run could not be stored ('pass'), this one asks no more for a while:
+// each stale answer would ask again.
 import type { Refreshable, Right } from './claim.js'
 import { flightName, type Flights } from './flight.js'
 import type { Milliseconds } from '../duration.js'
@@ -54,7 +54,7 @@ export class Refreshes {
     return { key, lease, marker, ground, flight, isOver: bytes != null }
   }
 
-  /** Unlike a miss it leaves alone what is marked `pass`: that there is no new response hurts nobody yet. */
+  /** Unlike a miss it leaves a key alone that is marked `pass`: the stale entry does yet. */
   async #takeLease (key: string, { variant, bytes, ground }: Refreshable['selected']): Promise<Taken> {
     const holder = await this.#parts.store.holder(key, variant)
     if (holder !== 'none') return holder
@@ -77,11 +77,11 @@ export class Refreshes {
   }
 }
 
-// What failed just now, as this process saw it. Where a stale entry may stand in, nobody waits for such a handler: requests
-// are answered at once, and it is tried behind them (refresh.ts).
+// Handlers that failed lately, as this process saw it. Where a stale entry may stand in, nobody waits for such a handler:
+// requests are answered at once, and it is tried behind them (refresh.ts).
 //
-// A run that failed leaves its lease as `pass`, for PASS_TIME: over all processes the handler is tried so often. What is
-// remembered here lasts longer than that, or each time the first request after it would wait for the handler again:
+// A run that failed leaves its lease as `pass`, for PASS_TIME: over all processes the handler is tried so often. A failure
+// is remembered longer than that, or each time the first request after it would wait for the handler again:
 //
 //   1. A  misses; the handler fails; the entry stands in; remembered; the lease's name says `pass`
 //   2. B  is answered at once; its refresh finds `pass`, and rests
@@ -116,7 +116,7 @@ export class Failures {
     }
   }
 
-  /** It works again, though what it answers is not stored. */
+  /** The handler works again, though its answer is not stored. */
   forget (name: string): void {
     this.#failed.delete(name)
   }

@@ -1,5 +1,5 @@
-// Conditional requests: RFC 9110 §13. What a cache answers itself; If-Match and If-Unmodified-Since are not applicable to a
-// cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
+// Conditional requests, RFC 9110 §13, as far as a cache answers them itself; and ranges, below. If-Match and
+// If-Unmodified-Since are not applicable to a cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
 // https://www.rfc-editor.org/rfc/rfc9110#section-13
 import { createHash } from 'node:crypto'
 import type { RequestFields } from './headers.js'
@@ -140,7 +140,7 @@ function isSameAs (condition: string | readonly string[] | undefined, whole: Who
   if (condition === undefined) return true
   const text = String(condition)
   if (text.startsWith('"')) return text === etag
-  // A weak tag is never the same. What is no date either is none.
+  // A weak tag is never the same. Any other text has to be a date.
   const date = httpDate(text, now)
   return date !== null && date === httpDate(lastModified, now) && date + 1000 <= madeAt
 }

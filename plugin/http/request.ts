@@ -1,3 +1,5 @@
+// Requests that are no ordinary GET of a path: by their target, content, protocol or method.
+
 // How a request names its resource: RFC 9112 §3.2. Routers take more than that: the absolute form that is meant for
 // proxies, and a fragment, which browsers never send, and which is no part of the path. A handler that echoes the target
 // would then have one client's text stored for all: `GET http://evil.test/x`, `GET /x#"><script>`.
@@ -26,8 +28,8 @@ export function hasContent (request: Readonly<Record<string, unknown>>, raw: Raw
   return request['transfer-encoding'] !== undefined || raw.stream?.endAfterHeaders === false
 }
 
-// Requests that ask to go on in another protocol: RFC 9110 §7.8, and over HTTP/2 RFC 8441. What such a client wants is no
-// response to a GET.
+// Requests that ask to go on in another protocol: RFC 9110 §7.8, and over HTTP/2 RFC 8441. Such a client
+// wants no response to a GET.
 // https://www.rfc-editor.org/rfc/rfc9110#section-7.8
 
 /** The answer to an offer of these is the same response, be the offer taken or not: a version of HTTP, or TLS under it. */

@@ -1,4 +1,5 @@
-// What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
+// The cache's own properties of a request, under symbols: they can't collide with other plugins', and are not printed with
+// it.
 import { without } from '../cache/variant.js'
 import type { KeySource } from '../key/key.js'
 import { checkTags } from '../key/route-template.js'
@@ -9,13 +10,13 @@ import type { CacheOutcome } from '../telling/outcome.js'
 
 /** How far the request has come. */
 export const STATE = Symbol('fastify-route-cache.state')
-/** What its hooks and its handler say of the response. */
+/** `reply.noCache` and `reply.cacheTags`, called by its hooks and its handler. */
 export const MARKS = Symbol('fastify-route-cache.marks')
-/** How it came, where that may be needed for a request of our own. */
+/** How it came, where a later refresh may come the same way. */
 export const ARRIVAL = Symbol('fastify-route-cache.arrival')
 /** Its headers as the lookup found them. */
 export const HEADERS = Symbol('fastify-route-cache.headers')
-/** Of a request of our own, what it is for. */
+/** Of an internal request: its purpose. */
 export const TICKET = Symbol('fastify-route-cache.ticket')
 /** Of an unsafe request, params and query as they came. */
 export const SOURCE = Symbol('fastify-route-cache.source')
@@ -25,10 +26,10 @@ export const INVALID = Symbol('fastify-route-cache.invalid')
 /** How many listened to the reply's end when the request arrived: no handlers. */
 export const LISTENERS = Symbol('fastify-route-cache.listeners')
 
-/** Of a request that declares what it changes, what is to be done about that. */
+/** Of a request that declares changes: how they are concluded. */
 export const CHANGE = Symbol('fastify-route-cache.change')
 
-/** A request that declares what it changes, from when its handler begins. */
+/** A request that declares changes, from when its handler begins. */
 export interface Change {
   /** An error was raised: what is sent is the error's answer. */
   failed: boolean
@@ -62,7 +63,7 @@ export function exchangeOf (request: object): Exchange | null {
   return state == null || 'entry' in state ? null : state
 }
 
-/** What a lookup finds of a request and of its reply. */
+/** A request and its reply where the lookup begins. */
 interface Found { request: object, reply: { getHeaders: () => Record<string, HeaderFields[string]> } }
 
 /** Opens the request's way to its handler. */
@@ -104,7 +105,7 @@ export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unkn
   }
 }
 
-/** Notes that what will be sent stands in for a response that failed. */
+/** Notes that an error was raised: the response that is sent is the error's. */
 export function markFailed (request: object, error: unknown): void {
   const { [STATE]: state, [CHANGE]: change } = request as Carrier
   if (state != null) state.failed = true

@@ -28,7 +28,7 @@ export interface Site {
   source: Source
   /** Where its lookup stands: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
-  /** Whether somebody's onSend hook looks at the payload, and so must get the like of what the handler sent. */
+  /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes ahead of ours. */
   isFirstOnSend: boolean
@@ -40,9 +40,9 @@ export interface Site {
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
-  /** A hook ahead of our capture makes a 304 of what the handler sent: it must not see the conditions before us. */
+  /** A hook ahead of our capture makes 304s of the handler's answers: it must not see the conditions before us. */
   isNarrowedAhead: boolean
-  /** What its responses last varied by. */
+  /** The fields by which its responses varied last. */
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
   isExplained: boolean
@@ -50,7 +50,7 @@ export interface Site {
   isTooLate: boolean
 }
 
-/** What `reply.noCache` and `reply.cacheTags` have said so far. */
+/** The calls of `reply.noCache` and `reply.cacheTags` so far. */
 export interface Marks {
   noCache: boolean
   /** Its own: more may be added. */
@@ -95,7 +95,7 @@ export interface Exchange {
   headers: RequestView['headers']
   /** The reply's fields at the lookup: they are this request's, not the entry's. */
   before: HeaderFields
-  /** What the request's hooks and its handler say of the response, until it is stored. */
+  /** `reply.noCache` and `reply.cacheTags`, until the response is stored. */
   marks: Marks
   /** The identity of the request when the lookup was done. */
   identity: string | undefined
@@ -151,7 +151,7 @@ export interface Captured {
   /** When it came; how many seconds old it was then, null where its own fields don't say for how long it is served. */
   at: Milliseconds
   age: number | null
-  /** What the handler took. */
+  /** How long the handler took. */
   cost: Milliseconds
   /** It is compressed before it is stored, if it is long enough. */
   isEncoded: boolean
@@ -159,9 +159,9 @@ export interface Captured {
   basis: Buffer | null
   encoded: readonly EncodedBody[] | null
   tags: readonly string[]
-  /** What the response says of its length; null where it doesn't. */
+  /** Its Content-Length; null: it has none. */
   length: number | null
-  /** The whole body, or what is being recorded of it. */
+  /** The whole body, or its recording. */
   body: Buffer | Recording
   /** Ends with the body, where that is not sent to the client, but read to be stored; null: it is sent. Never rejects. */
   drained: Promise<void> | null
@@ -191,7 +191,7 @@ export interface CapturedReply {
   removeHeader: (name: string) => unknown
 }
 
-/** What a request comes with. */
+/** The parts that a request comes with. */
 export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> {
   /** Of a request of our own. */
   ticket: Required<Pick<Caller, 'onEnd'>> | null
@@ -249,12 +249,12 @@ export function bypass (exchange: Exchange, reason: BypassReason, mark?: UserMar
   return null
 }
 
-/** Tells who listens what the lookup came to. */
+/** Publishes the lookup's outcome, where anybody listens. */
 export function tellOutcome ({ caller, request, outcome, lookupBegan: began }: Exchange): void {
   if (channels.lookup.hasSubscribers && outcome.type !== 'own') tellLookup(caller.source, request, { outcome, began })
 }
 
-/** Tells who listens that the handler has answered; once. */
+/** Publishes that the handler has answered, where anybody listens; once. */
 export function tellAnswer (exchange: Exchange, status: number): void {
   const { caller: { source: { instance, route } }, outcome } = exchange
   const duration = since(exchange.handlerBegan)
@@ -280,12 +280,12 @@ export function secondsLeft (entry: Entry, now: Milliseconds): number {
   return Math.floor((staleSince(entry) - now) / 1000)
 }
 
-/** By what a handler's answer says it can't be stored: it is another one than the entry that is there. */
+/** Refusals by the handler's answer itself: it is another response than the entry that is there. */
 const OF_THE_ANSWER: readonly RefusalReason[] = [
   'status', 'set-cookie', 'no-store', 'private', 'vary', 'payload', 'trailer', 'response', 'size', 'header', 'no-cache-called', 'store-if', 'ttl'
 ]
 
-/** By what turns out behind its capture. Cookies and heads that others write then are not the handler's. */
+/** Refusals by the answer, found behind its capture. Cookies and heads that others write then are not the handler's. */
 const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 'ttl']
 
 /** Whether the entry that is there ends with this answer. */

@@ -1,4 +1,4 @@
-// What the handler sees of the request's conditional fields, from when it begins until it answers. A handler that finds
+// The request's conditional fields as the handler sees them, from when it begins until it answers. A handler that finds
 // `If-None-Match` there may answer 304, of which there is nothing to be stored: of so many browsers that each have a copy of
 // their own, none would ever fill the cache. So a handler that runs for the cache sees none of them, or the cache's own
 // (revalidation.ts); the answer is made such as the client asked for when it is stored (`narrowed`).
@@ -22,7 +22,7 @@ type Fields = Record<string, unknown>
 
 /** As much of a request as holds its fields. */
 export interface HandlerRequest {
-  /** What replaces fields of the raw request's: a validation's results, for example. */
+  /** Fields in place of the raw request's: a validation's results, for example. */
   additionalHeaders?: Fields | null
   headers: Fields
   raw: object
@@ -151,7 +151,7 @@ const OF_THE_BODY = [
 
 interface Narrowing { reply: CapturedReply, payload: unknown, now: Milliseconds }
 
-/** Makes it so; gives what is to be sent on instead of this payload. */
+/** Makes a 304 or 206 of the answer where its client asked for that; gives the payload that is sent on. */
 export function narrowed (exchange: Exchange, { reply, payload, now }: Narrowing): unknown {
   const isApart = isResponse(payload)
   const status = isApart ? payload.status : reply.statusCode

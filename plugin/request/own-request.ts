@@ -1,5 +1,5 @@
 // Requests that the cache makes itself, of one of the app's cached GET routes: with no client, and through `app.inject`, so
-// that they go the way of any other. What tells them from others is a ticket: a header with a random value that is taken
+// that they go the way of any other. They are recognised by a ticket: a header with a random value that is taken
 // for this one request and for no other. Our first hook takes it off and puts the ticket in its place; a value that is not
 // known (forged, or used already) means nothing.
 //
@@ -30,7 +30,7 @@ export type Inject = (request: {
   method: 'GET' | 'HEAD', url: string, headers: Fields, remoteAddress?: string, signal: AbortSignal
 }) => Promise<{ statusCode: number }>
 
-/** A value that stands for what the handler of this URL would have answered. */
+/** A value in place of the answer of this URL's handler. */
 export interface Rendering {
   url: string
   /** Beside Host, which is that of the URL, or localhost. Absent: none. */
@@ -41,7 +41,7 @@ export interface Rendering {
   life?: Milliseconds | null
   /** Beside those of the policy. Default: none. */
   tags?: readonly string[]
-  /** For what happens before there is a route. */
+  /** For failures before there is a route. */
   caller: Caller
 }
 
@@ -58,12 +58,12 @@ export interface Order {
   signal?: AbortSignal | undefined
 }
 
-/** What a request was answered with; or why there was no answer. */
+/** The status of the answer; or why there was no answer. */
 export type Result = { status: number } | { error: unknown, isGivenUp: boolean }
 
 interface Sent { end: End, result: Result }
 
-/** What Fastify says to a request of our own while the app closes: it still answers the requests that it has. */
+/** Fastify's error for an internal request while the app closes: it still answers the requests that it has. */
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 
 /** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
@@ -182,7 +182,7 @@ export class OwnRequests {
     return result
   }
 
-  /** The same, and waits for what becomes of the right that the ticket has. */
+  /** The same, and waits for the end of the ticket's right to fill. */
   async #send (ticket: Ticket, order: Order, caller: Caller): Promise<Sent> {
     const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
     const result = await this.make(ticket, order)
@@ -199,14 +199,12 @@ export class OwnRequests {
   }
 }
 
-// What tells a request of our own from others, and what it is for: see own-request.ts.
-
 export type Why = Extract<CacheOutcome, { type: 'own' }>['why']
 
-/** What a request of our own is for. */
+/** The purpose of an internal request, and what it needs and finds. */
 export interface Ticket {
   why: Why
-  /** Of a set: what the handler is taken to have answered. */
+  /** Of a set: the value in place of the handler's answer. */
   value: unknown
   /** How long it is served; null: as the policy says. */
   life: Milliseconds | null
@@ -230,9 +228,9 @@ export interface Ticket {
   path: string | null
   /** The key that the route makes for it; null where that is not known. */
   key: string | null
-  /** Of a warm-up: what has become of its lookup by now; null: there was none. */
+  /** Of a warm-up: the outcome of its lookup by now; null: there was no lookup. */
   outcome: (() => CacheOutcome) | null
-  /** Of an explanation: what its lookup would have found; null: it did not get so far. */
+  /** Of an explanation: the examined lookup; null: the request did not get so far. */
   examined: Examined | null
   /** Called once, with the end of the right to fill. */
   onEnd: (end: End) => void
@@ -292,7 +290,7 @@ const OF_THE_SOCKET = [
   'remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'encrypted', 'authorized'
 ] as const
 
-/** What the client has already, or a part, is no answer for others, and there is no body. */
+/** Conditions and ranges are the client's own, and there is no body. */
 const OF_THE_CLIENT: readonly string[] = [...CONDITIONS, 'content-length', 'transfer-encoding']
 
 export function arrivalOf (raw: RawView): Arrival {

@@ -1,4 +1,4 @@
-// A request of our own, where a client's lookup stands: see own-request.ts for what each is for.
+// An internal request, where a client's lookup stands: see own-request.ts for the purpose of each.
 import type { ResponseCache } from '../cache/cache.js'
 import type { Right } from '../cache/claim.js'
 import { VERSION } from '../cache/variant.js'
@@ -35,7 +35,7 @@ function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, procee
 async function adopt (cache: ResponseCache, exchange: Exchange, ticket: Ticket): Promise<boolean> {
   const selected = await select(cache, exchange)
   const { right, why } = ticket
-  // A time-out has answered meanwhile: then it is given back by who made the request.
+  // A time-out has answered meanwhile: `OwnRequests` gives it back.
   if (right === null || isAnswered(exchange)) return false
   ticket.right = null
   const { caller, site: { policy } } = exchange
@@ -75,7 +75,7 @@ function turnAway (cache: ResponseCache, { caller }: Exchange, { ticket, right, 
   return false
 }
 
-/** Of a warm-up: has the handler run where what it answers can be stored, and else answers at once. */
+/** Of a warm-up: runs the handler where its answer can be stored, and else answers at once. */
 function warm ({ cache }: Engine, site: Site, { request, reply, ticket, proceed }: Own): void {
   const exchange = openOn(site, { request, reply })
   ticket.outcome = () => exchange.outcome
@@ -95,7 +95,7 @@ function warm ({ cache }: Engine, site: Site, { request, reply, ticket, proceed 
   }).catch((error: unknown) => { failedToSend({ request, reply }, error) })
 }
 
-/** Of an explanation: says what the lookup would find, and answers at once. */
+/** Of an explanation: examines the lookup, and answers at once. */
 function explain ({ cache }: Engine, site: Site, { request, reply, ticket }: Own): void {
   const headers = (request as Carrier)[HEADERS] ?? request.headers
   examine(cache, { site, request: request as RequestView, headers }).then((examined) => {

@@ -1,7 +1,7 @@
-// A stale entry that stands in for the answer of a handler that failed: RFC 5861 §4. The lookup found it, stale beyond what
-// is served without further ado, and had the handler run; here its answer is on its way out.
+// A stale entry that stands in for the answer of a handler that failed: RFC 5861 §4. The lookup found the entry, too stale
+// to be served at once, and had the handler run; here the handler's answer is on its way out.
 //
-// What is invalidated meanwhile does not keep it from being served. With a request R and a writer W:
+// An invalidation meanwhile does not keep the entry from being served. With a request R and a writer W:
 //
 //   1. R  begins; finds the entry, which is valid; its handler runs
 //   2. W  writes the new row; invalidates; returns
@@ -36,7 +36,7 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
   cache.fail(nameOf(key, exchange), claim)
   const now = cache.now()
   if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
-  // What was captured before it failed is not stored either; what was refused already is counted.
+  // An answer that was captured before the failure is not stored either; one that was refused is counted already.
   if (!isCaptured || exchange.answer !== null) refuseAnswer(cache, exchange, isCaptured ? 'error' : 'status')
   const { entry } = spare
   // From here on it is this answer that leaves the chain.
@@ -50,15 +50,15 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
 }
 
 /**
- * The handler has answered, with what is not stored: that it has no such row any more, for example. From here on that is
- * what requests get, and not what they were served while it failed.
+ * The handler has answered with a response that is not stored: it has no such row any more, for example. From here on
+ * requests get that answer, and not the entry that stood in while the handler failed.
  */
 export function recover (cache: ResponseCache, exchange: Exchange, status: number): void {
   const key = keyToFill(exchange)
   if (key !== null && exchange.site.policy.rescue !== null && !isError(status)) cache.failures.forget(nameOf(key, exchange))
 }
 
-/** What a handler is remembered by that failed: the flight that it was to fill. */
+/** A handler that failed is remembered by the flight that it was to fill. */
 function nameOf (key: string, { claim, spare }: Exchange): string {
   return flightName(key, (claim === null ? spare?.selected : claim.lease)?.variant ?? null)
 }

@@ -30,7 +30,7 @@ import type { ShownConditions } from './handler-view.js'
 /** No longer is an entry kept, beyond its time, only to be asked about. */
 const LONGEST_KEPT: Milliseconds = 24 * 60 * 60_000
 
-/** What a handler can tell an entry by. */
+/** Validators by which a handler can tell an entry. */
 export interface Validators {
   /** As it was in the header: `"a"`, `W/"a"`. */
   etag: string | null
@@ -66,7 +66,7 @@ export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): S
   return policy.isForHandler || !isConditional(headers) ? null : {}
 }
 
-/** By what the handler is asked about an entry; null: it is asked for a response. */
+/** The validators that the handler is asked about; null: it is asked for a response. */
 export function askedAbout (exchange: Exchange | null): Validators | null {
   return exchange?.toValidate == null || exchange.claim === null ? null : validatorsOf(exchange.toValidate.entry)
 }
@@ -106,7 +106,7 @@ function areSameDate (one: unknown, other: string | null | undefined, now: Milli
 
 interface Answered { fields: Parameters<typeof addedFields>[1], now: Milliseconds }
 
-/** Has what was captured be stored as what the entry was: at its place, with its bodies and tags, as dear as it was. */
+/** Has the captured answer be stored in the entry's place, with its bodies, its tags and its cost. */
 export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: FreshenedHeader): void {
   answer.kind = entry.kind
   // Its Vary may be ours in part, as it has its body in codings.

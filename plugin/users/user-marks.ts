@@ -1,5 +1,6 @@
-// What tells that a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. One table,
-// asked at the lookup, and again when the response is stored: a hook or the handler may have found out by then who asks.
+// Marks by which a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. They are
+// looked for at the lookup, and again when the response is stored: a hook or the handler may have found out the user by
+// then.
 import { countedCookie, isNoAnalyticsCookie, listedCookies, namesNobody, type CookieRule } from '../http/credentials.js'
 import type { RequestFields } from '../http/headers.js'
 import type { KeySource } from '../key/key.js'
@@ -99,9 +100,9 @@ function cookieMark (name: string | null): UserMark | null {
 }
 
 // Where hooks, and middleware of other frameworks, put who asks: the names of the properties, on Fastify's request and on
-// Node's. All are read for each request, so they stand in expressions: reads whose names are known cost a nanosecond each as
-// long as they miss, a tenth of what a loop over names takes. Each expression is also the list of its names, which is found
-// out once by having it read from an object that notes what it is asked for.
+// Node's. All are read for each request, so they stand in expressions: reads whose names are known cost a nanosecond each
+// as long as they miss, a tenth of what a loop over names takes. Each expression is also the list of its names, which is
+// found out once by having it read from an object that notes what it is asked for.
 
 /** Anything that has properties. */
 export type Owner = Readonly<Record<string, unknown>>
@@ -157,7 +158,7 @@ function noting (names: Set<string>): Owner {
   })
 }
 
-/** Where a request has its reply: hooks keep there what pages are made of, and it may be of a user. */
+/** Where a request has its reply: hooks keep the data of pages there, and it may be a user's. */
 export const REPLY = Symbol('fastify-route-cache.reply')
 
 interface Reply { locals?: unknown, raw?: { locals?: unknown } }

@@ -351,7 +351,7 @@ await onEachStore(t, async (t, open) => {
   await t.test('switched off, or not told of all invalidations: the error', async (t) => {
     for (const spoil of [
       (app: FastifyInstance) => { app.cache.enabled = false },
-      (app: FastifyInstance) => { Object.defineProperty(insideOf(app).invalidation, 'isTold', { value: false }) },
+      (app: FastifyInstance) => { Object.defineProperty(insideOf(app).invalidation.journal, 'isEmpty', { value: false }) },
       (app: CachedApp & Clock) => { app.pass(55) }
     ]) {
       const app = await opened()
