@@ -33,7 +33,8 @@ export interface Directives {
  */
 export function directivesOf (fields: HeaderFields, isTargeted: boolean): readonly Directives[] {
   const general = { said: parseCacheControl(text(fields['cache-control'])), withExpires: true }
-  const field = isTargeted ? text(fields['cdn-cache-control']) : ''
+  if (!isTargeted || fields['cdn-cache-control'] === undefined) return [general]
+  const field = text(fields['cdn-cache-control'])
   const members = parseDictionary(field)
   if (members === null) return [general, { said: parseCacheControl(field), withExpires: false }]
   // §2.2: an empty one is as good as none.
