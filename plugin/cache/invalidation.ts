@@ -27,6 +27,9 @@ export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 
 /** One of them, and when it began; 0: nobody listened. */
 interface Ended extends Pick<CacheEvents['invalidation'], 'soft' | 'entries' | 'error'> { began: Milliseconds }
 
+/** An invalidation; `later`: the targets that are told where it has to be told later. */
+interface Invalidating { work: () => Promise<number>, later: Targets, soft: boolean }
+
 export class Invalidation {
   readonly #parts: InvalidationParts
   /** What the store was not told of yet. */
@@ -57,36 +60,35 @@ export class Invalidation {
    * FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
   async run (targets: Targets, token?: string, later = targets): Promise<number> {
-    const began = stamp(channels.invalidation)
-    try {
-      const removed = await telling(this.#parts.store, 'invalidate', this.#parts.background.watch(this.#tell(targets, token, later)))
-      this.hurry()
-      this.#parts.stats.invalidated(removed)
-      if (began > 0) this.#say(targets, { began, soft: false, entries: removed, error: null })
-      this.#parts.log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
-      return removed
-    } catch (error) {
-      return this.#fail(later, { began, soft: false, entries: 0, error })
-    }
+    return await this.#invalidate(targets, { work: async () => await this.#tell(targets, token, later), later, soft: false })
   }
 
   /**
    * Makes them stale instead, as far as they may be served so; the number of entries under these keys. Rejects with
-   * FRC_STORE; what the store could not be told is then told later, and ends them.
+   * FRC_STORE; targets that the store could not be told of are then told later, and end.
    */
   async soften (targets: Targets): Promise<number> {
+    const work = async (): Promise<number> => {
+      const softened = await this.#confirmed.by(targets, async () => await this.#parts.store.soften(targets))
+      this.#forget(targets)
+      return softened
+    }
+    return await this.#invalidate(targets, { work, later: targets, soft: true })
+  }
+
+  async #invalidate (targets: Targets, { work, later, soft }: Invalidating): Promise<number> {
+    const { store, stats, log, background } = this.#parts
     const began = stamp(channels.invalidation)
     try {
-      const softening = this.#confirmed.by(targets, async () => await this.#parts.store.soften(targets))
-      const softened = await telling(this.#parts.store, 'invalidate', this.#parts.background.watch(softening))
+      const entries = await telling(store, 'invalidate', background.watch(work()))
       this.hurry()
-      this.#forget(targets)
-      this.#parts.stats.invalidated(softened)
-      if (began > 0) this.#say(targets, { began, soft: true, entries: softened, error: null })
-      this.#parts.log.debug({ ...mentioned(targets), softened }, 'cache made stale')
-      return softened
+      stats.invalidated(entries)
+      if (began > 0) this.#say(targets, { began, soft, entries, error: null })
+      if (soft) log.debug({ ...mentioned(targets), softened: entries }, 'cache made stale')
+      else log.debug({ ...mentioned(targets), removed: entries }, 'cache invalidated')
+      return entries
     } catch (error) {
-      return this.#fail(targets, { began, soft: true, entries: 0, error })
+      return this.#fail(later, { began, soft, entries: 0, error })
     }
   }
 
