@@ -6,11 +6,11 @@ const linear = { 'regexp/no-super-linear-backtracking': ['error', { report: 'pot
 
 /** Each request goes through these. Node 20 takes a slow path for the forms below: up to 270 times what names take. */
 const hot = [
-  'plugin/request/{announcement,capture,departure,exchange,search,selecting,serving}.ts',
-  'plugin/cache/{fill,flight,kept,lookup,variant}.ts',
+  'plugin/request/{capture,carrier,departure,exchange,hit,miss,selecting}.ts',
+  'plugin/cache/{fill,flight,lookup,variant}.ts',
   'plugin/fastify/hooks.ts',
   'plugin/telling/outcome.ts',
-  'plugin/send/{past-reply,reply}.ts',
+  'plugin/send/{cache-status,reply,representation}.ts',
   'plugin/store/redis/{batch,floor,leases,redis}.ts',
   'plugin/store/memory/memory.ts',
   'plugin/store/tier/{tier,tiered}.ts'

@@ -8,15 +8,14 @@ import fp from 'fastify-plugin'
 import type { RouteOption } from './options/route-options.js'
 import { plugin } from './fastify/plugin.js'
 import type { RouteCache } from './calls/route-cache.js'
-import type { ResponseValidators } from './request/not-modified.js'
+import type { ResponseValidators, Validators } from './request/revalidation.js'
 import type { CacheOutcome } from './telling/outcome.js'
-import type { Validators } from './request/revalidation.js'
 
 /** The plugin: `await app.register(routeCache, { prefix: 'shop' })`. */
 export const routeCache = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache' })
 export default routeCache
 
-export { CREDENTIAL_HEADERS } from './http/credential-headers.js'
+export { CREDENTIAL_HEADERS } from './http/credentials.js'
 export { RouteCacheError } from './errors.js'
 export type { ErrorCode } from './errors.js'
 export type { CacheEvents } from './telling/events.js'
@@ -31,7 +30,7 @@ export type { ExplainedEntry, ExplainedPolicy, ExplainedTag, Explanation } from 
 export type {
   BypassReason, CacheOutcome, MissReason, RefusalReason, StaleReason, UncachedReason
 } from './telling/outcome.js'
-export type { ResponseValidators } from './request/not-modified.js'
+export type { ResponseValidators } from './request/revalidation.js'
 export type { RequestOption } from './calls/request-option.js'
 export type { Validators } from './request/revalidation.js'
 export type { CacheStats, RouteStats } from './telling/stats.js'

@@ -43,7 +43,7 @@ const NOT_RUN: Record<string, string[]> = {
   'README.md': ['npm ci && npm run demo\n', SUITE],
   'CONTRIBUTING.md': [SUITE],
   // Drawings. test/race has the interleavings.
-  'docs/how-it-works.md': ['onRequest hooks', '   reader R', '   reader R', '   reader R', '   old primary A', '   writer W']
+  'docs/how-it-works.md': ['arrival ─ onRequest hooks', '   reader R', '   reader R', '   reader R', '   old primary A', '   writer W']
 }
 
 interface Block { marker: string | undefined, language: string, code: string }

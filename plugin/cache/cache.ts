@@ -3,29 +3,25 @@
 //
 // A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
 import { setImmediate as turn } from 'node:timers/promises'
-import { Background } from './background.js'
+import { Background, whenIdle } from './background.js'
 import type { Caller, Log } from '../telling/caller.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
 import { Complaints } from '../telling/complaints.js'
 import type { Milliseconds } from '../duration.js'
-import { isFresh, type Entry } from '../entry/entry.js'
+import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell, type Instance } from '../telling/events.js'
-import { Failures } from './failures.js'
-import { Fills } from './fill.js'
-import { Flights, flightName, leading, type Landing } from './flight.js'
+import { Failures, Refreshes } from './refresh.js'
+import { Fills, type Kept } from './fill.js'
+import { Flights, flightName, type Landing } from './flight.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
-import type { Kept } from './kept.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
 import { Lookup } from './lookup.js'
-import { Refreshes } from './refresh.js'
-import { whenIdle } from './settling.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
 import type { Store } from '../store/store.js'
-import { TagMemory } from './tag-memory.js'
-import { selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
+import { TagMemory, selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
@@ -55,35 +51,42 @@ export class ResponseCache {
   readonly breaker: Breaker
   readonly shelf: Shelf
   readonly formerBuild: FormerBuild
-  readonly #store: Store
+  readonly #parts: CacheParts
   readonly #lookup: Lookup
   readonly #fills: Fills
   readonly #complaints: Complaints
   readonly #refreshes: Refreshes
-  readonly #stats: Stats
-  readonly #log: Log
-  readonly #deadline: Milliseconds
-  readonly #now: () => Milliseconds
   readonly #flights = new Flights()
   readonly #background = new Background()
   #isClosed = false
 
-  constructor ({ store, stats, log, instance, jitter, now, random, enabled, ...limits }: CacheParts) {
-    const { deadline, breakerThreshold: threshold } = limits
-    this.#store = store
-    const { maxBodyBytes = Infinity, maxHeaderBytes = Infinity } = limits
-    this.shelf = { store, memory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
-    this.#stats = stats
-    this.#log = log
-    this.#deadline = deadline
-    this.#now = now
+  constructor (parts: CacheParts) {
+    this.#parts = parts
+    const { store, log, now, enabled, maxBodyBytes = Infinity, maxHeaderBytes = Infinity } = parts
+    const flights = this.#flights
+    const background = this.#background
     this.enabled = enabled
-    const behind = { flights: this.#flights, background: this.#background }
-    this.invalidation = new Invalidation({ store, stats, log, instance, ...behind, ...limits })
+    this.shelf = { store, memory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
+    this.invalidation = new Invalidation({ ...parts, flights, background })
     this.failures = new Failures(now)
     this.formerBuild = new FormerBuild(log, now())
-    this.#refreshes = new Refreshes({ store, flights: this.#flights, now })
-    const complaints = this.#complaints = new Complaints(now)
+    this.#refreshes = new Refreshes({ store, flights, now })
+    this.#complaints = new Complaints(now)
+    this.breaker = this.#openBreaker()
+    const { shelf, failures, formerBuild, breaker } = this
+    const abandon = (right: Right, caller: Caller, pass?: boolean): void => { this.abandon(right, caller, pass) }
+    const shared = { ...parts, shelf, flights, background, complaints: this.#complaints, abandon }
+    this.#lookup = new Lookup({ ...shared, failures, formerBuild, breaker })
+    this.#fills = new Fills({
+      ...shared,
+      end: (claim, caller) => { this.end(claim, caller) },
+      handOut: async (name, claim) => { await this.#lookup.handOut(name, claim) },
+      invalidate: async (key) => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
+    })
+  }
+
+  #openBreaker (): Breaker {
+    const { store, log, instance, deadline, breakerThreshold: threshold } = this.#parts
     const onOpen = (error: unknown): void => {
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error, duration: null })
     }
@@ -91,37 +94,27 @@ export class ResponseCache {
       this.invalidation.hurry()
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
-    const probe = async (): Promise<void> => { await store.probe() }
-    const breaker = this.breaker = new Breaker({ threshold, deadline, probe, onOpen, onClose, log })
-    const parts = { shelf: this.shelf, flights: this.#flights, failures: this.failures, formerBuild: this.formerBuild }
-    const abandon = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller) }
-    const pass = (claim: Claim, caller: Caller): void => { this.abandon(claim, caller, true) }
-    const end = (claim: Claim, caller: Caller): void => { this.end(claim, caller) }
-    this.#lookup = new Lookup({ ...parts, breaker, complaints, ...limits, now, random, abandon })
-    const handOut = async (name: string, claim: Claim): Promise<void> => { await this.#lookup.handOut(name, claim) }
-    const shared = { shelf: this.shelf, ...behind, complaints }
-    const invalidate = async (key: string): Promise<unknown> => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
-    this.#fills = new Fills({ ...shared, deadline, jitter, now, random, abandon: pass, end, handOut, invalidate })
+    return new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose, log })
   }
 
   get stats (): CacheStats {
     return {
-      ...this.#stats.read(),
+      ...this.#parts.stats.read(),
       journal: this.invalidation.kept,
       breaker: this.breaker.isOpen ? 'open' : 'closed',
-      tier: this.#store.tier,
+      tier: this.#parts.store.tier,
       flights: this.#flights.size,
       waiting: this.#lookup.waiting
     }
   }
 
   now (): Milliseconds {
-    return this.#now()
+    return this.#parts.now()
   }
 
   /** Lookups are answered by the store, as far as is known. */
   get isReady (): boolean {
-    return this.enabled && this.invalidation.isTold && !this.breaker.isOpen
+    return this.enabled && this.invalidation.journal.isEmpty && !this.breaker.isOpen
   }
 
   /** A handler runs in this process, or its answer is on its way, that may be stored. */
@@ -131,7 +124,7 @@ export class ResponseCache {
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.isTold ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+    return this.invalidation.journal.isEmpty ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
@@ -149,7 +142,7 @@ export class ResponseCache {
    */
   abandon (right: Right, caller: Caller, pass = false): void {
     const { key, lease } = right
-    this.#giveBack(right, caller, { pass, work: async () => { await this.#store.release(key, lease, pass) } })
+    this.#giveBack(right, caller, { pass, work: async () => { await this.#parts.store.release(key, lease, pass) } })
   }
 
   /**
@@ -158,7 +151,7 @@ export class ResponseCache {
    */
   end (right: Right, caller: Caller): void {
     const { key, lease, marker } = right
-    this.#giveBack(right, caller, { pass: true, work: async () => { await this.#store.end(key, lease, marker?.epoch ?? '') } })
+    this.#giveBack(right, caller, { pass: true, work: async () => { await this.#parts.store.end(key, lease, marker?.epoch ?? '') } })
     caller.log.debug({ key }, 'cache entry ended')
   }
 
@@ -181,14 +174,13 @@ export class ResponseCache {
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
   async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
-    const seized = await telling(this.#store, 'seize', this.#store.seize(key))
+    const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key))
     if (seized === null) return null
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
     const ground = { history, least: 0, tags: [], generations: [], softened: [] }
-    const right = { key, lease, marker: null, ground, flight, isOver: false }
-    flight.lead(leading(this.#store, { key, lease, waitTimeout, onLost: () => { this.#land(right, { type: 'again' }) } }))
-    return right
+    this.#flights.lead(flight, this.#parts.store, { key, lease, waitTimeout })
+    return { key, lease, marker: null, ground, flight, isOver: false }
   }
 
   /**
@@ -214,17 +206,17 @@ export class ResponseCache {
   /** The entry that a request would be served that selects so. Rejects with FRC_STORE. */
   async get (key: string, selection: Selection): Promise<Entry | null> {
     const isTold = this.invalidation.isTold
-    const { entry } = await telling(this.#store, 'read', within(this.#deadline, selectEntry(this.shelf, key, selection)))
-    return entry !== null && isTold && isFresh(entry, this.#now()) ? entry : null
+    const { entry } = await telling(this.#parts.store, 'read', within(this.#parts.deadline, selectEntry(this.shelf, key, selection)))
+    return entry !== null && isTold && useOf(entry, this.#parts.now(), {}) === 'fresh' ? entry : null
   }
 
   /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
   async look (key: string, selection: Selection): Promise<LookResult> {
     const shelf = { ...this.shelf, memory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {
-      return { found, holder: await this.#store.holder(key, found.variant) }
+      return { found, holder: await this.#parts.store.holder(key, found.variant) }
     })
-    return await telling(this.#store, 'read', within(this.#deadline, looking))
+    return await telling(this.#parts.store, 'read', within(this.#parts.deadline, looking))
   }
 
   /** Resolves when nothing is under way that ends in the store. Rejects with FRC_DEADLINE after this time; 0: no limit. */
@@ -235,9 +227,9 @@ export class ResponseCache {
   /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
   async connect (): Promise<void> {
     try {
-      await within(CONNECT_WAIT, this.#store.connect())
+      await within(CONNECT_WAIT, this.#parts.store.connect())
     } catch (error) {
-      this.#log.warn({ err: error }, 'the cache starts without its store, and uses it when it is there')
+      this.#parts.log.warn({ err: error }, 'the cache starts without its store, and uses it when it is there')
     }
   }
 
@@ -254,6 +246,6 @@ export class ResponseCache {
       this.invalidation.close(CLOSE_WAIT)
     ])
     this.#isClosed = true
-    this.#store.close()
+    this.#parts.store.close()
   }
 }

@@ -1,20 +1,19 @@
-// From an answer to what is stored of it: its place, its instants, its bodies, its bytes; then the fill, and the landing of
-// its flight. The lease that it is stored under is renewed until then, as the flight is on.
+// From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
+// renewed until then, as the flight is on.
 import type { Background } from './background.js'
-import { REFUSALS, noteRefusal, refuse, type Caller } from '../telling/caller.js'
 import type { Answer, Claim } from './claim.js'
-import { encode, ownName } from '../entry/codec.js'
-import type { Complaints } from '../telling/complaints.js'
-import { Compressor } from '../entry/compression.js'
-import type { Milliseconds } from '../duration.js'
-import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
-import { channels, since, stamp, tellFill } from '../telling/events.js'
 import { flightName, type Flights, type Landing } from './flight.js'
-import { Kept } from './kept.js'
-import { isReplacement } from '../http/statuses.js'
-import { count } from '../telling/stats.js'
-import { isLate, within } from '../store/wait/deadline.js'
 import { placeFill, selectEntry, without, type Shelf } from './variant.js'
+import type { Milliseconds } from '../duration.js'
+import { encode, ownName } from '../entry/codec.js'
+import { Compressor } from '../entry/compression.js'
+import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
+import { isReplacement } from '../http/storable.js'
+import { isLate, within } from '../store/wait/deadline.js'
+import { REFUSALS, noteRefusal, refuse, type Caller } from '../telling/caller.js'
+import type { Complaints } from '../telling/complaints.js'
+import { channels, since, stamp, tellFill } from '../telling/events.js'
+import { count } from '../telling/stats.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
@@ -28,8 +27,8 @@ export interface FillParts {
   jitter: number
   now: () => Milliseconds
   random: () => number
-  /** Gives back a lease that is not used, of a response that can't be shared. */
-  abandon: (claim: Claim, caller: Caller) => void
+  /** Gives back a lease that is not used; `pass`: of a response that can't be shared. */
+  abandon: (claim: Claim, caller: Caller, pass?: boolean) => void
   /** The same, and ends what lies there: the response takes its place. */
   end: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
@@ -53,7 +52,8 @@ export class Fills {
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
       refuse(key, 'vary', caller)
-      ;(claim.isOver && isReplacement(answer.status) ? end : abandon)(claim, caller)
+      if (claim.isOver && isReplacement(answer.status)) end(claim, caller)
+      else abandon(claim, caller, true)
       return null
     }
     flight.isAnswered = true
@@ -95,7 +95,7 @@ export class Fills {
         this.#land(claim, { type: 'again' })
         return await store.release(key, lease)
       }
-      if (!kept.send()) return abandon(claim, caller)
+      if (!kept.send()) return abandon(claim, caller, true)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
       this.#letGoLate(claim, filling)
       const result = await filling
@@ -168,5 +168,76 @@ export class Fills {
   /** What has not begun to be compressed is stored as it is. */
   close (): void {
     this.#compressor.close()
+  }
+}
+
+// A response that is being stored, or was, when something is said of it that comes too late: a tag that its entry does not
+// have, so that invalidating the tag would not end it; or that it is not to be stored. Such a response is not kept: the
+// store is not told of it, or its key is invalidated. With a handler H, which goes on behind `reply.send`, and a writer W:
+//
+//   1. H  reply.send('x')                the answer is captured, and on its way to the store with the tags named so far
+//   2. H  reply.cacheTags('late')        its key is invalidated, if it has got there
+//   3. W  invalidates the tag `late`     there is nothing that it would have to end
+//
+// Between 1 and 2 it may be served: nobody could know. So the log says that the call has to come earlier.
+
+export interface KeptParts {
+  key: string
+  caller: Caller
+  /** When nobody is served it any more. */
+  until: Milliseconds
+  now: () => Milliseconds
+  /** Invalidates its key. Nobody waits for it; it never rejects. */
+  end: () => void
+}
+
+export class Kept {
+  /** Those of its entry. */
+  readonly tags: readonly string[]
+  readonly #parts: KeptParts
+  #state: 'here' | 'sent' | 'stored' | 'gone' = 'here'
+  /** Hears that it was not kept for what was said. */
+  #told: (() => void) | null = null
+
+  constructor (tags: readonly string[], parts: KeptParts) {
+    this.tags = tags
+    this.#parts = parts
+  }
+
+  /** It is not to be kept; `told` hears if it would have been. Only the first call counts. */
+  giveUp (told: () => void): void {
+    const { until, now } = this.#parts
+    if (this.#told !== null || this.#state === 'gone' || now() >= until) return
+    this.#told = told
+    if (this.#state === 'stored') this.#end()
+  }
+
+  /** Before the store is told of it: whether it is to be. */
+  send (): boolean {
+    const { key, caller } = this.#parts
+    if (this.#told === null) {
+      this.#state = 'sent'
+      return true
+    }
+    this.#state = 'gone'
+    refuse(key, 'called-late', caller)
+    this.#told()
+    return false
+  }
+
+  /** The store has it, or nobody knows, where it was sent at all: whether it is kept. */
+  stored (): boolean {
+    if (this.#state === 'sent') this.#state = 'stored'
+    if (this.#told === null) return true
+    if (this.#state === 'stored') this.#end()
+    return false
+  }
+
+  #end (): void {
+    const { key, caller, end } = this.#parts
+    this.#state = 'gone'
+    refuse(key, 'called-late', caller)
+    this.#told?.()
+    end()
   }
 }

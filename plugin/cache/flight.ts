@@ -41,27 +41,8 @@ const POLLS = { first: 5, longest: 100, factor: 1.5 }
 /** A handler that takes longer loses its lease, whether it will ever answer or not. */
 const LONGEST_RUN: Milliseconds = 10 * 60_000
 
-export interface Leading {
-  renew: (pass: boolean) => Promise<boolean>
-  /** Gives the lease back. */
-  giveBack: () => Promise<void>
-  isPass: boolean
-  waitTimeout: Milliseconds
-  onLost: () => void
-}
-
-/** How a flight leads under this lease. */
-export function leading (
-  store: Store, { key, lease, waitTimeout, onLost }: { key: string, lease: Lease } & Pick<Leading, 'waitTimeout' | 'onLost'>
-): Leading {
-  return {
-    renew: async (pass) => await store.renew(key, lease, pass),
-    giveBack: async () => await store.release(key, lease),
-    isPass: lease.isPass,
-    waitTimeout,
-    onLost
-  }
-}
+/** The lease that a flight leads under, and how long its followers wait. */
+export interface Leading { key: string, lease: Lease, waitTimeout: Milliseconds }
 
 export class Flight {
   readonly key: string
@@ -73,7 +54,7 @@ export class Flight {
   #tell!: () => void
   #renewal: NodeJS.Timeout | undefined
   #limit: NodeJS.Timeout | undefined
-  #giveBack: Leading['giveBack'] | undefined
+  #giveBack: (() => Promise<void>) | undefined
   #followers = 0
   /** The handler has answered; what is waited for is only the fill. */
   isAnswered = false
@@ -116,19 +97,20 @@ export class Flight {
    * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
    * wait for. `onLost` has it land without the handler. Cancelled while the lease was taken, it gives that back at once.
    */
-  lead ({ renew, giveBack, isPass, waitTimeout, onLost }: Leading): void {
-    this.isPass = isPass
+  lead (store: Store, { key, lease, waitTimeout }: Leading, onLost: () => void): void {
+    this.isPass = lease.isPass
+    this.#giveBack = async () => await store.release(key, lease)
     if (this.isLanded) {
-      giveBack().catch(() => {})
+      this.#giveBack().catch(() => {})
       return
     }
-    this.#giveBack = giveBack
     this.#tell()
+    const renew = async (): Promise<boolean> => await store.renew(key, lease, this.isPass)
     this.#renewal = setInterval(() => {
       if (this.age > LONGEST_RUN) return onLost()
       this.isPass ||= this.age > waitTimeout
       // A lease that is lost stays lost: the fill will be refused. Where the store doesn't answer, it may be held yet.
-      renew(this.isPass).then((isHeld) => { if (!isHeld) onLost() }, () => {})
+      renew().then((isHeld) => { if (!isHeld) onLost() }, () => {})
     }, LEASE_TIME / 3)
     this.#renewal.unref()
   }
@@ -210,6 +192,12 @@ export class Flights {
   /** From here on nobody joins it. */
   close (name: string, flight: Flight): void {
     if (this.#open.get(name) === flight) this.#open.delete(name)
+  }
+
+  /** This process runs the handler, under this lease. A lease that is lost lets all followers go. */
+  lead (flight: Flight, store: Store, leading: Leading): void {
+    const { key, lease } = leading
+    flight.lead(store, leading, () => { this.land(flightName(key, lease.variant), flight, { type: 'again' }) })
   }
 
   land (name: string, flight: Flight, landing: Landing): void {

@@ -3,12 +3,11 @@
 import type { Background } from './background.js'
 import type { Log } from '../telling/caller.js'
 import type { Targets } from './claim.js'
-import { Confirmed, isUnreplicated } from './confirmed.js'
+import { Confirmed, isUnreplicated, Journal } from './journal.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { channels, since, stamp, tell, type CacheEvents, type Instance } from '../telling/events.js'
 import type { Flights } from './flight.js'
-import { Journal } from './journal.js'
 import type { CacheLimits } from '../options/limits.js'
 import { mutate } from './mutation.js'
 import type { Stats } from '../telling/stats.js'
@@ -28,38 +27,31 @@ export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 
 /** One of them, and when it began; 0: nobody listened. */
 interface Ended extends Pick<CacheEvents['invalidation'], 'soft' | 'entries' | 'error'> { began: Milliseconds }
 
+/** An invalidation; `later`: the targets that are told where it has to be told later. */
+interface Invalidating { work: () => Promise<number>, later: Targets, soft: boolean }
+
 export class Invalidation {
-  readonly #store: Store
-  readonly #stats: Stats
-  readonly #log: Log
-  readonly #flights: Flights
-  readonly #background: Background
-  readonly #instance: Instance
-  readonly #quarantineTime: Milliseconds
-  readonly #journal: Journal
+  readonly #parts: InvalidationParts
+  /** What the store was not told of yet. */
+  readonly journal: Journal
   readonly #confirmed: Confirmed
 
-  constructor ({ store, stats, log, flights, background, instance, quarantineTime, maxJournal }: InvalidationParts) {
-    this.#store = store
-    this.#stats = stats
-    this.#log = log
-    this.#flights = flights
-    this.#background = background
-    this.#instance = instance
-    this.#quarantineTime = quarantineTime
-    this.#journal = new Journal({ tell: async (targets) => await this.#tellLate(targets), log, most: maxJournal })
-    const again = (list: readonly Targets[]): void => { this.#journal.again(list) }
-    this.#confirmed = new Confirmed({ witness: store.witness, again, isTold: () => this.isTold })
+  constructor (parts: InvalidationParts) {
+    this.#parts = parts
+    const { store: { witness }, log, maxJournal: most } = parts
+    this.journal = new Journal({ tell: async (targets) => await this.#tellLate(targets), log, most })
+    const again = (list: readonly Targets[]): void => { this.journal.again(list) }
+    this.#confirmed = new Confirmed({ witness, again, isTold: () => this.isTold })
   }
 
   /** The store was told of everything. */
   get isTold (): boolean {
-    return this.#journal.isEmpty
+    return this.journal.isEmpty
   }
 
   /** How many targets the store was not told of yet. */
   get kept (): number {
-    return this.#journal.size
+    return this.journal.size
   }
 
   /**
@@ -68,47 +60,46 @@ export class Invalidation {
    * FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
   async run (targets: Targets, token?: string, later = targets): Promise<number> {
-    const began = stamp(channels.invalidation)
-    try {
-      const removed = await telling(this.#store, 'invalidate', this.#background.watch(this.#tell(targets, token, later)))
-      this.hurry()
-      this.#stats.invalidated(removed)
-      if (began > 0) this.#say(targets, { began, soft: false, entries: removed, error: null })
-      this.#log.debug({ ...mentioned(targets), removed }, 'cache invalidated')
-      return removed
-    } catch (error) {
-      return this.#fail(later, { began, soft: false, entries: 0, error })
-    }
+    return await this.#invalidate(targets, { work: async () => await this.#tell(targets, token, later), later, soft: false })
   }
 
   /**
    * Makes them stale instead, as far as they may be served so; the number of entries under these keys. Rejects with
-   * FRC_STORE; what the store could not be told is then told later, and ends them.
+   * FRC_STORE; targets that the store could not be told of are then told later, and end.
    */
   async soften (targets: Targets): Promise<number> {
+    const work = async (): Promise<number> => {
+      const softened = await this.#confirmed.by(targets, async () => await this.#parts.store.soften(targets))
+      this.#forget(targets)
+      return softened
+    }
+    return await this.#invalidate(targets, { work, later: targets, soft: true })
+  }
+
+  async #invalidate (targets: Targets, { work, later, soft }: Invalidating): Promise<number> {
+    const { store, stats, log, background } = this.#parts
     const began = stamp(channels.invalidation)
     try {
-      const softening = this.#confirmed.by(targets, async () => await this.#store.soften(targets))
-      const softened = await telling(this.#store, 'invalidate', this.#background.watch(softening))
+      const entries = await telling(store, 'invalidate', background.watch(work()))
       this.hurry()
-      this.#forget(targets)
-      this.#stats.invalidated(softened)
-      if (began > 0) this.#say(targets, { began, soft: true, entries: softened, error: null })
-      this.#log.debug({ ...mentioned(targets), softened }, 'cache made stale')
-      return softened
+      stats.invalidated(entries)
+      if (began > 0) this.#say(targets, { began, soft, entries, error: null })
+      if (soft) log.debug({ ...mentioned(targets), softened: entries }, 'cache made stale')
+      else log.debug({ ...mentioned(targets), removed: entries }, 'cache invalidated')
+      return entries
     } catch (error) {
-      return this.#fail(targets, { began, soft: true, entries: 0, error })
+      return this.#fail(later, { began, soft, entries: 0, error })
     }
   }
 
   #fail (targets: Targets, ended: Ended): never {
     const { error } = ended
-    this.#stats.invalidationFailed()
+    this.#parts.stats.invalidationFailed()
     if (ended.began > 0) this.#say(targets, ended)
     const { code, message, cause } = error as RouteCacheError
     // Nothing old is served unless the primary is lost with it: then it is among what was confirmed.
     if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
-    this.#journal.keep(targets, error)
+    this.journal.keep(targets, error)
     // A client may be answered with it: it names no keys.
     const later = 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
     throw new RouteCacheError(code, `${message}; ${later}`, { cause })
@@ -117,7 +108,7 @@ export class Invalidation {
   /** To who listens. */
   #say ({ keys, tags, prefixes, all }: Targets, { began, ...ended }: Ended): void {
     const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
-    tell('invalidation', this.#instance, { ...named, ...ended, duration: since(began) ?? 0 })
+    tell('invalidation', this.#parts.instance, { ...named, ...ended, duration: since(began) ?? 0 })
   }
 
   /** `token`: of the quarantine that ends with it; undefined: of none. */
@@ -131,7 +122,7 @@ export class Invalidation {
   }
 
   async #tellNow (targets: Targets, token?: string): Promise<number> {
-    const removed = isNothing(targets) ? 0 : await this.#store.invalidate(targets, token)
+    const removed = isNothing(targets) ? 0 : await this.#parts.store.invalidate(targets, token)
     this.#forget(targets)
     return removed
   }
@@ -140,37 +131,37 @@ export class Invalidation {
   async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
     return await mutate({
       quarantine: async (targets, token) => {
-        const had = await telling(this.#store, 'quarantine', this.#store.quarantine(targets, token, this.#quarantineTime))
+        const had = await telling(this.#parts.store, 'quarantine', this.#parts.store.quarantine(targets, token, this.#parts.quarantineTime))
         this.#forget(targets)
         return had
       },
       invalidate: async (targets, token) => await this.run(targets, token),
       undo: async (targets, token) => await this.#tell(targets, token),
-      time: this.#quarantineTime,
-      log: this.#log
+      time: this.#parts.quarantineTime,
+      log: this.#parts.log
     }, targets, work)
   }
 
   /** What runs for them can't be stored any more: who comes now need not wait for it. */
   #forget ({ keys, prefixes, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
-    this.#flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))
+    this.#parts.flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))
   }
 
   /** Gives, later, whether the same servers have answered all the while: what they were told meanwhile is not lost. */
   sameServers (): () => boolean {
-    const servers = this.#store.witness?.sent()
+    const servers = this.#parts.store.witness?.sent()
     return () => servers === undefined || servers() !== ''
   }
 
   /** The store answers: what is kept is told soon. */
   hurry (): void {
-    this.#journal.hurry()
+    this.journal.hurry()
   }
 
   /** Tries once more to tell what is kept, for so long at most. */
   async close (time: Milliseconds): Promise<void> {
-    await this.#journal.close(time)
+    await this.journal.close(time)
   }
 }
 

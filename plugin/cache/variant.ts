@@ -1,15 +1,15 @@
-// Which of a key's responses a request gets where they vary, and where a new one is put: the marker, and its variants.
-// The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
+// Which of a key's responses a request gets where they vary, and where a new one is put: the marker, and its variants. The
+// fields that select are those of `Vary` and of the policy; `:identity` stands for the user, where the policy has an
+// identity.
 import { randomBytes } from 'node:crypto'
-import { encodeMarker, isMarker, ownName } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
+import { encodeMarker, isMarker, ownName } from '../entry/codec.js'
 import { asSoftened, isValid, type Entry, type ValidityBasis, type Marker } from '../entry/entry.js'
-import { fingerprint, type RequestFields } from '../http/vary.js'
-import type { AnswerLimits } from '../options/limits.js'
 import { soundEntry, soundMarker } from '../entry/soundness.js'
+import { fingerprint, type RequestFields } from '../http/headers.js'
+import type { AnswerLimits } from '../options/limits.js'
 import { EPOCH_LENGTH } from '../store/layout.js'
 import type { Ask, Lease, Reading, Store, Varied } from '../store/store.js'
-import type { TagMemory } from './tag-memory.js'
 
 /** The member of a marker that stands for the policy's `identity`: no header field has such a name. */
 export const IDENTITY = ':identity'
@@ -38,7 +38,7 @@ export function selectBy (headers: RequestFields): Selection {
   return { needs: [], hint: { members: [] }, fingerprint: by, tags: [], maxVariants: 1 }
 }
 
-/** What there is for a request: the entry, and where a fill of its own would go. */
+/** The entry for a request, and the place where a fill of its own would go. */
 export interface Selected {
   /** Null also where it is not valid any more. */
   entry: Entry | null
@@ -47,21 +47,21 @@ export interface Selected {
   isUnreadable: boolean
   marker: Marker | null
   variant: string | null
-  /** What lies where the fill would go; undefined: that was not read. */
+  /** The bytes that lie where the fill would go; undefined: they were not read. */
   bytes: Buffer | null | undefined
   ground: ValidityBasis
 }
 
-/** Where entries lie, what is remembered of their tags, and how large those may be that are served. */
+/** The store, the tags that are remembered by key, and how large an entry may be that is served. */
 export interface Shelf { store: Store, memory: TagMemory, limits: AnswerLimits }
 
-/** What is read first for a request: its key, the variant that is most likely its, the generations that likely decide. */
+/** The first read of a request: its key, its most likely variant, the generations that likely decide. */
 export interface FirstAsk extends Ask {
   /** By which the variant was guessed. */
   members: readonly string[]
 }
 
-/** What was read first, or why that failed; and what is left of the deadline, 0 where there is none. */
+/** The result of the first read, or why it failed; and the rest of the deadline, 0: there is none. */
 export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds }
 
 export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
@@ -69,10 +69,10 @@ export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerpri
   return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, memory.of(key)), members }
 }
 
-/** What was read, and what of it may be served. */
+/** A reading, and the limits of an entry that is served. */
 export interface Ready { reading: Reading, limits: AnswerLimits }
 
-/** The entry that the selection leads to, where what was read tells that it is valid; else null: perhaps there is one. */
+/** The entry that the selection leads to, where this reading shows that it is valid; null: a full lookup has to tell. */
 export function readyEntry (
   { key, variant, tags, members }: FirstAsk, selection: Selection, { reading, limits }: Ready
 ): Entry | null {
@@ -138,7 +138,7 @@ type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>
 
 interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection }
 
-/** The entry if it is of this epoch and valid, and what that was judged by. */
+/** The entry if it is of this epoch and valid, and the basis of that judgment. */
 async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: ValidityBasis): Promise<Judged> {
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
   const { history: first } = ground
@@ -154,9 +154,9 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
       softened: [...ground.softened, ...softened]
     }
   }
-  // What is remembered of an earlier response says nothing about this one.
+  // Tags that an earlier response had say nothing about this one.
   const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
-  // What was read in two trips must be of one history: see the head of floor.ts.
+  // Two reads must be of one history: see the head of floor.ts.
   const isSound = ground.history === first && isValid(entry, telling)
   return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, ground }
 }
@@ -183,10 +183,10 @@ function union (tags: readonly string[], others: readonly string[]): readonly st
   return others.length === 0 ? tags : [...new Set([...tags, ...others])]
 }
 
-/** What selects an entry: members of the request, and their fingerprint; null where it doesn't vary. */
+/** The place of an entry: the members that select it, and their fingerprint; null where it doesn't vary. */
 export interface Place { members: readonly string[], variant: string | null }
 
-/** Whether a request that selects so gets what lies there. */
+/** Whether a request with this selection gets the entry in this place. */
 export function isSelected ({ needs, fingerprint }: Selection, { members, variant }: Place): boolean {
   return contains(members, needs) && (variant === null || fingerprint(members) === variant)
 }
@@ -206,7 +206,7 @@ export function placeFill (
     const varied = { variant: lease.variant!, marker: encodeMarker(marker), under: marker.epoch, most }
     return { epoch: marker.epoch, varied }
   }
-  // Other fields select now: a new marker, under which what was stored before is not found any more.
+  // Other fields select now: a new marker, under which former variants are not found any more.
   const next = { members: [...new Set([...marker?.members ?? [], ...wanted])].sort(), epoch: newEpoch() }
   return {
     epoch: next.epoch,
@@ -230,4 +230,31 @@ export function firstMarker ({ needs }: Selection): Marker | null {
 
 function newEpoch (): string {
   return randomBytes(EPOCH_LENGTH * 3 / 4).toString('base64url')
+}
+
+// Which tags a key's last response had that only the handler knew: read together with the entry, their generations cost
+// no second trip. A hint and no more: what it does not know is read then.
+
+const MOST_KEYS = 10_000
+const NONE: readonly string[] = []
+
+export class TagMemory {
+  /** Two halves: to find the oldest in one map is to walk past all that were removed from it. */
+  #late = new Map<string, readonly string[]>()
+  #early = new Map<string, readonly string[]>()
+
+  of (key: string): readonly string[] {
+    return this.#late.get(key) ?? this.#early.get(key) ?? NONE
+  }
+
+  /** Those that were remembered long ago go first, many at a time. */
+  remember (key: string, tags: readonly string[]): void {
+    this.#late.delete(key)
+    this.#early.delete(key)
+    if (tags.length === 0) return
+    this.#late.set(key, tags)
+    if (this.#late.size < MOST_KEYS / 2) return
+    this.#early = this.#late
+    this.#late = new Map()
+  }
 }

@@ -1,7 +1,7 @@
 // From what was found to an answer for people: what would happen to a request, why, and by what that was judged.
 import { decodedSize } from '../entry/bodies.js'
 import type { Bytes, Milliseconds, Seconds } from '../duration.js'
-import { isAlive, isFresh, isRescuable, staleSince, type Entry } from '../entry/entry.js'
+import { staleSince, useOf, type Entry, type Use } from '../entry/entry.js'
 import type { Examined } from '../request/examination.js'
 import type { Warning } from '../checks/warnings.js'
 import { own } from '../key/key.js'
@@ -125,11 +125,20 @@ function verdictOf ({ bypass, wanted, sight, site, now, hasFailed, present }: Ex
   const { found } = sight
   const { entry } = found
   if (entry === null) return { outcome: 'miss', reason: absenceOf(found, present) }
-  if (isFresh(entry, now)) return { outcome: 'hit', reason: 'fresh' }
   // Without a route: by what the entry says itself.
-  if (policy?.stale !== null && isAlive(entry, now)) return { outcome: 'stale', reason: 'stale-while-revalidate' }
-  if (policy?.rescue !== null && isRescuable(entry, now) && hasFailed) return { outcome: 'stale', reason: 'stale-if-error' }
-  return { outcome: 'miss', reason: 'expired' }
+  return VERDICTS[useOf(entry, now, { mayBeStale: policy?.stale !== null, mayRescue: policy?.rescue !== null, hasFailed }) ?? 'none']
+}
+
+const EXPIRED: Verdict = { outcome: 'miss', reason: 'expired' }
+const FRESH: Verdict = { outcome: 'hit', reason: 'fresh' }
+
+const VERDICTS: Readonly<Record<NonNullable<Use> | 'none', Verdict>> = {
+  fresh: FRESH,
+  early: FRESH,
+  stale: { outcome: 'stale', reason: 'stale-while-revalidate' },
+  'stand-in': { outcome: 'stale', reason: 'stale-if-error' },
+  spare: EXPIRED,
+  none: EXPIRED
 }
 
 function absenceOf ({ isUnreadable, isOutdated, bytes, ground }: Selected, present: Entry | null): MissReason {

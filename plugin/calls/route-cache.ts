@@ -6,7 +6,7 @@ import type { Entry } from '../entry/entry.js'
 import { RouteCacheError, optionError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
-import type { RequestFields } from '../http/vary.js'
+import type { RequestFields } from '../http/headers.js'
 import { buildKey } from '../key/key.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
@@ -19,7 +19,7 @@ import {
   askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft,
   type InvalidateOptions, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
-import { unpacked } from '../send/unpacking.js'
+import { unpacked } from '../send/representation.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'

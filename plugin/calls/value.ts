@@ -1,7 +1,7 @@
 // Values that are no responses, under the same leases, flights, tags and statistics: a question without a request, and an
 // entry whose body is the value.
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, type Caller } from '../telling/caller.js'
+import { refuse, tellHit, type Caller } from '../telling/caller.js'
 import type { Claim } from '../cache/claim.js'
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
@@ -12,7 +12,7 @@ import { checkTags } from '../key/route-template.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import { count } from '../telling/stats.js'
 import { nameOf, valueKey } from '../store/keys.js'
-import { unpacked } from '../send/unpacking.js'
+import { unpacked } from '../send/representation.js'
 import { readValue, writeValue } from './value-bytes.js'
 
 /** How `cache.getOrSet` keeps a value. */
@@ -63,12 +63,8 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
   if (found.type === 'hit') {
     const value = await valueOf<T>(found.entry, caller)
     if (value !== null) {
-      caller.counters.hits++
-      if (found.collapsed) caller.counters.collapsed++
-      if (channels.lookup.hasSubscribers) {
-        const ttl = Math.ceil((found.entry.staleAt - cache.now()) / 1000)
-        tellLookup(caller.source, null, { outcome: { type: 'hit', key, ttl, collapsed: found.collapsed }, began })
-      }
+      const ttl = Math.ceil((found.entry.staleAt - cache.now()) / 1000)
+      tellHit(caller, null, { outcome: { type: 'hit', key, ttl, collapsed: found.collapsed }, began })
       return value.value
     }
     // To be overwritten.

@@ -4,11 +4,10 @@
 // nobody hears what it is answered.
 import { optionError } from '../errors.js'
 import { own } from '../key/key.js'
-import type { OwnRequests } from '../request/own-request.js'
+import { openTicket, type OwnRequests, type Ticket } from '../request/own-request.js'
 import type { BypassReason, End, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
 import { BYPASS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../telling/reasons.js'
 import { readRequest, type RequestOption, type Wish } from './request-option.js'
-import { openTicket, type Ticket } from '../request/ticket.js'
 
 /** How `cache.warm` goes about it. */
 export interface WarmOptions {

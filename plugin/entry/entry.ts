@@ -78,13 +78,8 @@ const FARTHEST = 37
  * handler takes, so that of many readers one begins in time. Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
  * Stampede Prevention, VLDB 2015, with β = 1.
  */
-export function isDue (entry: Entry, now: Milliseconds, random: () => number): boolean {
-  return mayBeDue(entry, now) && now - entry.cost * Math.log(random()) >= entry.staleAt
-}
-
-/** Whether there is any chance of that. */
-export function mayBeDue ({ staleAt, cost }: Entry, now: Milliseconds): boolean {
-  return staleAt - now < cost * FARTHEST
+export function isDue ({ staleAt, cost }: Entry, now: Milliseconds, random: () => number): boolean {
+  return staleAt - now < cost * FARTHEST && now - cost * Math.log(random()) >= staleAt
 }
 
 /** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */
@@ -104,6 +99,42 @@ export function isValid ({ history, asOf }: Entry, ground: ValidityBasis): boole
   return history === ground.history && asOf >= ground.least &&
     ground.generations.every((generation) => generation !== null && generation <= asOf)
 }
+
+/** What a request takes besides a fresh entry. Absent: not that. */
+export interface Taking {
+  /** A stale entry, while it is refreshed. */
+  mayBeStale?: boolean
+  /** One that stands in where the handler fails. */
+  mayRescue?: boolean
+  /** The handler failed lately. */
+  hasFailed?: boolean | (() => boolean)
+  /** A fresh entry is to be told apart that is filled again already, by `chance`, 0 to 1. */
+  mayBeEarly?: boolean
+  chance?: () => number
+}
+
+/**
+ * What an entry is good for at this instant, given that it is valid; the one place where this is decided.
+ *
+ *   fresh     it is served
+ *   early     it is served, and filled again already
+ *   stale     it is served while it is refreshed (RFC 5861 §3)
+ *   stand-in  it is served, as the handler failed lately (RFC 5861 §4)
+ *   spare     it is kept for this request's own handler: it stands in if that fails
+ *   null      it is not served
+ */
+export type Use = 'fresh' | 'early' | 'stale' | 'stand-in' | 'spare' | null
+
+export function useOf (entry: Entry, now: Milliseconds, taking: Taking): Use {
+  const { mayBeStale = false, mayRescue = false, hasFailed = false, mayBeEarly = false, chance = Math.random } = taking
+  if (isFresh(entry, now)) return mayBeEarly && isDue(entry, now, chance) ? 'early' : 'fresh'
+  if (mayBeStale && isAlive(entry, now)) return 'stale'
+  if (!mayRescue || !isRescuable(entry, now)) return null
+  return (typeof hasFailed === 'function' ? hasFailed() : hasFailed) ? 'stand-in' : 'spare'
+}
+
+/** The chance that has an entry be due which may be due at all. */
+export const LEAST_CHANCE = (): number => 2 ** -53
 
 /** Whether the entry may be served at this instant without further ado. */
 export function isFresh ({ softenings, staleAt }: Entry, now: Milliseconds): boolean {

@@ -5,7 +5,7 @@ import { decodedSize } from './bodies.js'
 import { decode, decodeKept, decodeMarker } from './codec.js'
 import { headerBytes, type Entry, type HeaderField, type Marker } from './entry.js'
 import { isReplayable } from '../http/headers.js'
-import { isStorableStatus } from '../http/statuses.js'
+import { isStorableStatus } from '../http/storable.js'
 import type { AnswerLimits } from '../options/limits.js'
 
 /** The last instant that a date can be. */

@@ -17,19 +17,17 @@ export interface Surroundings {
   isFirstOnSend: boolean
   /** None of them comes behind ours. */
   isLastOnSend: boolean
-  /** Nor are there any onResponse hooks of others, which may look at the reply. */
-  isUnseen: boolean
 }
 
 /** Where it can't be read. */
 export const UNKNOWN: Surroundings = {
-  isLast: false, hasOthersOnSend: true, isFirstOnSend: false, isLastOnSend: false, isUnseen: false
+  isLast: false, hasOthersOnSend: true, isFirstOnSend: false, isLastOnSend: false
 }
 
 /** The methods of routes that may be cached. */
 const CACHED = ['GET', 'HEAD'] as const
 const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler'] as const
-const HOOKS = ['onRequest', ...LATER_HOOKS, 'onSend', 'onResponse'] as const
+const HOOKS = ['onRequest', ...LATER_HOOKS, 'onSend'] as const
 
 /** What our own hooks of the instance, and the last onSend hooks of routes, are called. */
 export const OUR_HOOKS = { arrival: 'routeCacheArrival', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
@@ -83,20 +81,17 @@ function both (one: Surroundings | undefined, other: Surroundings): Surroundings
     isLast: one.isLast && other.isLast,
     hasOthersOnSend: one.hasOthersOnSend || other.hasOthersOnSend,
     isFirstOnSend: one.isFirstOnSend && other.isFirstOnSend,
-    isLastOnSend: one.isLastOnSend && other.isLastOnSend,
-    isUnseen: one.isUnseen && other.isUnseen
+    isLastOnSend: one.isLastOnSend && other.isLastOnSend
   }
 }
 
 function describe (lookup: string, hooks: Names): Surroundings {
   const ours: readonly string[] = Object.values(OUR_HOOKS)
-  const hasOthersOnSend = hooks.onSend.some((name) => !ours.includes(name))
   return {
     isLast: hooks.onRequest.at(-1) === lookup && LATER_HOOKS.every((hook) => hooks[hook].length === 0),
-    hasOthersOnSend,
+    hasOthersOnSend: hooks.onSend.some((name) => !ours.includes(name)),
     isFirstOnSend: hooks.onSend[0] === OUR_HOOKS.capture,
-    isLastOnSend: hooks.onSend.at(-1) === OUR_HOOKS.announce,
-    isUnseen: !hasOthersOnSend && hooks.onResponse.length === 0
+    isLastOnSend: hooks.onSend.at(-1) === OUR_HOOKS.announce
   }
 }
 

@@ -3,8 +3,7 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from '../cache/cache.js'
 import {
-  ARRIVAL, CHANGE, EXCHANGE, HEADERS, LISTENERS, MARKS, OUTCOME, SOURCE, TICKET, markFailed, markNoCache, markTags,
-  outcomeOf, type Carrier
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags, outcomeOf
 } from '../request/carrier.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration } from '../writing/declaration.js'
@@ -17,10 +16,10 @@ import type { Site } from '../request/exchange.js'
 import { findClient } from './found-client.js'
 import { HarmlessLog } from '../telling/harmless-log.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
-import { SAFE_METHODS } from '../http/methods.js'
+import { SAFE_METHODS } from '../http/request.js'
 import { own as memberOf } from '../key/key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
-import { notModified, type ResponseValidators } from '../request/not-modified.js'
+import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
@@ -28,10 +27,9 @@ import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './p
 import { readPath } from '../key/route-path.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
 import { standBack } from '../send/reply.js'
-import { rememberValidation } from '../request/remembered-validation.js'
-import { askedAbout } from '../request/revalidation.js'
+import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
-import type { Engine } from '../request/serving.js'
+import type { Engine } from '../request/hit.js'
 import { readSettings, type Settings } from '../options/settings.js'
 import { Stats } from '../telling/stats.js'
 import { Keys } from '../store/keys.js'
@@ -63,8 +61,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
   instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
-  app.decorateRequest(EXCHANGE, null)
-  app.decorateRequest(OUTCOME, null)
+  app.decorateRequest(STATE, null)
   app.decorateRequest(MARKS, null)
   app.decorateRequest(ARRIVAL, null)
   app.decorateRequest(HEADERS, null)
@@ -74,7 +71,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest(REPLY, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
-  app.decorateRequest('cacheValidators', { getter () { return askedAbout((this as Carrier)[EXCHANGE] ?? null) } })
+  app.decorateRequest('cacheValidators', { getter () { return askedAbout(exchangeOf(this)) } })
   app.decorateReply('notModified', function (validators: ResponseValidators) { return notModified(this, validators, cache.now()) })
   app.decorateReply('noCache', function () {
     markNoCache(this.request)
@@ -85,14 +82,14 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     checks.names.had({ keys: [], tags })
     return this
   })
-  const engine = { cache, own, signals: settings }
+  const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
   const caching = cachingOf({ engine, stats, instance, names: checks.names }, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', arrivalHook(engine, caching.mayRefresh))
+  app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
     markFailed(request, error)
     standBack(reply, outcomeOf(request))
-    if ((request as Carrier)[EXCHANGE]?.isNarrowed === true) reply.code(200).removeHeader('content-range')
+    if (exchangeOf(request)?.isNarrowed === true) reply.code(200).removeHeader('content-range')
   })
   app.addHook('onSend', captureHook(cache, settings))
   app.addHook('onReady', async () => {
@@ -103,7 +100,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     const late = client === null ? lateClient(app) : null
     if (late !== null) checks.warnings.say(log, late)
     // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
-    if (caching.mayRefresh()) app.inject({ url: '/', autoStart: false })
+    if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
     await cache.connect()
   })
   app.addHook('onClose', async () => {
@@ -121,13 +118,11 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
   const gets: Gets = new Map()
   const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
   const registration = randomBytes(8).toString('hex')
-  let mayRefresh = false
   let isNest = false
   return {
     sites,
     unsaid,
     declared,
-    mayRefresh: () => mayRefresh,
     isNest: () => isNest,
     onRoute: function (route) {
       isNest ||= isNestHandler(route.handler)
@@ -147,7 +142,7 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
       const compiled = compilePolicy(route, option, settings)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
-      mayRefresh ||= policy.isRefreshed
+      engine.mayRefresh ||= policy.isRefreshed
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         claim(owners, policy)
@@ -165,7 +160,6 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
-        isUnseen: false,
         validated: null,
         isPostponed: false,
         isNarrowedAhead: false,
@@ -217,8 +211,6 @@ interface Caching {
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
   declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }
-  /** Whether any route's entries are filled again by requests of our own. */
-  mayRefresh: () => boolean
   /** Whether a handler of Nest's is among the routes, cached or not. */
   isNest: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void

@@ -1,11 +1,9 @@
-// Conditional requests: RFC 9110 §13. What a cache answers itself; If-Match and If-Unmodified-Since are not applicable to a
-// cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
+// Conditional requests, RFC 9110 §13, as far as a cache answers them itself; and ranges, below. If-Match and
+// If-Unmodified-Since are not applicable to a cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
 // https://www.rfc-editor.org/rfc/rfc9110#section-13
 import { createHash } from 'node:crypto'
+import type { RequestFields } from './headers.js'
 import { httpDate } from './http-date.js'
-
-/** A request's fields by lower-case name. */
-type RequestFields = Readonly<Record<string, string | readonly string[] | undefined>>
 
 /** Fields that make an answer depend on the copy that the client has, or on the state that it knows; and Range. */
 export const CONDITIONS = ['if-none-match', 'if-modified-since', 'if-match', 'if-unmodified-since', 'if-range', 'range'] as const
@@ -59,4 +57,90 @@ export function isWeakEtag (etag: string): boolean {
 /** Whether two entity tags are of the same representation, by weak comparison: RFC 9110 §8.8.3.2. */
 export function areSameTag (a: string, b: string): boolean {
   return a.replace(/^W\//, '') === b.replace(/^W\//, '')
+}
+
+// Ranges: RFC 9110 §14. Which part of a stored 200 a request gets, and which requests ask for no more than a part.
+// https://www.rfc-editor.org/rfc/rfc9110#section-14
+
+/** As much of a stored response as decides. */
+export interface Whole {
+  /** In bytes. */
+  size: number
+  /** Its Accept-Ranges. */
+  acceptRanges: string | undefined
+  etag: string | undefined
+  lastModified: string | undefined
+  /** When it was made, by its Date or else by when it came: in milliseconds since 1970. */
+  madeAt: number
+}
+
+/** The first byte and the last one. */
+export interface Part { from: number, to: number }
+
+/** One range: `first-last`, `first-` or `-length`; what is not there is null. */
+interface Spec { first: number | null, last: number | null }
+
+/**
+ * The part that a GET with these fields gets of this response; null: all of it. Ranges are served where the handler says so
+ * (§14.3), one at a time: a server may ignore Range (§14.2). Of an empty body there is no part. `now`: as `httpDate` has it.
+ */
+export function partOf (request: RequestFields, whole: Whole, now: number): Part | 'unsatisfiable' | null {
+  if (request.range === undefined || whole.size === 0 || !acceptsBytes(whole.acceptRanges)) return null
+  const specs = byteRanges(String(request.range))
+  if (specs?.length !== 1 || !isSameAs(request['if-range'], whole, now)) return null
+  const { first, last } = specs[0]!
+  const end = whole.size - 1
+  if (first === null) return last === 0 ? 'unsatisfiable' : { from: Math.max(0, whole.size - last!), to: end }
+  return first > end ? 'unsatisfiable' : { from: first, to: Math.min(last ?? end, end) }
+}
+
+/**
+ * Whether no more than a part is asked for, so that the answer is of no use to others: not by `bytes=0-`, nor by what is no
+ * valid list of byte ranges, which is ignored (§14.2). Another unit may mean something to the handler.
+ */
+export function asksForPart (request: RequestFields): boolean {
+  if (request.range === undefined) return false
+  const field = String(request.range)
+  const specs = byteRanges(field)
+  if (specs === null) return /^[\w!#$%&'*+.^`|~-]+=/.test(field) && !/^bytes=/i.test(field)
+  return !(specs.length === 1 && specs[0]!.first === 0 && specs[0]!.last === null)
+}
+
+/** The value of Content-Range, §14.4. */
+export function contentRange (part: Part | 'unsatisfiable', size: number): string {
+  return part === 'unsatisfiable' ? `bytes */${size}` : `bytes ${part.from}-${part.to}/${size}`
+}
+
+function acceptsBytes (field: string | undefined): boolean {
+  return field !== undefined && field.toLowerCase().split(',').some((unit) => unit.trim() === 'bytes')
+}
+
+/** The ranges of a field in bytes; null where it is none that is valid: §14.1.1, §14.1.2. */
+function byteRanges (field: string): Spec[] | null {
+  if (!/^bytes=/i.test(field)) return null
+  // Empty members of a list are ignored: §5.6.1.2.
+  const members = field.slice('bytes='.length).split(',').map((member) => member.trim()).filter((member) => member !== '')
+  const specs: Spec[] = []
+  for (const member of members) {
+    const [, first, last] = /^(\d*)-(\d*)$/.exec(member) ?? []
+    if (first === undefined || (first === '' && last === '')) return null
+    const spec = { first: first === '' ? null : Number(first), last: last === '' ? null : Number(last) }
+    if (spec.first !== null && spec.last !== null && spec.last < spec.first) return null
+    specs.push(spec)
+  }
+  return specs.length === 0 ? null : specs
+}
+
+/**
+ * If-Range, §13.1.5: a strong tag, compared as such, or the very date; without it nothing is asked. A date does not tell a
+ * response from another one of the same second: so it has to be a second older than the response (§8.8.2.2).
+ */
+function isSameAs (condition: string | readonly string[] | undefined, whole: Whole, now: number): boolean {
+  const { etag, lastModified, madeAt } = whole
+  if (condition === undefined) return true
+  const text = String(condition)
+  if (text.startsWith('"')) return text === etag
+  // A weak tag is never the same. Any other text has to be a date.
+  const date = httpDate(text, now)
+  return date !== null && date === httpDate(lastModified, now) && date + 1000 <= madeAt
 }

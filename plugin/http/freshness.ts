@@ -5,7 +5,7 @@
 // https://www.rfc-editor.org/rfc/rfc5861#section-4
 import type { HeaderFields } from './headers.js'
 import { httpDate } from './http-date.js'
-import { directivesOf, says, type Directives } from './targeted.js'
+import { directivesOf, says, type Directives } from './cache-control.js'
 
 /** A response that has just come. */
 export interface Arrived {

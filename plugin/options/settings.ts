@@ -1,7 +1,7 @@
 // The plugin's options, checked, with their defaults, in the units that we work with.
 import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds, wallClock } from '../duration.js'
 import { optionError } from '../errors.js'
-import { CREDENTIAL_HEADERS } from '../http/credential-headers.js'
+import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { own } from '../key/key.js'
 import { CHECKS } from './checks.js'
 import { readMaxVariants, type AnswerLimits, type CacheLimits } from './limits.js'

@@ -1,43 +1,27 @@
-// From what the handler sent to the fill: capture when it enters the onSend chain, commit when it has left it, conclude when
-// the response is over. A body that is there at once is stored at the commit; of a stream, what passed is stored at the end.
-import { aged } from './aging.js'
+// From the handler's answer to the fill. `capture`: the answer enters the onSend chain. `commit`: it has left the chain.
+// `conclude`: the response is over. A whole body is stored at the commit, a stream at the end.
 import type { ResponseCache } from '../cache/cache.js'
-import { refusedAsOwn } from './credentials.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
-import { headerBytes } from '../entry/entry.js'
+import { headerBytes, type HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
-import { keyToFill, refuseAnswer, type Captured, type Exchange, type RequestView } from './exchange.js'
+import { directivesOf } from '../http/cache-control.js'
 import { weakEtag } from '../http/conditional.js'
 import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from '../http/encoding.js'
 import { correctedAge } from '../http/freshness.js'
-import { addedFields, areSendable, mergedVary, selectingMembers, type HeaderFields } from '../http/headers.js'
-import { isReplacement } from '../http/statuses.js'
-import { isError, refusalOf } from '../http/storable.js'
-import { directivesOf } from '../http/targeted.js'
-import { refusedByHead } from './late-head.js'
+import { addedFields, areSendable, mergedVary, selectingMembers, isSame } from '../http/headers.js'
+import { isReplacement, isError, refusalOf, type HeadRefusal } from '../http/storable.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { isResponse, payloadKind, payloadSize, unwrapped } from '../response/payload.js'
-import { policyFailed } from '../route/policy.js'
-import type { PolicyResponse } from '../route/policy-life.js'
-import type { RefusalReason } from '../telling/outcome.js'
-import { isReplaced, type RawResponseView } from '../response/raw-response.js'
-import { Recording, record } from '../response/recording.js'
+import { keyToFill, refuseAnswer, type Captured, type CapturedReply, type Exchange, type RequestView } from './exchange.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
-import { rewrapped } from '../response/response.js'
-import { hasMore, trailersOf } from '../response/trailers.js'
+import { refusedAsOwn } from './selecting.js'
+import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
+import { isReplaced, sentHead, type RawResponseView } from '../response/raw-response.js'
+import { Recording, record } from '../response/recording.js'
+import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
+import type { RefusalReason } from '../telling/outcome.js'
 
-/** As much of a reply as is looked at, and set, here. */
-export interface CapturedReply {
-  statusCode: number
-  raw: RawResponseView
-  getHeaders: () => HeaderFields
-  code: (status: number) => unknown
-  header: (name: string, value: string | string[]) => unknown
-  removeHeader: (name: string) => unknown
-}
-
-/** What is on its way out. */
+/** An answer on its way out. */
 export interface Sent {
   request: RequestView
   reply: CapturedReply
@@ -45,9 +29,10 @@ export interface Sent {
   limits: AnswerLimits
 }
 
-/** Keeps what the handler sent, or says why it is not stored and gives the lease back; gives what is to be sent on. */
+/** Keeps the handler's answer, or says why it is not stored and gives the lease back. Gives the payload that is sent on. */
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
-  exchange.captured = true
+  exchange.replaces = exchange.stage === 'running'
+  exchange.stage = 'captured'
   if (keyToFill(exchange) === null) return sent.payload
   const { request, reply, payload } = sent
   // Fastify's own HEAD route can't do with a Response.
@@ -68,12 +53,13 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     return sent.payload
   }
   const payload = unwrapped(reply, sent.payload)
-  exchange.replaces = exchange.handled && isReplacement(reply.statusCode)
+  exchange.replaces &&= isReplacement(reply.statusCode)
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
   if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
-  // Who takes no gzip must not be sent it. As a variant, and not refused to others: those would all run the handler.
+  // A client that takes no gzip must not be sent it. It gets a variant of its own: refused, it would run the handler each
+  // time.
   if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
   const selects = selectingMembers(exchange.before, reply.getHeaders())
   const isEncoded = isCompressed(exchange, reply, payload)
@@ -129,7 +115,7 @@ function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds 
   return outcome.type === 'own' && outcome.why === 'set' ? 0 : Math.max(0, Math.round(now - began))
 }
 
-/** Whether hits are sent compressed to those who take that; of a stream it is not known whether it is long enough. */
+/** Whether hits are sent compressed to clients that take it. Of a stream the length is not known. */
 function isCompressed ({ site: { policy } }: Exchange, reply: CapturedReply, payload: unknown): boolean {
   const { compressFrom, cacheControl, statuses } = policy
   const fields = reply.getHeaders()
@@ -160,7 +146,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (mayBePart(exchange, reply)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
-  // It must not take the place of what stands in for it.
+  // It must not take the place of the entry that stands in for it.
   if (mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
@@ -218,12 +204,12 @@ function bodyOf (
   return record(payload, recording) ? recording : null
 }
 
-/** Stores what was captured, now that all onSend hooks have run: `reply` is as the client gets it. */
+/** Stores the captured answer, now that all onSend hooks have run: `reply` is as the client gets it. */
 export function commit (cache: ResponseCache, exchange: Exchange, reply: CapturedReply): void {
   const { answer } = exchange
   if (answer === null) return
   // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set. Another status is not a
-  // failure: @fastify/etag makes a 304 of what a hit would be, too.
+  // failure: @fastify/etag makes a 304 of a hit, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
@@ -244,11 +230,12 @@ function setsCookie ({ before }: Exchange, reply: CapturedReply): boolean {
   return addedFields(before, { 'set-cookie': reply.getHeaders()['set-cookie'] }).length > 0
 }
 
-/** The response is over, `isSent` to its end or not: stores what was recorded of a stream, and lets go of the rest. */
+/** The response is over, `isSent` to its end or not: stores a recorded stream; gives the lease back of all others. */
 export function conclude (
   cache: ResponseCache, exchange: Exchange, { reply, isSent }: { reply: CapturedReply, isSent: boolean }
 ): void {
   const { answer } = exchange
+  if (exchange.stage === 'committed') exchange.stage = 'concluded'
   if (answer === null) {
     // Nothing was captured: the response was written past Fastify, as the next one will be. Or it is refused already.
     if (exchange.claim !== null) refuseAnswer(cache, exchange, 'raw')
@@ -279,7 +266,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   if (answer === null || claim === null) return
   // Said by an onSend hook, or while a stream was on its way.
   if (exchange.marks.noCache) return refuseAnswer(cache, exchange, 'no-cache-called')
-  // A hook behind ours may have found out who asks; or the handler, while its stream was on its way.
+  // A hook behind ours may have found out whose request it is; or the handler, while its stream was on its way.
   const refusal = refusedAsOwn(exchange)
   if (refusal !== null) return refuseAnswer(cache, exchange, refusal)
   const { life, headers } = aged(answer, cache.now())
@@ -295,4 +282,30 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
   const keep = keptFor(exchange, answer)
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+}
+
+// How old an answer is when it is stored. One that its own header fields keep fresh may come from elsewhere, and be older
+// than its arrival; and a stream arrives when it begins, and is stored when it ends: RFC 9111 §4.2.3.
+
+interface Aged { life: Milliseconds, headers: HeaderField[] }
+
+/** How long it is fresh yet, and its fields with its age at this instant. */
+export function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
+  if (age === null) return { life, headers: [...headers] }
+  const held = Math.max(0, now - at)
+  const seconds = age + Math.floor(held / 1000)
+  const others = headers.filter(([name]) => name !== 'age')
+  return { life: life - held, headers: seconds === 0 ? others : [...others, ['age', String(seconds)]] }
+}
+
+// What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
+// methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
+
+/** Why it may not be stored, by fields that were added to its head, such as a cookie; null: it may. */
+export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
+  if (leaving === null || !isReplaced(raw)) return null
+  const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
+  const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))
+  const head = { status, added, all: Object.assign({}, leaving, added), directives: directivesOf(added, policy.isTargeted) }
+  return refusalOf(head, policy.statuses)
 }

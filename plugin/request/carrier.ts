@@ -1,23 +1,22 @@
-// What the cache keeps with a request, under symbols: no other plugin's names, and not seen where requests are printed.
-import type { Arrival } from './arrival.js'
-import type { Exchange, Marks, RequestView } from './exchange.js'
+// The cache's own properties of a request, under symbols: they can't collide with other plugins', and are not printed with
+// it.
+import { without } from '../cache/variant.js'
 import type { KeySource } from '../key/key.js'
-import { noteLateCall } from './late-call.js'
 import { checkTags } from '../key/route-template.js'
+import { openExchange, type Exchange, type Marks, type RequestView, type Served, type Site } from './exchange.js'
+import type { HeaderFields } from '../http/headers.js'
+import type { Arrival, Ticket } from './own-request.js'
 import type { CacheOutcome } from '../telling/outcome.js'
-import type { Ticket } from './ticket.js'
 
-/** What the cache knows about the request. */
-export const EXCHANGE = Symbol('fastify-route-cache.exchange')
-/** What became of a lookup that ended in a hit, without any more being known about the request. */
-export const OUTCOME = Symbol('fastify-route-cache.outcome')
-/** What its hooks and its handler say of the response. */
+/** How far the request has come. */
+export const STATE = Symbol('fastify-route-cache.state')
+/** `reply.noCache` and `reply.cacheTags`, called by its hooks and its handler. */
 export const MARKS = Symbol('fastify-route-cache.marks')
-/** How it came, where that may be needed for a request of our own. */
+/** How it came, where a later refresh may come the same way. */
 export const ARRIVAL = Symbol('fastify-route-cache.arrival')
 /** Its headers as the lookup found them. */
 export const HEADERS = Symbol('fastify-route-cache.headers')
-/** Of a request of our own, what it is for. */
+/** Of an internal request: its purpose. */
 export const TICKET = Symbol('fastify-route-cache.ticket')
 /** Of an unsafe request, params and query as they came. */
 export const SOURCE = Symbol('fastify-route-cache.source')
@@ -27,10 +26,10 @@ export const INVALID = Symbol('fastify-route-cache.invalid')
 /** How many listened to the reply's end when the request arrived: no handlers. */
 export const LISTENERS = Symbol('fastify-route-cache.listeners')
 
-/** Of a request that declares what it changes, what is to be done about that. */
+/** Of a request that declares changes: how they are concluded. */
 export const CHANGE = Symbol('fastify-route-cache.change')
 
-/** A request that declares what it changes, from when its handler begins. */
+/** A request that declares changes, from when its handler begins. */
 export interface Change {
   /** An error was raised: what is sent is the error's answer. */
   failed: boolean
@@ -42,8 +41,7 @@ export interface Carrier {
   [ARRIVAL]?: Arrival | null
   [HEADERS]?: RequestView['headers'] | null
   [SOURCE]?: KeySource | null
-  [EXCHANGE]?: Exchange | null
-  [OUTCOME]?: CacheOutcome | null
+  [STATE]?: Exchange | Served | null
   [MARKS]?: Marks | null
   [TICKET]?: Ticket | null
   [CHANGE]?: Change | null
@@ -53,16 +51,37 @@ export interface Carrier {
 
 /** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
 export function outcomeOf (request: object): CacheOutcome | null {
-  const { [EXCHANGE]: exchange, [OUTCOME]: outcome, [TICKET]: ticket } = request as Carrier
+  const { [STATE]: state, [TICKET]: ticket } = request as Carrier
   // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
   if (ticket != null) return { type: 'own', key: ticket.filling, why: ticket.why }
-  return exchange?.outcome ?? outcome ?? null
+  return state?.outcome ?? null
+}
+
+/** The request's way to its handler; null: an entry is sent, or its lookup has not come. */
+export function exchangeOf (request: object): Exchange | null {
+  const { [STATE]: state } = request as Carrier
+  return state == null || 'entry' in state ? null : state
+}
+
+/** A request and its reply where the lookup begins. */
+interface Found { request: object, reply: { getHeaders: () => Record<string, HeaderFields[string]> } }
+
+/** Opens the request's way to its handler. */
+export function openOn (site: Site, { request, reply }: Found): Exchange {
+  const carrier = request as Carrier
+  const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
+  // Validation may take headers away.
+  const headers = kept ?? { ...(request as RequestView).headers }
+  const opening = { before: reply.getHeaders(), headers, marks: marksOf(request), ticket }
+  const exchange = openExchange(site, request as RequestView, opening)
+  carrier[STATE] = exchange
+  return exchange
 }
 
 /** Keeps this request's response out of the store. */
 export function markNoCache (request: object): void {
   marksOf(request).noCache = true
-  noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.noCache' })
+  noteLateCall(exchangeOf(request), { call: 'reply.noCache' })
 }
 
 export function marksOf (request: object): Marks {
@@ -78,19 +97,20 @@ export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unkn
     const named = checkTags(tags)
     // One after another, as handlers name them in loops.
     for (const tag of named) marks.tags.push(tag)
-    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags', tags: named })
+    noteLateCall(exchangeOf(request), { call: 'reply.cacheTags', tags: named })
   } catch (error) {
     request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
     marks.noCache = true
-    noteLateCall((request as Carrier)[EXCHANGE], { call: 'reply.cacheTags' })
+    noteLateCall(exchangeOf(request), { call: 'reply.cacheTags' })
   }
 }
 
-/** Notes that what will be sent stands in for a response that failed. */
+/** Notes that an error was raised: the response that is sent is the error's. */
 export function markFailed (request: object, error: unknown): void {
-  const { [EXCHANGE]: exchange, [CHANGE]: change } = request as Carrier
-  if (exchange != null) exchange.failed = true
+  const { [STATE]: state, [CHANGE]: change } = request as Carrier
+  if (state != null) state.failed = true
   else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
+  const exchange = exchangeOf(request)
   exchange?.showAll?.()
   exchange?.departure?.raised(error)
   if (change != null) change.failed = true
@@ -99,4 +119,32 @@ export function markFailed (request: object, error: unknown): void {
 /** Fastify says so of each error that refuses a request. */
 function isOfValidation (error: unknown): boolean {
   return (error as { validationContext?: unknown } | null | undefined)?.validationContext !== undefined
+}
+
+// `reply.cacheTags()` and `reply.noCache()` count until the response is given to the store: while its handler runs, in
+// onSend hooks, while its stream is read. A response of which they say something later is not kept, and the log says so,
+// once for each route. Of a response that is not stored (a hit, a HEAD, past the cache, refused) there is nothing to say.
+
+/** Absent tags: it is not to be stored at all. */
+interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
+
+/** Has the response not be kept where it is being stored, or was, and not so that this makes no difference. */
+function noteLateCall (exchange: Exchange | null, { call, tags }: LateCall): void {
+  if (exchange === null || exchange.kept === null) return
+  const { kept, site, caller: { log } } = exchange
+  if (tags !== undefined && without(tags, kept.tags).length === 0) return
+  kept.giveUp(() => {
+    if (site.isTooLate) return
+    site.isTooLate = true
+    log.warn(Object.assign({ route: site.policy.route, call }, tags !== undefined && { tags }), `${call}() was called when the response had ` +
+      `been sent, and was on its way to the store, or there: it is not kept. ${INSTEAD[call]}`)
+  })
+}
+
+const EARLIER = 'in a hook before the handler, in the handler before reply.send() or return, in an onSend hook, or while a stream is read'
+
+const INSTEAD: Readonly<Record<LateCall['call'], string>> = {
+  'reply.cacheTags': `Call it earlier: ${EARLIER}; or name tags that the request tells in the route's option: ` +
+    'cache: { tags: [\'author:{id}\'] }',
+  'reply.noCache': `Call it earlier: ${EARLIER}; or have the route's option tell: cache: { storeIf: (reply) => ... }`
 }

@@ -3,7 +3,7 @@
 // must not be stored. Whether it stopped can't be known, so an answer counts as whole only where nobody could notice:
 //
 //   - Nobody listens to the end of the request, of the reply or of the socket. `request.signal` does, as do `handlerTimeout`
-//     and onRequestAbort hooks. Who listened to the reply before our first hook, a tracer for example, is no handler.
+//     and onRequestAbort hooks. A listener from before our first hook, a tracer's for example, is not the handler's.
 //   - Nobody asks one of the three whether it is destroyed, between its end and the answer. For so long their properties
 //     tell us that they are read; the values are the same.
 //
@@ -13,7 +13,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 /** Of a request and its reply, as Node has them. */
 export interface RawPair { request: IncomingMessage, reply: ServerResponse }
 
-/** What says of one of them that the client has left. */
+/** Properties that tell that the client has left. */
 const SIGNS = ['aborted', 'destroyed', 'closed', 'readableAborted', 'errored'] as const
 
 /** Of an aborted signal; of undici, axios and others that heard of one. */
@@ -34,7 +34,7 @@ export class Departure {
   /** Null over HTTP/2, where many streams share one. */
   readonly #socket: IncomingMessage['socket'] | null
   readonly #ours = new Set<unknown>()
-  /** How many listen to it who are no handlers. */
+  /** How many listeners are not the handler's. */
   readonly #others: { reply: number, socket: number }
   #restore: Array<() => void> = []
   #isOver = false
@@ -42,7 +42,7 @@ export class Departure {
   wasNoticed = false
   #isAbort = false
 
-  /** `others`: how many who are no handlers listen to the reply's end. */
+  /** `others`: how many listeners to the reply's end are not the handler's. */
   constructor (pair: RawPair, others: number) {
     const { request, reply } = this.#pair = pair
     this.#socket = request.httpVersionMajor === 2 ? null : request.socket
@@ -50,7 +50,7 @@ export class Departure {
     const leave = (): void => { this.#leave() }
     const watchReads = (): void => { this.#watchReads() }
     this.#ours.add(leave).add(watchReads)
-    // Ahead of others: who hears of it may answer at once.
+    // Ahead of others: a listener may answer at once.
     request.prependOnceListener('aborted', leave)
     request.prependOnceListener('close', leave)
     reply.prependOnceListener('close', leave)

@@ -1,5 +1,4 @@
-// What a lookup of a request would find, and by what that is judged: its steps, one after another, with nothing counted,
-// remembered, taken or served.
+// A lookup without effects, for `explain`: the same steps, with nothing counted, remembered, taken or served.
 import type { ResponseCache, LookResult } from '../cache/cache.js'
 import type { Caller } from '../telling/caller.js'
 import { ownName } from '../entry/codec.js'
@@ -21,21 +20,21 @@ export interface Examined {
   now: Milliseconds
   /** Why the request goes past the cache; null: it is looked up. */
   bypass: BypassReason | null
-  /** By what it is seen that the request is somebody's own; null: it is not, or it was not asked. */
+  /** The mark by which the request is somebody's own; null: there is none, or it was not looked for. */
   mark: UserMark | null
-  /** What a function of the policy threw, or the store said. */
+  /** Thrown by a function of the policy, or by the store. */
   error: unknown
   /** Null where the policy has no key for it. */
   wanted: Wanted | null
   /** Null where it was not looked for. */
   sight: LookResult | null
-  /** What lies there, be it valid or not. */
+  /** The entry that lies there, be it valid or not. */
   present: Entry | null
   /** Its handler failed just now. */
   hasFailed: boolean
 }
 
-/** Who is examined: the request, and its headers as they came. */
+/** The request that is examined, and its headers as they came. */
 export interface Examinee {
   site: Site
   request: RequestView
@@ -52,7 +51,7 @@ export async function examine (cache: ResponseCache, { site, request, headers }:
   return 'bypass' in selected ? { ...examined, bypass: selected.bypass, mark: selected.mark ?? null } : await looked(cache, examined, selected)
 }
 
-/** What lies under a key, for a request that selects so, whatever its route would say. Never rejects. */
+/** The same for a key, without a route's policy. Never rejects. */
 export async function examineKey (cache: ResponseCache, key: string, selection: Selection): Promise<Examined> {
   return await looked(cache, unseen(cache), { key, selection, toRefresh: false, identity: undefined })
 }
@@ -94,13 +93,13 @@ function idleness ({ invalidation, breaker }: ResponseCache): BypassReason | nul
   return breaker.isOpen ? 'breaker' : null
 }
 
-/** What lies where the response would, as far as it is an entry. */
+/** The entry that lies where the response would; null: there is none, or it is unreadable. */
 function presentIn ({ shelf }: ResponseCache, { bytes, marker, variant }: Selected, key: string): Entry | null {
   const name = ownName(key, marker === null || variant === null ? null : { variant })
   return bytes == null ? null : soundEntry({ bytes, name }, shelf.limits)
 }
 
-/** A caller that counts nothing that anybody reads, and hears what failed. */
+/** A caller whose counters nobody reads. `onError` gets the failures. */
 function listener ({ source }: Site, onError: (error: unknown) => void): Caller {
   const ignore = (): void => {}
   const warn = (details: object): void => { if ('err' in details) onError(details.err) }

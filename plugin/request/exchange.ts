@@ -1,21 +1,22 @@
-// One request of a cached route and its response, on their way through the cache: what is known of them, and how they leave
-// it without a fill. search.ts says which entry serves it, capture.ts what of it is stored; hooks.ts says when.
+// The state of one request of a cached route: an entry is on its way to the client (`Served`), or it goes to its handler
+// (`Exchange`). And how a request leaves the cache without a fill.
 import type { ResponseCache } from '../cache/cache.js'
 import { refuse, type Caller } from '../telling/caller.js'
-import type { Claim, Refreshable, Spare } from '../cache/claim.js'
+import type { Claim, Spare } from '../cache/claim.js'
 import type { Departure } from './departure.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
 import { channels, since, tell, tellLookup, type Source } from '../telling/events.js'
 import { HarmlessLog } from '../telling/harmless-log.js'
 import type { HeaderFields } from '../http/headers.js'
-import type { Validated, ValidatedPart } from './key-source.js'
-import type { Kept } from '../cache/kept.js'
+import type { Validated, ValidatedPart } from './validation.js'
+import type { Kept } from '../cache/fill.js'
 import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'
 import { count, type Counters } from '../telling/stats.js'
+import type { RawResponseView } from '../response/raw-response.js'
 import type { Recording } from '../response/recording.js'
-import type { Trailers } from '../response/trailers.js'
+import type { Trailers } from '../response/payload.js'
 import type { UserMark } from '../users/user-marks.js'
 import type { Selection } from '../cache/variant.js'
 
@@ -27,23 +28,21 @@ export interface Site {
   source: Source
   /** Where its lookup stands: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
-  /** Whether somebody's onSend hook looks at the payload, and so must get the like of what the handler sent. */
+  /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes ahead of ours. */
   isFirstOnSend: boolean
   /** Whether no onSend hook comes behind ours. */
   isLastOnSend: boolean
-  /** Nobody but us sees what is sent, or that it was. */
-  isUnseen: boolean
   /** Which of params, query and headers are validated; null: nobody has asked yet. */
   validated: readonly ValidatedPart[] | null
   /** The lookup would stand in onRequest, but for the validation: that is done once, so the lookup comes behind it. */
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
-  /** A hook ahead of our capture makes a 304 of what the handler sent: it must not see the conditions before us. */
+  /** A hook ahead of our capture makes 304s of the handler's answers: it must not see the conditions before us. */
   isNarrowedAhead: boolean
-  /** What its responses last varied by. */
+  /** The fields by which its responses varied last. */
   hint: Selection['hint']
   /** The log has said why requests go past the cache. */
   isExplained: boolean
@@ -51,70 +50,92 @@ export interface Site {
   isTooLate: boolean
 }
 
-/** What `reply.noCache` and `reply.cacheTags` have said so far. */
+/** The calls of `reply.noCache` and `reply.cacheTags` so far. */
 export interface Marks {
   noCache: boolean
   /** Its own: more may be added. */
   tags: string[]
 }
 
+/**
+ * How far a request has come that goes to its handler:
+ *
+ *   looking    its lookup is under way; or it goes past the cache
+ *   missed     its handler may begin
+ *   running    the route's own handler was called
+ *   captured   its answer has entered the onSend chain, or was sent past Fastify
+ *   committed  the answer has left the chain: `Cache-Status` is set, and the response is stored as soon as it is whole
+ *   concluded  the response is over
+ */
+export type Stage = 'looking' | 'missed' | 'running' | 'captured' | 'committed' | 'concluded'
+
+/** A request whose entry is on its way to the client. */
+export interface Served {
+  /** Given to the reply; past our capture; past all onSend hooks. */
+  stage: 'served' | 'passed' | 'announced'
+  site: Site
+  outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>
+  entry: Entry
+  /** The request's headers as they came. */
+  headers: RequestView['headers']
+  /** The reply's fields at the lookup, as far as they are needed: they are this request's, not the entry's. */
+  before: HeaderFields
+  /** An error was raised: the response is the error's. */
+  failed: boolean
+}
+
+/** A request that goes to its handler, or that may yet. */
 export interface Exchange {
+  stage: Stage
   site: Site
   request: RequestView
   caller: Caller
   outcome: CacheOutcome
   /** The request's headers as they came: validation and handlers may take some away. */
   headers: RequestView['headers']
-  /** Who asked, when the lookup was done. */
+  /** The reply's fields at the lookup: they are this request's, not the entry's. */
+  before: HeaderFields
+  /** `reply.noCache` and `reply.cacheTags`, until the response is stored. */
+  marks: Marks
+  /** The identity of the request when the lookup was done. */
   identity: string | undefined
-  /** The entry that is served. */
-  entry: Entry | null
-  /** What was seen of it where it is to be filled again. */
-  refreshable: Refreshable | null
-  /** What may stand in where the handler fails. */
+  /** When the lookup began; 0: nobody listened to lookups. */
+  lookupBegan: Milliseconds
+  /** When the handler could begin. */
+  began: Milliseconds
+  /** The same for events; 0: nobody listened to handlers, or its event was published. */
+  handlerBegan: Milliseconds
+  /** Held from a miss until the fill, or until it is clear that there will be none. */
+  claim: Claim | null
+  /** Why there is no claim after a miss. */
+  unclaimed: RefusalReason
+  /** The stale entry that may stand in where the handler fails. */
   spare: Spare | null
   /** The stale entry that the handler is asked about; null: it is asked for a response. */
   toValidate: Spare | null
-  /** When the handler could begin. */
-  began: Milliseconds
-  /** When the lookup began, for who listens to what it comes to; 0: nobody did. */
-  lookupBegan: Milliseconds
-  /** When the handler could, for who listens to that; 0: nobody did, or it has been told. */
-  handlerBegan: Milliseconds
-  /** The reply's fields at lookup: they are this request's, not the entry's. */
-  before: HeaderFields
-  /** The reply's trailers when the handler could begin. */
-  trailers: Trailers
-  /** Held from a miss until the fill, or until it is clear that there will be none. */
-  claim: Claim | null
-  /** Whether the client leaves before the handler has answered; null: nobody has looked. */
-  departure: Departure | null
-  /** Why there is none after a miss. */
-  unclaimed: RefusalReason
   /** How long the response is served; null: as the policy says. */
   life: Milliseconds | null
-  /** What the request's hooks and its handler say of the response, until it is stored. */
-  marks: Marks
-  /** What the handler sent; null until then, and where it is not stored. */
+  /** The reply's trailers when the handler could begin. */
+  trailers: Trailers
+  /** Whether the client leaves before the handler has answered; null: nobody has looked. */
+  departure: Departure | null
+  /** Puts the conditional fields back that the handler was not to see; null: it saw the request as it came. */
+  showAll: (() => void) | null
+  /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
+  failed: boolean
+  /** The handler's answer takes the place of the entry that is stored, be the answer stored itself or not. */
+  replaces: boolean
+  /** The answer was made 304 or 206 for this client. */
+  isNarrowed: boolean
+  /** The captured answer; null until then, and where it is not stored. */
   answer: Captured | null
   /** The same from when it is being stored on; null until then, and where it is not stored. */
   kept: Kept | null
-  /** The route's own handler was called. */
-  handled: boolean
-  /** What the handler answered takes the place of what is stored, be it stored itself or not. */
-  replaces: boolean
-  /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
-  failed: boolean
-  /** The handler was asked for the whole response, whatever the client asked for. */
-  isForWhole: boolean
-  /** Puts the conditional fields back that the handler was not to see; null: it saw them all. */
-  showAll: (() => void) | null
-  /** So that what it sent was made 304 or 206 for this client. */
-  isNarrowed: boolean
-  /** The response has been seen on its way out. */
-  captured: boolean
-  /** The header that says what the cache did is set. */
-  announced: boolean
+}
+
+/** Whether an answer has been seen on its way out. */
+export function isAnswered ({ stage }: Exchange): boolean {
+  return stage === 'captured' || stage === 'committed' || stage === 'concluded'
 }
 
 /** A response between its capture and its fill. */
@@ -130,7 +151,7 @@ export interface Captured {
   /** When it came; how many seconds old it was then, null where its own fields don't say for how long it is served. */
   at: Milliseconds
   age: number | null
-  /** What the handler took. */
+  /** How long the handler took. */
   cost: Milliseconds
   /** It is compressed before it is stored, if it is long enough. */
   isEncoded: boolean
@@ -138,9 +159,9 @@ export interface Captured {
   basis: Buffer | null
   encoded: readonly EncodedBody[] | null
   tags: readonly string[]
-  /** What the response says of its length; null where it doesn't. */
+  /** Its Content-Length; null: it has none. */
   length: number | null
-  /** The whole body, or what is being recorded of it. */
+  /** The whole body, or its recording. */
   body: Buffer | Recording
   /** Ends with the body, where that is not sent to the client, but read to be stored; null: it is sent. Never rejects. */
   drained: Promise<void> | null
@@ -160,11 +181,18 @@ export interface RequestView extends Validated {
   log: Caller['log']
 }
 
-/** What a request comes with. */
-export interface Opening {
-  before: HeaderFields
-  headers: RequestView['headers']
-  marks: Marks
+/** As much of a reply as is captured, and set. */
+export interface CapturedReply {
+  statusCode: number
+  raw: RawResponseView
+  getHeaders: () => HeaderFields
+  code: (status: number) => unknown
+  header: (name: string, value: string | string[]) => unknown
+  removeHeader: (name: string) => unknown
+}
+
+/** The parts that a request comes with. */
+export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> {
   /** Of a request of our own. */
   ticket: Required<Pick<Caller, 'onEnd'>> | null
 }
@@ -173,44 +201,41 @@ export function openExchange (site: Site, request: RequestView, { before, header
   const caller: Caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
   if (ticket !== null) caller.onEnd = ticket.onEnd
   return {
+    stage: 'looking',
     site,
     request,
     caller,
     outcome: { type: 'bypass', reason: 'answered' },
     headers,
+    before: withOwnArrays(before),
+    marks,
     identity: undefined,
-    entry: null,
-    refreshable: null,
-    trailers: {},
+    lookupBegan: 0,
+    began: 0,
+    handlerBegan: 0,
+    claim: null,
+    unclaimed: 'lease',
     spare: null,
     toValidate: null,
-    began: 0,
-    lookupBegan: 0,
-    handlerBegan: 0,
-    before: snapshot(before),
-    claim: null,
-    departure: null,
-    unclaimed: 'lease',
     life: null,
-    marks,
-    answer: null,
-    kept: null,
-    handled: false,
-    replaces: false,
-    failed: false,
-    isForWhole: false,
+    trailers: {},
+    departure: null,
     showAll: null,
+    failed: false,
+    replaces: false,
     isNarrowed: false,
-    captured: false,
-    announced: false
+    answer: null,
+    kept: null
   }
 }
 
-/** A copy, arrays too: Fastify adds cookies to the array that it has. */
-function snapshot (fields: HeaderFields): HeaderFields {
-  const copy: Record<string, HeaderFields[string]> = {}
-  for (const [name, value] of Object.entries(fields)) copy[name] = Array.isArray(value) ? [...value] : value
-  return copy
+/** Fastify gives a new object, with the arrays that it has itself: it adds cookies to them. */
+function withOwnArrays (fields: Record<string, HeaderFields[string]>): HeaderFields {
+  for (const name in fields) {
+    const value = fields[name]
+    if (Array.isArray(value)) fields[name] = [...value]
+  }
+  return fields
 }
 
 /** Counts and says that the request goes past the cache. */
@@ -224,12 +249,12 @@ export function bypass (exchange: Exchange, reason: BypassReason, mark?: UserMar
   return null
 }
 
-/** Tells who listens what the lookup came to. */
+/** Publishes the lookup's outcome, where anybody listens. */
 export function tellOutcome ({ caller, request, outcome, lookupBegan: began }: Exchange): void {
   if (channels.lookup.hasSubscribers && outcome.type !== 'own') tellLookup(caller.source, request, { outcome, began })
 }
 
-/** Tells who listens that the handler has answered; once. */
+/** Publishes that the handler has answered, where anybody listens; once. */
 export function tellAnswer (exchange: Exchange, status: number): void {
   const { caller: { source: { instance, route } }, outcome } = exchange
   const duration = since(exchange.handlerBegan)
@@ -255,12 +280,12 @@ export function secondsLeft (entry: Entry, now: Milliseconds): number {
   return Math.floor((staleSince(entry) - now) / 1000)
 }
 
-/** By what a handler's answer says it can't be stored: it is another one than the entry that is there. */
+/** Refusals by the handler's answer itself: it is another response than the entry that is there. */
 const OF_THE_ANSWER: readonly RefusalReason[] = [
   'status', 'set-cookie', 'no-store', 'private', 'vary', 'payload', 'trailer', 'response', 'size', 'header', 'no-cache-called', 'store-if', 'ttl'
 ]
 
-/** By what turns out behind its capture. Cookies and heads that others write then are not the handler's. */
+/** Refusals by the answer, found behind its capture. Cookies and heads that others write then are not the handler's. */
 const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 'ttl']
 
 /** Whether the entry that is there ends with this answer. */

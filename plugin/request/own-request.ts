@@ -1,5 +1,5 @@
 // Requests that the cache makes itself, of one of the app's cached GET routes: with no client, and through `app.inject`, so
-// that they go the way of any other. What tells them from others is a ticket: a header with a random value that is taken
+// that they go the way of any other. They are recognised by a ticket: a header with a random value that is taken
 // for this one request and for no other. Our first hook takes it off and puts the ticket in its place; a value that is not
 // known (forged, or used already) means nothing.
 //
@@ -11,15 +11,15 @@
 //
 // The right to fill that comes with a set or a refresh is used up in any case: filled, or given back.
 import { randomUUID } from 'node:crypto'
-import { comeAs, takeOff, type Arrival, type RawView } from './arrival.js'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, type Caller } from '../telling/caller.js'
 import type { Refreshable, Right, Spare } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'
+import { CONDITIONS } from '../http/conditional.js'
+import type { Examined } from './examination.js'
+import { refuse, type Caller } from '../telling/caller.js'
 import { channels, since, stamp, tell } from '../telling/events.js'
-import type { End } from '../telling/outcome.js'
-import { openTicket, type Ticket } from './ticket.js'
+import type { End, CacheOutcome } from '../telling/outcome.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
@@ -30,7 +30,7 @@ export type Inject = (request: {
   method: 'GET' | 'HEAD', url: string, headers: Fields, remoteAddress?: string, signal: AbortSignal
 }) => Promise<{ statusCode: number }>
 
-/** A value that stands for what the handler of this URL would have answered. */
+/** A value in place of the answer of this URL's handler. */
 export interface Rendering {
   url: string
   /** Beside Host, which is that of the URL, or localhost. Absent: none. */
@@ -41,7 +41,7 @@ export interface Rendering {
   life?: Milliseconds | null
   /** Beside those of the policy. Default: none. */
   tags?: readonly string[]
-  /** For what happens before there is a route. */
+  /** For failures before there is a route. */
   caller: Caller
 }
 
@@ -58,12 +58,12 @@ export interface Order {
   signal?: AbortSignal | undefined
 }
 
-/** What a request was answered with; or why there was no answer. */
+/** The status of the answer; or why there was no answer. */
 export type Result = { status: number } | { error: unknown, isGivenUp: boolean }
 
 interface Sent { end: End, result: Result }
 
-/** What Fastify says to a request of our own while the app closes: it still answers the requests that it has. */
+/** Fastify's error for an internal request while the app closes: it still answers the requests that it has. */
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 
 /** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
@@ -77,7 +77,8 @@ function presentIn ({ selected }: Refreshable): Spare | null {
 export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
-  readonly #open = new Map<string, Ticket>()
+  /** Those whose requests have not come to our first hook. */
+  readonly open = new Map<string, Ticket>()
   /** Of those under way: each has one given up. */
   readonly #giveUps = new Set<() => void>()
   /** A request that takes longer is given up: its lease keeps others from filling. */
@@ -131,11 +132,10 @@ export class OwnRequests {
 
   /** The ticket of this request, which nobody sees any more; null for every request of somebody else. */
   recognise (raw: RawView): Ticket | null {
-    if (this.#open.size === 0) return null
     const id = String(raw.headers[TICKET_HEADER])
-    const ticket = this.#open.get(id)
+    const ticket = this.open.get(id)
     if (ticket === undefined) return null
-    this.#open.delete(id)
+    this.open.delete(id)
     ticket.isSeen = true
     if (ticket.arrival !== null) comeAs(raw, ticket.arrival)
     // `inject` puts a User-Agent where there is none.
@@ -158,7 +158,7 @@ export class OwnRequests {
   /** Makes the request that the ticket is for, and waits for its answer. Never rejects. */
   async make (ticket: Ticket, { signal: left, headers, method = 'GET', ...order }: Order): Promise<Result> {
     const id = randomUUID()
-    this.#open.set(id, ticket)
+    this.open.set(id, ticket)
     const limit = new AbortController()
     let timer: NodeJS.Timeout | undefined
     let giveUp!: () => void
@@ -178,11 +178,11 @@ export class OwnRequests {
     clearTimeout(timer)
     left?.removeEventListener('abort', giveUp)
     this.#giveUps.delete(giveUp)
-    this.#open.delete(id)
+    this.open.delete(id)
     return result
   }
 
-  /** The same, and waits for what becomes of the right that the ticket has. */
+  /** The same, and waits for the end of the ticket's right to fill. */
   async #send (ticket: Ticket, order: Order, caller: Caller): Promise<Sent> {
     const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
     const result = await this.make(ticket, order)
@@ -197,4 +197,136 @@ export class OwnRequests {
     }
     return { end: await ended, result }
   }
+}
+
+export type Why = Extract<CacheOutcome, { type: 'own' }>['why']
+
+/** The purpose of an internal request, and what it needs and finds. */
+export interface Ticket {
+  why: Why
+  /** Of a set: the value in place of the handler's answer. */
+  value: unknown
+  /** How long it is served; null: as the policy says. */
+  life: Milliseconds | null
+  /** Beside those of the policy. */
+  tags: readonly string[]
+  /** Of a refresh: how it comes. */
+  arrival: Arrival | null
+  /** There is a User-Agent among its headers. */
+  hasAgent: boolean
+  /** Of a refresh: the entry that was served. */
+  present: Spare | null
+  /** Null from when the request has taken it; and where it comes without. */
+  right: Right | null
+  /** The key of the right. */
+  filling: string | null
+  /** The request has come to our first hook. */
+  isSeen: boolean
+  /** And there to a cached route. */
+  isRouted: boolean
+  /** The path of the route as it was declared; null: there is none. */
+  path: string | null
+  /** The key that the route makes for it; null where that is not known. */
+  key: string | null
+  /** Of a warm-up: the outcome of its lookup by now; null: there was no lookup. */
+  outcome: (() => CacheOutcome) | null
+  /** Of an explanation: the examined lookup; null: the request did not get so far. */
+  examined: Examined | null
+  /** Called once, with the end of the right to fill. */
+  onEnd: (end: End) => void
+  /** Gives back the right that the request has taken. */
+  giveUp: () => void
+}
+
+/** Null: without a right to fill. */
+export function openTicket (why: Why, right: Right | null): Ticket {
+  return {
+    why,
+    value: undefined,
+    life: null,
+    tags: [],
+    arrival: null,
+    hasAgent: true,
+    present: null,
+    right,
+    filling: right?.key ?? null,
+    isSeen: false,
+    isRouted: false,
+    path: null,
+    key: null,
+    outcome: null,
+    examined: null,
+    onEnd: () => {},
+    giveUp: () => {}
+  }
+}
+
+// How a request came, before anybody's hook changed it, so that a request of our own can come the same way: its URL, its
+// header fields, and what its socket says of the client. Kept while it is answered: a client that leaves takes its address
+// along.
+
+/** As much of node's request as is looked at, and set, here. */
+export interface RawView {
+  url?: string | undefined
+  originalUrl?: string
+  headers: Fields
+  rawHeaders: string[]
+  socket: object
+}
+
+export interface Arrival {
+  /** As the client sent it. */
+  target: string
+  /** As the app has rewritten it, and the same where it has not. */
+  url: string
+  originalUrl: string | undefined
+  headers: Fields
+  rawHeaders: readonly string[]
+  socket: Partial<Record<typeof OF_THE_SOCKET[number], unknown>>
+}
+
+/** `encrypted` makes https of it, `authorized` is that of a client's certificate. */
+const OF_THE_SOCKET = [
+  'remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'encrypted', 'authorized'
+] as const
+
+/** Conditions and ranges are the client's own, and there is no body. */
+const OF_THE_CLIENT: readonly string[] = [...CONDITIONS, 'content-length', 'transfer-encoding']
+
+export function arrivalOf (raw: RawView): Arrival {
+  const headers: Fields = {}
+  for (const [name, value] of Object.entries(raw.headers)) {
+    if (value !== undefined && !OF_THE_CLIENT.includes(name)) headers[name] = value
+  }
+  const socket: Arrival['socket'] = {}
+  for (const name of OF_THE_SOCKET) socket[name] = (raw.socket as Arrival['socket'])[name]
+  const url = raw.url ?? '/'
+  return {
+    target: raw.originalUrl ?? url,
+    url,
+    originalUrl: raw.originalUrl,
+    headers,
+    rawHeaders: fieldsOf(raw.rawHeaders, (name) => !OF_THE_CLIENT.includes(name)),
+    socket
+  }
+}
+
+/** Has a request have come as the other did. */
+export function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
+  raw.url = url
+  if (originalUrl !== undefined) raw.originalUrl = originalUrl
+  raw.headers = { ...headers }
+  raw.rawHeaders = [...rawHeaders]
+  Object.assign(raw.socket, socket)
+}
+
+/** Takes fields off a request, as if they had not been there. */
+export function takeOff (raw: RawView, names: readonly string[]): void {
+  for (const name of names) delete raw.headers[name]
+  raw.rawHeaders = fieldsOf(raw.rawHeaders, (name) => !names.includes(name))
+}
+
+/** Those of the pairs of name and value. */
+function fieldsOf (rawHeaders: readonly string[], isWanted: (name: string) => boolean): string[] {
+  return rawHeaders.filter((_, i) => isWanted(rawHeaders[i - i % 2]!.toLowerCase()))
 }

@@ -1,7 +1,7 @@
-// A stale entry that stands in for the answer of a handler that failed: RFC 5861 §4. The lookup found it, stale beyond what
-// is served without further ado, and had the handler run; here its answer is on its way out.
+// A stale entry that stands in for the answer of a handler that failed: RFC 5861 §4. The lookup found the entry, too stale
+// to be served at once, and had the handler run; here the handler's answer is on its way out.
 //
-// What is invalidated meanwhile does not keep it from being served. With a request R and a writer W:
+// An invalidation meanwhile does not keep the entry from being served. With a request R and a writer W:
 //
 //   1. R  begins; finds the entry, which is valid; its handler runs
 //   2. W  writes the new row; invalidates; returns
@@ -11,9 +11,9 @@
 // R began before 2 had returned, so that it may be served what was true at 1; S may not, and is not.
 import type { ResponseCache } from '../cache/cache.js'
 import type { Milliseconds } from '../duration.js'
-import { isRescuable, type Entry } from '../entry/entry.js'
+import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell } from '../telling/events.js'
-import { keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
+import { isAnswered, keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
 import { flightName } from '../cache/flight.js'
 import { isError } from '../http/storable.js'
 
@@ -31,14 +31,17 @@ export function mayBeRescued ({ outcome, site: { policy }, spare, departure }: E
 export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGone }: Leaving): Entry | null {
   const key = keyToFill(exchange)
   if (key === null || !mayBeRescued(exchange, status)) return null
-  const { request, spare, claim, captured, caller: { counters, log, source: { instance, route } } } = exchange
+  const { request, spare, claim, caller: { counters, log, source: { instance, route } } } = exchange
+  const isCaptured = isAnswered(exchange)
   cache.fail(nameOf(key, exchange), claim)
   const now = cache.now()
   if (spare === null || isGone || !maySend(cache, spare.entry, now)) return null
-  // What was captured before it failed is not stored either; what was refused already is counted.
-  if (!captured || exchange.answer !== null) refuseAnswer(cache, exchange, captured ? 'error' : 'status')
+  // An answer that was captured before the failure is not stored either; one that was refused is counted already.
+  if (!isCaptured || exchange.answer !== null) refuseAnswer(cache, exchange, isCaptured ? 'error' : 'status')
   const { entry } = spare
-  Object.assign(exchange, { captured: true, announced: false, spare: null, entry })
+  // From here on it is this answer that leaves the chain.
+  exchange.stage = 'captured'
+  exchange.spare = null
   exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: true, status }
   counters.rescued++
   if (channels.rescue.hasSubscribers) tell('rescue', instance, { route, request, key, status })
@@ -47,20 +50,20 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
 }
 
 /**
- * The handler has answered, with what is not stored: that it has no such row any more, for example. From here on that is
- * what requests get, and not what they were served while it failed.
+ * The handler has answered with a response that is not stored: it has no such row any more, for example. From here on
+ * requests get that answer, and not the entry that stood in while the handler failed.
  */
 export function recover (cache: ResponseCache, exchange: Exchange, status: number): void {
   const key = keyToFill(exchange)
   if (key !== null && exchange.site.policy.rescue !== null && !isError(status)) cache.failures.forget(nameOf(key, exchange))
 }
 
-/** What a handler is remembered by that failed: the flight that it was to fill. */
+/** A handler that failed is remembered by the flight that it was to fill. */
 function nameOf (key: string, { claim, spare }: Exchange): string {
   return flightName(key, (claim === null ? spare?.selected : claim.lease)?.variant ?? null)
 }
 
 /** By now the cache may be off, or have something to tell the store; and time has passed. */
 function maySend (cache: ResponseCache, entry: Entry, now: Milliseconds): boolean {
-  return cache.enabled && cache.invalidation.isTold && isRescuable(entry, now)
+  return cache.enabled && cache.invalidation.isTold && useOf(entry, now, { mayRescue: true, hasFailed: true }) !== null
 }

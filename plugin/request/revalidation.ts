@@ -16,20 +16,21 @@
 // meets the rules of each fill: a tag's generation is above `asOf`, a key's lease is gone.
 //
 // A validator that was made by us says nothing to the handler: where an entry has no other, a new response is asked for.
-import type { Captured, Exchange } from './exchange.js'
-import type { Entry, HeaderField } from '../entry/entry.js'
-import type { Milliseconds } from '../duration.js'
-import type { ShownConditions } from './handler-view.js'
-import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/conditional.js'
-import { freshened } from '../http/freshening.js'
-import { addedFields } from '../http/headers.js'
-import { httpDate } from '../http/http-date.js'
 import type { Spare } from '../cache/claim.js'
+import type { Milliseconds } from '../duration.js'
+import type { Entry, HeaderField } from '../entry/entry.js'
+import { RouteCacheError, show } from '../errors.js'
+import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/conditional.js'
+import { addedFields, type RequestFields } from '../http/headers.js'
+import { httpDate } from '../http/http-date.js'
+import { freshened } from '../http/storable.js'
+import { isAnswered, type Captured, type Exchange } from './exchange.js'
+import type { ShownConditions } from './handler-view.js'
 
 /** No longer is an entry kept, beyond its time, only to be asked about. */
 const LONGEST_KEPT: Milliseconds = 24 * 60 * 60_000
 
-/** What a handler can tell an entry by. */
+/** Validators by which a handler can tell an entry. */
 export interface Validators {
   /** As it was in the header: `"a"`, `W/"a"`. */
   etag: string | null
@@ -65,14 +66,15 @@ export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): S
   return policy.isForHandler || !isConditional(headers) ? null : {}
 }
 
-/** By what the handler is asked about an entry; null: it is asked for a response. */
+/** The validators that the handler is asked about; null: it is asked for a response. */
 export function askedAbout (exchange: Exchange | null): Validators | null {
   return exchange?.toValidate == null || exchange.claim === null ? null : validatorsOf(exchange.toValidate.entry)
 }
 
 /** Whether an answer with this status is that of a handler that finds nothing changed. */
-export function isConfirmed ({ toValidate, claim, captured, failed }: Exchange, status: number): boolean {
-  return status === 304 && toValidate !== null && claim !== null && !captured && !failed
+export function isConfirmed (exchange: Exchange, status: number): boolean {
+  const { toValidate, claim, failed } = exchange
+  return status === 304 && toValidate !== null && claim !== null && !isAnswered(exchange) && !failed
 }
 
 /** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */
@@ -104,7 +106,7 @@ function areSameDate (one: unknown, other: string | null | undefined, now: Milli
 
 interface Answered { fields: Parameters<typeof addedFields>[1], now: Milliseconds }
 
-/** Has what was captured be stored as what the entry was: at its place, with its bodies and tags, as dear as it was. */
+/** Has the captured answer be stored in the entry's place, with its bodies, its tags and its cost. */
 export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: FreshenedHeader): void {
   answer.kind = entry.kind
   // Its Vary may be ours in part, as it has its body in codings.
@@ -118,4 +120,65 @@ export function asConfirmed (answer: Captured, { entry, selected }: Spare, { has
 /** How long beyond its ttl a response is kept to be asked about. */
 export function keptFor ({ site: { policy } }: Exchange, { status, headers, life }: Captured): Milliseconds {
   return policy.revalidates && validatorsOf({ status, headers }) !== null ? Math.min(life, LONGEST_KEPT) : 0
+}
+
+// What a handler says with that knows when its response has changed: `reply.notModified`. It compares with what the request
+// asks while the handler runs, be that the cache's question about a stale entry (handler-view.ts) or a client's own.
+
+/** What a response will be told by. At least one. */
+export interface ResponseValidators {
+  /**
+   * Another text or number for each version of the response, such as a row's `updated_at` or `version`; or an entity tag as
+   * it is sent: `"a"`, `W/"a"`.
+   */
+  etag?: string | number | bigint
+  /** When it was changed last. HTTP counts whole seconds: what may change twice in one needs an `etag`. */
+  lastModified?: Date | number
+}
+
+/** As much of a reply as is used here. */
+export interface ConditionalReply {
+  request: { method: string, headers: RequestFields }
+  header: (name: string, value: string) => unknown
+  code: (status: number) => { send: () => unknown }
+}
+
+/**
+ * Puts the validators on the reply; where the one who asks has this response already it is answered with 304, and that is
+ * true.
+ */
+export function notModified (
+  reply: ConditionalReply, { etag, lastModified }: ResponseValidators = {}, now: Milliseconds
+): boolean {
+  const tag = etag === undefined ? undefined : tagOf(etag)
+  const date = lastModified === undefined ? undefined : dateOf(lastModified)
+  if (tag === undefined && date === undefined) {
+    throw new RouteCacheError('FRC_OPTION', 'reply.notModified() was given no validator; write { etag } or { lastModified }, or both')
+  }
+  if (tag !== undefined) reply.header('etag', tag)
+  if (date !== undefined) reply.header('last-modified', date)
+  const { method, headers } = reply.request
+  // RFC 9110 §13.1.2, §13.1.3: of other methods it would mean something else.
+  if ((method !== 'GET' && method !== 'HEAD') || !isNotModified(headers, { etag: tag, lastModified: date }, now)) return false
+  reply.code(304).send()
+  return true
+}
+
+/** An entity tag, RFC 9110 §8.8.3; what is none yet is made one, with other characters percent-encoded. */
+function tagOf (etag: unknown): string {
+  if (typeof etag !== 'string' && typeof etag !== 'number' && typeof etag !== 'bigint') {
+    throw new RouteCacheError('FRC_OPTION', `reply.notModified() was given the etag ${show(etag)}; it is a text or a number`)
+  }
+  const text = String(etag)
+  if (/^(?:W\/)?"[\x21\x23-\x7e]*"$/.test(text)) return text
+  // By its bytes, as half of a character has no code.
+  return `"${Buffer.from(text).toString().replace(/[^\x21\x23\x24\x26-\x7e]+/g, (part) => encodeURIComponent(part))}"`
+}
+
+function dateOf (lastModified: unknown): string {
+  const date = new Date(lastModified as number)
+  if (Number.isNaN(date.getTime())) {
+    throw new RouteCacheError('FRC_OPTION', `reply.notModified() was given the lastModified ${show(lastModified)}; it is a date`)
+  }
+  return date.toUTCString()
 }

@@ -1,23 +1,22 @@
 // What a request of a cached route asks for, by the policy: its key and its variant; or why it goes past the cache. At once,
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Caller } from '../telling/caller.js'
-import { warnOfMark, markOf } from './credentials.js'
-import type { RequestView, Site } from './exchange.js'
-import { parseCacheControl } from '../http/cache-control.js'
-import { hasContent } from '../http/content.js'
-import { isOriginForm } from '../http/request-target.js'
-import { asksForUpgrade } from '../http/upgrade.js'
-import { fingerprint } from '../http/vary.js'
-import { identify, unpromised } from '../users/identity.js'
-import type { KeySource } from '../key/key.js'
-import { validatedParts, validatedSource } from './key-source.js'
-import type { BypassReason } from '../telling/outcome.js'
-import { checkKey, policyFailed } from '../route/policy.js'
-import { credentialsIn, lackedBy } from '../users/query-credentials.js'
-import { isThenable } from '../key/thenable.js'
-import type { UserMark } from '../users/user-marks.js'
 import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
+import { parseCacheControl } from '../http/cache-control.js'
+import { RouteCacheError, show } from '../errors.js'
+import { fingerprint, type RequestFields } from '../http/headers.js'
+import { hasContent, isOriginForm, asksForUpgrade } from '../http/request.js'
+import { boundKey, type KeySource } from '../key/key.js'
+import { isThenable } from '../key/thenable.js'
+import type { RequestView, Site, Exchange } from './exchange.js'
+import { validatedParts, validatedSource } from './validation.js'
+import { policyFailed, type Policy } from '../route/policy.js'
+import type { Caller } from '../telling/caller.js'
+import type { BypassReason, RefusalReason } from '../telling/outcome.js'
+import { identify, unpromised } from '../users/identity.js'
+import {
+  credentialsIn, lackedBy, hasChangedSession, type UserMark, type MarkedRequest, type MarkReason
+} from '../users/user-marks.js'
 
 /** What is looked up. */
 export interface Wanted {
@@ -114,6 +113,12 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   return mark instanceof Promise ? mark.then(judged) : judged(mark)
 }
 
+/** The key that a policy gives, as it is stored. Throws FRC_KEY where it is not a non-empty string. */
+function checkKey (key: unknown): string {
+  if (typeof key === 'string' && key !== '') return boundKey(key)
+  throw new RouteCacheError('FRC_KEY', `a key is a non-empty string, not ${show(key)}`)
+}
+
 type QueryMark = UserMark | null
 
 /** A credential in the query that the key lacks. */
@@ -171,4 +176,58 @@ function seenWith (request: RequestView, { params, query }: KeySource): RequestV
 function asksForRefresh (headers: RequestView['headers']): boolean {
   const field = headers['cache-control'] ?? headers.pragma
   return field !== undefined && parseCacheControl(String(field)).has('no-cache')
+}
+
+// Whether a response is for whoever asked at the lookup, and what the log says of requests that are somebody's own.
+
+/** Who asks, by the policy's identity, and with which headers. */
+interface Asking { identity: string | undefined, headers: RequestFields }
+
+/** What tells that the request is somebody's own; null: nothing does, or the route says what is to become of it. */
+export function markOf (policy: Policy, request: MarkedRequest, { identity, headers }: Asking): UserMark | null {
+  return policy.shared || identity !== undefined ? null : policy.marking(request, headers)
+}
+
+/**
+ * Why a response is not stored where the request has become somebody else's since the lookup: by a session that the handler
+ * opened, a user that it looked up. It belongs neither under the key nor under the variant that the lookup was for.
+ */
+export function refusedAsOwn (exchange: Exchange): Extract<RefusalReason, 'credentials' | 'policy'> | null {
+  const { site, caller, identity } = exchange
+  try {
+    if (site.policy.shared) return null
+    if (identify(site.policy, exchange.request) !== identity) return 'credentials'
+    const mark = laterMark(exchange)
+    if (mark === null) return null
+    warnOfMark(site, caller, mark)
+    return 'credentials'
+  } catch (error) {
+    policyFailed(site.policy, caller, error)
+    return 'policy'
+  }
+}
+
+function laterMark ({ site: { policy }, request, identity, headers }: Exchange): UserMark | null {
+  if (hasChangedSession(request)) return CHANGED_SESSION
+  // The handler, or a hook behind the lookup, may have set headers, too.
+  return markOf(policy, request, { identity, headers }) ?? markOf(policy, request, { identity, headers: request.headers })
+}
+
+const CHANGED_SESSION: UserMark = { reason: 'session', detail: 'session', words: 'a session that is opened or changed' }
+
+interface Explained { policy: Policy, isExplained: boolean }
+
+/** Once per route, unless the app has named the very mark: what to do so that these requests are served from the cache. */
+export function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
+  if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
+  site.isExplained = true
+  log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +
+    `users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }${WAYS[reason] ?? ''}`)
+}
+
+/** What else may be meant. */
+const WAYS: Partial<Record<MarkReason, string>> = {
+  cookie: "; or which cookies count, cache: { cookies: ['session'] }",
+  credential: '; or that it selects the response, cache: { vary: [...] }',
+  query: '; or put it in the key'
 }

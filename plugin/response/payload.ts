@@ -2,13 +2,15 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import type { Bytes } from '../duration.js'
-import type { PayloadKind } from '../entry/entry.js'
-import type { HeaderFields } from '../http/headers.js'
+import type { PayloadKind, HeaderField } from '../entry/entry.js'
+import { isSame, type HeaderFields } from '../http/headers.js'
 
 /** As much of a reply as a Response is put on. */
 interface ReplyView {
+  getHeaders: () => HeaderFields
   code: (status: number) => unknown
-  header: (name: string, value: string) => unknown
+  header: (name: string, value: string | string[]) => unknown
+  removeHeader: (name: string) => unknown
 }
 
 /** A Response's status and headers are the reply's before its body is: as Fastify does it, only earlier. */
@@ -120,4 +122,67 @@ export function drained (payload: unknown, isWorth: () => boolean): Promise<void
 async function readWeb (stream: ReadableStream, isWorth: () => boolean): Promise<void> {
   const reader = stream.getReader()
   while (!(await reader.read()).done) if (!isWorth()) return await reader.cancel()
+}
+
+// A Response of the web, as other plugins' onSend hooks see it: Fastify puts its status and its fields on the reply only
+// when all of them have run. What we store is read off the reply, so it is put there for a moment, and taken away again.
+
+/** What was on the reply before the Response's head was put there, and the body as it is sent on. */
+export interface Apart { status: number, fields: HeaderFields, body: unknown }
+
+/** Takes a Response's head off the reply again; gives the Response with this body. */
+export function rewrapped (reply: ReplyView, response: Response, { status, fields, body }: Apart): Response {
+  const present = reply.getHeaders()
+  reply.code(status)
+  for (const name of new Set(response.headers.keys())) {
+    const [value, before] = [present[name], fields[name]]
+    if (isSame(before, value)) continue
+    reply.removeHeader(name)
+    if (before !== undefined) reply.header(name, before as string | string[])
+  }
+  // We may have added to it, and the Response's is the one that counts in the end.
+  const vary = response.headers.has('vary') ? String(present.vary) : null
+  if (body === response.body && vary === response.headers.get('vary')) return response
+  const headers = Array.from(response.headers, ([name, value]): HeaderField => [name, name === 'vary' ? vary! : value])
+  return responseWith(body, response, headers)
+}
+
+interface Line { status: number, statusText: string }
+
+/** The Response that an entry was. */
+export function responseOf (status: number, headers: readonly HeaderField[], bytes: Buffer): Response {
+  // Others who are given these bytes must not see what a hook writes into them.
+  return responseWith(bytes.length === 0 ? null : new Uint8Array(bytes), { status, statusText: '' }, headers)
+}
+
+type Body = ConstructorParameters<typeof Response>[0]
+
+function responseWith (body: unknown, { status, statusText }: Line, headers: readonly HeaderField[]): Response {
+  const response = new Response(body as Body, { status, statusText })
+  for (const [name, value] of headers) for (const one of [value].flat().flatMap(valuesOf)) response.headers.append(name, one)
+  return response
+}
+
+/** A field that came more than once is one text in a Response; spaces at its ends are of empty values, and would be lost. */
+function valuesOf (text: string): string[] {
+  return text === text.trim() ? [text] : text.split(', ')
+}
+
+// Trailers of a reply. Fastify tells of one by its name only; all lie under a symbol that is called so.
+
+export type Trailers = Readonly<Record<string, unknown>>
+
+const NONE: Trailers = {}
+let place: symbol | undefined
+
+/** Which there are by now, by name; none where Fastify keeps them elsewhere. */
+export function trailersOf (reply: object): Trailers {
+  place ??= Object.getOwnPropertySymbols(reply).find(({ description }) => description === 'fastify.reply.trailers')
+  const trailers = place === undefined ? null : (reply as Record<symbol, Trailers | null | undefined>)[place]
+  return trailers == null ? NONE : { ...trailers }
+}
+
+/** Whether one was added, or replaced. Who removes one leaves its name. */
+export function hasMore (trailers: Trailers, before: Trailers): boolean {
+  return Object.entries(trailers).some(([name, give]) => give !== undefined && give !== before[name])
 }

@@ -21,14 +21,11 @@ function methodsOf (raw: Methods): Methods {
   return { writeHead, write, end, ...ofHeaders, flushHeaders, addTrailers, _implicitHeader, _storeHeader, _send }
 }
 
-/** Whether this is Node's own response of HTTP/1, and nobody has replaced a method of it. */
-export function isPlainResponse (raw: object): boolean {
-  return Object.getPrototypeOf(raw) === ServerResponse.prototype && areSame(raw, OF_HTTP)
-}
-
-/** The same, of HTTP/2 as well. Of another class nobody knows how it sends. */
+/** Whether this is Node's own response, with all its methods. Of another class nobody knows how it sends. */
 export function isOwnOfNode (raw: object): boolean {
-  return isPlainResponse(raw) || (Object.getPrototypeOf(raw) === Http2ServerResponse.prototype && areSame(raw, OF_HTTP2))
+  const prototype: unknown = Object.getPrototypeOf(raw)
+  return (prototype === ServerResponse.prototype && areSame(raw, OF_HTTP)) ||
+    (prototype === Http2ServerResponse.prototype && areSame(raw, OF_HTTP2))
 }
 
 /** As much of it as is looked at here. */

@@ -4,19 +4,15 @@ import type { FastifyReply } from 'fastify'
 import { bodyOf } from '../entry/bodies.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry, HeaderField } from '../entry/entry.js'
-import { isNotModified } from '../http/conditional.js'
+import { isNotModified, contentRange, partOf, type Part } from '../http/conditional.js'
 import { ACCEPT_ENCODING } from '../http/encoding.js'
 import { deltaSeconds } from '../http/freshness.js'
-import { isOf304, type Head } from './head.js'
-import { isSame, mergedVary, type HeaderFields } from '../http/headers.js'
+import { representationOf, type Head, type Representation } from './representation.js'
+import { isSame, mergedVary, type HeaderFields, type RequestFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
-import { contentRange, partOf, type Part } from '../http/range.js'
-import type { RequestFields } from '../http/vary.js'
 import type { CacheOutcome } from '../telling/outcome.js'
-import { discard, isMade, isResponse, isText, payloadOf } from '../response/payload.js'
+import { discard, isMade, isResponse, isText, payloadOf, responseOf } from '../response/payload.js'
 import { isOwnOfNode } from '../response/raw-response.js'
-import { responseOf } from '../response/response.js'
-import { representationOf, type Representation } from './representation.js'
 
 export interface Hit {
   entry: Entry
@@ -106,10 +102,16 @@ export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Fai
 /** Puts these fields of an entry on the reply, in place of all that came there since the lookup. */
 export function putFields (reply: FastifyReply, fields: readonly HeaderField[], before: HeaderFields): void {
   putBefore(reply, before)
-  for (const [name, value] of fields) {
-    const own = typeof value === 'string' ? value : [...value]
-    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
-  }
+  for (const [name, value] of fields) putField(reply, name, value)
+}
+
+/**
+ * Overwrites, where the handler would have: only the fields that the handler added or changed were stored. `Vary` is a sum.
+ * Fastify adds to the arrays that it is given.
+ */
+function putField (reply: FastifyReply, name: string, value: HeaderField[1]): void {
+  if (name === 'vary') reply.header(name, mergedVary(reply.getHeader('vary'), value))
+  else reply.header(name, typeof value === 'string' ? value : [...value])
 }
 
 /** Takes off the reply all that came there since the lookup. */
@@ -135,19 +137,16 @@ function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | unde
   const notModified = status === 200 && isNotModified(conditions, head, now)
   const part = notModified || conditions['range'] === undefined ? null : partOfEntry(reply, hit)
   const isDeclared = isDeclaredBy(hit, head)
-  const leftOut = leftOutOf(part)
   if (part !== 'unsatisfiable') reply.header('age', isDeclared ? '0' : String(ageOf(entry, head.age, now)))
   if (part !== 'unsatisfiable' && (isDeclared || head.date === undefined)) reply.header('date', dateOf(isDeclared ? now : entry.storedAt))
   if (entry.kind === 'response' && mayWrap && asSent && !notModified && part === null && reply.request.method !== 'HEAD') {
     return wrappedBeside(reply, headers, { body: typeof body === 'number' ? bodyOf(entry) : body, status, isDeclared })
   }
   reply.code(notModified ? 304 : status)
-  for (const [name, value] of headers) {
-    if (name === 'age' || (isDeclared && name === 'date') || (notModified && !isOf304(name)) || leftOut.includes(name)) continue
-    // Overwrites, where the handler would have: only what the handler added or changed was stored. `Vary` is a sum. Fastify
-    // adds to the arrays that it is given.
-    const own = typeof value === 'string' ? value : [...value]
-    reply.header(name, name === 'vary' ? mergedVary(reply.getHeader('vary'), value) : own)
+  const leftOut = leftOutOf(part)
+  for (const [name, value] of notModified ? head.fieldsOf304 : head.fields) {
+    if ((isDeclared && name === 'date') || leftOut.includes(name)) continue
+    putField(reply, name, value)
   }
   if (notModified) return undefined
   if (part !== null) return putPart(reply, entry, { part, asSent })
@@ -265,7 +264,7 @@ function withReplys (reply: FastifyReply, isDeclared: boolean): (field: HeaderFi
  * given, so their time begins with that answer. Counted from the store, a time that is shorter than the ttl would soon be
  * over at once, and each cache in front would forward each request: RFC 9213 §2.3.
  */
-export function isDeclaredBy ({ declared }: Pick<Hit, 'declared'>, { cacheControl }: Pick<Head, 'cacheControl'>): boolean {
+function isDeclaredBy ({ declared }: Pick<Hit, 'declared'>, { cacheControl }: Pick<Head, 'cacheControl'>): boolean {
   return declared !== null && cacheControl === declared
 }
 
@@ -274,7 +273,7 @@ const dates = new Map<number, string>()
 const MOST_DATES = 1_000
 
 /** IMF-fixdate: RFC 9110 §5.6.7. */
-export function dateOf (time: Milliseconds): string {
+function dateOf (time: Milliseconds): string {
   const second = Math.floor(time / 1000)
   let text = dates.get(second)
   if (text === undefined) {
@@ -285,8 +284,8 @@ export function dateOf (time: Milliseconds): string {
 }
 
 /** RFC 9111 §4.2.3: what it had when it came, and how long it is here. Another host's clock may be ahead: never negative. */
-export function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
-  return (deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
+function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): number {
+  return (age === undefined ? 0 : deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
 /** Its body as the handler sent it, where somebody looks at it (`asSent`); or in what takes least. */

@@ -1,5 +1,5 @@
 // Which servers confirmed an invalidation, and when others answer than those: for the list of confirmed invalidations
-// (plugin/cache/confirmed.ts), so that a server that has taken over is told again. With A a primary that stood still, B its
+// (plugin/cache/journal.ts), so that a server that has taken over is told again. With A a primary that stood still, B its
 // replica that took over, a writer W whose client is still connected to A, and a reader R on B:
 //
 //   1. B  is promoted; R's process begins a new history there, for B's run

@@ -1,6 +1,7 @@
 // Who asks the cache: the counters and the log of the route and the request that it is for.
-import { channels, tellFill, type Source } from './events.js'
-import type { End, RefusalReason } from './outcome.js'
+import type { Milliseconds } from '../duration.js'
+import { channels, tellFill, tellLookup, type Source } from './events.js'
+import type { CacheOutcome, End, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
 import type { FillResult } from '../store/store.js'
 
@@ -19,6 +20,18 @@ export interface Caller {
   source: Source
   /** Called with the end of the right to fill; only the first call counts. */
   onEnd?: (end: End) => void
+}
+
+/** What a hit is told by; `began`: when its lookup did, 0: nobody listened. */
+interface ToldHit { outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>, began: Milliseconds }
+
+/** Counts a hit, and says that there is one. `request`: null: a call of `getOrSet`. */
+export function tellHit ({ counters, log, source }: Caller, request: object | null, { outcome, began }: ToldHit): void {
+  counters.hits++
+  if (outcome.type === 'stale') counters.stale++
+  else if (outcome.collapsed) counters.collapsed++
+  if (channels.lookup.hasSubscribers) tellLookup(source, request, { outcome, began })
+  if (request !== null) log.debug({ key: outcome.key }, `cache ${outcome.type}`)
 }
 
 /** Why the store took it or not; null: it did. */

@@ -1,11 +1,11 @@
-// What tells that a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. One table,
-// asked at the lookup, and again when the response is stored: a hook or the handler may have found out by then who asks.
-import { countedCookie, isNoAnalyticsCookie, listedCookies, type CookieRule } from '../http/cookies.js'
-import { namesNobody } from '../http/credential-headers.js'
-import type { RequestFields } from '../http/vary.js'
+// Marks by which a request is somebody's own, so that its response must not be another's: RFC 9111 §3.5, §7.3. They are
+// looked for at the lookup, and again when the response is stored: a hook or the handler may have found out the user by
+// then.
+import { countedCookie, isNoAnalyticsCookie, listedCookies, namesNobody, type CookieRule } from '../http/credentials.js'
+import type { RequestFields } from '../http/headers.js'
+import type { KeySource } from '../key/key.js'
+import { isThenable } from '../key/thenable.js'
 import { unpromised } from './identity.js'
-import { namesSomebody, isOwnSession } from './session-marks.js'
-import { anyScope, anyUser, SCOPE_NAMES, USER_NAMES, type Owner } from './user-places.js'
 
 export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'
 
@@ -99,7 +99,66 @@ function cookieMark (name: string | null): UserMark | null {
   return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
 }
 
-/** Where a request has its reply: hooks keep there what pages are made of, and it may be of a user. */
+// Where hooks, and middleware of other frameworks, put who asks: the names of the properties, on Fastify's request and on
+// Node's. All are read for each request, so they stand in expressions: reads whose names are known cost a nanosecond each
+// as long as they miss, a tenth of what a loop over names takes. Each expression is also the list of its names, which is
+// found out once by having it read from an object that notes what it is asked for.
+
+/** Anything that has properties. */
+export type Owner = Readonly<Record<string, unknown>>
+
+/**
+ * The first user that there may be in these places; null or undefined: there is none. The two are read side by side, as V8
+ * remembers for each read which kinds of objects it met: those of Fastify are many in an app with many contexts.
+ */
+export function anyUser (request: Owner, raw: Owner): unknown {
+  return request.user ?? raw.user ?? request.account ?? raw.account ?? request.auth ?? raw.auth ??
+    request.currentUser ?? raw.currentUser ?? request.principal ?? raw.principal ?? request.userId ?? raw.userId ??
+    request.tenant ?? raw.tenant ?? request.tenantId ?? raw.tenantId ?? request.uid ?? raw.uid ??
+    request.identity ?? raw.identity ?? request.claims ?? raw.claims ?? request.viewer ?? raw.viewer ??
+    request.customer ?? raw.customer ?? request.member ?? raw.member ?? request.oidc ?? raw.oidc ??
+    request.kauth ?? raw.kauth ?? request.authUser ?? raw.authUser ??
+    request.authenticatedUser ?? raw.authenticatedUser ?? request.loggedInUser ?? raw.loggedInUser ??
+    request.userInfo ?? raw.userInfo ?? request.username ?? raw.username ?? request.email ?? raw.email ??
+    request.sub ?? raw.sub ?? request.subject ?? raw.subject ?? request.profile ?? raw.profile ??
+    request.credentials ?? raw.credentials ?? request.role ?? raw.role ?? request.roles ?? raw.roles ??
+    request.permissions ?? raw.permissions ?? request.scopes ?? raw.scopes ?? request.org ?? raw.org ??
+    request.orgId ?? raw.orgId ?? request.organization ?? raw.organization ??
+    request.organizationId ?? raw.organizationId ?? request.workspace ?? raw.workspace ??
+    request.workspaceId ?? raw.workspaceId ?? request.accountId ?? raw.accountId ??
+    request.customerId ?? raw.customerId ?? request.memberId ?? raw.memberId ?? request.apiKey ?? raw.apiKey ??
+    request.actor ?? raw.actor ?? request.jwt ?? raw.jwt ?? request.jwtPayload ?? raw.jwtPayload ??
+    request.token ?? raw.token ?? request.decoded ?? raw.decoded ?? request.decodedToken ?? raw.decodedToken ??
+    request.authContext ?? raw.authContext ?? request.securityContext ?? raw.securityContext
+}
+
+/** Objects for all that hooks know of a request: of Express and @fastify/view, of Koa, of @fastify/request-context. */
+export function anyScope (request: Owner, raw: Owner): unknown {
+  return request.locals ?? raw.locals ?? request.state ?? raw.state ?? request.ctx ?? raw.ctx ??
+    request.context ?? raw.context ?? request.requestContext ?? raw.requestContext
+}
+
+export const USER_NAMES = namesIn(anyUser)
+export const SCOPE_NAMES = namesIn(anyScope)
+
+/** Which properties it reads. */
+function namesIn (read: (request: Owner, raw: Owner) => unknown): readonly string[] {
+  const names = new Set<string>()
+  read(noting(names), noting(names))
+  return [...names]
+}
+
+/** Has nothing, and notes what it is asked for. */
+function noting (names: Set<string>): Owner {
+  return new Proxy({}, {
+    get: (_, name) => {
+      names.add(String(name))
+      return undefined
+    }
+  })
+}
+
+/** Where a request has its reply: hooks keep the data of pages there, and it may be a user's. */
 export const REPLY = Symbol('fastify-route-cache.reply')
 
 interface Reply { locals?: unknown, raw?: { locals?: unknown } }
@@ -216,4 +275,215 @@ function presentsCertificate (raw: { socket?: unknown }): boolean {
   if (typeof socket !== 'object' || socket === null || (socket as { encrypted?: unknown }).encrypted !== true) return false
   const { getPeerX509Certificate: certificate } = socket as { getPeerX509Certificate?: () => unknown }
   return typeof certificate === 'function' && certificate.call(socket) !== undefined
+}
+
+// Whether a session on a request is somebody's: session plugins make an empty one for everybody. What it has may be its own
+// properties, or be kept where nobody sees it: in private fields, or behind a method.
+
+/** As @fastify/session, @fastify/secure-session, express-session and cookie-session have it. */
+interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => unknown, data?: () => unknown }
+
+/** Of a session itself, not of who has it. */
+const NO_DATA = ['cookie', 'changed', 'deleted']
+
+/** Whether it may say who asks: not so an empty text, false, an object or a list without anything, or a method. */
+export function namesSomebody (value: unknown): boolean {
+  if (value == null || value === false || value === '' || typeof value === 'function') return false
+  if (typeof value !== 'object') return true
+  if (value instanceof Map || value instanceof Set) return value.size > 0
+  if (Array.isArray(value)) return value.length > 0
+  // An object of a class may keep all that it has where we can't see it.
+  return !isBare(value) || Reflect.ownKeys(value).length > 0
+}
+
+function isBare (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/**
+ * What is in a session came with its cookie, or was put there by a hook just now. One that hides what it has is somebody's,
+ * unless it says that it is empty.
+ */
+export function isOwnSession (session: unknown): boolean {
+  if (typeof session !== 'object' || session instanceof Map || !namesSomebody(session)) return namesSomebody(session)
+  const { changed, isChanged, data } = session as Session
+  if (changed === true || isChanged === true) return true
+  // secure-session keeps its data behind a method.
+  if (typeof changed === 'boolean' && typeof data === 'function') return hasData(data.call(session))
+  return hasData(session) || (isHiding(session!) && !isSeenEmpty(session!))
+}
+
+function hasData (content: unknown): boolean {
+  if (typeof content !== 'object' || content === null) return namesSomebody(content)
+  const values = content as Record<string, unknown>
+  return Object.keys(values).some((name) => !NO_DATA.includes(name) && namesSomebody(values[name]))
+}
+
+/**
+ * Whether nothing of it is seen but methods. A plain object that has no method to read with shows what it has: iron-session
+ * has its own ones beside the data, not enumerable.
+ */
+function isHiding (session: object): boolean {
+  const values = Object.values(session)
+  if (values.some((value) => typeof value !== 'function')) return false
+  return !isBare(session) || values.length > 0 || typeof (session as { get?: unknown }).get === 'function'
+}
+
+/** By what collections and cookie-session say of themselves. */
+interface Countable {
+  size?: unknown
+  length?: unknown
+  isPopulated?: unknown
+  isEmpty?: unknown
+  toJSON?: () => unknown
+  [Symbol.iterator]?: () => Iterator<unknown>
+}
+
+function isSeenEmpty (session: Countable): boolean {
+  const { size, length, isPopulated, isEmpty, toJSON, [Symbol.iterator]: iterate } = session
+  if (size === 0 || length === 0 || isPopulated === false) return true
+  if ((typeof isEmpty === 'function' ? isEmpty.call(session) : isEmpty) === true) return true
+  if (typeof toJSON === 'function') return !hasData(toJSON.call(session))
+  return typeof iterate === 'function' && iterate.call(session).next().done === true
+}
+
+/** Whether the handler, or a hook, wrote to a session of the request. */
+export function hasChangedSession (request: object): boolean {
+  const { session, raw } = request as { session?: unknown, raw?: { session?: unknown } }
+  return isChanged(session) || isChanged(raw?.session)
+}
+
+function isChanged (session: unknown): boolean {
+  if (typeof session !== 'object' || session === null) return false
+  const { changed, isChanged, isModified } = session as Session
+  return changed === true || isChanged === true || (typeof isModified === 'function' && isModified.call(session) === true)
+}
+
+// Credentials in the query, such as `?access_token=`: they say who asks, unless the key has their value.
+
+/** By their letters and digits, in lower case: `accessToken`, `access_token` and `access-token` are one. */
+const CREDENTIALS = new Map([
+  'access_token', 'id_token', 'refresh_token', 'auth_token', 'user_token', 'session_token', 'api_token', 'token', 'jwt', 'bearer', 'auth',
+  'authorization', 'api_key', 'x_api_key', 'client_secret', 'secret', 'password', 'sig', 'signature', 'hmac',
+  'x_amz_signature', 'x_amz_security_token', 'x_amz_credential', 'x_goog_signature', 'x_goog_credential', 'key_pair_id', 'session',
+  'session_id', 'sid', 'ssid', 'jsessionid', 'phpsessid', 'ticket', 'saml_response', 'access_key', 'private_key', 'passwd', 'pwd', 'otp',
+  'hdnts', 'client_assertion'
+].map((name) => [lettersOf(name), name]))
+
+/** So end other names of credentials, `reset_token` and `oauth_signature` for example. */
+const ENDINGS = /(?:token|signature|secret|password|apikey|accesskey|sessionid|sessionkey|assertion)$/
+
+/** Whether one of them may be there: all of them have one of these in their names. */
+const HINT = /token|jwt|bearer|auth|key|secret|pass|pwd|otp|sig|hmac|hdnts|cred|ses|sid|saml|assertion|ticket/i
+/** Or its letters are percent-encoded. */
+const ENCODED = /%[46][\da-f]|%[57][\da]/i
+
+function lettersOf (name: string): string {
+  return name.toLowerCase().replace(/[^a-z\d]/g, '')
+}
+
+/** As much of a request as is looked at here. */
+export interface Targeted { url: string, raw: { originalUrl?: unknown } }
+
+/** A name in the query as it was sent, decoded, and which credential that is. */
+interface Credential { name: string, as: string }
+
+/** Of the query as the client sent it: the validation may have taken away what a hook has read. */
+export function credentialsIn ({ url, raw: { originalUrl } }: Targeted): readonly Credential[] {
+  const found = findIn(url)
+  // Before the app has rewritten it. Fastify's own getter would keep it on each request.
+  return typeof originalUrl !== 'string' || originalUrl === url ? found : [...found, ...findIn(originalUrl)]
+}
+
+const NONE: readonly Credential[] = []
+
+/** A client may send as many as it likes: where there are more, the rest is not looked at. */
+const MOST = 4
+
+function findIn (url: string): readonly Credential[] {
+  const begin = url.indexOf('?')
+  if (begin === -1) return NONE
+  const query = url.slice(begin + 1)
+  if (!HINT.test(query) && !ENCODED.test(query)) return NONE
+  const found: Credential[] = []
+  for (const pair of query.split(/[&;]/)) {
+    if (!HINT.test(pair) && !ENCODED.test(pair)) continue
+    const equals = pair.indexOf('=')
+    // Without a value it is nobody's.
+    if (equals === -1 || equals === pair.length - 1) continue
+    const name = decoded(pair.slice(0, equals))
+    const as = HINT.test(name) ? credentialOf(name) : undefined
+    if (as !== undefined) found.push({ name, as })
+    if (found.length > MOST) break
+  }
+  return found
+}
+
+/** Of `token[0]` and `auth[user]`, as some parsers of queries nest them, each part counts by itself. */
+function credentialOf (name: string): string | undefined {
+  for (const part of [name, ...name.split(/[[\].]/)]) {
+    const letters = lettersOf(part)
+    const as = CREDENTIALS.get(letters) ?? ENDINGS.exec(letters)?.[0]
+    if (as !== undefined) return as
+  }
+  return undefined
+}
+
+/** Never throws: a client may send thousands of names that are no percent-encoding, and to throw is dear. */
+function decoded (text: string): string {
+  const spaced = text.replaceAll('+', ' ')
+  if (!spaced.includes('%')) return spaced
+  const bytes = spaced.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return /[\x80-\xff]/.test(bytes) ? Buffer.from(bytes, 'latin1').toString() : bytes
+}
+
+/** How a key is made of params and query; the change of a URL is for functions that look at that. */
+export type MakeKey = (source: KeySource, changed: (url: string) => string) => unknown
+
+export interface Keyed { source: KeySource, key: unknown, make: MakeKey }
+
+/**
+ * The first of these credentials that the key lacks, or has only a part of: with something else before or behind its value
+ * it is the same. Null: the key has them all. At once, unless the key comes as a promise.
+ */
+export function lackedBy (credentials: readonly Credential[], keyed: Keyed): UserMark | null | Promise<UserMark | null> {
+  if (credentials.length > MOST) return queryMark(credentials[0]!.as)
+  const others = credentials.flatMap(({ name, as }) =>
+    [true, false].map((isBefore) => ({ as, key: changedKey(keyed, name, isBefore) })))
+  const judge = (key: unknown, keys: readonly unknown[]): UserMark | null => {
+    const lacked = others.find((_, i) => keys[i] === key)
+    return lacked === undefined ? null : queryMark(lacked.as)
+  }
+  const keys = others.map(({ key }) => key)
+  if (![keyed.key, ...keys].some(isThenable)) return judge(keyed.key, keys)
+  return Promise.all([keyed.key, ...keys]).then(([key, ...keys]) => judge(key, keys))
+}
+
+function queryMark (name: string): UserMark {
+  return { reason: 'query', detail: `query:${name}`, words: `${name} in the query` }
+}
+
+/** No value of a client's has it by chance. */
+const OTHER = '~other~'
+
+/** The key of a request with another value of this name; the key itself where the query that makes keys does not have it. */
+function changedKey ({ source, make }: Keyed, name: string, isBefore: boolean): unknown {
+  const query = source.query as Record<string, unknown> | null | undefined
+  const isThere = typeof query === 'object' && query !== null && Object.hasOwn(query, name)
+  const change = (value: unknown): string => (isBefore ? OTHER + String(value) : String(value) + OTHER)
+  const changed = isThere ? { ...query, [name]: change(query[name]) } : query
+  return make({ params: source.params, query: changed }, (url) => changedUrl(url, name, change))
+}
+
+function changedUrl (url: string, name: string, change: (value: string) => string): string {
+  const begin = url.indexOf('?') + 1
+  if (begin === 0) return url
+  const pairs = url.slice(begin).split('&').map((pair) => {
+    const equals = pair.indexOf('=')
+    // No name gets longer when it is decoded. Most of a long query is told by that.
+    if (equals < name.length || decoded(pair.slice(0, equals)) !== name) return pair
+    return `${pair.slice(0, equals)}=${change(pair.slice(equals + 1))}`
+  })
+  return url.slice(0, begin) + pairs.join('&')
 }

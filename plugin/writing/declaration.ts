@@ -3,7 +3,7 @@
 import type { Targets } from '../cache/claim.js'
 import { NO_TARGETS } from '../cache/claim.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { SAFE_METHODS } from '../http/methods.js'
+import { SAFE_METHODS } from '../http/request.js'
 import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
 import { patternOf, type NamePattern } from '../key/name-pattern.js'
 import type { PolicyRoute } from '../route/policy.js'

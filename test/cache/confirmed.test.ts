@@ -1,7 +1,7 @@
 // The list of confirmed invalidations by itself: how long they are kept, what others are told, and what they need not be.
 import t from 'tap'
 import { NO_TARGETS, type Targets } from '../../plugin/cache/claim.js'
-import { Confirmed, MOST_IN_SPAN, SPAN } from '../../plugin/cache/confirmed.js'
+import { Confirmed, MOST_IN_SPAN, SPAN } from '../../plugin/cache/journal.js'
 import { RouteCacheError } from '../../plugin/errors.js'
 import type { Answering } from '../../plugin/store/witness.js'
 

@@ -4,7 +4,7 @@ import { connect as connectSocket } from 'node:net'
 import fastify from 'fastify'
 import t from 'tap'
 import routeCache from '../../plugin/index.js'
-import { isOriginForm } from '../../plugin/http/request-target.js'
+import { isOriginForm } from '../../plugin/http/request.js'
 import { cachedApp, settled } from '../helpers/app.js'
 
 /** The answer to a request with this very target, head and body. */

@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { ResponseCache } from '../../plugin/cache/cache.js'
 import type { Entry } from '../../plugin/entry/entry.js'
-import { FAILURE_TIME, Failures } from '../../plugin/cache/failures.js'
+import { FAILURE_TIME, Failures } from '../../plugin/cache/refresh.js'
 import type { CacheOptions, CacheStats, RouteCacheOptions } from '../../plugin/index.js'
 import { REGISTERED } from '../../plugin/fastify/plugin.js'
 import { PASS_TIME } from '../../plugin/store/store.js'
@@ -351,7 +351,7 @@ await onEachStore(t, async (t, open) => {
   await t.test('switched off, or not told of all invalidations: the error', async (t) => {
     for (const spoil of [
       (app: FastifyInstance) => { app.cache.enabled = false },
-      (app: FastifyInstance) => { Object.defineProperty(insideOf(app).invalidation, 'isTold', { value: false }) },
+      (app: FastifyInstance) => { Object.defineProperty(insideOf(app).invalidation.journal, 'isEmpty', { value: false }) },
       (app: CachedApp & Clock) => { app.pass(55) }
     ]) {
       const app = await opened()

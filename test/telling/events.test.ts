@@ -76,7 +76,7 @@ t.test('a miss, its handler and its fill; then a hit', async (t) => {
   })
 })
 
-t.test('a hit that is written past the reply is told before it is sent', async (t) => {
+t.test('a hit is told before it is sent', async (t) => {
   await onEachStore(t, async (t, open) => {
     const app = await open()
     app.get('/', { cache: { key: 'k' } }, async () => 'x')

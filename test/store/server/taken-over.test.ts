@@ -1,7 +1,7 @@
 // A primary that was replaced and does not know it confirms what its writers invalidate, and nobody else hears of it. When
 // their clients have come to the server that took over, that one is told again.
 import t, { type Test } from 'tap'
-import { MOST_IN_SPAN } from '../../../plugin/cache/confirmed.js'
+import { MOST_IN_SPAN } from '../../../plugin/cache/journal.js'
 import type { InvalidateTarget, RouteCacheOptions } from '../../../plugin/index.js'
 import { cachedApp, settled, type CachedApp } from '../../helpers/app.js'
 import { startCluster, startSentinel, type RedisSentinel, type RedisServer } from '../../helpers/redis.js'
