@@ -15,7 +15,7 @@ export interface ListPlace<V> {
 export class Recent<V> {
   readonly #places = new Map<string, ListPlace<V>>()
   /** Behind the last one and in front of the first: the list is a ring. */
-  #gap = gap<V>()
+  readonly #gap = gap<V>()
 
   get size (): number {
     return this.#places.size
@@ -76,7 +76,7 @@ export class Recent<V> {
     if (place === undefined) return false
     this.#places.delete(name)
     unlink(place)
-    place.gap = null
+    detach(place)
     return true
   }
 
@@ -92,18 +92,25 @@ export class Recent<V> {
   }
 
   clear (): void {
+    for (const place of this.#places.values()) detach(place)
     this.#places.clear()
-    this.#gap = gap()
+    detach(this.#gap)
   }
 }
 
 function gap<V> (): ListPlace<V> {
   const place = { name: '', gap: null } as unknown as ListPlace<V>
-  place.before = place.behind = place
+  detach(place)
   return place
 }
 
 function unlink<V> ({ before, behind }: ListPlace<V>): void {
   before.behind = behind
   behind.before = before
+}
+
+/** Whoever keeps a place that is gone would keep all those beside it otherwise, which are gone one day, too. */
+function detach<V> (place: ListPlace<V>): void {
+  place.before = place.behind = place
+  place.gap = null
 }

@@ -68,6 +68,8 @@ t.test('it does as the Map does, whatever is done', async (t) => {
       t.equal(recent.size, map.size)
       t.strictSame([...recent.names()].sort(), [...map.keys()].sort())
     }
+    const gone = [...places].filter(([name, { model }]) => model !== map.get(name)).flatMap(([, { own }]) => own ?? [])
+    t.ok(gone.every((place) => place.before === place && place.behind === place), 'what is gone keeps nothing else')
     for (const [name, { value }] of map) {
       t.strictSame(recent.first(), [name, value])
       recent.delete(name)

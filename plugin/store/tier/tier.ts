@@ -37,7 +37,7 @@ import { Recent, type ListPlace } from '../recent.js'
 /** What lies under a name. Shared by all who read it, so never changed; what was made of it is kept with it. */
 export interface Copy {
   readonly bytes: Buffer
-  /** Of a generation or the floor, once it was decoded; of an entry, what it was last decided by. */
+  /** Of a generation or the floor, once it was decoded; of an entry, what decided about it. */
   decoded?: unknown
 }
 
@@ -133,14 +133,18 @@ export class Tier {
 
   #keep (name: string, value: Buffer): void {
     const present = this.#copies.get(name)
-    const isSame = present !== undefined && present.bytes.equals(value)
+    const keptAt = this.#now()
+    if (present !== undefined && present.bytes.equals(value)) {
+      // It stays where it was found: the floor and generations come with each read.
+      present.keptAt = keptAt
+      this.#copies.use(name)
+      return
+    }
     this.#drop(name)
     const cost = costOf(name, value)
     if (cost > this.#maxBytes || LONE_SURROGATE.test(name)) return
-    const keptAt = this.#now()
     // What was read is a part of what came over the socket, and of all that came with it.
-    const copy = isSame ? Object.assign(present, { keptAt }) : { bytes: unshared(value), keptAt }
-    this.#copies.set(name, copy)
+    this.#copies.set(name, { bytes: unshared(value), keptAt })
     this.#bytes += cost
     while (this.#bytes > this.#maxBytes) this.#drop(this.#copies.first()![0])
   }

@@ -7,7 +7,7 @@ import { readGeneration, type Generation } from '../generation-text.js'
 import { withValue, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
 import type { Targets } from '../targets.js'
-import type { Ask, Reading, TierStats, Writing } from '../store.js'
+import type { Ask, Reading, TierStats, ValidityReading, Writing } from '../store.js'
 import { Tier, type Copy, type CopyPlace, type ChangeMark } from './tier.js'
 import { Tracking } from './tracking.js'
 
@@ -28,13 +28,14 @@ export interface TieredParts {
   onDrop?: (() => void) | undefined
 }
 
-/** What an entry or a marker was last decided by, kept with its copy: while all of that stands, it is decided so again. */
+/** What decides about entries with these tags, as long as all that it was made of stands. */
 interface Decided {
   tags: readonly string[]
   /** Of the floor, and of the generation of each tag. */
   by: readonly CopyPlace[]
-  /** Of the key alone. Shared, as the bytes are. */
-  reading: Reading
+  floor: FloorState
+  generations: ValidityReading['generations']
+  softened: ValidityReading['softened']
 }
 
 const NONE: readonly never[] = []
@@ -46,6 +47,8 @@ export class Tiered {
   readonly #now: () => Milliseconds
   #hits = 0
   #last: Ask | null = null
+  /** Shared by the entries of a route whose tags are always the same. */
+  #latest: Decided | null = null
 
   constructor ({ client, keys, limits, now, complain, onDrop }: TieredParts) {
     this.#keys = keys
@@ -72,55 +75,53 @@ export class Tiered {
   /** What decides, if all of it is at hand. `varied` is null where it is not: perhaps there is one. */
   glance (ask: Ask): Reading | null {
     if (!this.#tracking.isLive) return null
-    const { key, variant } = ask
+    const { key, variant, tags } = ask
     const now = this.#now()
     const main = this.#tier.find(this.#keys.entry(key), now)
-    if (main === null) return null
-    const reading = this.#decided(main, ask, now)
-    if (reading === null) return null
+    const decided = main === null ? null : this.#decidedFor(main, tags, now)
+    if (main === null || decided === null) return null
+    const { floor: { history, prefixes }, generations, softened } = decided
     this.#hits++
     this.#last = ask
-    if (variant === null) return reading
-    return { ...reading, varied: this.#tier.get(this.#keys.variant(key, variant), now)?.bytes ?? null }
-  }
-
-  #decided (main: CopyPlace, ask: Ask, now: Milliseconds): Reading | null {
-    const known = main.value.decoded as Decided | undefined
-    if (known !== undefined && areSame(known.tags, ask.tags) && this.#stand(known.by, now)) return known.reading
-    const decided = this.#decide(main, ask, now)
-    if (decided === null) return null
-    main.value.decoded = decided
-    return decided.reading
-  }
-
-  #stand (places: readonly CopyPlace[], now: Milliseconds): boolean {
-    for (const place of places) if (!this.#tier.stands(place, now)) return false
-    return true
-  }
-
-  #decide ({ value: { bytes } }: CopyPlace, { key, tags }: Ask, now: Milliseconds): Decided | null {
-    const floor = this.#tier.find(this.#keys.floor, now)
-    if (floor === null) return null
-    const by = [floor]
-    const generations: Array<Generation | null> = []
-    for (const tag of tags) {
-      const place = this.#tier.find(this.#keys.tag(tag), now)
-      if (place === null) return null
-      by.push(place)
-      generations.push(generationOf(place.value))
-    }
-    const { history, prefixes } = (floor.value.decoded ??= readFloor(floor.value.bytes)) as FloorState
-    const reading = {
-      main: bytes,
-      varied: null,
+    return {
+      main: main.value.bytes,
+      varied: variant === null ? null : this.#tier.get(this.#keys.variant(key, variant), now)?.bytes ?? null,
       history,
       least: prefixes.length === 0 ? 0 : leastOf(prefixes, key),
-      generations: generations.length === 0 ? NONE : generations.map((generation) => generation?.dropped ?? null),
-      softened: generations.length === 0 ? NONE : generations.map((generation) => generation?.stale ?? 0),
+      generations,
+      softened,
       isKept: true,
       isNear: true
     }
-    return { tags, by, reading }
+  }
+
+  /** What decided last time is kept with the entry's copy, so that no other name is put together and looked for. */
+  #decidedFor ({ value: copy }: CopyPlace, tags: readonly string[], now: Milliseconds): Decided | null {
+    const former = copy.decoded as Decided | undefined
+    if (former !== undefined && this.#stands(former, tags, now)) return former
+    if (this.#latest === null || !this.#stands(this.#latest, tags, now)) this.#latest = this.#decide(tags, now)
+    if (this.#latest !== null) copy.decoded = this.#latest
+    return this.#latest
+  }
+
+  #stands (decided: Decided, tags: readonly string[], now: Milliseconds): boolean {
+    if (!areSame(decided.tags, tags)) return false
+    for (const place of decided.by) if (!this.#tier.stands(place, now)) return false
+    return true
+  }
+
+  #decide (tags: readonly string[], now: Milliseconds): Decided | null {
+    const by = [this.#keys.floor, ...tags.map((tag) => this.#keys.tag(tag))].map((name) => this.#tier.find(name, now))
+    if (by.includes(null)) return null
+    const [floor, ...places] = by as CopyPlace[]
+    const generations = places.map(({ value }) => generationOf(value))
+    return {
+      tags,
+      by: by as CopyPlace[],
+      floor: (floor!.value.decoded ??= readFloor(floor!.value.bytes)) as FloorState,
+      generations: generations.length === 0 ? NONE : generations.map((generation) => generation?.dropped ?? null),
+      softened: generations.length === 0 ? NONE : generations.map((generation) => generation?.stale ?? 0)
+    }
   }
 
   /** It is asked of Redis now: what was glanced at was no hit. */

@@ -123,7 +123,7 @@ t.test('one server', async (t) => {
       return tiered.glance({ ...ASK, variant: 'x' })?.varied?.toString() === 'varied'
     }, 'the variant is kept')
     t.equal(tiered.glance({ ...ASK, tags: [] })?.generations.length, 0)
-    t.equal(tiered.glance(ASK), tiered.glance({ ...ASK, tags: [...ASK.tags] }), 'decided once')
+    t.equal(tiered.glance(ASK)?.generations, tiered.glance({ ...ASK, tags: [...ASK.tags] })?.generations, 'decided once')
     await other.set('shop#tag:users', '9')
     await until(async () => {
       await tier.read()
