@@ -6,7 +6,7 @@ import { isUtf8 } from 'node:buffer'
 import { crc32 } from 'node:zlib'
 import { bodiesSize, readEncoded, writeBodies } from './bodies.js'
 import { NOT_ENCODED, NOT_SOFTENED, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
-import { ENTRY as AT, EPOCH_LENGTH, MARKER, MARKER_VERSION, VERSION } from '../store/layout.js'
+import { ENTRY as AT, EPOCH_LENGTH, MARKER, MARKER_VERSION, LAYOUT_VERSION } from '../store/layout.js'
 
 const KINDS: readonly PayloadKind[] = [
   'bytes', 'text', 'none', 'stream', 'web', 'response', 'sized stream', 'sized web', 'sized bytes', 'sized text'
@@ -27,7 +27,7 @@ export function encode (entry: Entry, name: string): Buffer {
   const tagsFrom = AT.headers + block.length
   // With memory of its own: a part of Node's pool, kept in this process, would keep all of it.
   const bytes = Buffer.allocUnsafeSlow(tagsFrom + tags.length + bodiesSize(entry))
-  bytes[0] = VERSION
+  bytes[0] = LAYOUT_VERSION
   bytes.writeUInt16BE(entry.status, AT.status)
   bytes.writeDoubleBE(Math.floor(entry.storedAt) + SIGN, AT.storedAt)
   bytes.writeDoubleBE(entry.softenings[0] ?? 0, AT.softenedAt)
@@ -67,7 +67,7 @@ export function decodeKept (bytes: Buffer, name: string): Entry | null {
 
 /** The entry of these bytes, its bodies views on them; null where they are not an entry of this name. Never throws. */
 export function decode (bytes: Buffer, name: string): Entry | null {
-  if (bytes.length < AT.headers || bytes[0] !== VERSION) return null
+  if (bytes.length < AT.headers || bytes[0] !== LAYOUT_VERSION) return null
   if (bytes.readUInt32BE(AT.checksum) !== checksum(bytes, name)) return null
   const tagsFrom = AT.headers + bytes.readUInt32BE(AT.headersSize)
   const bodyFrom = tagsFrom + bytes.readUInt32BE(AT.tagsSize)

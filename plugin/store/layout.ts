@@ -1,9 +1,9 @@
 // Where the parts of an entry's and of a marker's bytes lie. The codec (entry/codec.ts) writes and reads all of them; the
 // stores read and change some of them in place, the Redis store by Lua. All take them from here, so a new layout is a new
-// VERSION, and what moves moves here. Integers and doubles are big-endian.
+// LAYOUT_VERSION, and what moves moves here. Integers and doubles are big-endian.
 //
 //   an entry   size
-//   version       1   VERSION
+//   version       1   LAYOUT_VERSION
 //   checksum      4   CRC-32 of the name under which the entry lies, and of everything behind the checksum but softenedAt
 //   status        2
 //   storedAt      8   a double: half a millisecond more than a whole one. Former builds stored whole ones
@@ -40,10 +40,10 @@
 import type { Milliseconds } from '../duration.js'
 
 /** The layout of this build. A build with another one takes these bytes for no entry, and overwrites them. */
-export const VERSION: number = 5
+export const LAYOUT_VERSION: number = 5
 /** The first byte of markers, of whatever layout, is at least this; of entries it is less. */
 export const LEAST_MARKER = 128
-export const MARKER_VERSION = LEAST_MARKER + VERSION
+export const MARKER_VERSION = LEAST_MARKER + LAYOUT_VERSION
 /** Of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12
 
@@ -87,7 +87,7 @@ export function holdsMarker (bytes: Buffer | undefined): boolean {
 
 /** For how long an entry may be served stale, by its bytes; 0: it was made so. Null: not at all, or it is no entry. */
 export function staleTime (bytes: Buffer): Milliseconds | null {
-  if (bytes.length < ENTRY.asOf || bytes[0] !== VERSION) return null
+  if (bytes.length < ENTRY.asOf || bytes[0] !== LAYOUT_VERSION) return null
   if (bytes.readDoubleBE(ENTRY.softenedAt) !== 0) return 0
   const end = Math.max(bytes.readDoubleBE(ENTRY.deadAt), bytes.readDoubleBE(ENTRY.rescueUntil))
   const time = end - bytes.readDoubleBE(ENTRY.staleAt)
@@ -125,7 +125,7 @@ local function holdsEntry(name)
 end
 local function staleTimes(name)
   local head = redis.pcall('GETRANGE', name, 0, ${ENTRY.asOf - 1})
-  if type(head) ~= 'string' or #head < ${ENTRY.asOf} or string.byte(head) ~= ${VERSION} then return 0, 0, 0, 0 end
+  if type(head) ~= 'string' or #head < ${ENTRY.asOf} or string.byte(head) ~= ${LAYOUT_VERSION} then return 0, 0, 0, 0 end
   return struct.unpack('>dddd', head, ${ENTRY.softenedAt + 1})
 end
 local function writeSoftening(name, instant)

@@ -5,6 +5,7 @@ import { NO_TARGETS } from '../cache/claim.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { SAFE_METHODS } from '../http/methods.js'
 import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
+import { OptionReader } from '../options/reader.js'
 import type { PolicyRoute } from '../route/policy.js'
 import { compileTemplate, storedTags } from '../key/route-template.js'
 import { checkMutation, checkTarget } from '../key/target.js'
@@ -37,18 +38,12 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
     throw optionError(where, `cache.${name}`, own(option, name!), 'only routes that change something have it, so POST, PUT, ' +
       'PATCH and DELETE; those with GET are cached: write { key, ttl }')
   }
-  const unknown = Object.keys(option).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(where, `cache.${unknown}`, own(option, unknown), 'only GET and HEAD routes can be cached; what this one ' +
-      'changes is said with cache: { invalidates, onError }')
-  }
-  const isStrict = compileOnError(where, own(option, 'onError'))
-  return { isStrict, ...compileInvalidates(where, route, { invalidates: own(option, 'invalidates'), isStrict }) }
-}
-
-function compileOnError (where: string, onError: unknown): boolean {
-  if (onError === undefined || onError === 'fail') return onError === 'fail'
-  throw optionError(where, 'cache.onError', onError, 'it is "fail"; without it the answer stands, and the cache is told later')
+  const options = new OptionReader(where, option, 'cache.').onlyKnows(OPTIONS, 'only GET and HEAD routes can be cached; what this one ' +
+    'changes is said with cache: { invalidates, onError }')
+  const onError = options.read<string | null>('onError', null, (value) => value === 'fail', 'it is "fail"; without it the answer ' +
+    'stands, and the cache is told later')
+  const isStrict = onError !== null
+  return { isStrict, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
 }
 
 interface Invalidates { invalidates: unknown, isStrict: boolean }

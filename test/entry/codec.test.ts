@@ -5,7 +5,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { bodyOf, decodedSize } from '../../plugin/entry/bodies.js'
 import * as codec from '../../plugin/entry/codec.js'
 import type { EncodedBody, Entry } from '../../plugin/entry/entry.js'
-import { ENTRY, VERSION } from '../../plugin/store/layout.js'
+import { ENTRY, LAYOUT_VERSION } from '../../plugin/store/layout.js'
 
 const RUNS = 50_000
 
@@ -129,7 +129,7 @@ t.test('random bytes are a miss and never throw', async (t) => {
   let decoded = 0
   // Half of them start like an entry, so that the decoder doesn't leave at the first byte.
   const random = fc.tuple(fc.boolean(), fc.uint8Array({ maxLength: 200 })).map(([versioned, bytes]) => {
-    if (versioned && bytes.length > 0) bytes[0] = VERSION
+    if (versioned && bytes.length > 0) bytes[0] = LAYOUT_VERSION
     return Buffer.from(bytes)
   })
   fc.assert(fc.property(random, (bytes) => {
@@ -204,6 +204,6 @@ t.test('under another name it is no entry', async (t) => {
 
 t.test('an entry of another version is a miss', async (t) => {
   const bytes = encode({ ...SMALL, body: Buffer.alloc(0) })
-  bytes[0] = VERSION - 1
+  bytes[0] = LAYOUT_VERSION - 1
   t.equal(decode(bytes), null)
 })

@@ -1,17 +1,17 @@
-// A new layout of entries is one number: with the VERSION raised by one, and nothing else, codec, scripts, stores and routes
+// A new layout of entries is one number: with LAYOUT_VERSION raised by one, and nothing else, codec, scripts, stores and routes
 // work as before, and two builds of different layouts share a Redis without serving each other's entries.
 import { execFile } from 'node:child_process'
 import { execPath } from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { VERSION } from '../../plugin/store/layout.js'
+import { LAYOUT_VERSION } from '../../plugin/store/layout.js'
 import { startRedis } from '../helpers/redis.js'
 import { URLS, ask, openSite, type Answered } from './layout-site.js'
 
 const HOOK = `--import=${new URL('../helpers/next-layout.mjs', import.meta.url).href}`
 const pathOf = (file: string): string => fileURLToPath(new URL(`../${file}`, import.meta.url))
-const env = { ...process.env, LAYOUT: String(VERSION + 1) }
+const env = { ...process.env, LAYOUT: String(LAYOUT_VERSION + 1) }
 
 for (const file of ['store/layout-contract.ts', 'route/soft.test.ts', 'route/variants.test.ts']) {
   t.spawn(execPath, [HOOK, pathOf(file)], { env }, `under the next layout: ${file}`)

@@ -1,5 +1,5 @@
 // What each of the store's scripts does, for the model: the same as its Lua, on what data.ts holds.
-import { ENTRY, MARKER, VERSION } from '../../../plugin/store/layout.js'
+import { ENTRY, MARKER, LAYOUT_VERSION } from '../../../plugin/store/layout.js'
 import * as clockScripts from '../../../plugin/store/redis/clock-scripts.js'
 import * as jointScripts from '../../../plugin/store/redis/joint-scripts.js'
 import type { Script } from '../../../plugin/store/redis/script.js'
@@ -226,7 +226,7 @@ function isStored (data: Held, name: string, bytes: string): boolean {
 
 function softenKey (data: Held, name: string, instant: string): number {
   const bytes = Buffer.from(data.get(name) ?? '', 'latin1')
-  const isEntry = bytes.length >= ENTRY.asOf && bytes[0] === VERSION
+  const isEntry = bytes.length >= ENTRY.asOf && bytes[0] === LAYOUT_VERSION
   const times = [ENTRY.softenedAt, ENTRY.staleAt, ENTRY.deadAt, ENTRY.rescueUntil]
   const [since, stale, dead, rescue] = isEntry ? times.map((at) => bytes.readDoubleBE(at)) : [0, 0, 0, 0]
   if (since !== 0) return 1

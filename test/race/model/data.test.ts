@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import type { Redis } from 'ioredis'
 import t from 'tap'
 import { Keys } from '../../../plugin/store/keys.js'
-import { checksumOf, ENTRY, MARKER, MARKER_VERSION, VERSION } from '../../../plugin/store/layout.js'
+import { checksumOf, ENTRY, MARKER, MARKER_VERSION, LAYOUT_VERSION } from '../../../plugin/store/layout.js'
 import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
 import { startRedis } from '../../helpers/redis.js'
 import { BODIES, scripts, type ScriptName } from './bodies.js'
@@ -19,7 +19,7 @@ const MINUTE = 60_000
 const FUTURE = '8000000000000000'
 
 function headOf (dead: number, rescuable: number): Buffer {
-  const head = Buffer.alloc(ENTRY.asOf, VERSION)
+  const head = Buffer.alloc(ENTRY.asOf, LAYOUT_VERSION)
   head.writeDoubleBE(0, ENTRY.softenedAt)
   head.writeDoubleBE(1e12, ENTRY.staleAt)
   head.writeDoubleBE(1e12 + dead * MINUTE, ENTRY.deadAt)
