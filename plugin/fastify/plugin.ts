@@ -7,7 +7,7 @@ import {
   outcomeOf, type Carrier
 } from '../request/carrier.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
-import { compileDeclaration } from '../writing/declaration.js'
+import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, type Instance } from '../telling/events.js'
 import type { Site } from '../request/exchange.js'
@@ -35,7 +35,7 @@ import { MemoryStore } from '../store/memory/memory.js'
 import { RedisStore } from '../store/redis/redis.js'
 import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
-import { withPath, withPathTag, type Gets } from '../writing/unsafe.js'
+import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/user-marks.js'
 
 /** Where an instance has it that we are registered, with what is inside: for tests. */
@@ -123,10 +123,10 @@ function cachingOf ({ engine, stats, instance }: CachingParts, settings: Setting
       const option = (route as { cache?: unknown }).cache
       const declared = option === undefined || option === false ? null : compileDeclaration(route, option)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
-      const declaration = isByPath ? withPath(gets, route, declared) : declared
+      const declaration = isByPath ? withInvalidates(declared, route, invalidatesOfPath(gets, route)) : declared
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
-        route.onSend = withHook(route.onSend, concludingHook(cache, isByPath ? withPath(gets, route, null) : null))
+        route.onSend = withHook(route.onSend, concludingHook(cache, declaration))
         route.handler = changingHandler(cache, declaration, route.handler)
       }
       if (declared !== null || option === undefined || option === false) return

@@ -17,6 +17,8 @@ export interface Declaration {
   isEarly: boolean
   /** Nothing is written unless the store can be told. */
   isStrict: boolean
+  /** What a success invalidates that a hook answers in front of the handler; null: nothing. */
+  ahead: Declaration['targets'] | null
 }
 
 type Fill = (source: KeySource) => string
@@ -33,7 +35,7 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
   const name = OPTIONS.find((name) => own(option, name) !== undefined)
   const isUnsafe = methods.every((method) => !SAFE_METHODS.includes(method))
   if (name === undefined && !isUnsafe) return null
-  const where = `route ${methods.join(',')} ${route.url}`
+  const where = nameOf(route)
   if (!isUnsafe) {
     throw optionError(where, `cache.${name}`, own(option, name!), 'only routes that change something have it, so POST, PUT, ' +
       'PATCH and DELETE; those with GET are cached: write { key, ttl }')
@@ -43,7 +45,19 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
   const onError = options.read<string | null>('onError', null, (value) => value === 'fail', 'it is "fail"; without it the answer ' +
     'stands, and the cache is told later')
   const isStrict = onError !== null
-  return { isStrict, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
+  return { isStrict, ahead: null, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
+}
+
+/** What the route declares, and `invalidates` with it: that holds for any success, also one that a hook answers. */
+export function withInvalidates (declared: Declaration | null, route: PolicyRoute, invalidates: unknown): Declaration {
+  const { targets: ahead } = compileInvalidates(nameOf(route), route, { invalidates, isStrict: false })
+  const targets: Declaration['targets'] = async (request, reply) =>
+    [...declared === null ? [] : await declared.targets(request, reply), ...await ahead(request, reply)]
+  return { isEarly: declared?.isEarly ?? true, isStrict: declared?.isStrict ?? false, ahead, targets }
+}
+
+function nameOf ({ method, url }: PolicyRoute): string {
+  return `route ${[method].flat().join(',')} ${url}`
 }
 
 interface Invalidates { invalidates: unknown, isStrict: boolean }

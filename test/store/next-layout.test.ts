@@ -1,5 +1,5 @@
-// A new layout of entries is one number: with LAYOUT_VERSION raised by one, and nothing else, codec, scripts, stores and routes
-// work as before, and two builds of different layouts share a Redis without serving each other's entries.
+// A new layout of entries is one number: with LAYOUT_VERSION raised by one, and nothing else, codec, scripts, stores and
+// routes work as before, and two builds of different layouts share a Redis without serving each other's entries.
 import { execFile } from 'node:child_process'
 import { execPath } from 'node:process'
 import { fileURLToPath } from 'node:url'
