@@ -8,6 +8,7 @@ import { explained, unexamined, type ToldInWords } from './explanation.js'
 import { textOf } from './explanation-text.js'
 import type { RequestFields } from '../http/headers.js'
 import { own } from '../key/key.js'
+import { OptionReader } from '../options/reader.js'
 import { openTicket, type OwnRequests } from '../request/own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from '../store/keys.js'
@@ -42,10 +43,7 @@ export async function explain (
 
 /** Of the response under it; where there is none, of the value that `getOrSet` keeps there. */
 async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOption): Promise<ToldInWords> {
-  const unknown = Object.keys(option).find((name) => name !== 'key' && name !== 'headers')
-  if (unknown !== undefined) {
-    throw optionError(WHERE, unknown, own(option, unknown), 'there is no such option beside key; there is: headers')
-  }
+  new OptionReader(WHERE, option).onlyKnows(['key', 'headers'], 'there is no such option beside key; there is: headers')
   const headers = readHeaders(WHERE, 'headers', option.headers)
   const keys = askedKeys(option.key)
   let found = await examinedUnder(cache, keys[0]!, headers)

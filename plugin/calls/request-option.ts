@@ -1,6 +1,7 @@
 // A request as users name one, to `cache.warm` and `cache.explain`: its URL, and what it comes with.
 import { optionError } from '../errors.js'
 import { own } from '../key/key.js'
+import { isObject, OptionReader } from '../options/reader.js'
 import type { Fields } from '../request/own-request.js'
 
 /** A request of the app's own. */
@@ -22,11 +23,7 @@ export function readRequest (where: string, name: string, { value, others }: Giv
   if (typeof options !== 'object' || options === null) {
     throw optionError(where, name, value, 'it is a path such as "/users/7", or { url, headers }')
   }
-  const unknown = Object.keys(options).find((key) => !names.includes(key))
-  if (unknown !== undefined) {
-    throw optionError(where, `${name}.${unknown}`, own(options, unknown), `there is no such option; there are: ${names.join(', ')}`)
-  }
-  const url = own(options, 'url')
+  const url = new OptionReader(where, options, `${name}.`).onlyKnows(names).get('url')
   if (typeof url !== 'string' || !/^\/[\x21-\x7e]*$/.test(url)) {
     const right = 'it is a path as a client asks for it, such as "/users/7?full=1": it begins with "/" and is percent-encoded'
     throw optionError(where, typeof value === 'string' ? name : `${name}.url`, url, right)
@@ -37,8 +34,7 @@ export function readRequest (where: string, name: string, { value, others }: Giv
 /** With names in lower case, as a request has them. */
 export function readHeaders (where: string, name: string, value: unknown): Fields {
   if (value === undefined) return {}
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-  if (!isObject) throw optionError(where, name, value, 'write { name: value }')
+  if (!isObject(value)) throw optionError(where, name, value, 'write { name: value }')
   const headers: Fields = {}
   for (const [field, text] of Object.entries(value)) {
     if (text === undefined) continue

@@ -1,13 +1,14 @@
 // What `fastify.cache` is: the calls that users make, their input checked.
 import { bodyOf, decodedSize } from '../entry/bodies.js'
 import type { ResponseCache } from '../cache/cache.js'
-import { DURATION_FORMS, toMilliseconds, type Bytes, type Duration, type Seconds } from '../duration.js'
+import type { Bytes, Duration, Seconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
-import { RouteCacheError, optionError, show } from '../errors.js'
+import { RouteCacheError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
 import type { RequestFields } from '../http/headers.js'
 import { buildKey } from '../key/key.js'
+import { OptionReader } from '../options/reader.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
 import type { Warning, Warnings } from '../checks/warnings.js'
@@ -16,8 +17,7 @@ import type { RequestOption } from './request-option.js'
 import type { CacheStats } from '../telling/stats.js'
 import type { RedisClient } from '../store/server/redis-client.js'
 import {
-  askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, isSoft,
-  type InvalidateOptions, type InvalidateTarget, type MutateTarget
+  askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
 import { unpacked } from '../send/representation.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
@@ -36,6 +36,12 @@ export interface EntryInfo {
   ttl: Seconds
   /** The body's size. */
   size: Bytes
+}
+
+/** How `cache.invalidate` goes about it. */
+export interface InvalidateOptions {
+  /** Whether entries become stale instead of going, as far as they may be served so. Default false. */
+  soft?: boolean
 }
 
 interface RouteCacheParts {
@@ -112,7 +118,7 @@ export class RouteCache {
     const { invalidation } = this.#cache
     let work: Promise<number>
     try {
-      const soft = isSoft(options)
+      const soft = readSoft(options)
       const targets = soft ? checkSoft(target) : checkTarget(target)
       if (!(UNDOUBTED in options)) this.#doubt(targets)
       work = soft ? invalidation.soften(targets) : invalidation.run(targets)
@@ -241,9 +247,7 @@ export class RouteCache {
    * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION where it is no duration
    */
   async settled ({ timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
-    const time = toMilliseconds(timeout)
-    if (time === undefined) throw optionError('cache.settled', 'timeout', timeout, DURATION_FORMS)
-    await this.#cache.settled(time)
+    await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
   }
 
   /** What the cache did since the process started. */
@@ -261,6 +265,10 @@ export class RouteCache {
       size: decodedSize(entry)
     }
   }
+}
+
+function readSoft (options: unknown): boolean {
+  return OptionReader.of('cache.invalidate', options, { forms: 'write { soft: true }', names: ['soft'] }).isOn('soft')
 }
 
 function checkFunction<T> (name: string, value: () => T): () => T {

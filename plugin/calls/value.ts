@@ -3,11 +3,12 @@
 import type { ResponseCache } from '../cache/cache.js'
 import { refuse, tellHit, type Caller } from '../telling/caller.js'
 import type { Claim } from '../cache/claim.js'
-import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Duration, type Milliseconds } from '../duration.js'
+import type { Bytes, Duration, Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 import { optionError } from '../errors.js'
 import { channels, since, stamp, tell, tellLookup } from '../telling/events.js'
-import { isObjectsText, own } from '../key/key.js'
+import { isObjectsText } from '../key/key.js'
+import { OptionReader } from '../options/reader.js'
 import { checkTags } from '../key/route-template.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import { count } from '../telling/stats.js'
@@ -157,21 +158,11 @@ async function valueOf<T> (entry: Entry, { counters, log }: Caller): Promise<{ v
 
 interface Wanted { life: Milliseconds, tags: readonly string[], waitTimeout: Milliseconds }
 
-function read (values: Values, options: unknown): Wanted {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw optionError(WHERE, 'options', options, 'write { ttl, tags }')
+function read (values: Values, given: unknown): Wanted {
+  const options = OptionReader.of(WHERE, given, { forms: 'write { ttl, tags }', names: OPTIONS })
+  return {
+    life: options.duration('ttl', values.ttl),
+    tags: checkTags(options.tags('tags')),
+    waitTimeout: options.timer('waitTimeout', values.waitTimeout)
   }
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
-  }
-  const duration = (name: 'ttl' | 'waitTimeout', most: Milliseconds): Milliseconds => {
-    const value = own(options, name)
-    const time = value === undefined ? values[name] : toMilliseconds(value)
-    if (time === undefined || time > most) throw optionError(WHERE, name, value, DURATION_FORMS)
-    return time
-  }
-  const tags = own(options, 'tags') ?? []
-  if (!Array.isArray(tags)) throw optionError(WHERE, 'tags', tags, 'it is an array of strings')
-  return { life: duration('ttl', Infinity), tags: checkTags(tags), waitTimeout: duration('waitTimeout', LONGEST_TIMER) }
 }

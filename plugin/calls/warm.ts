@@ -3,7 +3,7 @@
 // (there is a fresh entry, the request goes past the cache, somebody else is filling it) the handler does not run, and
 // nobody hears what it is answered.
 import { optionError } from '../errors.js'
-import { own } from '../key/key.js'
+import { isCount, OptionReader } from '../options/reader.js'
 import { openTicket, type OwnRequests, type Ticket } from '../request/own-request.js'
 import type { BypassReason, End, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
 import { BYPASS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../telling/reasons.js'
@@ -149,17 +149,10 @@ function readTargets (targets: unknown): Wish[] {
   return targets.map((value: unknown, i) => readRequest(WHERE, `requests[${i}]`, { value, others: [] }))
 }
 
-function readOptions (options: unknown): Required<Omit<WarmOptions, 'signal' | 'onProgress'>> & WarmOptions {
-  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { concurrency: 4 }')
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
-  }
-  const { concurrency = CONCURRENCY, onProgress, signal } = options as WarmOptions
-  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
-    throw optionError(WHERE, 'concurrency', concurrency, 'it is a number of requests, 1 or more')
-  }
-  if (onProgress !== undefined && typeof onProgress !== 'function') throw optionError(WHERE, 'onProgress', onProgress, 'it is a function')
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw optionError(WHERE, 'signal', signal, 'it is an AbortSignal')
-  return { concurrency, ...onProgress !== undefined && { onProgress }, ...signal !== undefined && { signal } }
+function readOptions (given: unknown): Required<Pick<WarmOptions, 'concurrency'>> & WarmOptions {
+  const options = OptionReader.of(WHERE, given, { forms: 'write { concurrency: 4 }', names: OPTIONS })
+  const concurrency = options.read('concurrency', CONCURRENCY, (value) => isCount(value) && value > 0, 'it is a number of requests, 1 or more')
+  const onProgress = options.function<WarmOptions['onProgress']>('onProgress')
+  const signal = options.read<AbortSignal | null>('signal', null, (value) => value instanceof AbortSignal, 'it is an AbortSignal')
+  return { concurrency, ...onProgress != null && { onProgress }, ...signal !== null && { signal } }
 }

@@ -6,9 +6,8 @@
 import type { ResponseCache } from '../cache/cache.js'
 import type { Caller } from '../telling/caller.js'
 import { NO_TARGETS, type Right } from '../cache/claim.js'
-import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../duration.js'
-import { optionError } from '../errors.js'
-import { own } from '../key/key.js'
+import type { Duration, Milliseconds } from '../duration.js'
+import { OptionReader } from '../options/reader.js'
 import { attempt, worked } from '../cache/mutation.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { checkTags } from '../key/route-template.js'
@@ -108,18 +107,12 @@ async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = f
   }
 }
 
-function read (options: unknown): Wanted {
-  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { route: \'/users/7\' }')
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
-  }
-  const [route, ttl, tags = []] = OPTIONS.map((name) => own(options, name))
+function read (given: unknown): Wanted {
+  const options = OptionReader.of(WHERE, given, { forms: 'write { route: \'/users/7\' }', names: OPTIONS })
+  const route = options.get('route')
   if (typeof route !== 'string' || !route.startsWith('/')) {
-    throw optionError(WHERE, 'route', route, 'it is the path of the GET whose response is set, such as "/users/7"')
+    throw options.error('route', 'it is the path of the GET whose response is set, such as "/users/7"')
   }
-  const life = ttl === undefined ? null : toMilliseconds(ttl)
-  if (life === undefined) throw optionError(WHERE, 'ttl', ttl, DURATION_FORMS)
-  if (!Array.isArray(tags)) throw optionError(WHERE, 'tags', tags, 'it is an array of strings')
-  return { route, life, tags: checkTags(tags) }
+  const life = options.get('ttl') === undefined ? null : options.duration('ttl', 0)
+  return { route, life, tags: checkTags(options.tags('tags')) }
 }

@@ -6,7 +6,7 @@ import {
   ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags, outcomeOf
 } from '../request/carrier.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
-import { compileDeclaration } from '../writing/declaration.js'
+import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
 import { Warnings, type Warning } from '../checks/warnings.js'
@@ -37,7 +37,7 @@ import { MemoryStore } from '../store/memory/memory.js'
 import { RedisStore } from '../store/redis/redis.js'
 import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
-import { withPath, withPathTag, type Gets } from '../writing/unsafe.js'
+import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/user-marks.js'
 
 /** Where an instance has it that we are registered, with what is inside: for tests. */
@@ -132,10 +132,10 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
       if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
-      const declaration = isByPath ? withPath(gets, route, own) : own
+      const declaration = isByPath ? withInvalidates(own, route, invalidatesOfPath(gets, route)) : own
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
-        route.onSend = withHook(route.onSend, concludingHook(cache, isByPath ? withPath(gets, route, null) : null))
+        route.onSend = withHook(route.onSend, concludingHook(cache, declaration))
         route.handler = changingHandler(cache, declaration, route.handler)
       }
       if (own !== null || option === undefined || option === false) return

@@ -1,10 +1,8 @@
 // What users name to be invalidated, checked; and how it is taken apart and put together.
 import { NO_TARGETS, type Targets } from '../store/targets.js'
-import { RouteCacheError, optionError, show } from '../errors.js'
+import { RouteCacheError, show } from '../errors.js'
 import { boundKey, boundPrefix, escapeKey, own, storedKeys } from './key.js'
 import { checkTags } from './route-template.js'
-
-const WHERE = 'cache.invalidate'
 
 /** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
 export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
@@ -17,12 +15,6 @@ export interface InvalidateTargets {
   tags?: readonly string[]
   /** All keys that begin so; or with one of these. Not empty: everything is `{ all: true }`. */
   prefix?: string | readonly string[]
-}
-
-/** How `cache.invalidate` goes about it. */
-export interface InvalidateOptions {
-  /** Whether entries become stale instead of going, as far as they may be served so. Default false. */
-  soft?: boolean
 }
 
 /** What a mutation is about: a key; keys; keys and tags. */
@@ -48,16 +40,6 @@ export function checkTarget (target: unknown): Targets {
     prefixes: prefixes.map((prefix) => boundPrefix(escapeKey(prefix as string))),
     all: false
   }
-}
-
-/** Throws FRC_OPTION for what is unknown or wrong. */
-export function isSoft (options: unknown): boolean {
-  if (typeof options !== 'object' || options === null) throw optionError(WHERE, 'options', options, 'write { soft: true }')
-  const unknown = Object.keys(options).find((name) => name !== 'soft')
-  if (unknown !== undefined) throw optionError(WHERE, unknown, own(options, unknown), 'there is no such option; there are: soft')
-  const soft = own(options, 'soft') ?? false
-  if (typeof soft !== 'boolean') throw optionError(WHERE, 'soft', soft, 'it is true or false')
-  return soft
 }
 
 /** Throws FRC_TARGET for what can't be told ahead, and so not be put in quarantine. */

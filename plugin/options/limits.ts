@@ -1,6 +1,5 @@
 // The bounds that the plugin's options set, in the units that we work with.
 import type { Bytes, Milliseconds } from '../duration.js'
-import { optionError } from '../errors.js'
 
 /** Of the work with the store. */
 export interface CacheLimits {
@@ -20,14 +19,4 @@ export interface CacheLimits {
 export interface AnswerLimits {
   maxBodyBytes: Bytes
   maxHeaderBytes: Bytes
-}
-
-/** As many as a script may remove in one step. */
-const MOST_VARIANTS = 100_000
-
-/** The option `maxVariants`; undefined where it is absent. Throws FRC_OPTION. */
-export function readMaxVariants (where: string, option: string, value: unknown): number | undefined {
-  if (value === undefined) return undefined
-  if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MOST_VARIANTS) return value as number
-  throw optionError(where, option, value, `it is a number of responses of one key, from 1 to ${MOST_VARIANTS}`)
 }

@@ -1,7 +1,7 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
 import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
-import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
+import { DURATION_FORMS, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
 import { optionError } from '../errors.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { forbidsStale, originFreshness, saysHowLong, staleAllowance, type StaleDirective } from '../http/freshness.js'
@@ -10,8 +10,10 @@ import { isHeuristicallyCacheable, isStorableByFields } from '../http/storable.j
 import { own, type KeySource } from '../key/key.js'
 import type { NamePattern } from '../key/name-pattern.js'
 import { canonicalName, compileKey, compileTags, tagPatterns, type QueryFilter, type TemplateRoute } from '../key/route-template.js'
-import { readMaxVariants } from '../options/limits.js'
-import { compileNames, isNames, readCookies, readCredentials, readIgnored } from '../options/mark-options.js'
+import {
+  areNames, compileNames, readCookies, readCredentials, readIgnored, readMaxVariants, readVersion
+} from '../options/common-options.js'
+import { isName, isObject, OptionReader } from '../options/reader.js'
 import type { Caller } from '../telling/caller.js'
 import { compileMarking, type Marking } from '../users/user-marks.js'
 
@@ -97,10 +99,13 @@ export interface Policy extends PolicyLife {
   written: object
 }
 
+/** A function of a route's option, of the request or of the reply. */
+type Ask = (asked: unknown) => unknown
+
 const OPTIONS = [
   'key', 'query', 'ignoreQuery', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary',
-  'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook', 'honourNoCache', 'cdnCacheControl', 'cacheControl',
-  'compress', 'conditional', 'revalidate'
+  'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook',
+  'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -117,25 +122,21 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   if ([route.method].flat().some((method) => method !== 'GET' && method !== 'HEAD')) {
     throw optionError(where, 'cache', option, 'only GET and HEAD routes can be cached')
   }
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(where, `cache.${unknown}`, own(options, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
-  }
-  const get = (name: string): unknown => own(options, name)
-  const isTargeted = compileSwitch(where, 'cdnCacheControl', get('cdnCacheControl'))
-  const identity = compileFunction(where, 'identity', get('identity'))
-  const version = compileVersion(where, get('version')) ?? defaults.version
+  const reader = new OptionReader(where, options, 'cache.').onlyKnows(OPTIONS)
+  const get = (name: string): unknown => reader.get(name)
+  const isTargeted = reader.isOn('cdnCacheControl')
+  const identity = reader.function<Ask>('identity')
+  const version = readVersion(reader) ?? defaults.version
   const isOrigin = get('ttl') === 'origin'
   const life = compileLife(where, { ttl: get('ttl'), statuses: get('statuses') }, { defaultTtl: defaults.ttl, isTargeted })
   const stale = compileStale(where, get('staleWhileRevalidate'), { directive: 'stale-while-revalidate', isOrigin, isTargeted })
   const rescue = compileStale(where, get('staleIfError'), { directive: 'stale-if-error', isOrigin, isTargeted })
-  const earlyRefresh = compileSwitch(where, 'earlyRefresh', get('earlyRefresh'))
+  const earlyRefresh = reader.isOn('earlyRefresh')
   const pseudo = [...identity === null ? [] : [IDENTITY], ...version === null ? [] : [VERSION]]
-  const vary = compileVary(where, get('vary'))
-  const cookies = readCookies(where, 'cache.cookies', get('cookies')) ?? defaults.cookies ?? null
+  const vary = compileVary(reader)
+  const cookies = readCookies(reader) ?? defaults.cookies ?? null
   const known = defaults.credentials ?? CREDENTIAL_HEADERS
-  const queries = { key: get('key'), query: get('query'), ignored: get('ignoreQuery') }
-  const { counts, ignores } = compileQuery(where, queries, defaults.ignoreQuery)
+  const { counts, ignores } = compileQuery(reader, defaults.ignoreQuery)
   const hosts = takesManyHosts(route) ? ['host', MATCHED_HOST] : []
   return {
     route: `GET ${canonical}`,
@@ -149,56 +150,47 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     earlyRefresh,
     isRefreshed: stale !== null || rescue !== null || earlyRefresh,
     identity,
-    shared: compileSwitch(where, 'shared', get('shared')),
+    shared: reader.isOn('shared'),
     version,
-    waitTimeout: compileWait(where, get('waitTimeout')) ?? defaults.waitTimeout,
-    maxVariants: readMaxVariants(where, 'cache.maxVariants', get('maxVariants')) ?? defaults.maxVariants,
+    waitTimeout: reader.timer('waitTimeout', defaults.waitTimeout, { right: `${DURATION_FORMS}, at most 24 days` }),
+    maxVariants: readMaxVariants(reader) ?? defaults.maxVariants,
     needs: [...new Set([...vary, ...hosts, ...pseudo])].sort(),
-    marking: compileMarking({
-      credentials: readCredentials(where, 'cache.credentials', { names: get('credentials'), known }),
-      cookies,
-      vary
-    }),
+    marking: compileMarking({ credentials: readCredentials(reader, known), cookies, vary }),
     namesCookies: cookies !== null,
-    when: compileFunction(where, 'when', get('when')),
-    storeIf: compileFunction(where, 'storeIf', get('storeIf')),
-    honourNoCache: compileHonour(where, get('honourNoCache')),
+    when: reader.function<Ask>('when'),
+    storeIf: reader.function<Ask>('storeIf'),
+    honourNoCache: compileHonour(reader),
     isTargeted: isTargeted && life.asksOrigin,
-    revalidates: get('revalidate') === undefined ? isOrigin : compileSwitch(where, 'revalidate', get('revalidate')),
-    isForHandler: compileConditional(where, get('conditional')),
-    hook: compileHook(where, get('hook')),
-    cacheControl: compileCacheControl(where, get('cacheControl')),
-    compressFrom: compileCompress(where, get('compress')),
+    revalidates: reader.isOn('revalidate', isOrigin),
+    isForHandler: reader.read<string>('conditional', 'cache', (value) => value === 'cache' || value === 'handler', 'it is "cache" or "handler"') === 'handler',
+    hook: reader.read<Policy['hook']>('hook', null, (value) => value === 'onRequest' || value === 'preHandler',
+      'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe'),
+    cacheControl: reader.read<string | null>('cacheControl', null, (value) => isName(value) && areSendable([['cache-control', value]]),
+      'it is the value of a Cache-Control header'),
+    compressFrom: compileCompress(where, reader),
     written: options
   }
 }
 
-interface QueryOptions { key: unknown, query: unknown, ignored: unknown }
-
-/** Which query values select the response under the default key. */
+/** Which query values select the response under the default key. `always`: those that the plugin's option ignores. */
 function compileQuery (
-  where: string, { key, query, ignored }: QueryOptions, always: readonly string[] = []
+  reader: OptionReader, always: readonly string[] = []
 ): { counts: QueryFilter | undefined, ignores: QueryFilter } {
-  if (query !== undefined && key !== undefined) {
-    throw optionError(where, 'cache.query', query, 'it is for routes without a key; one with a key names its query values there: {query.page}')
-  }
-  if (query !== undefined && (!isNames(query) || ignored !== undefined)) {
-    throw optionError(where, 'cache.query', query, 'write the names of the query values that select the response, such as ["page", "sort"], ' +
-      'and no ignoreQuery beside it')
-  }
-  const ignores = compileNames([...readIgnored(where, 'cache.ignoreQuery', ignored) ?? [], ...always])
-  const names = new Set(query as string[] | undefined)
-  if (query !== undefined) return { counts: (name) => names.has(name), ignores }
-  const ignoresNone = ignored === undefined && always.length === 0
-  return { counts: ignoresNone ? undefined : (name) => !ignores(name), ignores }
+  const ignored = [...readIgnored(reader), ...always]
+  const ignores = compileNames(ignored)
+  const query = reader.read<readonly string[] | null>('query', null, areNames, 'write the names of the query values that select the ' +
+    'response, such as ["page", "sort"]')
+  if (query === null) return { counts: ignored.length === 0 ? undefined : (name) => !ignores(name), ignores }
+  if (reader.get('key') !== undefined) throw reader.error('query', 'it is for routes without a key; one with a key names its query values there: {query.page}')
+  if (reader.get('ignoreQuery') !== undefined) throw reader.error('query', 'what it leaves out is ignored anyway, so leave out ignoreQuery')
+  const names = new Set(query)
+  return { counts: (name) => names.has(name), ignores }
 }
 
-function compileVary (where: string, vary: unknown): string[] {
-  if (vary === undefined) return []
-  if (!Array.isArray(vary) || !vary.every((name) => typeof name === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && name !== '*')) {
-    throw optionError(where, 'cache.vary', vary, 'write the names of request headers, such as ["accept-language"]')
-  }
-  return varyMembers(vary)
+function compileVary (reader: OptionReader): string[] {
+  const isRight = (vary: unknown): boolean => Array.isArray(vary) &&
+    vary.every((name) => typeof name === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && name !== '*')
+  return varyMembers(reader.read<string[]>('vary', [], isRight, 'write the names of request headers, such as ["accept-language"]'))
 }
 
 /** The host that matched a pattern tells its responses apart, not the pattern. */
@@ -206,62 +198,17 @@ function takesManyHosts ({ constraints }: PolicyRoute): boolean {
   return Object.prototype.toString.call(own(constraints, 'host')) === '[object RegExp]'
 }
 
-function compileVersion (where: string, version: unknown): string | null {
-  if (version === undefined) return null
-  if ((typeof version === 'string' && version !== '') || Number.isFinite(version)) return String(version)
-  throw optionError(where, 'cache.version', version, 'it is a non-empty string or a number')
-}
-
-function compileWait (where: string, wait: unknown): Milliseconds | null {
-  if (wait === undefined) return null
-  const time = toMilliseconds(wait)
-  if (time === undefined || time > LONGEST_TIMER) throw optionError(where, 'cache.waitTimeout', wait, `${DURATION_FORMS}, at most 24 days`)
-  return time
-}
-
-function compileHook (where: string, hook: unknown): Policy['hook'] {
-  if (hook === undefined) return null
-  if (hook === 'onRequest' || hook === 'preHandler') return hook
-  throw optionError(where, 'cache.hook', hook, 'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe')
-}
-
-function compileConditional (where: string, conditional: unknown): boolean {
-  if (conditional === undefined || conditional === 'cache' || conditional === 'handler') return conditional === 'handler'
-  throw optionError(where, 'cache.conditional', conditional, 'it is "cache" or "handler"')
-}
-
-function compileHonour (where: string, honour: unknown): Policy['honourNoCache'] {
+function compileHonour (reader: OptionReader): Policy['honourNoCache'] {
+  const honour = reader.get('honourNoCache')
   if (honour === undefined || typeof honour === 'boolean') return () => honour === true
-  return compileFunction(where, 'honourNoCache', honour)!
+  return reader.function<Ask>('honourNoCache')!
 }
 
-function compileCacheControl (where: string, field: unknown): string | null {
-  if (field === undefined) return null
-  if (typeof field === 'string' && field !== '' && areSendable([['cache-control', field]])) return field
-  throw optionError(where, 'cache.cacheControl', field, 'it is the value of a Cache-Control header')
-}
-
-function compileCompress (where: string, compress: unknown): Bytes | null {
-  if (compress === undefined || compress === false) return null
-  if (compress === true) return COMPRESSED_FROM
-  const right = 'it is true or false, or { threshold }: the size in bytes from which bodies are compressed'
-  const isObject = typeof compress === 'object' && compress !== null && !Array.isArray(compress)
-  if (!isObject || Object.keys(compress).some((name) => name !== 'threshold')) throw optionError(where, 'cache.compress', compress, right)
-  const threshold = own(compress, 'threshold')
-  if (threshold === undefined) return COMPRESSED_FROM
-  if (Number.isSafeInteger(threshold) && (threshold as number) >= 0) return threshold as number
-  throw optionError(where, 'cache.compress.threshold', threshold, 'it is a number of bytes')
-}
-
-function compileSwitch (where: string, name: string, value: unknown): boolean {
-  if (value === undefined || typeof value === 'boolean') return value === true
-  throw optionError(where, `cache.${name}`, value, 'it is true or false')
-}
-
-function compileFunction (where: string, name: string, value: unknown): ((arg: unknown) => unknown) | null {
-  if (value === undefined) return null
-  if (typeof value === 'function') return value as (arg: unknown) => unknown
-  throw optionError(where, `cache.${name}`, value, 'it is a function')
+function compileCompress (where: string, reader: OptionReader): Bytes | null {
+  const compress = reader.read<unknown>('compress', false, (value) => typeof value === 'boolean' || (isObject(value) &&
+    Object.keys(value).every((name) => name === 'threshold')), 'it is true or false, or { threshold }: the size in bytes from which ' +
+    'bodies are compressed')
+  return compress === false ? null : new OptionReader(where, compress, 'cache.compress.').size('threshold', COMPRESSED_FROM)
 }
 
 /** Counts and says that one of the policy's functions threw, or gave what it must not. */

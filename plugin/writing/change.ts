@@ -49,13 +49,13 @@ export function changingHandler<H extends Handler> (cache: ResponseCache, declar
 
 type SendHook = (request: object, reply: object, payload: unknown) => Promise<unknown>
 
-/** The route's last onSend hook. `always`: what also a hook has changed that answers ahead of the handler; null: nothing. */
-export function concludingHook (cache: ResponseCache, always: Declaration | null): SendHook {
+/** The route's last onSend hook. */
+export function concludingHook (cache: ResponseCache, { ahead }: Declaration): SendHook {
   return async (request, reply, payload) => {
     const { [CHANGE]: change } = request as Carrier
     if (change != null) await change.conclude()
-    else if (always !== null && isSuccess(reply as ReplyView)) {
-      await invalidate(cache, request as RequestView, always.targets(request, reply))
+    else if (ahead !== null && isSuccess(reply as ReplyView)) {
+      await invalidate(cache, request as RequestView, ahead(request, reply))
     }
     return payload
   }

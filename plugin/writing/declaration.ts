@@ -6,6 +6,7 @@ import { RouteCacheError, optionError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
 import { patternOf, type NamePattern } from '../key/name-pattern.js'
+import { OptionReader } from '../options/reader.js'
 import type { PolicyRoute } from '../route/policy.js'
 import { compileTemplate, storedTags } from '../key/route-template.js'
 import { checkMutation, checkTarget } from '../key/target.js'
@@ -19,6 +20,8 @@ export interface Declaration {
   isEarly: boolean
   /** Nothing is written unless the store can be told. */
   isStrict: boolean
+  /** What a success invalidates that a hook answers in front of the handler; null: nothing. */
+  ahead: Declaration['targets'] | null
 }
 
 /** Of keys and of tags. */
@@ -38,23 +41,30 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
   const name = OPTIONS.find((name) => own(option, name) !== undefined)
   const isUnsafe = methods.every((method) => !SAFE_METHODS.includes(method))
   if (name === undefined && !isUnsafe) return null
-  const where = `route ${methods.join(',')} ${route.url}`
+  const where = nameOf(route)
   if (!isUnsafe) {
     throw optionError(where, `cache.${name}`, own(option, name!), 'only routes that change something have it, so POST, PUT, ' +
       'PATCH and DELETE; those with GET are cached: write { key, ttl }')
   }
-  const unknown = Object.keys(option).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(where, `cache.${unknown}`, own(option, unknown), 'only GET and HEAD routes can be cached; what this one ' +
-      'changes is said with cache: { invalidates, onError }')
-  }
-  const isStrict = compileOnError(where, own(option, 'onError'))
-  return { isStrict, ...compileInvalidates(where, route, { invalidates: own(option, 'invalidates'), isStrict }) }
+  const options = new OptionReader(where, option, 'cache.').onlyKnows(OPTIONS, 'only GET and HEAD routes can be cached; what this one ' +
+    'changes is said with cache: { invalidates, onError }')
+  const onError = options.read<string | null>('onError', null, (value) => value === 'fail', 'it is "fail"; without it the answer ' +
+    'stands, and the cache is told later')
+  const isStrict = onError !== null
+  return { isStrict, ahead: null, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
 }
 
-function compileOnError (where: string, onError: unknown): boolean {
-  if (onError === undefined || onError === 'fail') return onError === 'fail'
-  throw optionError(where, 'cache.onError', onError, 'it is "fail"; without it the answer stands, and the cache is told later')
+/** What the route declares, and `invalidates` with it: that holds for any success, also one that a hook answers. */
+export function withInvalidates (declared: Declaration | null, route: PolicyRoute, invalidates: unknown): Declaration {
+  const { targets: ahead } = compileInvalidates(nameOf(route), route, { invalidates, isStrict: false })
+  const targets: Declaration['targets'] = async (request, reply) =>
+    [...declared === null ? [] : await declared.targets(request, reply), ...await ahead(request, reply)]
+  const { named = null, isEarly = true, isStrict = false } = declared ?? {}
+  return { named, isEarly, isStrict, ahead, targets }
+}
+
+function nameOf ({ method, url }: PolicyRoute): string {
+  return `route ${[method].flat().join(',')} ${url}`
 }
 
 interface Invalidates { invalidates: unknown, isStrict: boolean }

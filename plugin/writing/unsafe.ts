@@ -1,13 +1,12 @@
-// What an unsafe request that succeeded has most likely changed: what is stored for GET of the same path, whatever its
-// query. RFC 9111 §4.4. It is declared as a route's own `invalidates` is, by a tag that entries of each such path have.
+// The option `invalidateUnsafe`: an unsafe request that succeeded has most likely changed what is stored for GET of the same
+// path, whatever its query (RFC 9111 §4.4). Entries of each such path have a tag, and the unsafe route invalidates that tag
+// as if it had written `invalidates` itself.
 // https://www.rfc-editor.org/rfc/rfc9111#section-4.4
 //
 // The tag is built as GET's default key is. GET's route is found by the path's shape, as the params of the two routes may
 // have different names, and their values go through its own validation: `PUT /items/007` is about `/items/7` where GET takes
 // an integer. A GET that refuses them has stored nothing under them.
 import { SOURCE, type Carrier } from '../request/carrier.js'
-import { NO_TARGETS } from '../cache/claim.js'
-import type { Declaration } from './declaration.js'
 import { RouteCacheError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { defaultKey, own, type KeySource } from '../key/key.js'
@@ -50,19 +49,15 @@ export function withPathTag (gets: Gets, policy: Policy, declared: Declared): Po
   return { ...policy, tags: (source, request) => [...tags(source, request), pathTag(canonical, source)] }
 }
 
-/** What an unsafe route invalidates, with what it declares itself; null: nothing. */
-export function withPath (gets: Gets, unsafe: PolicyRoute, declared: Declaration | null): Declaration {
-  return {
-    named: declared?.named ?? null,
-    isEarly: declared?.isEarly ?? true,
-    isStrict: declared?.isStrict ?? false,
-    targets: async (request, reply) => {
-      const { method, [SOURCE]: source } = request as KeySource & Carrier & { method: string }
-      const tags = SAFE_METHODS.includes(method) ? [] : await tagsOfPath(gets, unsafe, source ?? request)
-      return [...declared === null ? [] : await declared.targets(request, reply), { ...NO_TARGETS, tags }]
-    }
+/** What a route with an unsafe method invalidates by its path: a function as the option `invalidates` takes it. */
+export function invalidatesOfPath (gets: Gets, unsafe: PolicyRoute): PathInvalidates {
+  return async (request) => {
+    const { method, [SOURCE]: source } = request as KeySource & Carrier & { method: string }
+    return { tags: SAFE_METHODS.includes(method) ? [] : await tagsOfPath(gets, unsafe, source ?? request) }
   }
 }
+
+export type PathInvalidates = (request: KeySource) => Promise<{ tags: string[] }>
 
 /** The tags of GETs of the path, for the params of an unsafe request as they came. */
 async function tagsOfPath (gets: Gets, unsafe: PolicyRoute, source: KeySource): Promise<string[]> {

@@ -1,5 +1,5 @@
 // The plugin as a build with the next layout of entries would be: `node --import=./test/helpers/next-layout.mjs FILE` reads
-// plugin/ with the layout's LAYOUT_VERSION raised by one, and nothing else changed.
+// plugin/ with its LAYOUT_VERSION raised by one, and nothing else changed.
 import { readFileSync } from 'node:fs'
 import { register } from 'node:module'
 import './typescript.mjs'

@@ -77,6 +77,17 @@ const oneClock: Rule = (tree) => {
   return reads === 1 ? [] : [`the wall clock is read in ${reads} places: ${places.join(', ')}`]
 }
 
+/** What is decided in one place, by words that nothing else says. */
+const PLACES: ReadonlyArray<[words: RegExp, path: string]> = [
+  [/there is no such option;/, 'plugin/options/reader.ts'],
+  [/GETRANGE|SETRANGE/, 'plugin/store/layout.ts'],
+  [/'FRC_DEADLINE', `the store did not answer/, 'plugin/store/wait/deadline.ts']
+]
+
+const decidedOnce: Rule = (tree) => [...tree].flatMap(([path, text]) => PLACES
+  .filter(([words, place]) => path.startsWith('plugin/') && path !== place && words.test(text))
+  .map(([words]) => `${path} says ${words.source}`))
+
 const demoIsAUser: Rule = (tree) => importsWhere(tree, 'demo-app/', (target) =>
   !target.startsWith('demo-app/') && isPath(target))
 
@@ -185,6 +196,15 @@ const rules: Array<{ name: string, rule: Rule, broken: Array<Record<string, stri
       { 'plugin/a.ts': 'const now = Date.now', 'plugin/b.ts': 'export const at = Date.now()' },
       { 'plugin/a.ts': 'const now = Date.now()\nconst then = new Date()' },
       { 'plugin/a.ts': '// Date.now() is only spoken of\nconst then = new Date(5)' }
+    ]
+  },
+  {
+    name: `decided in one place: ${PLACES.map(([, path]) => path).join(', ')}`,
+    rule: decidedOnce,
+    broken: [
+      { 'plugin/calls/warm.ts': "throw optionError(WHERE, name, value, 'there is no such option; there is: a')" },
+      { 'plugin/store/redis/scripts.ts': "redis.pcall('GETRANGE', name, 1, 4)" },
+      { 'plugin/cache/fill.ts': "new RouteCacheError('FRC_DEADLINE', `the store did not answer`)" }
     ]
   },
   {

@@ -1,6 +1,7 @@
 // Which cache is measured, as the options of an exporter say it.
 import type { RouteCache } from '../../index.js'
 import { optionError } from '../../errors.js'
+import { isName, OptionReader } from '../../options/reader.js'
 
 export interface SubjectOptions {
   /** Which cache: what `fastify.cache` is. Default: that. To be given where the plugin has another `decorator`. */
@@ -18,20 +19,13 @@ export interface Subject { cache: RouteCache, name: string }
 export function readSubject (
   where: string, app: object, { options, names }: { options: object, names: readonly string[] }
 ): Subject {
-  const known = ['cache', 'name', ...names]
-  const { cache = (app as { cache?: unknown }).cache, name } = options as { cache?: unknown, name?: unknown }
-  const unknown = Object.keys(options).find((name) => !known.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(where, unknown, (options as Record<string, unknown>)[unknown], `there is no such option; there are: ${known.join(', ')}`)
-  }
+  const reader = new OptionReader(where, options).onlyKnows(['cache', 'name', ...names])
+  const { cache = (app as { cache?: unknown }).cache } = options as { cache?: unknown }
   if (!isCache(cache)) {
     throw optionError(where, 'cache', cache, 'it is what fastify-route-cache puts on the instance, so register that first; ' +
       'where it has another decorator, write { cache: app.thatDecorator }')
   }
-  if (name !== undefined && (typeof name !== 'string' || name === '')) {
-    throw optionError(where, 'name', name, 'it is a text that is not empty: the value of the label "cache"')
-  }
-  return { cache, name: name ?? cache.prefix }
+  return { cache, name: reader.read('name', cache.prefix, isName, 'it is a text that is not empty: the value of the label "cache"') }
 }
 
 function isCache (value: unknown): value is RouteCache {

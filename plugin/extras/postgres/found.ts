@@ -2,7 +2,8 @@
 // may be made of a value of another.
 import { RouteCacheError } from '../../errors.js'
 import { UNDOUBTED } from '../../checks/names.js'
-import type { InvalidateOptions, InvalidateTarget } from '../../key/target.js'
+import type { InvalidateOptions } from '../../calls/route-cache.js'
+import type { InvalidateTarget } from '../../key/target.js'
 
 export interface FoundTargets {
   keys: Set<string>

@@ -1,7 +1,6 @@
 // The options of the plugin, checked, with their defaults.
-import { DURATION_FORMS, toMilliseconds, type Duration, type Milliseconds } from '../../duration.js'
-import { optionError } from '../../errors.js'
-import { own } from '../../key/key.js'
+import type { Duration, Milliseconds } from '../../duration.js'
+import { isCount, isObject, isSwitch, OptionReader, SWITCH } from '../../options/reader.js'
 import { namesIn, type Shape } from './shape.js'
 import type { Watch } from './watch.js'
 
@@ -83,22 +82,26 @@ const SHORTEST_LIFE: Milliseconds = 300_000
 const LONGEST_NAME = 63
 
 /** Throws FRC_OPTION for what is unknown or wrong. */
-export function readPostgresSettings (options: unknown): PostgresSettings {
+export function readPostgresSettings (given: unknown): PostgresSettings {
+  const options = new OptionReader(WHERE, given)
   const settings: PostgresSettings = {
-    watch: own(options, 'watch'),
-    install: checked(options, 'install', false, (value) => typeof value === 'boolean', 'it is true or false'),
-    connectionString: checked<string | null>(options, 'connectionString', null, isText, 'it is a URL such as postgres://user@host/database'),
-    connection: checked<object | null>(options, 'connection', null, isObject, "it is node-postgres' Client config"),
-    namespace: checked<string | null>(options, 'namespace', null, isText, "it is the name of one of @fastify/postgres' connections"),
+    watch: options.get('watch'),
+    install: options.isOn('install'),
+    connectionString: options.read<string | null>('connectionString', null, isText, 'it is a URL such as postgres://user@host/database'),
+    connection: options.read<object | null>('connection', null, isObject, "it is node-postgres' Client config"),
+    namespace: options.read<string | null>('namespace', null, isText, "it is the name of one of @fastify/postgres' connections"),
     ...sqlSettings(options),
-    reader: checked<string | null>(options, 'reader', null, isText, 'it is a name'),
-    poll: pollOf(own(options, 'poll')),
-    placeLife: placeLifeOf(own(options, 'placeLife')),
-    decorator: checked(options, 'decorator', 'cache', isText, 'it is the name of a decorator')
+    reader: options.read<string | null>('reader', null, isText, 'it is a name'),
+    poll: options.duration('poll', 5_000),
+    placeLife: options.duration('placeLife', 86_400_000),
+    decorator: options.read('decorator', 'cache', isText, 'it is the name of a decorator')
   }
-  checkNames(options, Object.keys(settings))
-  const given = ['connectionString', 'connection', 'namespace'].filter((name) => own(options, name) !== undefined)
-  if (given.length > 1) throw optionError(WHERE, given[1]!, own(options, given[1]!), `${given[0]} says already where Postgres is; leave one out`)
+  const { poll, placeLife } = settings
+  if (poll === 0 || poll > LONGEST_POLL) throw options.error('poll', `it is more than 0, and at most ${LONGEST_POLL / 1000} seconds`)
+  if (placeLife < SHORTEST_LIFE) throw options.error('placeLife', `it is ${SHORTEST_LIFE / 60_000} minutes at least`)
+  options.onlyKnows(Object.keys(settings))
+  const places = ['connectionString', 'connection', 'namespace'].filter((name) => options.get(name) !== undefined)
+  if (places.length > 1) throw options.error(places[1]!, `${places[0]} says already where Postgres is; leave one out`)
   return settings
 }
 
@@ -110,45 +113,20 @@ export function shapeOf (options: SqlOptions | PostgresSettings): Shape {
 
 type SqlSettings = Pick<PostgresSettings, 'schema' | 'maxTargets' | 'notify' | 'replicated'>
 
-function sqlOnly (options: unknown): SqlSettings {
+function sqlOnly (given: unknown): SqlSettings {
+  const options = new OptionReader(WHERE, given)
   const settings = sqlSettings(options)
-  checkNames(options, Object.keys(settings))
+  options.onlyKnows(Object.keys(settings))
   return settings
 }
 
-function sqlSettings (options: unknown): SqlSettings {
+function sqlSettings (options: OptionReader): SqlSettings {
   return {
-    schema: checked(options, 'schema', 'route_cache', isName, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
-    maxTargets: checked(options, 'maxTargets', 10_000, isCount, 'it is a number of rows'),
-    notify: checked<boolean | null>(options, 'notify', null, (value) => typeof value === 'boolean', 'it is true or false'),
-    replicated: checked(options, 'replicated', false, (value) => typeof value === 'boolean', 'it is true or false')
+    schema: options.read('schema', 'route_cache', isSchema, `it is the name of a schema, of ${LONGEST_NAME} bytes at most`),
+    maxTargets: options.read('maxTargets', 10_000, (value) => isCount(value) && value <= 1_000_000, 'it is a number of rows'),
+    notify: options.read<boolean | null>('notify', null, isSwitch, SWITCH),
+    replicated: options.isOn('replicated')
   }
-}
-
-function checkNames (options: unknown, names: readonly string[]): void {
-  const unknown = Object.keys(options as object).find((name) => !names.includes(name))
-  if (unknown !== undefined) throw optionError(WHERE, unknown, own(options, unknown), `there is no such option; there are: ${names.join(', ')}`)
-}
-
-function pollOf (option: unknown): Milliseconds {
-  const poll = option === undefined ? 5_000 : toMilliseconds(option)
-  if (poll === undefined) throw optionError(WHERE, 'poll', option, DURATION_FORMS)
-  if (poll > 0 && poll <= LONGEST_POLL) return poll
-  throw optionError(WHERE, 'poll', option, `it is more than 0, and at most ${LONGEST_POLL / 1000} seconds`)
-}
-
-function placeLifeOf (option: unknown): Milliseconds {
-  const life = option === undefined ? 86_400_000 : toMilliseconds(option)
-  if (life === undefined) throw optionError(WHERE, 'placeLife', option, DURATION_FORMS)
-  if (life >= SHORTEST_LIFE) return life
-  throw optionError(WHERE, 'placeLife', option, `it is ${SHORTEST_LIFE / 60_000} minutes at least`)
-}
-
-function checked<T> (options: unknown, name: string, absent: T, isRight: (value: unknown) => boolean, right: string): T {
-  const value = own(options, name)
-  if (value === undefined) return absent
-  if (!isRight(value)) throw optionError(WHERE, name, value, right)
-  return value as T
 }
 
 /** Postgres takes no text with a NUL. */
@@ -156,14 +134,6 @@ function isText (value: unknown): boolean {
   return typeof value === 'string' && value !== '' && !value.includes('\0')
 }
 
-function isName (value: unknown): boolean {
+function isSchema (value: unknown): boolean {
   return isText(value) && Buffer.byteLength(value as string) <= LONGEST_NAME
-}
-
-function isObject (value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isCount (value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= 1_000_000
 }

@@ -4,6 +4,7 @@
 import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key/key.js'
 import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.js'
+import { OptionReader } from '../../options/reader.js'
 import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type FoundTargets } from './found.js'
 
@@ -96,10 +97,7 @@ function together (one: Watched, other: Watched): Watched {
 function compileWatch (where: string, watch: unknown): Watched {
   const names = typeof watch === 'object' && watch !== null ? Object.keys(watch) : []
   if (names.length === 0) throw optionError(WHERE, where, watch, 'write { table, keys, tags }')
-  const unknown = names.find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw optionError(WHERE, `${where}.${unknown}`, own(watch, unknown), `there is no such option; there are: ${OPTIONS.join(', ')}`)
-  }
+  new OptionReader(WHERE, watch, `${where}.`).onlyKnows(OPTIONS)
   const table = tableOf(where, own(watch, 'table'), own(watch, 'schema'))
   const whole = own(watch, 'whole')
   if (whole !== undefined) checkWhole(where, whole)
