@@ -14,7 +14,7 @@ export type Counted = readonly [hits: number, misses: number, bypasses: number]
 /** As it travels between processes: routes are numbers in `steps`, in fours with their three counts. */
 export interface PastReport {
   routes: readonly string[]
-  /** The step's number since 1970, and what was counted in it. */
+  /** The step's number since 1970, and its counts. */
   steps: ReadonlyArray<readonly [step: number, fours: readonly number[]]>
 }
 
@@ -23,7 +23,7 @@ export class Past {
   readonly #steps = new Map<number, Map<string, [number, number, number]>>()
   #last = new Map<string, Counted>()
 
-  /** What was counted since it was looked at last belongs to the step of this instant. */
+  /** Counts since the last call belong to the step of this instant. */
   look (stats: CacheStats, now: Milliseconds): void {
     const number = Math.floor(now / STEP)
     const step = this.#steps.get(number) ?? new Map<string, [number, number, number]>()

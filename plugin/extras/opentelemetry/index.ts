@@ -10,7 +10,7 @@ import { trace } from './tracing.js'
 
 /** The options of `openTelemetry`. */
 export interface OpenTelemetryOptions extends SubjectOptions {
-  /** What makes the instruments. Default: the global provider's meter called `fastify-route-cache`. */
+  /** The meter for the instruments. Default: the global provider's meter called `fastify-route-cache`. */
   meter?: Meter
   /**
    * Whether the request's span (that of @fastify/otel, or else the active one) gets attributes: `cache.outcome`,

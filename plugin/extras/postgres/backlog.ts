@@ -7,7 +7,7 @@ import type { Names } from './shape.js'
 
 /** No more are counted, as that takes a look at each. */
 const MOST = 100_000
-/** Those who read move their places more often. */
+/** Readers move their places more often. */
 const STANDING = '3 min'
 
 interface Row {
@@ -29,7 +29,7 @@ export async function backlogOf (client: pg.Client, names: Names): Promise<Backl
   return { lines, age: age === null ? null : Math.max(0, age), holder: holderOf(row!) }
 }
 
-/** `backend_xid` and `transaction` are what is left of a number that does not wrap. */
+/** `backend_xid` and `transaction` are the lower half of a number that does not wrap. */
 function backlogSql ({ outbox, readers }: Names): string {
   const seconds = (since: string): string => `extract(epoch FROM clock_timestamp() - ${since})::float8`
   return `

@@ -18,7 +18,7 @@ const CONNECT_LIMIT: Milliseconds = 5_000
 /** A query that takes longer means that the connection is of no use. */
 const QUERY_LIMIT: Milliseconds = 30_000
 
-/** What pg_stat_activity shows. */
+/** The name in pg_stat_activity. */
 const NAME = 'fastify-route-cache'
 
 export interface Link { client: pg.Client, history: string }
@@ -42,7 +42,7 @@ export class Connection {
   /** How often it was made anew. */
   reconnects = 0
   #isClosed = false
-  /** What Postgres said when it let nobody in. */
+  /** Postgres' error when it refused the connection. */
   #said: string | null = null
 
   constructor (parts: ConnectionParts) {
@@ -54,7 +54,7 @@ export class Connection {
     return this.#link
   }
 
-  /** Makes it for the first time: `prepare` runs on it before it listens. Rejects with what Postgres, or `prepare`, says. */
+  /** Connects for the first time: `prepare` runs before it listens. Rejects with the error of Postgres, or of `prepare`. */
   async open (prepare: (client: pg.Client) => Promise<void>): Promise<void> {
     this.#link = await this.#connect(prepare)
   }

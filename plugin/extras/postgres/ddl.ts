@@ -25,7 +25,7 @@ export const ALL_RELATIONS = 0
 const SETTINGS = "SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'"
 
 const CHANGING = ['ALTER TABLE', 'CREATE TABLE', 'ALTER TYPE', 'REFRESH MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW']
-/** What can take a table or a column along, such as a generated one by its function. */
+/** Commands that may drop a table or a column along, a generated one with its function for example. */
 const DROPPING = ['TABLE', 'SCHEMA', 'OWNED', 'TYPE', 'DOMAIN', 'EXTENSION', 'FUNCTION', 'ROUTINE', 'OPERATOR', 'COLLATION', 'LANGUAGE',
   'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SERVER', 'FOREIGN DATA WRAPPER', 'ACCESS METHOD', 'OPERATOR CLASS',
   'OPERATOR FAMILY', ...['CONFIGURATION', 'DICTIONARY', 'PARSER', 'TEMPLATE'].map((part) => `TEXT SEARCH ${part}`)]
@@ -74,7 +74,7 @@ END;
   })
 }
 
-/** What `command` changed, by the catalogue that it is in: children, types and columns made of it, what views read. */
+/** The tables that `command` changed, by its catalogue: children, types and columns made of it, tables that views read. */
 const TOUCHED = `touched AS (
         SELECT command.classid AS kind, command.objid AS oid
         UNION SELECT more.kind, more.oid FROM touched AS t JOIN LATERAL (

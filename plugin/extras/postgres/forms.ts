@@ -14,7 +14,7 @@ export function formsOf (text: string | null): readonly Form[] {
   if (text === null) return NOTHING
   const forms = new Set<Form>([text])
   if (text === 't' || text === 'f') forms.add(text === 't' ? 'true' : 'false')
-  // A char(n) is padded, and equal to what is not.
+  // A char(n) is padded, and equal to its text without padding.
   if (text.endsWith(' ')) forms.add(withoutLast(text, ' '))
   // A cidr of one address.
   const [, host, bits] = /^([\da-f.:]+)\/(32|128)$/.exec(text) ?? []

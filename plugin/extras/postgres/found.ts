@@ -10,7 +10,7 @@ export interface FoundTargets {
   all: boolean
 }
 
-/** As much of `fastify.cache` as is needed. */
+/** The part of `fastify.cache` that the feed needs. */
 export interface Cache {
   invalidate: (target: InvalidateTarget) => Promise<number>
 }
@@ -38,7 +38,7 @@ export function targetCount ({ keys, tags, prefixes, all }: FoundTargets): numbe
   return keys.size + tags.size + prefixes.size + (all ? 1 : 0)
 }
 
-/** What may be otherwise the next time. */
+/** Errors that may be gone the next time. */
 const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
 
 /**

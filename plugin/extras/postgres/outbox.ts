@@ -36,7 +36,7 @@ import pg from 'pg'
 import type { Names } from './shape.js'
 import type { TableChange } from './watch.js'
 
-/** What a place in memory is too old for, in milliseconds: well below the time that lines are kept. */
+/** The age at which a place in memory is too old, in milliseconds: well below the time that lines are kept. */
 const TOO_OLD = 30_000
 /** How long a transaction of ours may stand still; while the cache is told it does not. */
 export const IDLE_LIMIT = '15s'
@@ -61,7 +61,7 @@ export interface OutboxPlace {
  */
 export type Tell = (changes: readonly TableChange[] | null, client: pg.Client) => Promise<void>
 
-/** What a look came to: the lines that were told; or somebody else is looking; or the cache could not be told. */
+/** The result of a read: the lines that were told; or another process is reading; or the cache could not be told. */
 export interface Look {
   result: 'told' | 'busy' | 'failed'
   /** Lines. */
@@ -71,7 +71,7 @@ export interface Look {
   isMine: boolean
 }
 
-/** What one process needs to read. */
+/** Everything that one process needs to read. */
 export interface OutboxReading {
   client: pg.Client
   names: Names
@@ -96,7 +96,7 @@ export async function historyOf (client: pg.Client): Promise<string> {
   }
 }
 
-/** Who looks from a shared place. */
+/** A reader at a shared place. */
 export interface OutboxReader {
   name: string
   /** Where this process left it; null: it has not looked yet. */

@@ -17,14 +17,14 @@ import pg from 'pg'
 import type { Milliseconds } from '../../duration.js'
 import type { Names } from './shape.js'
 
-/** How long lines stay for those who read by themselves. */
+/** How long lines stay for readers whose place is in their own memory. */
 const KEPT = '60 s'
 /** How many lines a batch begins with, and the most that one has. */
 const FIRST_BATCH = 1_000
 const LARGEST_BATCH = 10_000
 /** Then the outbox is looked into again, before more is removed. */
 const LONGEST_RUN: Milliseconds = 500
-/** Of a statement that took longer than `statement_timeout` says. */
+/** The code of a statement that took longer than `statement_timeout`. */
 const CANCELLED = '57014'
 
 export interface Pruned {
@@ -53,7 +53,7 @@ export class Pruner {
     this.#placeLife = placeLife
   }
 
-  /** Removes what it can in a moment; the rest is left to the next time. Rejects where Postgres refuses. */
+  /** Removes lines for a moment; the next call removes the rest. Rejects where Postgres refuses. */
   async prune (client: pg.Client): Promise<Pruned> {
     const border = await this.#mark(client)
     if (border !== null) {

@@ -8,7 +8,7 @@ export const PINNED = 'pg_catalog, pg_temp'
 
 const SET_PINNED = `SET search_path = ${PINNED}`
 
-/** What sessions had. */
+/** The search path that the session had. */
 const paths = new WeakMap<pg.Client, string>()
 
 export async function pinPath (client: pg.Client): Promise<void> {

@@ -71,7 +71,7 @@ export class Teller {
     return true
   }
 
-  /** Of a table that only another build watches: it says so, and it is not one by the name of ours. */
+  /** A line of a table that only another build watches, and whose name is none of ours. */
   #isOthers ({ source }: TableChange): boolean {
     if (source === null) return false
     const [schema, name] = source.table

@@ -12,7 +12,7 @@
 // Up to `maxTargets` distinct rows (of the columns that templates name) it writes them, a thousand to a line. Of more, it
 // looks at each set of columns alone, so that 100,000 cities in 246 countries are 246 tags and one "all of them" for keys.
 //
-// What must never happen is that a writer fails because of a cache: trigger-function.ts says how.
+// No writer may fail because of a cache: trigger-function.ts says how that is kept.
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { doSql } from './dollar-quote.js'
@@ -52,7 +52,7 @@ export function functionName ({ schema }: Names, { schema: of, name }: Pick<Watc
 /** Postgres cuts longer names off, and two could become one. */
 function bounded (name: string): string {
   if (Buffer.byteLength(name) <= LONGEST_NAME) return name
-  // Of a character that is cut in the middle nothing is left.
+  // A character that is cut in the middle is dropped.
   const head = new TextDecoder().decode(Buffer.from(name).subarray(0, 46), { stream: true })
   return `${head}_${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }

@@ -7,11 +7,11 @@ import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.
 import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type FoundTargets } from './found.js'
 
-/** A table, and what its rows make untrue when they change. */
+/** A table, and the keys and tags that a change of its rows invalidates. */
 export interface Watch {
   /** Its name as it is written, in no quotes: `cities`, or `geo.cities` with its schema. Without one it is searched for. */
   table: string
-  /** The table's schema, where its own name has a dot. Absent: what stands before the dot in `table`. */
+  /** The table's schema, where its own name has a dot. Absent: the part of `table` before the dot. */
   schema?: string
   /** Keys, as templates whose placeholders are columns: `'city:{id}'`, or several. Default none. */
   keys?: string | readonly string[]
@@ -30,7 +30,7 @@ export interface TargetTemplate {
   kind: 'keys' | 'tags'
   parts: readonly TemplatePart[]
   columns: readonly string[]
-  /** What stands for all that it could make. */
+  /** The target that covers all keys or tags of the template. */
   whole: InvalidateTarget
 }
 
@@ -46,7 +46,7 @@ export interface Watched {
   wholes: readonly InvalidateTarget[]
 }
 
-/** What one statement changed, or a part of that, as the trigger wrote it. */
+/** The changes of one statement, or a part of them, as the trigger wrote them. */
 export interface TableChange {
   /** The table's OID. */
   relation: number
@@ -73,7 +73,7 @@ const WHERE = 'fastify-route-cache/postgres'
 const MOST_COMBINATIONS = 1_000
 const OPTIONS = ['table', 'schema', 'keys', 'tags', 'whole']
 
-/** Each table once. Throws FRC_OPTION for what is unknown or wrong. */
+/** Each table once. Throws FRC_OPTION for an unknown or wrong option. */
 export function compileWatches (watches: unknown): Watched[] {
   if (!Array.isArray(watches) || watches.length === 0) {
     throw optionError(WHERE, 'watch', watches, 'it is a list such as [{ table: "cities", keys: "city:{id}" }]')
@@ -131,7 +131,7 @@ function textsOf (where: string, kind: string, option: unknown): string[] {
     'or a list of them')
 }
 
-/** By the check of `cache.invalidate`: what it refuses could never be told, and what names nothing would tell nothing. */
+/** By the check of `cache.invalidate`: a target that it refuses could never be told, and an empty one would do nothing. */
 function checkWhole (where: string, whole: unknown): void {
   let reason = 'it names nothing'
   try {
@@ -176,7 +176,7 @@ function setsOf (templates: readonly TargetTemplate[]): string[][] {
   return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set)
 }
 
-/** Adds what a change of this table makes untrue. */
+/** Adds the targets of a change of this table. */
 export function addChange (found: FoundTargets, watched: Watched, { columns, rows, exact, source }: TableChange): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
   const told = new Set(source?.sets.map((set) => JSON.stringify(set)))
