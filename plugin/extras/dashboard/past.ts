@@ -1,5 +1,5 @@
-// What the routes did lately, in steps of ten seconds: what the curve is drawn from. Steps begin at the same times in all
-// processes, so that theirs can be added.
+// Requests, hits and misses of the routes lately, in steps of ten seconds: the data of the curve. Steps begin at the same
+// times in all processes, so that they can be added.
 import type { CacheStats, RouteStats } from '../../index.js'
 import type { Milliseconds } from '../../duration.js'
 import { VALUES } from '../metrics/instruments.js'

@@ -1,5 +1,4 @@
-// What this process knows of its cache: its counters, how long hits and handlers took lately, and the last quarter of an
-// hour.
+// The figures of this process: counters, durations of recent hits and handlers, and the last quarter of an hour.
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { CacheStats, RouteCache } from '../../index.js'

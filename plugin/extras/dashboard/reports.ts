@@ -1,4 +1,4 @@
-// How processes know of each other's numbers: each puts its report into one hash in Redis, under its id, as long as somebody
+// How processes share their figures: each writes its report into one hash in Redis, under its id, as long as somebody
 // looks, and a dashboard reads them all. Times are Redis', so clocks of processes don't matter.
 //
 //   shop#instances          hash: id -> `<milliseconds of Redis' time>|<report>`

@@ -1,5 +1,5 @@
-// What `fastify-route-cache/postgres` tells of a cache, for those who export its numbers. It stands on the cache itself,
-// under a name that all builds of the package share: an app may load one as ES modules and another one as CommonJS.
+// The figures of `fastify-route-cache/postgres`, for exporters of metrics. They are a property of the cache itself, under a
+// name that all builds of the package share: an app may load one as ES modules and another as CommonJS.
 import type { CacheStats, RouteCache } from '../../index.js'
 import type { Seconds } from '../../duration.js'
 

@@ -1,6 +1,6 @@
-// What is measured, once for all who export it: names as OpenTelemetry has them, from which Prometheus' follow. Counters and
-// gauges are read of `cache.stats()` when somebody collects, so nothing is counted twice; durations, which it does not have,
-// come from the events.
+// All metrics, defined once for all exporters: with OpenTelemetry's names, from which Prometheus' names follow. Counters
+// and gauges are read from `cache.stats()` at each collection, so nothing is counted twice. Durations, which `stats()`
+// lacks, come from the events.
 //
 // Labels are bounded: routes as they are declared, and words of closed unions; never a URL, a key or a tag.
 import type { CacheEvents, CacheStats, RouteStats } from '../../index.js'

@@ -1,4 +1,4 @@
-// What the cache did for a request, on the request's span, while that is open: at the end of the lookup, and again where a
+// The outcome of a request as attributes of its span, while that is open: set at the end of the lookup, and again if a
 // stale entry stands in for the handler's error.
 //
 // OpenTelemetry's conventions have no attributes for caches. `cache.hit`, `cache.key` (a list) and `cache.ttl` are as

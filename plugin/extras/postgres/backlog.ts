@@ -1,5 +1,5 @@
-// What lies in the outbox, and who keeps it there: lines stay until every place is beyond them, and no place can be beyond
-// the oldest transaction that still runs, or is prepared, anywhere in the server.
+// The lines in the outbox, and what keeps them there: lines stay until every place is beyond them, and no place can be
+// beyond the oldest transaction that still runs, or is prepared, anywhere in the server.
 import type pg from 'pg'
 import type { Seconds } from '../../duration.js'
 import type { Backlog } from './backlog-figures.js'

@@ -1,6 +1,6 @@
-// A connection of our own to Postgres, that listens. Where it ends it is made anew, again and again; the log says once that
-// it is gone, and once that it is back. LISTEN comes before the first look, or a change between the two would wait for the
-// next poll:
+// The plugin's own connection to Postgres, which listens. When it ends, the plugin connects again until it succeeds; the
+// log says once that the connection is gone, and once that it is back. LISTEN comes before the first read, or a change
+// between the two would wait for the next poll:
 //
 //   1. P  looks: nothing new
 //   2. W  commits a change; its NOTIFY reaches nobody

@@ -1,7 +1,7 @@
-// What changes a table's rows without a statement that fires its triggers: a partition that is attached, detached or
-// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew, another label of an enum, REFRESH MATERIALIZED VIEW.
-// Event triggers see those; but only a superuser (or who has been given that right) may make them, so they are installed
-// where the installer may, and elsewhere docs/postgres.md says what is not seen.
+// Commands that change a table's rows without firing its triggers: a partition is attached, detached or dropped, ALTER
+// TABLE … TYPE … USING writes all rows again, an enum gets another label, REFRESH MATERIALIZED VIEW. Event triggers see
+// these commands. Only a superuser, or a role with that right, may make event triggers, so they are installed where the
+// installer may. For other installations docs/postgres.md lists the commands that are not seen.
 //
 // - Behind ALTER TABLE of a watched table, of a child or of a parent: "all rows may have changed". Children that have come
 //   get triggers, those that have left lose them.

@@ -1,9 +1,9 @@
-// When to look into the outbox: at once when Postgres says so, when the connection is back, and now and then in any case, as
-// a NOTIFY may not come through. One look at a time; what comes meanwhile has one more follow.
+// When to read the outbox: at once after a NOTIFY, when the connection is back, and at intervals, as a NOTIFY may get lost.
+// One read runs at a time; a wake-up during a read causes one more read.
 //
-// Of several processes on one place, the one that did the last work looks at once, and the others a little later, when they
-// mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
-// dies or can't tell the cache, another one does it after that pause.
+// Several processes may share a place. The process that did the last work reads at once; the others read a little later,
+// and mostly find nothing. So a busy table costs Postgres one query a change, not one for each process. If the first
+// process dies or can't tell the cache, another one does the work after that pause.
 import pg from 'pg'
 import type { Log } from '../../telling/caller.js'
 import type { Milliseconds, Seconds } from '../../duration.js'

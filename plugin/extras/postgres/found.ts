@@ -1,5 +1,5 @@
-// What is to be invalidated, each target once, and how it is told to the cache: all of it in one call, as a response of one
-// may be made of a value of another.
+// The targets to invalidate, each once. The cache is told all of them in one call, as the response of one target may be
+// made of the value of another.
 import { RouteCacheError } from '../../errors.js'
 import type { InvalidateTarget } from '../../key/target.js'
 

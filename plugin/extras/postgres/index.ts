@@ -1,5 +1,5 @@
-// The database says what became untrue: rows that change, whoever changes them, invalidate the keys and tags that stand for
-// them. This file wires: options -> connection -> outbox -> cache.
+// Rows that change, whoever changes them, invalidate their keys and tags. This file wires: options -> connection -> outbox
+// -> cache.
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { HarmlessLog } from '../../telling/harmless-log.js'

@@ -1,6 +1,5 @@
-// What is watched: tables, and the templates that say which keys and tags a row stands for. Placeholders are columns, so a
-// template here is a route's with its column names; both are filled by the same code, so that a column's value makes the
-// text that the same value makes in a request.
+// The option `watch`: tables, with templates for the keys and tags of a row. Placeholders are columns. The same code fills
+// these templates and those of routes, so that a column's value makes the same text as the same value in a request.
 import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key/key.js'
 import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.js'

@@ -1,5 +1,5 @@
-// `fastify-route-cache/prometheus`: the cache's metrics in a prom-client registry, the app's own, and where it is asked for,
-// a route that exposes it.
+// `fastify-route-cache/prometheus`: the cache's metrics in the app's prom-client registry, and, if wanted, a route that
+// exposes it.
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { register as globalRegistry } from 'prom-client'

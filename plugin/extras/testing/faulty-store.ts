@@ -1,5 +1,5 @@
-// A store that fails when told, in front of whatever store the plugin has opened: Redis, or the one in this process, which
-// is then taken for one that is far away, with deadlines, breaker and journal.
+// A store that fails when told. It wraps the store that the plugin has opened: Redis, or the in-process store, which then
+// counts as a remote one, with deadlines, breaker and journal.
 //
 // Commands that hang are done when the store is mended, as on a server that stood still. Nobody waits that long: a lookup
 // goes on after the plugin's `deadline`, a write rejects after its `writeDeadline`.
