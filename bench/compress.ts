@@ -1,4 +1,4 @@
-// What `compress` costs and saves: CPU of the server's process for a hit and for a miss, beside @fastify/compress, which
+// The costs and savings of `compress`: CPU of the server's process for a hit and for a miss, beside @fastify/compress, which
 // compresses each hit, and beside bodies as they are; and what an entry takes in Redis. All in one run, in turns.
 //
 //   npm run bench:compress -- [rounds]

@@ -1,4 +1,4 @@
-// What it costs to invalidate much at once: a tag that many entries carry, and a prefix of a million keys, while Redis' own
+// The cost of invalidating many entries at once: a tag that many entries carry, and a prefix of a million keys, while Redis' own
 // time for each command is taken. On one server and on a Cluster of 3.
 //
 //   npm run bench:invalidation -- [entries with the tag] [keys under the prefix]

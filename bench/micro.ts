@@ -1,4 +1,4 @@
-// `npm run bench -- --micro`: what a lookup's own work costs, without Fastify and Redis: an entry's bytes, and keys.
+// `npm run bench -- --micro`: the cost of a lookup's own work, without Fastify and Redis: an entry's bytes, and keys.
 import { decode, encode } from '../plugin/entry/codec.js'
 import type { Entry } from '../plugin/entry/entry.js'
 import { buildKey, defaultKey, fillTemplate, parseTemplate } from '../plugin/key/key.js'

@@ -1,4 +1,4 @@
-// What triggers cost writers in a storm of commits, by pgbench (Debian: postgresql-15, which has it in
+// The cost of triggers for writers in a storm of commits, by pgbench (Debian: postgresql-15, which has it in
 // /usr/lib/postgresql/15/bin): transactions of one UPDATE of one row, by 1 client and by 16, without triggers, with them,
 // and with NOTIFY. In turns, so that whatever else this machine does meets all of them.
 //

@@ -1,4 +1,4 @@
-// What it costs and how long it takes when the database says what became untrue: UPDATEs by another connection, as psql's
+// The cost and the delay of invalidation by Postgres: UPDATEs by another connection, as psql's
 // would be; nothing in the app invalidates. One Postgres, one Redis and one app process, on loopback.
 //
 //   npm run bench:postgres -- [updates]

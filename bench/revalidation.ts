@@ -1,4 +1,4 @@
-// What it costs to ask the handler about a stale entry, against having it made anew: the demo's `/nearest`, which looks at
+// The cost of asking the handler about a stale entry, against a new response: the demo's `/nearest`, which looks at
 // every city there is, or at whether any has changed. In turns, in one app; processor time of the app's process and of
 // Postgres' processes, a request. (The latter on Linux only.)
 //

@@ -1,4 +1,4 @@
-// What is served when an entry's time is over: stale ones while one run refreshes them, hot ones that never end, and stale
+// The responses that are served when an entry's time is over: stale ones while one run refreshes them, hot ones that never end, and stale
 // ones that stand in for a database that is down. Over several processes on one Redis, and one Postgres that is stopped.
 //
 //   npm run bench:stale -- [seconds of the hot key]

@@ -10,7 +10,7 @@ import { StartError, reasonOf } from './start-error.js'
 const batchSize = 5000
 const { resolve } = createRequire(import.meta.url)
 
-/** Loads the demo's data, unless they are there. Throws a StartError that tells what is wrong with the database. */
+/** Loads the demo's data, unless it is there. Throws a StartError with the reason if the database can't be used. */
 export async function prepareDatabase (url: string, show = showProgress): Promise<void> {
   try {
     await withClient(url, async (client) => {

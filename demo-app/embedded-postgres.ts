@@ -111,7 +111,7 @@ async function launch (binaries: Binaries, path: string): Promise<{ child: Child
   }
 }
 
-/** Null once it accepts connections, else what it said before it ended. */
+/** Null once it accepts connections, else its output before it ended. */
 async function readiness (child: ChildProcess): Promise<string | null> {
   const lines = createInterface({ input: child.stderr as NodeJS.ReadableStream })
   let log = ''

@@ -10,7 +10,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { StartError } from './start-error.js'
 
-/** Who Postgres runs as. It refuses root; `nobody` has this number everywhere. */
+/** The user that Postgres runs as. It refuses root; `nobody` has this number everywhere. */
 export const identity = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : undefined
 
 export interface Folder {

@@ -1,4 +1,4 @@
-// `npm run demo`: reads the environment, starts what is missing, prints one line with the address.
+// `npm run demo`: reads the environment, starts the servers that are missing, prints one line with the address.
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { buildApp } from './app.js'
@@ -8,7 +8,7 @@ import { connectRedis, disconnectRedis } from './redis.js'
 import { readSettings, type Settings } from './settings.js'
 import { StartError, reasonOf } from './start-error.js'
 
-// What is to be ended, the latest first.
+// Everything that must be ended, the latest first.
 const endings: (() => Promise<void>)[] = []
 let stopping = false
 

@@ -61,7 +61,7 @@ function databaseUrl (text: string): string {
   throw new StartError('DATABASE_URL is not of the form postgres://user:password@host:5432/database')
 }
 
-// A comma separates nodes only in front of the next URL: one inside a password stays what it is.
+// A comma separates nodes only in front of the next URL: one inside a password stays.
 function redisUrls (text: string): string[] {
   const nodes = text.split(/,\s*(?=rediss?:)/).map((node) => node.trim())
   for (const node of nodes) {

@@ -15,7 +15,7 @@ const words: Record<string, string> = {
   EACCES: 'not allowed'
 }
 
-/** What a failed connection comes down to, in one line. The error itself may be a list: one for each address tried. */
+/** The reason of a failed connection, in one line. The error itself may be a list: one for each address tried. */
 export function reasonOf (error: unknown): string {
   const first = error instanceof AggregateError ? error.errors[0] : error
   if (!(first instanceof Error)) return String(first)

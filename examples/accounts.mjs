@@ -1,4 +1,4 @@
-// An API behind authentication: one route is the same for all who may see it, one is each user's own.
+// An API behind authentication: one route has the same response for all customers, one has another for each user.
 //
 //   node examples/accounts.mjs
 //

@@ -1,4 +1,4 @@
-// A blog: pages by key, what shows them by tag, and writers that say once what they change. Entries live in this process.
+// A blog: pages have keys, lists of them have tags, and each writer declares its targets. Entries live in this process.
 //
 //   node examples/blog.mjs
 //

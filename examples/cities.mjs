@@ -1,4 +1,4 @@
-// Postgres says what became untrue: nothing in these routes invalidates, whoever changes a row, in psql or elsewhere. It
+// Postgres invalidates: a changed row ends its entries, whoever changes it, in psql or elsewhere. These routes do nothing. It
 // needs an empty database, in which it makes its table, and `npm install @fastify/postgres pg`.
 //
 //   DATABASE_URL=postgres://localhost/example node examples/cities.mjs

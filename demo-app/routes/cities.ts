@@ -1,4 +1,4 @@
-// One city, and a country's list of them. Every change says what it made untrue, after the database has committed it.
+// One city, and a country's list of them. Every change invalidates its keys and tags, after the database has committed it.
 import type { FastifyInstance } from 'fastify'
 import { cityBody, code, fields, id, page } from '../fields.js'
 import { notFound } from '../problem.js'

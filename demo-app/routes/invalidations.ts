@@ -1,4 +1,4 @@
-// Invalidation by hand: what a change does by itself, for the page's buttons and for curl.
+// Invalidation by hand, for the page's buttons and for curl. Changes of cities invalidate by themselves.
 import type { FastifyInstance } from 'fastify'
 import { code, fields, id } from '../fields.js'
 

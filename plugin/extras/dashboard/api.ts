@@ -1,4 +1,4 @@
-// What the page asks and has done: the overview, what lies under a key or would happen to a request, an invalidation.
+// The page's requests: the overview, the explanation of a key or a request, an invalidation.
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { ExplainKeyOption, ExplainOption, Explanation, InvalidateTarget, RouteCache } from '../../index.js'
 import type { RouteCacheError } from '../../errors.js'
@@ -7,7 +7,7 @@ import { isOwn } from './same-origin.js'
 import type { Overview } from './overview.js'
 import { protect } from './pages.js'
 
-/** What a key and its headers take, and more. */
+/** The longest body: more than a key and its headers take. */
 const BODY_LIMIT = 64 * 1024
 
 export interface ApiOptions {
@@ -20,7 +20,7 @@ export async function api (app: FastifyInstance, { cache, overview }: ApiOptions
   // Whatever the app takes elsewhere: here it is JSON, which no form of another site can send.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, app.getDefaultJsonParser('error', 'error'))
-  // In onSend: what Fastify refuses, a body that is no JSON for example, is answered by the app's error handler.
+  // In onSend: a request that Fastify refuses, a body that is no JSON for example, is answered by the app's error handler.
   app.addHook('onSend', async (_request, reply) => { protect(reply).header('cache-control', 'no-store') })
   app.addHook('onRequest', async (request, reply) => {
     if (!isOwn(request)) return answer(reply, 403, { message: 'another site has asked for this; only the dashboard\'s own page may' })
@@ -54,7 +54,7 @@ function bounded (explanation: Explanation): Explanation {
   return { ...explanation, tags: tags.slice(0, MOST_TAGS), text: cut }
 }
 
-/** With what the cache says, or why it can't. */
+/** Answers with the cache's result, or with the reason of its failure. */
 async function answered (reply: FastifyReply, ask: () => Promise<object>): Promise<FastifyReply> {
   try {
     return answer(reply, 200, await ask())

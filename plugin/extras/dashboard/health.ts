@@ -6,7 +6,7 @@ import { within } from '../../store/wait/deadline.js'
 /** Nobody waits longer for a server. */
 const DEADLINE: Milliseconds = 1_000
 
-/** One server; what it did not tell is null. */
+/** One server; a figure that it did not give is null. */
 export interface ServerHealth {
   /** Host and port; of a single server that is reached otherwise, how. */
   address: string
@@ -19,7 +19,7 @@ export interface ServerHealth {
   memory: Bytes | null
   /** 0: no limit. */
   maxMemory: Bytes | null
-  /** What it does where memory is full: `allkeys-lru`. */
+  /** Its eviction policy: `allkeys-lru`. */
   policy: string | null
   /** Names that it has evicted since it started. */
   evicted: number | null
@@ -32,7 +32,7 @@ export interface RedisHealth {
   servers: ServerHealth[]
 }
 
-/** As much of a client as is needed here; ioredis has more forms of it. */
+/** The part of a client that is needed here; ioredis has more forms of it. */
 interface Asked {
   status: string
   options: { host?: unknown, port?: unknown, path?: unknown }

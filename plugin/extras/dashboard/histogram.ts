@@ -18,7 +18,7 @@ export class Histogram {
     this.#counts[Math.min(Math.max(bucket, 0), BUCKETS - 1)]!++
   }
 
-  /** Those of somebody else; what is no such list adds nothing. */
+  /** Adds the counts of another process; a value that is no such list adds nothing. */
   addAll (counts: Counts): void {
     for (let i = 0; i + 1 < counts.length; i += 2) {
       const bucket = counts[i]!
@@ -43,7 +43,7 @@ export class Histogram {
   }
 }
 
-/** Of the last time and the time before that, so that what is told is neither old nor of one moment. */
+/** Of the present and the previous period, so that the figures are neither old nor of one moment. */
 export class RecentHistogram {
   #now = new Histogram()
   #before = new Histogram()

@@ -1,5 +1,5 @@
-// Against pages of other sites whose name is made to lead here (DNS rebinding): for a browser such a page is of one origin
-// with the dashboard, so nothing else holds it off where there is no guard. Its requests name its host, which is not ours.
+// Against DNS rebinding: another site points its name at this app. For a browser its page then has the same origin as the
+// dashboard, so nothing else stops it where there is no guard. Its requests name its own host, which is none of ours.
 // https://en.wikipedia.org/wiki/DNS_rebinding
 import type { FastifyRequest } from 'fastify'
 import { isIP } from 'node:net'

@@ -1,5 +1,5 @@
-// `fastify-route-cache/dashboard`: a page that shows what the cache does, of all processes, and lets whoever may look keys
-// up and invalidate. This file wires: options -> guard -> recorder and reports -> pages and api.
+// `fastify-route-cache/dashboard`: a page that shows the caches of all processes, looks keys up and invalidates, for
+// everybody whom the guard lets pass. This file wires: options -> guard -> recorder and reports -> pages and api.
 import type { FastifyInstance } from 'fastify'
 import { readDashboardSettings, type DashboardOptions, type Guard, type DashboardSettings } from './settings.js'
 import { api } from './api.js'

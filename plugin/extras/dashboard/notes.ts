@@ -1,4 +1,4 @@
-// What whoever operates the cache should look at now, in words, the worst first. docs/operating.md says what to do.
+// Problems that the operator should look at now, in words, the worst first. docs/operating.md says what to do.
 import type { CacheStats, Warning } from '../../index.js'
 import type { FeedStats } from '../metrics/feed.js'
 import type { RedisHealth, ServerHealth } from './health.js'
@@ -11,7 +11,7 @@ export interface Note {
 
 type Process = Pick<CacheStats, 'breaker' | 'journal' | 'tier'> & { process: string, feed?: FeedStats | null }
 
-/** A server that is so full evicts, or refuses fills. */
+/** The share of memory from which a server evicts, or refuses fills. */
 const FULL = 0.95
 /** Seconds: lines that are read go within some minutes. */
 const LONG_HELD = 600

@@ -1,4 +1,4 @@
-// What the page shows: the reports of all processes put together, or one of them, with reasons in words.
+// The data of the page: the reports of all processes put together, or one of them, with reasons in words.
 import type { CacheStats, RouteStats, Warning } from '../../index.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../../telling/reasons.js'
@@ -39,7 +39,7 @@ export interface ReasonOverview {
 }
 
 export interface ProcessOverview extends Pick<CacheStats, 'breaker' | 'journal' | 'tier' | 'flights' | 'waiting' | 'since'> {
-  /** What Postgres tells this process; null: nothing. */
+  /** The Postgres feed of this process; null: there is none. */
   feed: FeedStats | null
   id: string
   process: string

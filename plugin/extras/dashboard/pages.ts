@@ -31,7 +31,7 @@ export async function pages (app: FastifyInstance): Promise<void> {
     const content = await readFile(join(folder, 'public', name))
     app.get(`/${path}`, async (request, reply) => {
       protect(reply).header('cache-control', 'no-cache')
-      // As the browser has it, whatever `rewriteUrl` made of it.
+      // As the browser has it, not as `rewriteUrl` changed it.
       const [place = ''] = request.originalUrl.split('?')
       // The page's own addresses are relative, so that it also works where a proxy has put it elsewhere. With the dot they
       // are so whatever stands in the last part of the path: of a prefix with a parameter, that is a client's word.

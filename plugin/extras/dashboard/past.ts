@@ -1,5 +1,5 @@
-// What the routes did lately, in steps of ten seconds: what the curve is drawn from. Steps begin at the same times in all
-// processes, so that theirs can be added.
+// Requests, hits and misses of the routes lately, in steps of ten seconds: the data of the curve. Steps begin at the same
+// times in all processes, so that they can be added.
 import type { CacheStats, RouteStats } from '../../index.js'
 import type { Milliseconds } from '../../duration.js'
 import { VALUES } from '../metrics/instruments.js'
@@ -14,7 +14,7 @@ export type Counted = readonly [hits: number, misses: number, bypasses: number]
 /** As it travels between processes: routes are numbers in `steps`, in fours with their three counts. */
 export interface PastReport {
   routes: readonly string[]
-  /** The step's number since 1970, and what was counted in it. */
+  /** The step's number since 1970, and its counts. */
   steps: ReadonlyArray<readonly [step: number, fours: readonly number[]]>
 }
 
@@ -23,7 +23,7 @@ export class Past {
   readonly #steps = new Map<number, Map<string, [number, number, number]>>()
   #last = new Map<string, Counted>()
 
-  /** What was counted since it was looked at last belongs to the step of this instant. */
+  /** Counts since the last call belong to the step of this instant. */
   look (stats: CacheStats, now: Milliseconds): void {
     const number = Math.floor(now / STEP)
     const step = this.#steps.get(number) ?? new Map<string, [number, number, number]>()

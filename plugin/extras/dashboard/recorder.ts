@@ -1,5 +1,4 @@
-// What this process knows of its cache: its counters, how long hits and handlers took lately, and the last quarter of an
-// hour.
+// The figures of this process: counters, durations of recent hits and handlers, and the last quarter of an hour.
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { CacheStats, RouteCache } from '../../index.js'
@@ -13,9 +12,9 @@ import { Past, type PastReport } from './past.js'
 /** Durations are of the last five to ten minutes. */
 const TURN: Milliseconds = 300_000
 
-/** What one process tells of itself. */
+/** The report of one process. */
 export interface Report {
-  /** Of what form this is: what has another one comes from another build, and is left out. */
+  /** The version of this form: a report of another version comes from another build, and is left out. */
   form: typeof FORM
   id: string
   /** For people: host and process. */
@@ -24,7 +23,7 @@ export interface Report {
   /** By route: of hits their lookup, of misses the run of the handler. */
   times: Record<string, { hit: Counts, miss: Counts }>
   past: PastReport
-  /** What Postgres tells; null: it tells nothing. Absent: of a build that did not say so. */
+  /** The Postgres feed; null: there is none. Absent: a report of a build that did not have the field. */
   feed?: FeedStats | null
 }
 

@@ -1,5 +1,5 @@
-// Whether what lies in Redis as a report is one. Another build, or whoever else may write there, may have put it there: what
-// is damaged is left out, instead of failing, or being added to, what all others tell.
+// Whether a value in Redis is a sound report. Another build, or another program, may have written it. A damaged one is left
+// out: it must neither fail the page nor be added to the others.
 import type { CacheStats, RouteStats } from '../../index.js'
 import { own } from '../../key/key.js'
 import type { TierStats } from '../../store/store.js'
@@ -16,7 +16,7 @@ function listOf (check: Check): Check {
   return (value) => Array.isArray(value) && value.every(check)
 }
 
-/** Of any names. */
+/** With any names. */
 function recordOf (check: Check): Check {
   return (value) => isObject(value) && Object.values(value).every(check)
 }

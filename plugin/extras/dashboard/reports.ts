@@ -1,10 +1,10 @@
-// How processes know of each other's numbers: each puts its report into one hash in Redis, under its id, as long as somebody
+// How processes share their figures: each writes its report into one hash in Redis, under its id, as long as somebody
 // looks, and a dashboard reads them all. Times are Redis', so clocks of processes don't matter.
 //
 //   shop#instances          hash: id -> `<milliseconds of Redis' time>|<report>`
 //   shop#instances:watched  there while somebody looks
 //
-// A process that has ended is left out as soon as its last report is older than `LIFE`, and taken away by who reads.
+// A process that has ended is left out as soon as its last report is older than `LIFE`, and removed by the next reader.
 import type { RedisClient } from '../../index.js'
 import type { Milliseconds } from '../../duration.js'
 import { within } from '../../store/wait/deadline.js'
@@ -46,10 +46,10 @@ for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
 end
 return live`)
 
-/** What is more, or longer, nobody of ours has put there. */
+/** No process of ours writes more reports, or longer ones. */
 const MOST_REPORTS = 1_000
 const LONGEST_REPORT = 512 * 1024
-/** Of all that are read at once; of those that are left out their processes tell again. */
+/** The limit of all reports that are read at once; a report that is left out comes again. */
 const LONGEST_READING = 16 * 1024 * 1024
 
 /** A report, and how old it is. */
@@ -110,7 +110,7 @@ export class Reports {
 
 const WATCH = new Script("return redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])")
 
-/** Of an app with very many routes only the counters. */
+/** For an app with very many routes, only the counters. */
 function textOf (report: Report): string {
   const text = JSON.stringify(report)
   if (Buffer.byteLength(text) < LONGEST_REPORT - 100) return text

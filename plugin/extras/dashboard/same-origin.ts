@@ -1,5 +1,6 @@
-// Against requests that another site has a visitor's browser make (CSRF), with the visitor's cookies. Three things hold each
-// other up, as none is in all browsers, proxies and apps: Fetch Metadata, the Origin, and a content type that no form has.
+// Against CSRF: another site makes a visitor's browser send requests, with the visitor's cookies. Three checks complement
+// each other, as none works in all browsers, proxies and apps: Fetch Metadata, the Origin, and a content type that no form
+// has.
 // https://www.w3.org/TR/fetch-metadata/ and RFC 6454
 import type { FastifyRequest } from 'fastify'
 

@@ -27,9 +27,9 @@ export interface DashboardOptions {
    * addresses may always be used. Default: no others with `public: true`; with a guard all.
    */
   hosts?: readonly string[]
-  /** Which cache: what `fastify.cache` is. Default: that. To be given where the plugin has another `decorator`. */
+  /** The cache. Default: `fastify.cache`. Needed if the plugin has another `decorator`. */
   cache?: RouteCache
-  /** What the page calls this cache. Default: the cache's `prefix`. */
+  /** The name of this cache on the page. Default: the cache's `prefix`. */
   name?: string
   /** How often a process tells the others of its numbers while somebody looks. Default 2 seconds. Above 0. */
   interval?: Duration
@@ -40,7 +40,7 @@ export interface DashboardOptions {
 export interface DashboardSettings {
   /** Null: public. */
   guard: Guard | null
-  /** In lower case; null: whatever the request names. */
+  /** In lower case; null: every name is served. */
   hosts: readonly string[] | null
   cache: RouteCache
   name: string
@@ -53,7 +53,7 @@ const DEFAULT_INTERVAL: Milliseconds = 2_000
 /** Fastify's own options of `register` come with ours. */
 const NAMES = ['guard', 'public', 'interval', 'now', 'hosts', 'prefix', 'logLevel', 'logSerializers']
 
-/** Throws FRC_OPTION for what is unknown, wrong, or open to everybody without saying so. */
+/** Throws FRC_OPTION for an unknown or wrong option, and for a dashboard without `guard` and `public`. */
 export function readDashboardSettings (app: object, options: DashboardOptions): DashboardSettings {
   const { cache, name } = readSubject(WHERE, app, { options, names: NAMES })
   const { interval = DEFAULT_INTERVAL / 1000, now = wallClock } = options

@@ -15,7 +15,7 @@ const labelsOf: { [What in Timed]: (event: CacheEvents[What]) => Labels } = {
   invalidation: () => ({})
 }
 
-/** Has `hear` told of each duration of this cache, until what it gives is called. */
+/** Calls `hear` with each duration of this cache, until the function that it returns is called. */
 export function hearDurations (cache: object, hear: Hear): () => void {
   const timed = <What extends Timed>(what: What): () => void => listen(what, (event) => {
     const { cache: teller, duration } = event
@@ -25,7 +25,7 @@ export function hearDurations (cache: object, hear: Hear): () => void {
   return () => { for (const end of ends) end() }
 }
 
-/** Until what it gives is called. */
+/** Until the function that it returns is called. */
 export function listen<What extends keyof CacheEvents> (what: What, hear: (event: CacheEvents[What]) => void): () => void {
   const name = `fastify-route-cache:${what}`
   const listener = (message: unknown): void => { hear(message as CacheEvents[What]) }

@@ -1,5 +1,5 @@
-// What `fastify-route-cache/postgres` tells of a cache, for those who export its numbers. It stands on the cache itself,
-// under a name that all builds of the package share: an app may load one as ES modules and another one as CommonJS.
+// The figures of `fastify-route-cache/postgres`, for exporters of metrics. They are a property of the cache itself, under a
+// name that all builds of the package share: an app may load one as ES modules and another as CommonJS.
 import type { CacheStats, RouteCache } from '../../index.js'
 import type { Seconds } from '../../duration.js'
 
@@ -14,15 +14,15 @@ export interface FeedStats {
   outbox: { lines: number, age: Seconds | null, holder: string | null } | null
 }
 
-/** What exporters read. */
+/** The figures that exporters read. */
 export interface Measured extends CacheStats {
-  /** Null: no database tells this cache what changes. */
+  /** Null: this cache has no Postgres feed. */
   feed: FeedStats | null
 }
 
 const FEED = Symbol.for('fastify-route-cache.feed')
 
-/** Until what it gives is called. */
+/** Until the function that it returns is called. */
 export function attachFeed (cache: object, stats: () => FeedStats): () => void {
   Object.defineProperty(cache, FEED, { value: stats, configurable: true, enumerable: false })
   return () => {

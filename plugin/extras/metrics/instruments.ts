@@ -1,6 +1,6 @@
-// What is measured, once for all who export it: names as OpenTelemetry has them, from which Prometheus' follow. Counters and
-// gauges are read of `cache.stats()` when somebody collects, so nothing is counted twice; durations, which it does not have,
-// come from the events.
+// All metrics, defined once for all exporters: with OpenTelemetry's names, from which Prometheus' names follow. Counters
+// and gauges are read from `cache.stats()` at each collection, so nothing is counted twice. Durations, which `stats()`
+// lacks, come from the events.
 //
 // Labels are bounded: routes as they are declared, and words of closed unions; never a URL, a key or a tag.
 import type { CacheEvents, CacheStats, RouteStats } from '../../index.js'
@@ -13,7 +13,7 @@ export interface Observable {
   kind: 'counter' | 'gauge'
   /** Behind `route_cache.`, as OpenTelemetry's conventions have it: parts with dots between them, no unit in it. */
   name: string
-  /** UCUM: `s`, `By`, or what is counted in braces. */
+  /** UCUM: `s`, `By`, or the name of the counted things in braces. */
   unit: string
   help: string
   labels: readonly string[]
@@ -29,7 +29,7 @@ export interface Timing {
   labels: readonly string[]
 }
 
-/** What stands for the route where there is none: routes begin with a method. */
+/** The label for values, which have no route: labels of routes begin with a method. */
 export const VALUES = 'getOrSet'
 
 /** Upper bounds of the histograms, in seconds: from a hit in the process to a handler that takes half a minute. */
@@ -148,7 +148,7 @@ function ofAll (
   return { kind, name, unit, help, labels: [], read }
 }
 
-/** One number of what Postgres tells; null, as where it tells nothing: there is none. */
+/** One figure of the Postgres feed; null: there is none, or no feed. */
 function ofFeed (
   kind: Observable['kind'], name: string, unit: string, help: string, value: (feed: FeedStats) => number | null
 ): Observable {

@@ -4,7 +4,7 @@ import { optionError } from '../../errors.js'
 import { isName, OptionReader } from '../../options/reader.js'
 
 export interface SubjectOptions {
-  /** Which cache: what `fastify.cache` is. Default: that. To be given where the plugin has another `decorator`. */
+  /** The cache. Default: `fastify.cache`. Needed if the plugin has another `decorator`. */
   cache?: RouteCache
   /**
    * The value of the label `cache`, by which caches are told apart that are collected together. Default: the cache's
@@ -15,7 +15,7 @@ export interface SubjectOptions {
 
 export interface Subject { cache: RouteCache, name: string }
 
-/** Throws FRC_OPTION for what is unknown or wrong. `names`: of the exporter's own options. */
+/** Throws FRC_OPTION for an unknown or wrong option. `names`: of the exporter's own options. */
 export function readSubject (
   where: string, app: object, { options, names }: { options: object, names: readonly string[] }
 ): Subject {

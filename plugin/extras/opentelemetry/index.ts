@@ -1,5 +1,5 @@
-// `fastify-route-cache/opentelemetry`: the cache's metrics by a meter of OpenTelemetry's API, and what the cache did on the
-// request's span. Both cost next to nothing where no SDK is there.
+// `fastify-route-cache/opentelemetry`: the cache's metrics by a meter of OpenTelemetry's API, and the outcome as attributes
+// of the request's span. Both cost next to nothing without an SDK.
 import { metrics, type Meter } from '@opentelemetry/api'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -10,7 +10,7 @@ import { trace } from './tracing.js'
 
 /** The options of `openTelemetry`. */
 export interface OpenTelemetryOptions extends SubjectOptions {
-  /** What makes the instruments. Default: the global provider's meter called `fastify-route-cache`. */
+  /** The meter for the instruments. Default: the global provider's meter called `fastify-route-cache`. */
   meter?: Meter
   /**
    * Whether the request's span (that of @fastify/otel, or else the active one) gets attributes: `cache.outcome`,

@@ -1,4 +1,4 @@
-// The instruments, made with a meter: what is read when somebody collects, and durations as they come.
+// The instruments, made with a meter: counters are read at each collection, durations are recorded at once.
 import type { BatchObservableCallback, Histogram, Meter, ObservableCounter, ObservableGauge } from '@opentelemetry/api'
 import { hearDurations } from '../metrics/durations.js'
 import { measured } from '../metrics/feed.js'
@@ -7,7 +7,7 @@ import type { Subject } from '../metrics/subject.js'
 
 const NAMESPACE = 'route_cache.'
 
-/** Until what it gives is called. */
+/** Until the function that it returns is called. */
 export function measure ({ cache, name }: Subject, meter: Meter): () => void {
   const observed = readings.map((reading) => [reading, observable(meter, reading)] as const)
   const observe: BatchObservableCallback = (result) => {

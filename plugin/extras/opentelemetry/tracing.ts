@@ -1,4 +1,4 @@
-// What the cache did for a request, on the request's span, while that is open: at the end of the lookup, and again where a
+// The outcome of a request as attributes of its span, while that is open: set at the end of the lookup, and again if a
 // stale entry stands in for the handler's error.
 //
 // OpenTelemetry's conventions have no attributes for caches. `cache.hit`, `cache.key` (a list) and `cache.ttl` are as
@@ -12,11 +12,11 @@ import type { Subject } from '../metrics/subject.js'
 
 type Outcome = CacheEvents['lookup']['outcome']
 
-/** Until what it gives is called. `withKey`: the key is told. */
+/** Until the function that it returns is called. `withKey`: the key is an attribute, too. */
 export function trace ({ cache }: Subject, withKey: boolean): () => void {
   const ends = [
     listen('lookup', ({ cache: teller, request, outcome }) => {
-      // A call of getOrSet is somebody's own, within whatever span.
+      // A call of getOrSet belongs to no request: the active span is somebody else's.
       if (teller === cache && request !== null) spanOf(request)?.setAttributes(attributesOf(outcome, withKey))
     }),
     listen('rescue', ({ cache: teller, request }) => {

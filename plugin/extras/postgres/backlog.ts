@@ -1,5 +1,5 @@
-// What lies in the outbox, and who keeps it there: lines stay until every place is beyond them, and no place can be beyond
-// the oldest transaction that still runs, or is prepared, anywhere in the server.
+// The lines in the outbox, and what keeps them there: lines stay until every place is beyond them, and no place can be
+// beyond the oldest transaction that still runs, or is prepared, anywhere in the server.
 import type pg from 'pg'
 import type { Seconds } from '../../duration.js'
 import type { Backlog } from './backlog-figures.js'
@@ -7,7 +7,7 @@ import type { Names } from './shape.js'
 
 /** No more are counted, as that takes a look at each. */
 const MOST = 100_000
-/** Those who read move their places more often. */
+/** Readers move their places more often. */
 const STANDING = '3 min'
 
 interface Row {
@@ -29,7 +29,7 @@ export async function backlogOf (client: pg.Client, names: Names): Promise<Backl
   return { lines, age: age === null ? null : Math.max(0, age), holder: holderOf(row!) }
 }
 
-/** `backend_xid` and `transaction` are what is left of a number that does not wrap. */
+/** `backend_xid` and `transaction` are the lower half of a number that does not wrap. */
 function backlogSql ({ outbox, readers }: Names): string {
   const seconds = (since: string): string => `extract(epoch FROM clock_timestamp() - ${since})::float8`
   return `

@@ -36,7 +36,7 @@ interface Child { oid: number, triggers: Triggers }
 
 const WHERE = 'fastify-route-cache/postgres'
 const OLDEST = 140_000
-/** How long an installation waits for those who write to a table; who comes to write meanwhile waits behind it. */
+/** How long an installation waits for writers of a table; later writers wait behind it. */
 const LOCK_WAIT = '5s'
 
 const TRIGGERS = `(SELECT coalesce(json_object_agg(g.tgname, json_build_object(
@@ -107,7 +107,7 @@ function isInstalled (watched: Watched, table: Table, shape: Shape): boolean {
   return tells(watched, table.triggers, shape) && table.children.every(({ triggers }) => tellsSomehow(triggers, shape))
 }
 
-/** A child may have another parent's function, or one of its own: what that doesn't tell is taken for all of the table. */
+/** A child may have another parent's function, or one of its own: a column that this lacks counts as the whole table. */
 function tellsSomehow (triggers: Triggers, { names }: Shape): boolean {
   return EVENTS.every((event) => {
     const trigger = triggers[triggerName(names, event)]

@@ -1,6 +1,6 @@
-// A connection of our own to Postgres, that listens. Where it ends it is made anew, again and again; the log says once that
-// it is gone, and once that it is back. LISTEN comes before the first look, or a change between the two would wait for the
-// next poll:
+// The plugin's own connection to Postgres, which listens. When it ends, the plugin connects again until it succeeds; the
+// log says once that the connection is gone, and once that it is back. LISTEN comes before the first read, or a change
+// between the two would wait for the next poll:
 //
 //   1. P  looks: nothing new
 //   2. W  commits a change; its NOTIFY reaches nobody
@@ -17,7 +17,7 @@ const CONNECT_LIMIT: Milliseconds = 5_000
 /** A query that takes longer means that the connection is of no use. */
 const QUERY_LIMIT: Milliseconds = 30_000
 
-/** What pg_stat_activity shows. */
+/** The name in pg_stat_activity. */
 const NAME = 'fastify-route-cache'
 
 export interface Link { client: pg.Client, history: string }
@@ -41,7 +41,7 @@ export class Connection {
   /** How often it was made anew. */
   reconnects = 0
   #isClosed = false
-  /** What Postgres said when it let nobody in. */
+  /** Postgres' error when it refused the connection. */
   #said: string | null = null
 
   constructor (parts: ConnectionParts) {
@@ -53,7 +53,7 @@ export class Connection {
     return this.#link
   }
 
-  /** Makes it for the first time: `prepare` runs on it before it listens. Rejects with what Postgres, or `prepare`, says. */
+  /** Connects for the first time: `prepare` runs before it listens. Rejects with the error of Postgres, or of `prepare`. */
   async open (prepare: (client: pg.Client) => Promise<void>): Promise<void> {
     this.#link = await this.#connect(prepare)
   }

@@ -1,7 +1,7 @@
-// What changes a table's rows without a statement that fires its triggers: a partition that is attached, detached or
-// dropped, ALTER TABLE … TYPE … USING, which writes all rows anew, another label of an enum, REFRESH MATERIALIZED VIEW.
-// Event triggers see those; but only a superuser (or who has been given that right) may make them, so they are installed
-// where the installer may, and elsewhere docs/postgres.md says what is not seen.
+// Commands that change a table's rows without firing its triggers: a partition is attached, detached or dropped, ALTER
+// TABLE … TYPE … USING writes all rows again, an enum gets another label, REFRESH MATERIALIZED VIEW. Event triggers see
+// these commands. Only a superuser, or a role with that right, may make event triggers, so they are installed where the
+// installer may. For other installations docs/postgres.md lists the commands that are not seen.
 //
 // - Behind ALTER TABLE of a watched table, of a child or of a parent: "all rows may have changed". Children that have come
 //   get triggers, those that have left lose them.
@@ -25,7 +25,7 @@ export const ALL_RELATIONS = 0
 const SETTINGS = "SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'"
 
 const CHANGING = ['ALTER TABLE', 'CREATE TABLE', 'ALTER TYPE', 'REFRESH MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW']
-/** What can take a table or a column along, such as a generated one by its function. */
+/** Commands that may drop a table or a column along, a generated one with its function for example. */
 const DROPPING = ['TABLE', 'SCHEMA', 'OWNED', 'TYPE', 'DOMAIN', 'EXTENSION', 'FUNCTION', 'ROUTINE', 'OPERATOR', 'COLLATION', 'LANGUAGE',
   'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SERVER', 'FOREIGN DATA WRAPPER', 'ACCESS METHOD', 'OPERATOR CLASS',
   'OPERATOR FAMILY', ...['CONFIGURATION', 'DICTIONARY', 'PARSER', 'TEMPLATE'].map((part) => `TEXT SEARCH ${part}`)]
@@ -74,7 +74,7 @@ END;
   })
 }
 
-/** What `command` changed, by the catalogue that it is in: children, types and columns made of it, what views read. */
+/** The tables that `command` changed, by its catalogue: children, types and columns made of it, tables that views read. */
 const TOUCHED = `touched AS (
         SELECT command.classid AS kind, command.objid AS oid
         UNION SELECT more.kind, more.oid FROM touched AS t JOIN LATERAL (

@@ -1,9 +1,9 @@
-// When to look into the outbox: at once when Postgres says so, when the connection is back, and now and then in any case, as
-// a NOTIFY may not come through. One look at a time; what comes meanwhile has one more follow.
+// When to read the outbox: at once after a NOTIFY, when the connection is back, and at intervals, as a NOTIFY may get lost.
+// One read runs at a time; a wake-up during a read causes one more read.
 //
-// Of several processes on one place, the one that did the last work looks at once, and the others a little later, when they
-// mostly find nothing to do: so a busy table costs Postgres one query a change, not one for each process. Where that one
-// dies or can't tell the cache, another one does it after that pause.
+// Several processes may share a place. The process that did the last work reads at once; the others read a little later,
+// and mostly find nothing. So a busy table costs Postgres one query a change, not one for each process. If the first
+// process dies or can't tell the cache, another one does the work after that pause.
 import pg from 'pg'
 import type { Log } from '../../telling/caller.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
@@ -19,7 +19,7 @@ import type { Names } from './shape.js'
 
 const RESERVE_PAUSE: Milliseconds = 250
 const CLOSE_WAIT: Milliseconds = 5_000
-/** How long a start waits until what was written meanwhile is read: well below Fastify's own limit for a plugin. */
+/** How long a start waits for the reading of old lines: well below Fastify's own limit for a plugin. */
 const OPEN_WAIT: Milliseconds = 1_000
 
 export interface FeedParts {
@@ -34,9 +34,9 @@ export interface FeedParts {
   log: Log
 }
 
-/** How old a line is when the log says who keeps it. */
+/** The age of a line at which the log says what keeps it. */
 const LONG_HELD: Seconds = 600
-/** How often it is looked at what lies in the outbox. */
+/** How often the lines in the outbox are counted. */
 const STOCKTAKING: Milliseconds = 30_000
 
 /** Away: the connection is gone. Refused: it stands, and Postgres says no. */
@@ -51,13 +51,13 @@ export class Feed {
   #reader: string | null = null
   #mine: string | null = null
   #look: Promise<void> | null = null
-  /** Who waits for a look that begins later. */
+  /** Callers that wait for a read that begins later. */
   #waiting: Waiting[] = []
   #isWoken = false
   /** Looks at once: it did the last work. */
   #isActive = true
   #isFailing = false
-  /** What Postgres said to the last look; null: it was no error. */
+  /** Postgres' error at the last read; null: it had none. */
   #refusal: string | null = null
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
@@ -74,7 +74,7 @@ export class Feed {
   failures = 0
   /** Looks that Postgres refused. */
   refusals = 0
-  /** What lay in the outbox when it was looked at last; null: that is not known yet. */
+  /** The outbox when it was counted last; null: it was not yet. */
   backlog: Backlog | null = null
 
   constructor (parts: FeedParts) {
@@ -94,7 +94,7 @@ export class Feed {
     return this.#connection.reconnects
   }
 
-  /** Connects, and reads what was written while nobody did. Rejects with what Postgres, or `prepare`, says. */
+  /** Connects, and reads the lines of the time without a reader. Rejects with the error of Postgres, or of `prepare`. */
   async open (prepare: Parameters<Connection['open']>[0]): Promise<void> {
     await this.#connection.open(prepare)
     const { names, reader } = this.#parts
@@ -243,7 +243,7 @@ export class Feed {
       }
       await this.#count(client)
     } catch (error) {
-      // What was told is told; old lines stay.
+      // The cache was told; only old lines stay.
       if (!isRefusal(error)) throw error
       if (!this.#isPruneFailing) this.#parts.log.warn({ err: error }, 'Postgres refuses that old lines of the outbox are removed')
       this.#isPruneFailing = true

@@ -1,7 +1,7 @@
-// Which values a request may have for a column's text. Postgres writes a value in one way, and handlers and URLs may have it
-// in another one: node-postgres makes a Date of a timestamp, JSON an ISO text of that, a URL a host without its mask. A form
-// too many drops more than it had to; one that is missing leaves an old response. So a text that looks like a date is taken
-// for one, also where its column is a text.
+// The values that a request may have for a column's text. Postgres writes a value in one way, and handlers and URLs may
+// write it in another: node-postgres makes a Date of a timestamp, JSON an ISO text of that, a URL has a host without its
+// mask. With a form too many, more is invalidated than necessary; with a form missing, an old response stays. So a text
+// that looks like a date is taken for one, even if its column is a text.
 import pg from 'pg'
 
 /** A request has nothing where a column is null; or null, where its schema gives that. */
@@ -14,7 +14,7 @@ export function formsOf (text: string | null): readonly Form[] {
   if (text === null) return NOTHING
   const forms = new Set<Form>([text])
   if (text === 't' || text === 'f') forms.add(text === 't' ? 'true' : 'false')
-  // A char(n) is padded, and equal to what is not.
+  // A char(n) is padded, and equal to its text without padding.
   if (text.endsWith(' ')) forms.add(withoutLast(text, ' '))
   // A cidr of one address.
   const [, host, bits] = /^([\da-f.:]+)\/(32|128)$/.exec(text) ?? []

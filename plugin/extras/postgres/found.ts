@@ -1,5 +1,5 @@
-// What is to be invalidated, each target once, and how it is told to the cache: all of it in one call, as a response of one
-// may be made of a value of another.
+// The targets to invalidate, each once. The cache is told all of them in one call, as the response of one target may be
+// made of the value of another.
 import { RouteCacheError } from '../../errors.js'
 import { UNDOUBTED } from '../../checks/names.js'
 import type { InvalidateOptions } from '../../calls/route-cache.js'
@@ -12,7 +12,7 @@ export interface FoundTargets {
   all: boolean
 }
 
-/** As much of `fastify.cache` as is needed. */
+/** The part of `fastify.cache` that the feed needs. */
 export interface Cache {
   invalidate: (target: InvalidateTarget, options?: InvalidateOptions) => Promise<number>
 }
@@ -40,10 +40,10 @@ export function targetCount ({ keys, tags, prefixes, all }: FoundTargets): numbe
   return keys.size + tags.size + prefixes.size + (all ? 1 : 0)
 }
 
-/** The database may well name something that this process has not. */
+/** The database may name something that this process has not. */
 const UNJUDGED: InvalidateOptions = { [UNDOUBTED]: true } as InvalidateOptions
 
-/** What may be otherwise the next time. */
+/** Errors that may be gone the next time. */
 const PASSING = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
 
 /**

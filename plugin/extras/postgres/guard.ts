@@ -1,12 +1,14 @@
-// Nothing of somebody else's may take part in what is installed. The functions run with the rights of whoever installs, so
-// an outbox that somebody else has made could have a trigger of his own, which would have those rights, too; and a function
-// that somebody else owns he can replace at any time. Superusers have all rights anyway.
+// No object of another role may be part of an installation. The functions run with the rights of the installer. An outbox
+// of another role could have a trigger, which would run with these rights, too; and a role can replace its own function at
+// any time. Superusers have all rights anyway.
 //
-// And nothing of somebody else's is replaced or removed: a schema that holds more may have an `outbox`, a function or a
-// trigger by the names that are needed. Our tables are known by their columns, the rest by the mark in a function's text.
+// Nor is any object of another role replaced or removed: the schema may have an `outbox`, a function or a trigger by a name
+// that the installation needs. The plugin recognises its own tables by their columns, and its functions by the mark in
+// their text.
 //
-// Who has the right TRIGGER on the outbox can make one, too; ALTER DEFAULT PRIVILEGES may give it with ALL. So it is taken
-// away, and a trigger that was made with it ends an installation: one whose function is another's, or with a condition.
+// A role with the right TRIGGER on the outbox could make a trigger, too; ALTER DEFAULT PRIVILEGES may give that right with
+// ALL. So the right is revoked, and an installation fails if such a trigger exists: one with another role's function, or
+// with a condition.
 import pg from 'pg'
 import { SIGN, type Names } from './shape.js'
 

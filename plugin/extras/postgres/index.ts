@@ -1,5 +1,5 @@
-// The database says what became untrue: rows that change, whoever changes them, invalidate the keys and tags that stand for
-// them. This file wires: options -> connection -> outbox -> cache.
+// Rows that change, whoever changes them, invalidate their keys and tags. This file wires: options -> connection -> outbox
+// -> cache.
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { HarmlessLog } from '../../telling/harmless-log.js'
@@ -23,7 +23,7 @@ export type { Backlog } from './backlog-figures.js'
 export type { PostgresInvalidationOptions, SqlOptions } from './settings.js'
 export type { Watch } from './watch.js'
 
-/** What `fastify.postgresInvalidation` is. */
+/** The decorator `fastify.postgresInvalidation`. */
 export interface PostgresInvalidation {
   /** Whether the outbox can be read: the connection stands, and Postgres refuses nothing. Else changes wait. */
   readonly isListening: boolean
@@ -37,7 +37,7 @@ export interface PostgresInvalidation {
   readonly reconnects: number
   /** How often Postgres refused that the outbox was read, for a right or a table that is gone; then it is tried again. */
   readonly refusals: number
-  /** What lies in the outbox, and who keeps it there, as of up to 40 seconds ago; null: it was not looked at yet. */
+  /** The lines in the outbox, and what keeps them there, up to 40 seconds ago; null: not known yet. */
   readonly outbox: Backlog | null
   /**
    * Resolves when all that was committed before the call has been invalidated, by this process or another one; waits where
@@ -49,7 +49,7 @@ export interface PostgresInvalidation {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** What the database tells the cache. */
+    /** The feed of the database. */
     postgresInvalidation: PostgresInvalidation
   }
 }
@@ -95,7 +95,7 @@ async function plugin (app: FastifyInstance, options: PostgresInvalidationOption
   app.addHook('onClose', async () => { detach() })
 }
 
-/** Says of what Postgres refuses at the start who wanted it. */
+/** Adds the plugin's name to an error of Postgres at the start. */
 async function opened (work: Promise<void>): Promise<void> {
   try {
     await work

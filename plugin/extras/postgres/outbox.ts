@@ -1,8 +1,8 @@
-// Reading what the triggers wrote down: each change at least once, in whatever order the writers commit, also what was
-// written while nobody listened. NOTIFY only says that it is worth looking.
+// Reads the lines that the triggers wrote: each change at least once, in any order of commits, and also changes that were
+// written while nobody listened. A NOTIFY only wakes the reader.
 //
-// A place in the outbox is a snapshot (pg_snapshot): which transactions could be seen when it was read. What comes next is
-// what that snapshot can't see and the present one can. The highest number read so far would not do, with writers A and B:
+// A place in the outbox is a snapshot (pg_snapshot): the transactions that were visible at the last read. New lines are
+// those that this snapshot can't see and the present one can. The highest number so far would not do, with writers A and B:
 //
 //   1. A  updates a row; its line carries transaction 10
 //   2. B  updates another one (11), and commits
@@ -24,19 +24,19 @@
 // in-process store shares with nobody: it reads everything, from a place of its own in memory.
 //
 // A place says nothing about a server with another past: one restored from a backup, or a standby that became the primary
-// and had not all. There its history (system identifier and timeline) differs, or its transactions are behind those of the
-// place; then everything that is watched is invalidated instead. So it is for a place that is new.
+// and lacked some writes. Such a server has another history (system identifier and timeline), or its transactions are
+// behind those of the place. Then everything that is watched is invalidated instead, as it is for a new place.
 //
-// A place also moves when nothing is new, now and then: by the time of its last move it is known whether anybody reads from
-// it, and what its snapshot could not see holds lines (pruning.ts says when those go).
+// A place also moves at intervals when nothing is new. The time of its last move shows whether anybody reads from it, and
+// the transactions that its snapshot could not see keep lines in the outbox (pruning.ts says when these are removed).
 //
-// All that is new is read by a cursor, however much there is: each line once, and all as of one snapshot. Lines of the
-// server's future (a dump of an older server was restored) are none.
+// A cursor reads the new lines, any number of them: each line once, all as of one snapshot. Lines of the server's future
+// (from the restored dump of an older server) don't count.
 import pg from 'pg'
 import type { Names } from './shape.js'
 import type { TableChange } from './watch.js'
 
-/** What a place in memory is too old for, in milliseconds: well below the time that lines are kept. */
+/** The age at which a place in memory is too old, in milliseconds: well below the time that lines are kept. */
 const TOO_OLD = 30_000
 /** How long a transaction of ours may stand still; while the cache is told it does not. */
 export const IDLE_LIMIT = '15s'
@@ -61,7 +61,7 @@ export interface OutboxPlace {
  */
 export type Tell = (changes: readonly TableChange[] | null, client: pg.Client) => Promise<void>
 
-/** What a look came to: the lines that were told; or somebody else is looking; or the cache could not be told. */
+/** The result of a read: the lines that were told; or another process is reading; or the cache could not be told. */
 export interface Look {
   result: 'told' | 'busy' | 'failed'
   /** Lines. */
@@ -71,7 +71,7 @@ export interface Look {
   isMine: boolean
 }
 
-/** What one process needs to read. */
+/** Everything that one process needs to read. */
 export interface OutboxReading {
   client: pg.Client
   names: Names
@@ -96,7 +96,7 @@ export async function historyOf (client: pg.Client): Promise<string> {
   }
 }
 
-/** Who looks from a shared place. */
+/** A reader at a shared place. */
 export interface OutboxReader {
   name: string
   /** Where this process left it; null: it has not looked yet. */

@@ -1,5 +1,6 @@
-// Whose place in the outbox it is. What one build has read is not read for another one that watches more, or other tables by
-// the same names: so a place belongs to what is watched, and a build that watches something else has a place of its own.
+// The name of a place in the outbox. A build may watch more than another build, or other tables by the same names; the
+// reading of one does not count for the other. So a place belongs to a `watch`, and a build with another `watch` has
+// another place.
 import { createHash } from 'node:crypto'
 import type { Relations } from './catalogue.js'
 

@@ -1,9 +1,9 @@
 // Whether the connection is to one session of Postgres. A pooler in transaction mode (PgBouncer's `pool_mode`) gives each
-// transaction to whichever session is free: LISTEN hears nothing there, and our settings would be left to others. So it is
-// asked before anything is set.
+// transaction to any free session: LISTEN hears nothing there, and the plugin's settings would stay for others. So this is
+// checked before anything is set.
 //
-// A pooler gives out process numbers of its own; where the number is that of the session, there is none, and it costs one
-// query. Behind one, a second connection tells: in session mode it never gets the session of the first.
+// A pooler gives out process numbers of its own. If the number is the session's, there is no pooler, and the check costs
+// one query. Behind a pooler, a second connection decides: in session mode it never gets the session of the first.
 import type pg from 'pg'
 import { RouteCacheError } from '../../errors.js'
 

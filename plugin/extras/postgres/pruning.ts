@@ -1,5 +1,5 @@
-// Taking away what nobody needs any more. In batches, each a transaction of its own: a statement that is to remove a
-// million lines would be ended by a `statement_timeout`, the next time again, and they would stay for ever.
+// Removes lines that nobody needs any more. In batches, each a transaction of its own: a `statement_timeout` would cancel a
+// statement that removes a million lines, each time again, and the lines would stay for ever.
 //
 // Lines are removed when all shared places are beyond them, and everybody could have seen them for KEPT:
 //
@@ -8,23 +8,23 @@
 //   3.            a place in memory from before t was last read longer than KEPT ago: its process knows by the server's
 //                 clock, and invalidates everything that is watched
 //
-// A place that nobody has read from for long goes before that, as lines would wait for it for ever. Who comes back to it
-// finds none, and begins with everything that is watched.
+// A place from which nobody has read for long is removed before that, as lines would wait for it for ever. A process that
+// comes back finds no place, and begins with an invalidation of everything that is watched.
 //
-// Lines whose transactions are in this server's future came with a dump of an older one. They say nothing of this server,
-// and each place that came with them begins anew by itself.
+// Lines whose transactions are in this server's future came with a dump of an older server. They say nothing of this one,
+// and each place that came with them starts again by itself.
 import pg from 'pg'
 import type { Milliseconds } from '../../duration.js'
 import type { Names } from './shape.js'
 
-/** How long lines stay for those who read by themselves. */
+/** How long lines stay for readers whose place is in their own memory. */
 const KEPT = '60 s'
 /** How many lines a batch begins with, and the most that one has. */
 const FIRST_BATCH = 1_000
 const LARGEST_BATCH = 10_000
 /** Then the outbox is looked into again, before more is removed. */
 const LONGEST_RUN: Milliseconds = 500
-/** Of a statement that took longer than `statement_timeout` says. */
+/** The code of a statement that took longer than `statement_timeout`. */
 const CANCELLED = '57014'
 
 export interface Pruned {
@@ -53,7 +53,7 @@ export class Pruner {
     this.#placeLife = placeLife
   }
 
-  /** Removes what it can in a moment; the rest is left to the next time. Rejects where Postgres refuses. */
+  /** Removes lines for a moment; the next call removes the rest. Rejects where Postgres refuses. */
   async prune (client: pg.Client): Promise<Pruned> {
     const border = await this.#mark(client)
     if (border !== null) {

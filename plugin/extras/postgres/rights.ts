@@ -1,4 +1,4 @@
-// Whether the connection's role may do what is needed, before it is tried: each right that is missing is named by its GRANT.
+// Checks the rights of the connection's role before they are used: for each missing right the error names the GRANT.
 import pg from 'pg'
 import { RouteCacheError } from '../../errors.js'
 import type { Names } from './shape.js'
@@ -9,7 +9,7 @@ interface Needs {
   tables: ReadonlyArray<{ name: string | null, oid: number }>
 }
 
-/** Throws FRC_POSTGRES where rights are missing. To `read`, what is read must be there. */
+/** Throws FRC_POSTGRES where rights are missing. For `read`, the outbox must exist. */
 export async function checkRights (client: pg.Client, work: 'install' | 'read', needs: Needs): Promise<void> {
   const { rows } = await client.query<{ missing: string }>(work === 'read' ? readingSql(needs) : installingSql(needs))
   if (rows.length === 0) return

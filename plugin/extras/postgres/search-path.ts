@@ -1,14 +1,13 @@
-// Where Postgres looks names up. A role that may create functions in a schema on the search_path (`public`, before
-// Postgres 15) can make one that fits better than Postgres' own, and whoever calls it runs it with his rights
-// (CVE-2018-1058). So on our connections only Postgres' own schema is searched, and the path that the session had is used
-// for names of tables.
+// Where Postgres looks names up. A role that may create functions in a schema on the search_path (`public`, before Postgres
+// 15) can make one that fits better than Postgres' own; each caller then runs it with the caller's rights (CVE-2018-1058).
+// So the plugin's connections search only Postgres' own schema, and use the session's former path for names of tables.
 import type pg from 'pg'
 
 export const PINNED = 'pg_catalog, pg_temp'
 
 const SET_PINNED = `SET search_path = ${PINNED}`
 
-/** What sessions had. */
+/** The search path that the session had. */
 const paths = new WeakMap<pg.Client, string>()
 
 export async function pinPath (client: pg.Client): Promise<void> {

@@ -4,7 +4,7 @@ import { isCount, isObject, isSwitch, OptionReader, SWITCH } from '../../options
 import { namesIn, type Shape } from './shape.js'
 import type { Watch } from './watch.js'
 
-/** Options of what is installed: the same for `installSql` and the app. */
+/** Options of the installation: the same for `installSql` and the app. */
 export interface SqlOptions {
   /**
    * The schema of the outbox, and the channel that is notified. Default `route_cache`. Apps with different watches on one
@@ -32,9 +32,9 @@ export interface SqlOptions {
 
 /** The plugin's options. */
 export interface PostgresInvalidationOptions extends SqlOptions {
-  /** Which tables, and what their rows stand for. */
+  /** The tables, and the keys and tags of their rows. */
   watch: readonly Watch[]
-  /** Whether what is missing in the database is installed at the start. Default false: it is only checked. */
+  /** Installs at the start whatever is missing in the database. Default false: the app only checks. */
   install?: boolean
   /** Where Postgres is. Absent: where @fastify/postgres is connected to. It must not be a pooler in transaction mode. */
   connectionString?: string
@@ -76,12 +76,12 @@ export interface PostgresSettings {
 
 const WHERE = 'fastify-route-cache/postgres'
 const LONGEST_POLL: Milliseconds = 10_000
-/** Well above the time after which those who read move their places. */
+/** Well above the time after which readers move their places. */
 const SHORTEST_LIFE: Milliseconds = 300_000
-/** What Postgres keeps of a name. */
+/** Postgres cuts longer names. */
 const LONGEST_NAME = 63
 
-/** Throws FRC_OPTION for what is unknown or wrong. */
+/** Throws FRC_OPTION for an unknown or wrong option. */
 export function readPostgresSettings (given: unknown): PostgresSettings {
   const options = new OptionReader(WHERE, given)
   const settings: PostgresSettings = {

@@ -1,8 +1,8 @@
-// How what is installed is known again: its names, and the mark that each function carries, whichever version wrote it.
+// How an installation is recognised: by its names, and by the mark that each function carries, whichever version wrote it.
 import pg from 'pg'
 import type { Watched } from './watch.js'
 
-/** What is installed, by names that are quoted. */
+/** The installed objects, by quoted names. */
 export interface Names {
   /** As it was given. */
   schema: string
@@ -21,7 +21,7 @@ export interface Shape {
   replicated: boolean
 }
 
-/** What an installed function does. */
+/** The description that an installed function carries. */
 export interface Installed {
   version: number
   /** The sets of columns that it tells of. */
@@ -42,7 +42,7 @@ export function namesIn (schema: string): Names {
   return { schema, outbox: `${quote(schema)}.outbox`, readers: `${quote(schema)}.readers`, channel: schema }
 }
 
-/** The line of a function's text that says what it does. */
+/** The line of a function's text that describes it. */
 export function functionMark (sets: Watched['sets'], { maxTargets, notify, replicated }: Shape): string {
   return `${SIGN}${OUTBOX_VERSION} ${JSON.stringify({ sets, maxTargets, notify, replicated })}`
 }
@@ -53,7 +53,7 @@ export function notifying ({ notify }: Shape): string {
   return notify ? '' : ' AND false'
 }
 
-/** What a function with this text does; null where it is none of ours, or of a version that is newer. */
+/** The description in a function's text; null where the function is none of ours, or of a newer version. */
 export function readMark (source: string): Installed | null {
   const line = source.split('\n').find((line) => line.startsWith(SIGN))
   const [, digits, json] = /^(\d+) (.*)$/s.exec(line?.slice(SIGN.length) ?? '') ?? []

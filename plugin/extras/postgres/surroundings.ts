@@ -1,10 +1,10 @@
-// What is registered already: the cache, and where @fastify/postgres is connected to.
+// Plugins that are registered already: the cache, and @fastify/postgres with its connection.
 import { RouteCacheError, optionError } from '../../errors.js'
 import { own } from '../../key/key.js'
 import type { Cache } from './found.js'
 import type { PostgresSettings } from './settings.js'
 
-/** Of a Fastify instance: whatever others have decorated it with. */
+/** A Fastify instance with the decorators of others. */
 export type AppInstance = Readonly<Record<string, unknown>>
 
 const WHERE = 'fastify-route-cache/postgres'
@@ -36,7 +36,7 @@ export function findConfig (app: AppInstance, { connectionString, connection, na
     'connectionString')
 }
 
-/** The pool's own: it hides the password and the key of ssl from those who copy. */
+/** The pool's own object: a copy would lack the password and the key of ssl, which it hides. */
 function configOf (options: object): object {
   const { password, ssl } = options as { password?: unknown, ssl?: unknown }
   return { ...options, ...password !== undefined && { password }, ...ssl !== undefined && { ssl } }

@@ -1,6 +1,6 @@
-// From lines of the outbox to what the cache is told. A line that is not understood must not count as read: another build
-// may have written it, for a table that has taken a watched one's place, or in a form that is newer than this one. So the
-// catalogue is read again, and where that does not help, all that is watched is invalidated.
+// From lines of the outbox to targets of the cache. A line that this build does not understand must not count as read:
+// another build may have written it, for a table that has taken a watched one's place, or in a newer form. So the catalogue
+// is read again, and if that does not help, all that is watched is invalidated.
 import type pg from 'pg'
 import type { Log } from '../../telling/caller.js'
 import { RouteCacheError } from '../../errors.js'
@@ -71,7 +71,7 @@ export class Teller {
     return true
   }
 
-  /** Of a table that only another build watches: it says so, and it is not one by the name of ours. */
+  /** A line of a table that only another build watches, and whose name is none of ours. */
   #isOthers ({ source }: TableChange): boolean {
     if (source === null) return false
     const [schema, name] = source.table

@@ -1,18 +1,19 @@
-// The SQL that has Postgres write down what changes: an outbox, the places up to which it was read, and for each table one
-// function with four triggers. Each statement writes what it changed once, whatever the number of rows, in its own
-// transaction; so it is there when the change is, and not there when that is rolled back.
+// The SQL that makes Postgres record changes: an outbox, the places up to which it was read, and for each table one
+// function with four triggers. Each statement records its changes once, whatever the number of rows, in its own
+// transaction: the lines are there when the change is committed, and gone when it is rolled back.
 //
 // A statement fires the triggers of the table that it names, and not those of its partitions or inherited children, nor they
 // its own. So all of them have triggers, which call the same function; those of children carry an argument, by which they
 // are known when a child has left.
 //
-// What logical replication applies fires row triggers only, and of those the ones that are made for it: so there is one,
-// where it is asked for, on each table that holds rows. It costs other writers nothing, as they don't fire it.
+// Logical replication fires row triggers only, and of these only triggers that are made for it. So with `replicated` each
+// table that holds rows has one. It costs other writers nothing, as they don't fire it.
 //
-// Up to `maxTargets` distinct rows (of the columns that templates name) it writes them, a thousand to a line. Of more, it
-// looks at each set of columns alone, so that 100,000 cities in 246 countries are 246 tags and one "all of them" for keys.
+// Up to `maxTargets` distinct rows (of the columns that templates name) are written, a thousand to a line. Beyond that,
+// each set of columns counts by itself, so that 100,000 cities in 246 countries are 246 tags and one "all of them" for
+// keys.
 //
-// What must never happen is that a writer fails because of a cache: trigger-function.ts says how.
+// No writer may fail because of a cache: trigger-function.ts says how that is kept.
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { doSql } from './dollar-quote.js'
@@ -52,7 +53,7 @@ export function functionName ({ schema }: Names, { schema: of, name }: Pick<Watc
 /** Postgres cuts longer names off, and two could become one. */
 function bounded (name: string): string {
   if (Buffer.byteLength(name) <= LONGEST_NAME) return name
-  // Of a character that is cut in the middle nothing is left.
+  // A character that is cut in the middle is dropped.
   const head = new TextDecoder().decode(Buffer.from(name).subarray(0, 46), { stream: true })
   return `${head}_${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
 }

@@ -1,5 +1,6 @@
-// A partition, or an inherited child, that is watched without its parent: statements that name the parent change its rows,
-// and fire no trigger of the child's. That may be meant, where nobody writes so; it is said at the start.
+// A partition, or an inherited child, that is watched without its parent: statements that name the parent change the
+// child's rows, and fire none of its triggers. That is fine if nobody writes to the parent, so it is only a warning at the
+// start.
 import type pg from 'pg'
 import type { Log } from '../../telling/caller.js'
 import type { Relations } from './catalogue.js'

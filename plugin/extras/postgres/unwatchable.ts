@@ -1,5 +1,5 @@
-// What can't be watched, and why: asked by the app at its start, and by the SQL of a migration when it runs. It is one
-// query, that gives the first reason there is: a placeholder, or NULL for the table itself, and the reason.
+// Tables and columns that can't be watched, and why: checked by the app at its start, and by the SQL of a migration. One
+// query returns the first reason: a placeholder, or NULL for the table itself, and the reason.
 import pg from 'pg'
 import type { Watched } from './watch.js'
 

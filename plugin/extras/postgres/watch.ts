@@ -1,6 +1,5 @@
-// What is watched: tables, and the templates that say which keys and tags a row stands for. Placeholders are columns, so a
-// template here is a route's with its column names; both are filled by the same code, so that a column's value makes the
-// text that the same value makes in a request.
+// The option `watch`: tables, with templates for the keys and tags of a row. Placeholders are columns. The same code fills
+// these templates and those of routes, so that a column's value makes the same text as the same value in a request.
 import { RouteCacheError, optionError } from '../../errors.js'
 import { fillTemplate, own, parseTemplate, type TemplatePart } from '../../key/key.js'
 import { checkTarget, isNothing, type InvalidateTarget } from '../../key/target.js'
@@ -8,11 +7,11 @@ import { OptionReader } from '../../options/reader.js'
 import { combinationsOf, formsOf } from './forms.js'
 import { addTarget, type FoundTargets } from './found.js'
 
-/** A table, and what its rows make untrue when they change. */
+/** A table, and the keys and tags that a change of its rows invalidates. */
 export interface Watch {
   /** Its name as it is written, in no quotes: `cities`, or `geo.cities` with its schema. Without one it is searched for. */
   table: string
-  /** The table's schema, where its own name has a dot. Absent: what stands before the dot in `table`. */
+  /** The table's schema, where its own name has a dot. Absent: the part of `table` before the dot. */
   schema?: string
   /** Keys, as templates whose placeholders are columns: `'city:{id}'`, or several. Default none. */
   keys?: string | readonly string[]
@@ -31,7 +30,7 @@ export interface TargetTemplate {
   kind: 'keys' | 'tags'
   parts: readonly TemplatePart[]
   columns: readonly string[]
-  /** What stands for all that it could make. */
+  /** The target that covers all keys or tags of the template. */
   whole: InvalidateTarget
 }
 
@@ -47,7 +46,7 @@ export interface Watched {
   wholes: readonly InvalidateTarget[]
 }
 
-/** What one statement changed, or a part of that, as the trigger wrote it. */
+/** The changes of one statement, or a part of them, as the trigger wrote them. */
 export interface TableChange {
   /** The table's OID. */
   relation: number
@@ -74,7 +73,7 @@ const WHERE = 'fastify-route-cache/postgres'
 const MOST_COMBINATIONS = 1_000
 const OPTIONS = ['table', 'schema', 'keys', 'tags', 'whole']
 
-/** Each table once. Throws FRC_OPTION for what is unknown or wrong. */
+/** Each table once. Throws FRC_OPTION for an unknown or wrong option. */
 export function compileWatches (watches: unknown): Watched[] {
   if (!Array.isArray(watches) || watches.length === 0) {
     throw optionError(WHERE, 'watch', watches, 'it is a list such as [{ table: "cities", keys: "city:{id}" }]')
@@ -129,7 +128,7 @@ function textsOf (where: string, kind: string, option: unknown): string[] {
     'or a list of them')
 }
 
-/** By the check of `cache.invalidate`: what it refuses could never be told, and what names nothing would tell nothing. */
+/** By the check of `cache.invalidate`: a target that it refuses could never be told, and an empty one would do nothing. */
 function checkWhole (where: string, whole: unknown): void {
   let reason = 'it names nothing'
   try {
@@ -174,7 +173,7 @@ function setsOf (templates: readonly TargetTemplate[]): string[][] {
   return [...sets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, set]) => set)
 }
 
-/** Adds what a change of this table makes untrue. */
+/** Adds the targets of a change of this table. */
 export function addChange (found: FoundTargets, watched: Watched, { columns, rows, exact, source }: TableChange): void {
   if (columns === null) return watched.wholes.forEach((whole) => addTarget(found, whole))
   const told = new Set(source?.sets.map((set) => JSON.stringify(set)))

@@ -9,7 +9,7 @@ import { readings, timings, type Observable, type Timing } from '../metrics/inst
 /** Where metrics are kept, in whichever of prom-client's two formats. */
 export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
 
-/** Prometheus' base units, and what its names say of them. https://prometheus.io/docs/practices/naming/#base-units */
+/** Prometheus' base units, and their suffixes in names. https://prometheus.io/docs/practices/naming/#base-units */
 const UNITS: Record<string, string> = { s: '_seconds', By: '_bytes' }
 
 /** As Prometheus has it: with the unit, and of a counter, with `_total`. */
@@ -55,7 +55,7 @@ export class Collection {
     this.#members.set(name, { cache, end })
   }
 
-  /** What it was counted with in the histograms stays there while there are others. */
+  /** The histograms keep this cache's values while they serve other caches. */
   remove (name: string): void {
     this.#members.get(name)?.end()
     this.#members.delete(name)

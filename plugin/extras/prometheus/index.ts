@@ -1,5 +1,5 @@
-// `fastify-route-cache/prometheus`: the cache's metrics in a prom-client registry, the app's own, and where it is asked for,
-// a route that exposes it.
+// `fastify-route-cache/prometheus`: the cache's metrics in the app's prom-client registry, and, if wanted, a route that
+// exposes it.
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { register as globalRegistry } from 'prom-client'
@@ -14,7 +14,7 @@ export type { MetricsRegistry } from './collection.js'
 export interface PrometheusOptions extends SubjectOptions {
   /** Where they go: `app.metrics.client.register` of fastify-metrics, for example. Default: prom-client's global one. */
   register?: MetricsRegistry
-  /** What all names begin with. Default `route_cache_`. Letters, digits and `_`. */
+  /** The beginning of all names. Default `route_cache_`. Letters, digits and `_`. */
   prefix?: string
   /** The upper bounds of the histograms, in seconds, growing. Default: 17 of them, from 0.0001 to 30. */
   buckets?: readonly number[]
@@ -33,7 +33,7 @@ const NAMES = ['register', 'prefix', 'buckets', 'path']
 export const prometheusMetrics = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache-prometheus' })
 export default prometheusMetrics
 
-/** Of each registry, by what names begin with. */
+/** Of each registry, by the beginning of its names. */
 const collections = new WeakMap<MetricsRegistry, Map<string, Collection>>()
 
 async function plugin (app: FastifyInstance, options: PrometheusOptions): Promise<void> {

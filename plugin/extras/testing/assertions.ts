@@ -1,12 +1,12 @@
-// Assertions about what the cache did for a response. What they throw is node:assert's own error, which every test runner
-// shows; its message says what the response was instead, and why.
+// Assertions about the outcome of a response. They throw node:assert's own error, which every test runner shows; its message
+// names the actual outcome, and the reason.
 import { AssertionError } from 'node:assert'
 import { show } from '../../errors.js'
 import type { BypassReason, StaleReason } from '../../telling/outcome.js'
 import { BYPASS_WORDS, STALE_WORDS } from '../../telling/reasons.js'
 import { readCacheStatus, type AnyResponse, type Said } from './said.js'
 
-/** What else is expected of a response. What is absent does not matter. */
+/** Further expectations of a response. An absent one does not matter. */
 export interface ResponseExpectation {
   /** The key, where the plugin's `cacheStatus` shows it: `cacheStatus: { key: true }`. */
   key?: string
@@ -14,7 +14,7 @@ export interface ResponseExpectation {
   name?: string
 }
 
-/** What else is expected of a hit. */
+/** Further expectations of a hit. */
 export interface HitExpectation extends ResponseExpectation {
   /** Seconds that it is fresh yet. */
   ttl?: number
@@ -22,7 +22,7 @@ export interface HitExpectation extends ResponseExpectation {
   collapsed?: boolean
 }
 
-/** What else is expected of a stale one. */
+/** Further expectations of a stale hit. */
 export interface StaleExpectation extends ResponseExpectation {
   /** Why it was served. */
   reason?: StaleReason
@@ -30,7 +30,7 @@ export interface StaleExpectation extends ResponseExpectation {
   ttl?: number
 }
 
-/** What else is expected of a miss. */
+/** Further expectations of a miss. */
 export interface MissExpectation extends ResponseExpectation {
   /** Whether the client has forced it, by `Cache-Control: no-cache` on a route with `honourNoCache`. */
   forced?: boolean

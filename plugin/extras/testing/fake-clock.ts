@@ -12,7 +12,7 @@ export interface FakeClock {
    */
   advance: (time: Duration) => Milliseconds
   /**
-   * Goes to that instant, be it earlier: a `Date`, its text, or milliseconds since 1970.
+   * Sets the clock to that instant, which may be earlier: a `Date`, its text, or milliseconds since 1970.
    * @throws RouteCacheError FRC_OPTION where it is no instant
    */
   set: (instant: Date | string | number) => void

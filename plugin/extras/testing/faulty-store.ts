@@ -1,15 +1,15 @@
-// A store that fails when told, in front of whatever store the plugin has opened: Redis, or the one in this process, which
-// is then taken for one that is far away, with deadlines, breaker and journal.
+// A store that fails when told. It wraps the store that the plugin has opened: Redis, or the in-process store, which then
+// counts as a remote one, with deadlines, breaker and journal.
 //
-// What hangs is done at last when the store is mended, as by a server that stood still; but nobody waits for it so long: a
-// lookup goes on after the plugin's `deadline`, what is written rejects after its `writeDeadline`.
+// Commands that hang are done when the store is mended, as on a server that stood still. Nobody waits that long: a lookup
+// goes on after the plugin's `deadline`, a write rejects after its `writeDeadline`.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError, optionError } from '../../errors.js'
 import { promised } from '../../store/redis/batch.js'
 import { within } from '../../store/wait/deadline.js'
 import type { Ask, Fill, Lease, Reader, Seen, Store, StoreWrapper, Writing } from '../../store/store.js'
 
-/** What fails: all, or only what changes something, as where Redis is full or read-only. */
+/** The commands that fail: all, or only writes, as on a Redis that is full or read-only. */
 export type Faults = 'everything' | 'writes'
 
 /** For the plugin's option `store`: `routeCache({ store })`. */
@@ -19,15 +19,15 @@ export interface FaultyStore extends StoreWrapper {
   /** From here on it does not answer, as where Redis or the network hangs. Default: everything. */
   hang (what?: Faults): void
   /**
-   * From here on it works again; what hung is done now. The cache uses it again when its breaker has noticed, and its
-   * journal is told: `await recovered(app)`.
+   * From here on it works again; commands that hung are done now. The cache uses it again when its breaker has noticed, and
+   * its journal is told: `await recovered(app)`.
    */
   mend (): void
 }
 
 type State = 'works' | 'fails' | 'hangs'
 
-/** What all stores behind one of these share. */
+/** The state that all stores behind one of these share. */
 class Trouble {
   #state: State = 'works'
   #what: Faults = 'everything'
@@ -97,7 +97,7 @@ class Faulty implements Store {
     return await work()
   }
 
-  /** Waited for by who reads, so long as that one wants. */
+  /** Its reader waits for it, as long as the reader wants. */
   async #reading<T> (work: () => Promise<T>): Promise<T> {
     return await this.#try(false, work)
   }
@@ -130,7 +130,7 @@ class Faulty implements Store {
     return await this.#reading(async () => await this.#store.generations(tags))
   }
 
-  /** Waited for by the lookup, which gives back what comes too late. */
+  /** The lookup waits for it, and gives a late lease back. */
   async take (key: string, variant: string | null, seen: Seen): ReturnType<Store['take']> {
     return await this.#try(true, async () => await this.#store.take(key, variant, seen))
   }

@@ -1,5 +1,5 @@
-// For tests of apps: what a response says the cache did, waiting for what goes on behind responses, a clock that is set by
-// hand, and a store that fails when told.
+// For tests of apps: assertions about outcomes, waiting for work that the cache does after responses, a clock that is set
+// by hand, and a store that fails when told.
 export { assertBypass, assertHit, assertMiss, assertStale } from './assertions.js'
 export type { HitExpectation, MissExpectation, ResponseExpectation, StaleExpectation } from './assertions.js'
 export { readCacheStatus } from './said.js'

@@ -1,17 +1,17 @@
-// What a response says the cache did, read back from its Cache-Status field (RFC 9211), as announcement.ts writes it.
+// The outcome of a response, read from its Cache-Status field (RFC 9211), as announcement.ts writes it.
 // https://www.rfc-editor.org/rfc/rfc9211#section-2
 import { RouteCacheError } from '../../errors.js'
 import type { BypassReason, StaleReason } from '../../telling/outcome.js'
 
-/** A response of `inject`, `fetch`, supertest or Node's http: whatever has headers. */
+/** A response of `inject`, `fetch`, supertest or Node's http: any object with headers. */
 export interface AnyResponse {
   headers: object
 }
 
-/** What the cache did for a request. */
+/** The outcome of a request. */
 export interface Said {
   outcome: 'hit' | 'stale' | 'miss' | 'bypass'
-  /** Of a bypass, or of a stale entry; else null. */
+  /** The reason of a bypass, or the detail of a stale entry; else null. */
   reason: BypassReason | StaleReason | null
   /** Seconds that a hit is fresh yet, 0 or less where it is stale; null: there is none. */
   ttl: number | null
@@ -65,7 +65,7 @@ function read (member: string): Said {
   return { ...said, outcome: 'miss', reason: null }
 }
 
-/** The field of whatever kind of response; '' where it has none. */
+/** The field of any kind of response; '' where it has none. */
 function fieldOf (response: unknown): string {
   const headers = typeof response === 'object' && response !== null && 'headers' in response ? response.headers : undefined
   if (typeof headers !== 'object' || headers === null) {

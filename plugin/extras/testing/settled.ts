@@ -1,4 +1,4 @@
-// Waiting for what the cache does behind responses: tests must, clients don't.
+// Waiting for the work that the cache does after responses: tests must wait, clients don't.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DURATION_FORMS, toMilliseconds, type Duration } from '../../duration.js'
 import { RouteCacheError, optionError } from '../../errors.js'
