@@ -78,7 +78,7 @@ const FARTHEST = 37
  * handler takes, so that of many readers one begins in time. Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache
  * Stampede Prevention, VLDB 2015, with β = 1.
  */
-export function isDue ({ staleAt, cost }: Entry, now: Milliseconds, random: () => number): boolean {
+function isDue ({ staleAt, cost }: Entry, now: Milliseconds, random: () => number): boolean {
   return staleAt - now < cost * FARTHEST && now - cost * Math.log(random()) >= staleAt
 }
 
@@ -137,17 +137,17 @@ export function useOf (entry: Entry, now: Milliseconds, taking: Taking): Use {
 export const LEAST_CHANCE = (): number => 2 ** -53
 
 /** Whether the entry may be served at this instant without further ado. */
-export function isFresh ({ softenings, staleAt }: Entry, now: Milliseconds): boolean {
+function isFresh ({ softenings, staleAt }: Entry, now: Milliseconds): boolean {
   return softenings.length === 0 && now < staleAt
 }
 
 /** Whether it may be served at this instant, be it stale. */
-export function isAlive (entry: Entry, now: Milliseconds): boolean {
+function isAlive (entry: Entry, now: Milliseconds): boolean {
   return now < broughtForward(entry, entry.deadAt, now)
 }
 
 /** Whether it may stand in at this instant for the answer of a handler that fails. */
-export function isRescuable (entry: Entry, now: Milliseconds): boolean {
+function isRescuable (entry: Entry, now: Milliseconds): boolean {
   return now < broughtForward(entry, entry.rescueUntil, now)
 }
 

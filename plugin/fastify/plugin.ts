@@ -198,7 +198,7 @@ function lateClient (app: object): Warning | null {
   }
 }
 
-/** RFC 9110 §9.2.1: what is not defined as safe. */
+/** RFC 9110 §9.2.1: a method that is not defined as safe. */
 function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
@@ -207,7 +207,7 @@ interface CachingParts { engine: Engine, stats: Stats, instance: Instance, names
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
-  /** Those whose policy does not say whom their responses are for, though hooks of their own may know. */
+  /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
   declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }

@@ -18,7 +18,7 @@ export function isOriginForm (target: string): boolean {
 // §9.3.1), so a handler that reads it answers by something that no key has.
 // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1
 
-/** As much of a request of HTTP/2 as tells: whether its header was its end. */
+/** Of HTTP/2: whether the request ended with its header. */
 interface RawRequest { stream?: { endAfterHeaders?: unknown } | null }
 
 /** Whether the message says that there is any. */

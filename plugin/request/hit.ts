@@ -188,13 +188,13 @@ function typeOn (reply: FastifyReply): HeaderFields {
   return type === undefined ? NO_FIELDS : { 'content-type': type }
 }
 
-/** Sends an entry through Fastify's reply. From here on it is what this request is about. */
+/** Sends an entry through Fastify's reply, and notes that it is on its way. */
 export function sendServed (cache: ResponseCache, reply: FastifyReply, served: Served): void {
   ;(reply.request as Carrier)[STATE] = served
   sendEntry(reply, hitOf(cache, served))
 }
 
-/** The entry where it enters the onSend chain: hooks ahead of ours may have changed what they had changed on the miss. */
+/** The entry enters the onSend chain. Hooks ahead of ours may have changed it twice, on the miss and now: that is undone. */
 export function passOn (
   cache: ResponseCache, served: Served, { reply, payload }: { reply: FastifyReply, payload: unknown }
 ): unknown {

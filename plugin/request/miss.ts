@@ -299,7 +299,7 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })
   const { request, request: { server, raw } } = reply
-  // The line above; listeners from before; and who listens to the server beside Fastify may have come to do so since.
+  // The line above; listeners from before; and those that other listeners to the server may have added since.
   const others = 1 + ((request as Carrier)[LISTENERS] ?? 0) + server.server.listenerCount('request') - 1
   exchange.departure = new Departure({ request: raw, reply: reply.raw }, others)
 }
@@ -318,7 +318,7 @@ function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply: Fastif
   const look = (): void => {
     if (isAnswered(exchange) || exchange.claim === null) return
     if (reply.sent || reply.raw.headersSent) {
-      // What may be sent through Fastify behind that is a part.
+      // A payload that is sent through Fastify behind that is a part.
       exchange.stage = 'captured'
       refuseAnswer(cache, exchange, 'raw')
       return

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { isDue, type Entry } from '../../plugin/entry/entry.js'
+import { useOf, type Entry } from '../../plugin/entry/entry.js'
 import type { CacheOptions, CacheStats, RouteCacheOptions } from '../../plugin/index.js'
 import { beyondLookup, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 
@@ -40,7 +40,8 @@ function numbers (seed: number): () => number {
 t.test('when an entry is due', async (t) => {
   let asked = 0
   const giving = (number: number) => () => { asked++; return number }
-  const entry = { staleAt: 100_000, cost: 1_000 } as Entry
+  const entry = { staleAt: 100_000, cost: 1_000, softenings: [] as readonly number[] } as Entry
+  const isDue = (entry: Entry, now: number, chance: () => number): boolean => useOf(entry, now, { mayBeEarly: true, chance }) === 'early'
   // -ln(0.5) = 0.693
   t.strictSame([99_306, 99_307, 99_308].map((now) => isDue(entry, now, giving(0.5))), [false, true, true])
   t.strictSame([94_000, 96_000].map((now) => isDue(entry, now, giving(0.01))), [false, true], 'the more unlikely the farther')

@@ -1,7 +1,7 @@
 // For how long an entry may be served that was made stale: by its key, by tags, by several of them, by wrong clocks.
 import fc from 'fast-check'
 import t from 'tap'
-import { asSoftened, isAlive, isFresh, isRescuable, type Entry } from '../../plugin/entry/entry.js'
+import { asSoftened, useOf, type Entry, type Use } from '../../plugin/entry/entry.js'
 import { MOST_SKEW } from '../../plugin/store/clock-skew.js'
 
 const AS_OF = 1_000_000_000
@@ -29,8 +29,25 @@ const softenings = fc.array(clocks, { maxLength: 5 })
 
 function seen (entry: Entry, softened: readonly number[], now: number): Record<'fresh' | 'alive' | 'rescuable', boolean> {
   const judged = asSoftened(entry, { softened })
-  return { fresh: isFresh(judged, now), alive: isAlive(judged, now), rescuable: isRescuable(judged, now) }
+  return {
+    fresh: useOf(judged, now, {}) !== null,
+    alive: useOf(judged, now, { mayBeStale: true }) !== null,
+    rescuable: useOf(judged, now, { mayRescue: true }) !== null
+  }
 }
+
+t.test('what an entry is good for: fresh before stale, stale before a stand-in', async (t) => {
+  const entry = { ...entryOf({ life: 1_000, stale: 1_000, rescue: 3_000 }), cost: 10 }
+  const all = { mayBeStale: true, mayRescue: true, mayBeEarly: true, chance: () => 0.5, hasFailed: true }
+  const uses = (taking: Parameters<typeof useOf>[2]): Use[] =>
+    [0, 999, 1_000, 1_999, 2_000, 3_999, 4_000].map((age) => useOf(entry, STORED + age, taking))
+  t.strictSame(uses(all), ['fresh', 'early', 'stale', 'stale', 'stand-in', 'stand-in', null])
+  t.strictSame(uses({ ...all, hasFailed: () => false }), ['fresh', 'early', 'stale', 'stale', 'spare', 'spare', null])
+  t.strictSame(uses({ ...all, mayBeStale: false }), ['fresh', 'early', 'stand-in', 'stand-in', 'stand-in', 'stand-in', null])
+  t.strictSame(uses({ ...all, mayRescue: false }), ['fresh', 'early', 'stale', 'stale', null, null, null])
+  t.strictSame(uses({ ...all, mayBeEarly: false }), ['fresh', 'fresh', 'stale', 'stale', 'stand-in', 'stand-in', null])
+  t.strictSame(uses({}), ['fresh', 'fresh', null, null, null, null, null])
+})
 
 t.test('the first of all that have made it stale counts', async () => {
   fc.assert(fc.property(entries, fc.option(instants), softenings, instants, (entry, byKey, byTags, now) => {
