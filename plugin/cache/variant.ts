@@ -1,12 +1,11 @@
 // Which of a key's responses a request gets where they vary, and where a new one is put: the marker, and its variants.
 // The fields that select are those of `Vary` and of the policy; `:identity` stands for who asks, where the policy says so.
 import { randomBytes } from 'node:crypto'
-import { encodeMarker, isMarker, ownName } from '../entry/codec.js'
+import { encodeMarker, isMarker, ownName, soundEntry, soundMarker } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
 import { asSoftened, isValid, type Entry, type ValidityBasis, type Marker } from '../entry/entry.js'
 import { fingerprint, type RequestFields } from '../http/vary.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { soundEntry, soundMarker } from '../entry/soundness.js'
 import { EPOCH_LENGTH } from '../store/layout.js'
 import type { Ask, Lease, Reading, Store, Varied } from '../store/store.js'
 import type { TagMemory } from './tag-memory.js'

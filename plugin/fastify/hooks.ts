@@ -16,7 +16,7 @@
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import { announce, type Signals } from '../request/announcement.js'
 import { arrivalOf } from '../request/arrival.js'
-import { bodyOf } from '../entry/bodies.js'
+import { bodyOf } from '../entry/codec.js'
 import type { ResponseCache } from '../cache/cache.js'
 import { capture, commit, conclude, type Sent } from '../request/capture.js'
 import { ARRIVAL, EXCHANGE, HEADERS, INVALID, LISTENERS, SOURCE, TICKET, marksOf, type Carrier } from '../request/carrier.js'

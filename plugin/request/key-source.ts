@@ -1,9 +1,8 @@
 // Params and query as the handler will see them: validated, so coerced and with defaults. `/users/7` and `/users/007`, or
 // `?page=1` and its default, are then one key; and what the validation refuses has none.
 import { keyless, type KeySource } from '../key/key.js'
-import { Keyless, copyPlain, kindOf } from '../key/plain-data.js'
+import { Keyless, copyPlain, kindOf, isThenable } from '../key/key-value.js'
 import { runAhead, type Validate } from './remembered-validation.js'
-import { isThenable } from '../key/thenable.js'
 
 export type ValidatedPart = typeof PARTS[number]
 

@@ -5,8 +5,7 @@
 // once more: on what it has made of them. Fastify tells of its own compiler (Ajv's) only when the routes are compiled, so
 // that one's functions are not remembered.
 import { isDeepStrictEqual } from 'node:util'
-import { copyPlain } from '../key/plain-data.js'
-import { isThenable } from '../key/thenable.js'
+import { copyPlain, isThenable } from '../key/key-value.js'
 
 export type Validate = (input: unknown) => unknown
 

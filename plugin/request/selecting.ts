@@ -15,7 +15,7 @@ import { validatedParts, validatedSource } from './key-source.js'
 import type { BypassReason } from '../telling/outcome.js'
 import { checkKey, policyFailed } from '../route/policy.js'
 import { credentialsIn, lackedBy } from '../users/query-credentials.js'
-import { isThenable } from '../key/thenable.js'
+import { isThenable } from '../key/key-value.js'
 import type { UserMark } from '../users/user-marks.js'
 import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
 

@@ -1,7 +1,7 @@
 // A hit that is written past Fastify's reply: no more than a head and a body on Node's response. For those that nobody else
 // has put anything on, or looks at.
 import type { FastifyReply } from 'fastify'
-import { bodyOf } from '../entry/bodies.js'
+import { bodyOf } from '../entry/codec.js'
 import type { Entry } from '../entry/entry.js'
 import { isNotModified } from '../http/conditional.js'
 import { ACCEPT_ENCODING } from '../http/encoding.js'

@@ -1,6 +1,6 @@
 // Credentials in the query, such as `?access_token=`: they say who asks, unless the key has their value.
 import type { KeySource } from '../key/key.js'
-import { isThenable } from '../key/thenable.js'
+import { isThenable } from '../key/key-value.js'
 import type { UserMark } from './user-marks.js'
 
 /** By their letters and digits, in lower case: `accessToken`, `access_token` and `access-token` are one. */

@@ -13,8 +13,7 @@ import { defaultKey, own, type KeySource } from '../key/key.js'
 import { validatedSource } from '../request/key-source.js'
 import type { Validate } from '../request/remembered-validation.js'
 import type { Policy, PolicyRoute } from '../route/policy.js'
-import { readPath } from '../key/route-path.js'
-import { canonicalName, storedTags } from '../key/route-template.js'
+import { readPath, canonicalName, storedTags } from '../key/route-template.js'
 
 type Compile = (part: { schema: unknown, method: string | string[], url: string, httpPart: 'params' }) => Validate
 
