@@ -1,7 +1,7 @@
 // The work that a client, an origin, or bytes in Redis can make grows with their length and no more: for inputs eight times
 // as long it is some eight times as much. Counted, not timed.
 import t from 'tap'
-import { decode, decodeMarker, encode, encodeMarker } from '../plugin/entry/codec.js'
+import { decode, decodeMarker, encode, encodeMarker, soundMarker } from '../plugin/entry/codec.js'
 import { markTags, marksOf } from '../plugin/request/carrier.js'
 import type { Entry } from '../plugin/entry/entry.js'
 import { isReport } from '../plugin/extras/dashboard/report-shape.js'
@@ -16,11 +16,10 @@ import { addedFields, addedMembers, isReplayable, mergedVary, fingerprint, varyM
 import { refusalOf } from '../plugin/http/storable.js'
 import { parseDictionary } from '../plugin/http/structured-field.js'
 import { buildKey, defaultKey, escapeKey, storedKeys, type KeySource } from '../plugin/key/key.js'
-import { copyPlain } from '../plugin/key/plain-data.js'
+import { copyPlain } from '../plugin/key/key-value.js'
 import { readHeaders } from '../plugin/calls/request-option.js'
 import { credentialsIn, lackedBy } from '../plugin/users/user-marks.js'
 import { checkTags } from '../plugin/key/route-template.js'
-import { soundMarker } from '../plugin/entry/soundness.js'
 import { checkTarget, together } from '../plugin/key/target.js'
 import { isSelected } from '../plugin/cache/variant.js'
 import { stepsOf } from './helpers/work.js'

@@ -6,7 +6,7 @@ import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import type { Lease } from '../store/store.js'
 import type { Selected, Selection } from './variant.js'
 
-export { NO_TARGETS, type Targets } from '../store/targets.js'
+export { NO_TARGETS, type Targets } from '../store/store.js'
 
 /**
  * A fresh entry, to be filled again already where there is `early`; or a stale one, that may be served while it is

@@ -11,7 +11,7 @@ import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { isReplacement } from '../http/storable.js'
 import { isLate, within } from '../store/wait/deadline.js'
 import { REFUSALS, noteRefusal, refuse, type Caller } from '../telling/caller.js'
-import type { Complaints } from '../telling/complaints.js'
+import type { Complaints } from '../telling/log.js'
 import { channels, since, stamp, tellFill } from '../telling/events.js'
 import { count } from '../telling/stats.js'
 

@@ -2,7 +2,7 @@
 // are caught here: the request goes on without the cache, counted and logged.
 import type { Caller } from '../telling/caller.js'
 import type { Claim, Found, Question, Spare } from './claim.js'
-import type { Complaints } from '../telling/complaints.js'
+import type { Complaints } from '../telling/log.js'
 import type { Milliseconds } from '../duration.js'
 import { encodeMarker } from '../entry/codec.js'
 import { useOf, type Entry, type Use } from '../entry/entry.js'

@@ -3,9 +3,8 @@
 // identity.
 import { randomBytes } from 'node:crypto'
 import type { Milliseconds } from '../duration.js'
-import { encodeMarker, isMarker, ownName } from '../entry/codec.js'
+import { encodeMarker, isMarker, ownName, soundEntry, soundMarker } from '../entry/codec.js'
 import { asSoftened, isValid, type Entry, type ValidityBasis, type Marker } from '../entry/entry.js'
-import { soundEntry, soundMarker } from '../entry/soundness.js'
 import { fingerprint, type RequestFields } from '../http/headers.js'
 import type { AnswerLimits } from '../options/limits.js'
 import { EPOCH_LENGTH } from '../store/layout.js'

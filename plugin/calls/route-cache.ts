@@ -1,5 +1,5 @@
 // What `fastify.cache` is: the calls that users make, their input checked.
-import { bodyOf, decodedSize } from '../entry/bodies.js'
+import { bodyOf, decodedSize } from '../entry/codec.js'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Bytes, Duration, Seconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'

@@ -1,12 +1,18 @@
 // The bytes of an entry, and of a marker, as store/layout.ts has their parts.
 //
-// Bytes that are not a whole, undamaged entry of this version decode to null, which is a miss: a value of an older or newer
-// build, of somebody else, or a damaged one is overwritten by the next fill and never served.
+// Bytes that are not a whole, undamaged entry of this layout decode to null, which is a miss: bytes of an older or newer
+// build, of another program, or damaged ones are never served, and the next fill overwrites them.
 import { isUtf8 } from 'node:buffer'
-import { crc32 } from 'node:zlib'
-import { bodiesSize, readEncoded, writeBodies } from './bodies.js'
-import { NOT_ENCODED, NOT_SOFTENED, type Entry, type HeaderField, type Marker, type PayloadKind } from './entry.js'
+import { crc32, brotliDecompressSync, gunzipSync } from 'node:zlib'
+import {
+  NOT_ENCODED, NOT_SOFTENED, headerBytes, type Entry, type HeaderField, type Marker, type PayloadKind, type EncodedBody
+} from './entry.js'
 import { ENTRY as AT, EPOCH_LENGTH, MARKER, MARKER_VERSION, LAYOUT_VERSION } from '../store/layout.js'
+import type { Bytes } from '../duration.js'
+import { CODINGS, type Coding } from '../http/encoding.js'
+import { isReplayable } from '../http/headers.js'
+import { isStorableStatus } from '../http/storable.js'
+import type { AnswerLimits } from '../options/limits.js'
 
 const KINDS: readonly PayloadKind[] = [
   'bytes', 'text', 'none', 'stream', 'web', 'response', 'sized stream', 'sized web', 'sized bytes', 'sized text'
@@ -205,4 +211,141 @@ function append (headers: [string, string | string[]][], name: string, value: st
 
 function values (value: string | readonly string[]): readonly string[] {
   return typeof value === 'string' ? [value] : value
+}
+
+// The bodies of an entry. The head says how many of them are encoded. Where none is, the body stands as it is, and nothing
+// else. Where some are, the body itself is left out, as it can be decoded from them; a table stands in front of them:
+//
+//   offset  size
+//        0     4   length of the body as it is, in bytes
+//        4     1   coding of the first: 0 br, 1 gzip
+//        5     4   its length in bytes
+//        9     …   the same of each of the others
+//        …     …   the encoded bodies, in the table's order, to the end
+
+type Bodies = Pick<Entry, 'body' | 'encoded'>
+
+/** Of the table, in bytes. */
+const LENGTH = 4
+const RECORD = 5
+
+const DECODERS: Record<Coding, typeof gunzipSync> = { br: brotliDecompressSync, gzip: gunzipSync }
+
+/** With their table, in bytes. */
+export function bodiesSize ({ body, encoded }: Bodies): Bytes {
+  if (encoded.length === 0) return decodedSize({ body })
+  return encoded.reduce((size, { body }) => size + RECORD + body.length, LENGTH)
+}
+
+/** Of the body as it is. */
+export function decodedSize ({ body }: Pick<Entry, 'body'>): Bytes {
+  return typeof body === 'number' ? body : body.length
+}
+
+/** Many that waited for one run are given the same entry, at once. */
+let last: { encoded: Entry['encoded'], body: Buffer } | null = null
+
+/**
+ * The body as it is, made of an encoded one where it is not there: at once, as few clients take no coding. Throws where what
+ * lies there is not so encoded: somebody else wrote it, with our checksum.
+ */
+export function bodyOf ({ body: size, encoded }: Bodies): Buffer {
+  if (typeof size !== 'number') return size
+  if (last?.encoded === encoded) return last.body
+  // gzip is the faster one to decode.
+  const { coding, body } = encoded.find(({ coding }) => coding === 'gzip') ?? encoded[0]!
+  const whole = DECODERS[coding](body, { maxOutputLength: Math.max(1, size) })
+  if (whole.length !== size) throw new Error(`a body of ${size} bytes has ${whole.length} when it is decoded`)
+  last = { encoded, body: whole }
+  return whole
+}
+
+export function writeBodies (bytes: Buffer, from: number, { body, encoded }: Bodies): void {
+  if (encoded.length === 0) {
+    if (typeof body !== 'number') body.copy(bytes, from)
+    return
+  }
+  bytes.writeUInt32BE(decodedSize({ body }), from)
+  let at = from + LENGTH
+  for (const { coding, body } of encoded) {
+    bytes[at] = CODINGS.indexOf(coding)
+    bytes.writeUInt32BE(body.length, at + 1)
+    at += RECORD
+  }
+  for (const { body } of encoded) at += body.copy(bytes, at)
+}
+
+/** Views on the bytes, to their end; null where the table is not one of so many. */
+export function readEncoded (bytes: Buffer, from: number, count: number): Bodies | null {
+  const table = from + LENGTH
+  let start = table + count * RECORD
+  if (start > bytes.length) return null
+  const encoded: EncodedBody[] = []
+  for (let at = table; at < table + count * RECORD; at += RECORD) {
+    const coding = CODINGS[bytes[at]!]
+    const end = start + bytes.readUInt32BE(at + 1)
+    if (coding === undefined || end > bytes.length) return null
+    encoded.push({ coding, body: bytes.subarray(start, end) })
+    start = end
+  }
+  return start === bytes.length ? { body: bytes.readUInt32BE(from), encoded } : null
+}
+
+// Which entries may be served. The checksum is against damage: another program, or a broken build of this one, can write
+// bytes with a right one. An entry that would break the connection, the process or a rule of the cache counts as unreadable:
+// a miss, which the next fill overwrites. The content of a body is not judged.
+
+/** The last instant that a date can be. */
+const LAST_INSTANT = 8.64e15
+/** Fields that are added behind the bound: the validator and the Cache-Control that we make ourselves. */
+const OWN_FIELDS = 4_096
+
+/** Bytes under a name, and whether they stay as they are. */
+export interface StoredBytes { bytes: Buffer, name: string, isKept?: boolean }
+
+/** The entry of these bytes; null where they are none that may be served. Never throws. */
+export function soundEntry ({ bytes, name, isKept = false }: StoredBytes, limits: AnswerLimits): Entry | null {
+  // Of bytes that are kept what they say is, too.
+  const entry = isKept ? decodeKept(bytes, name) : decode(bytes, name)
+  return entry !== null && isSound(entry, limits) ? entry : null
+}
+
+/** The marker of these bytes; null where they are none: its members are names of fields, sorted, each once. */
+export function soundMarker (bytes: Buffer): Marker | null {
+  const marker = decodeMarker(bytes)
+  if (marker === null) return null
+  const { members } = marker
+  return members.every((name, i) => MEMBER.test(name) && (i === 0 || members[i - 1]! < name)) ? marker : null
+}
+
+/** A field's name in lower case (RFC 9110 §5.1), or one of ours, with a colon in front. Not `*`, which selects nothing. */
+const MEMBER = /^(?!\*$):?[a-z0-9!#$%&'*+.^_`|~-]+$/
+
+function isSound (entry: Entry, limits: AnswerLimits): boolean {
+  const { status, kind, headers, encoded, asOf, storedAt, staleAt, deadAt, rescueUntil } = entry
+  const size = decodedSize(entry)
+  return isStorableStatus(status) && size <= limits.maxBodyBytes && (kind !== 'none' || size === 0) &&
+    storedAt >= 0 && storedAt <= LAST_INSTANT && isInstant(staleAt) && isInstant(deadAt) && isInstant(rescueUntil) &&
+    Number.isSafeInteger(asOf) && asOf >= 0 &&
+    areSound(headers, limits) && (encoded.length === 0 || isEncodable(entry))
+}
+
+/** Further on than a date can be is no date's end, either. */
+function isInstant (time: number): boolean {
+  return time >= -LAST_INSTANT && time <= 2 * LAST_INSTANT
+}
+
+/** Each coding once, of a body that has none of its own. */
+function isEncodable ({ encoded, headers, kind }: Entry): boolean {
+  if (kind === 'none' || headers.some(([name]) => name === 'content-encoding')) return false
+  return new Set(encoded.map(({ coding }) => coding)).size === encoded.length
+}
+
+/** Of header blocks that were seen before: those of a hot entry are the same with each hit. Their size; null: not sound. */
+const seen = new WeakMap<readonly HeaderField[], number | null>()
+
+function areSound (headers: readonly HeaderField[], { maxHeaderBytes }: AnswerLimits): boolean {
+  let size = seen.get(headers)
+  if (size === undefined) seen.set(headers, size = isReplayable(headers) ? headerBytes(headers) : null)
+  return size !== null && size <= maxHeaderBytes + OWN_FIELDS
 }

@@ -2,7 +2,7 @@
 // hosts they may be skewed, which shifts a ttl and nothing else. What decides about invalidation is `asOf`, not time.
 import type { Bytes, Milliseconds } from '../duration.js'
 import type { Coding } from '../http/encoding.js'
-import { isAhead } from '../store/clock-skew.js'
+import { isAhead } from '../store/store.js'
 
 /** One header field, as it was set: an array is a field that is sent more than once. */
 export type HeaderField = readonly [name: string, value: string | readonly string[]]
@@ -41,7 +41,7 @@ export interface Entry {
   status: number
   /** In the order in which they were set, names in lower case. */
   headers: readonly HeaderField[]
-  /** As it is; or its size, where only `encoded` has it: see `bodyOf` in bodies.ts. */
+  /** As it is; or its size, where only `encoded` has it: see `bodyOf` in codec.ts. */
   body: Buffer | Bytes
   /** The same body, for clients that take it so; where there is one, no header says that it is encoded. */
   encoded: readonly EncodedBody[]

@@ -9,8 +9,9 @@
 // template and no value gives such a form, so what `cache.key()` builds is stored as it is.
 import { createHash } from 'node:crypto'
 import { RouteCacheError, show } from '../errors.js'
-import { escapeSurrogates, escapeText, escapeValue } from './key-value.js'
-import { Keyless, isBare, isPlainObject, kindOf, memberOf, namesOf } from './plain-data.js'
+import {
+  escapeSurrogates, escapeText, escapeValue, Keyless, isBare, isPlainObject, kindOf, memberOf, namesOf
+} from './key-value.js'
 
 /** The parts of a request that may select a response. */
 export interface KeySource {

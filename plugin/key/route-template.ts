@@ -1,13 +1,10 @@
 // What a route's templates mean: which of the request's values each placeholder stands for, in its key and its tags.
 import { RouteCacheError, optionError, show } from '../errors.js'
-import { boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey } from './key.js'
-import type { KeySource, Placeholder, TemplatePart } from './key.js'
-import { isThenable } from './thenable.js'
-import { escapeText, escapeValue } from './key-value.js'
+import {
+  boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey, type KeySource, type Placeholder, type TemplatePart
+} from './key.js'
+import { isThenable, escapeText, escapeValue, Keyless, kindOf } from './key-value.js'
 import { patternOf, type NamePattern } from './name-pattern.js'
-import { Keyless, kindOf } from './plain-data.js'
-import { readPath } from './route-path.js'
-import { rewrittenPart, type Rewritten } from './rewritten.js'
 
 /** What templates need to know of the route. */
 export interface TemplateRoute {
@@ -214,4 +211,82 @@ function checkConstraints (where: string, { constraints }: TemplateRoute): void 
   if (keyless === undefined) return
   throw optionError(where, 'cache.key', undefined, `the route's constraint "${keyless[0]}" is ${kindOf(keyless[1])}, which the default ` +
     'key can\'t tell from others: write a key')
+}
+
+// The part of the target that the app's `rewriteUrl` has removed: `/acme/users` has become `/users`, and `?tenant=acme` is
+// gone. The handler may read it in `request.originalUrl`, and params and query lack it, so the default key has it as well.
+
+/** As much of a request as is looked at here. */
+export interface Rewritten {
+  originalUrl: string
+  raw: { url?: unknown, originalUrl?: unknown }
+}
+
+/**
+ * Begins what no key of another target has: a user's own `%~` is escaped (key.ts), and a hash has no percent sign, as this
+ * has behind it.
+ */
+const SIGN = '%~'
+
+/** For a default key: path and query as the client sent them, as far as they were others; mostly ''. */
+export function rewrittenPart (request: Rewritten): string {
+  const { raw } = request
+  // Fastify's own getter would keep it on each request.
+  if (typeof raw.originalUrl !== 'string' || raw.originalUrl === raw.url) return ''
+  const [path, query] = parted(request.originalUrl)
+  const [toPath, toQuery] = parted(String(raw.url))
+  if (path === toPath && query === toQuery) return ''
+  return SIGN + (path === toPath ? '' : escapeText(path)) + (query === toQuery ? '' : escapeText(`?${query}`))
+}
+
+function parted (target: string): [path: string, query: string] {
+  const begin = target.indexOf('?')
+  return begin === -1 ? [target, ''] : [target.slice(0, begin), target.slice(begin + 1)]
+}
+
+// A route's path, read as Fastify's router (find-my-way) reads it.
+
+/** A path such as `/at/:hour(^\\d{2})h-:minute/*`, read. */
+export interface RoutePath {
+  /** The params in their order: hour, minute, *. */
+  params: string[]
+  /**
+   * The path without what its params are called and which values they take: `/at/:{}h-:{}/*`. Paths of one shape are for
+   * the same URLs.
+   */
+  shape: string
+}
+
+export function readPath (path: string): RoutePath {
+  const params: string[] = []
+  let shape = ''
+  let at = 0
+  while (at < path.length) {
+    const char = path[at]!
+    if (char === '*') params.push('*')
+    if (char !== ':' || path[at + 1] === ':') {
+      const literal = char === ':' ? '::' : char // "::" is a colon
+      shape += literal
+      at += literal.length
+    } else {
+      const name = /^[^/\-.(?]*/.exec(path.slice(at + 1))![0]
+      params.push(name)
+      shape += ':{}'
+      at = afterPattern(path, at + 1 + name.length)
+      if (path[at] === '?') at++ // it may be absent
+    }
+  }
+  return { params, shape }
+}
+
+/** Where the path goes on behind the param's regular expression, if it has one: its parentheses may nest. */
+function afterPattern (path: string, from: number): number {
+  if (path[from] !== '(') return from
+  let depth = 0
+  for (let at = from; at < path.length; at++) {
+    if (path[at] === '\\') at++
+    else if (path[at] === '(') depth++
+    else if (path[at] === ')' && --depth === 0) return at + 1
+  }
+  return path.length
 }

@@ -1,5 +1,5 @@
 // What users name to be invalidated, checked; and how it is taken apart and put together.
-import { NO_TARGETS, type Targets } from '../store/targets.js'
+import { NO_TARGETS, type Targets } from '../store/store.js'
 import { RouteCacheError, show } from '../errors.js'
 import { boundKey, boundPrefix, escapeKey, own, storedKeys } from './key.js'
 import { checkTags } from './route-template.js'

@@ -9,7 +9,7 @@
 import type { FastifyReply } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Found, Question, Refreshable, Spare } from '../cache/claim.js'
-import { bodyOf } from '../entry/bodies.js'
+import { bodyOf } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 import { asksForPart } from '../http/conditional.js'

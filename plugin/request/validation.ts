@@ -2,8 +2,7 @@
 // `?page=1` and its default, are then one key; and what the validation refuses has none.
 import { isDeepStrictEqual } from 'node:util'
 import { keyless, type KeySource } from '../key/key.js'
-import { Keyless, copyPlain, kindOf } from '../key/plain-data.js'
-import { isThenable } from '../key/thenable.js'
+import { Keyless, copyPlain, kindOf, isThenable } from '../key/key-value.js'
 
 export type ValidatedPart = typeof PARTS[number]
 

@@ -1,7 +1,7 @@
 // From an entry to the answer that the client gets: 200 (or what was stored), 304 where the client has it already, 206 where
 // it asks for a part.
 import type { FastifyReply } from 'fastify'
-import { bodyOf } from '../entry/bodies.js'
+import { bodyOf } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry, HeaderField } from '../entry/entry.js'
 import { isNotModified, contentRange, partOf, type Part } from '../http/conditional.js'

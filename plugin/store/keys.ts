@@ -1,4 +1,5 @@
-// The names in Redis, readable in redis-cli. For the prefix `shop` and the key `user:1`:
+// The names in Redis, readable in redis-cli, and the texts of the floor and of generations (entries: layout.ts). For the
+// prefix `shop` and the key `user:1`:
 //
 //   shop:user:1           the entry
 //   lease:{shop:user:1}   its lease: a Cluster hashes only what stands in the braces, so both are in one slot
@@ -10,7 +11,9 @@
 //   shop#floor            the floor; in its slot {shop#floor}:clock, {shop#floor}:tags: when any tag was last invalidated,
 //                         and {shop#floor}:once:x: that the command x was done
 //
-// Keys and tags contain no braces (key.ts), so a slot is that of the whole name, or of what stands in the braces.
+// Keys and tags contain no braces (plugin/key/key.ts), so a slot is that of the whole name, or of what stands in the braces.
+import type { Milliseconds } from '../duration.js'
+import { EPOCH_LENGTH } from './layout.js'
 
 /** No user's key contains a brace, so none ends like this. */
 const VALUE = '{value}'
@@ -136,4 +139,80 @@ export class Keys {
 
 function escapeGlob (text: string): string {
   return text.replace(/[*?[\]\\^-]/g, '\\$&')
+}
+
+// What the floor says: `<history>;<record>;<record>… <runs>`. A record names prefixes, and below which value of `asOf` the
+// entries under them are invalid; the scripts that write it are in joint-scripts.ts.
+
+/** Of a prefix in a record. */
+const HEAD_CHARACTERS = 100
+const NONE: readonly PrefixGeneration[] = []
+
+/** Of entries whose key begins so: what began before this value of the clock is invalid. */
+export interface PrefixGeneration { prefix: string, value: number, end: Milliseconds }
+
+export interface FloorState {
+  /** '' where there is no floor. */
+  history: string
+  prefixes: readonly PrefixGeneration[]
+}
+
+/** Never throws: what is damaged is left out, and found when its writer looks for it. */
+export function readFloor (floor: Buffer | string | null): FloorState {
+  if (floor === null) return { history: '', prefixes: NONE }
+  const text = floor.toString('latin1')
+  const history = text.slice(0, EPOCH_LENGTH)
+  if (text[EPOCH_LENGTH] !== ';') return { history, prefixes: NONE }
+  const records = text.slice(EPOCH_LENGTH + 1, text.indexOf(' ')).split(';')
+  return { history, prefixes: records.flatMap(readRecord) }
+}
+
+function readRecord (record: string): PrefixGeneration[] {
+  const [value, end, , ...prefixes] = record.split(',')
+  try {
+    return prefixes.map((prefix) => ({ prefix: decodeURIComponent(prefix), value: Number(value), end: Number(end) }))
+  } catch {
+    return []
+  }
+}
+
+/**
+ * In a record: without the signs that stand between its parts. Each lookup reads it, and clients may make prefixes long: of
+ * those the head is written, so that for as long as the record is there it is about others, too.
+ */
+export function writePrefixes (prefixes: readonly string[]): string {
+  return [...new Set(prefixes.map(headOf))].map(encodeURIComponent).join(',')
+}
+
+function headOf (prefix: string): string {
+  const head = prefix.slice(0, HEAD_CHARACTERS)
+  // Half a pair has no encoding.
+  return /[\ud800-\udbff]$/.test(head) ? head.slice(0, -1) : head
+}
+
+/** Below which `asOf` no entry under this key is valid; 0: none was invalidated by its prefix. */
+export function leastOf (prefixes: readonly PrefixGeneration[], key: string): number {
+  let least = 0
+  for (const { prefix, value } of prefixes) if (value > least && key.startsWith(prefix)) least = value
+  return least
+}
+
+// What a tag's name holds in Redis: its generation, `<dropped>` or `<dropped>~<stale>`; or that nothing is valid under it.
+
+/** What a name's value begins with in quarantine. */
+export const QUARANTINE = '!'
+/** What a tag's generation begins with while an invalidation of several targets has it. */
+export const HOLD = '#'
+
+/** Before which value what carries the tag is dropped, and before which it is stale. */
+export interface Generation { dropped: number, stale: number }
+
+/**
+ * Above every value in quarantine, and while it is held. Null: anything else that is no generation, a reservation for
+ * example: then nothing is valid under it, either, and it may be created.
+ */
+export function readGeneration (text: string): Generation | null {
+  if (text.startsWith(QUARANTINE) || text.startsWith(HOLD)) return { dropped: Infinity, stale: Infinity }
+  const [, dropped, stale] = /^(\d+)(?:~(\d+))?$/.exec(text) ?? []
+  return dropped === undefined ? null : { dropped: Number(dropped), stale: Number(stale ?? 0) }
 }

@@ -22,7 +22,7 @@
 //   headers       …   per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1, as Node writes
 //                     headers); a field with several values is one record a value
 //   tags          …   UTF-8, each with a byte 0 behind it
-//   bodies        …   to the end: see entry/bodies.ts
+//   bodies        …   to the end: see entry/codec.ts
 //
 // The name is in the checksum so that bytes stored under one name are no entry under another: where replies are taken for
 // those of other commands, as behind a proxy that adds or drops one, nobody is served another key's response.

@@ -74,7 +74,6 @@
 // lease with it, in one step; `invalidate` removes entry and lease of a key in one step, and advances a tag's generation
 // beyond every `asOf` before it. Every call may reject; none throws.
 import type { Bytes, Milliseconds } from '../duration.js'
-import type { Targets } from './targets.js'
 import type { DelayStats } from './wait/delays.js'
 import type { Witness } from './witness.js'
 
@@ -284,3 +283,27 @@ export const FIRST_MARKER_TIME: Milliseconds = 60_000
 export const FIRST_LIFE: Milliseconds = 60_000
 /** How long nobody waits for a key whose last response could not be shared. */
 export const PASS_TIME: Milliseconds = 10_000
+
+/** What one call invalidates: all together, so that nothing is made of one target's old entry while another's is gone. */
+export interface Targets {
+  keys: readonly string[]
+  tags: readonly string[]
+  /** All keys that begin with one of these. */
+  prefixes: readonly string[]
+  all: boolean
+}
+
+export const NO_TARGETS: Targets = { keys: [], tags: [], prefixes: [], all: false }
+
+/**
+ * By how much an instant of another clock, Redis' or another host's, may be ahead of this process' time and still count.
+ * Hosts that keep their time (NTP) are apart by
+ * milliseconds; what is ahead by more comes of a clock that is, or was, wrong, and says nothing of when something happened.
+ * What is made stale may be served for this much longer than it should be, at most.
+ */
+export const MOST_SKEW: Milliseconds = 1_000
+
+/** Whether the instant lies so far ahead that nobody knows when it was. */
+export function isAhead (instant: Milliseconds, now: Milliseconds): boolean {
+  return instant > now + MOST_SKEW
+}

@@ -4,7 +4,7 @@
 import { countedCookie, isNoAnalyticsCookie, listedCookies, namesNobody, type CookieRule } from '../http/credentials.js'
 import type { RequestFields } from '../http/headers.js'
 import type { KeySource } from '../key/key.js'
-import { isThenable } from '../key/thenable.js'
+import { isThenable } from '../key/key-value.js'
 import { unpromised } from './identity.js'
 
 export type MarkReason = 'authorization' | 'credential' | 'cookie' | 'certificate' | 'query' | 'user' | 'session'

@@ -15,7 +15,7 @@ import type { Targets } from '../cache/claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { HarmlessLog } from '../telling/harmless-log.js'
+import { HarmlessLog } from '../telling/log.js'
 import type { KeySource } from '../key/key.js'
 import { isNothing, together } from '../key/target.js'
 

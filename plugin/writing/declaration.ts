@@ -1,7 +1,6 @@
 // The `cache` option of a route that changes something, checked and compiled once, when the route is declared: what its
 // success invalidates. What is wrong throws there, naming the route, the option, its value and what would be right.
-import type { Targets } from '../cache/claim.js'
-import { NO_TARGETS } from '../cache/claim.js'
+import { NO_TARGETS, type Targets } from '../cache/claim.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'

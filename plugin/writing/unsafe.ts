@@ -10,11 +10,9 @@ import { SOURCE, type Carrier } from '../request/carrier.js'
 import { RouteCacheError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { defaultKey, own, type KeySource } from '../key/key.js'
-import { validatedSource } from '../request/validation.js'
-import type { Validate } from '../request/validation.js'
+import { validatedSource, type Validate } from '../request/validation.js'
 import type { Policy, PolicyRoute } from '../route/policy.js'
-import { readPath } from '../key/route-path.js'
-import { canonicalName, storedTags } from '../key/route-template.js'
+import { readPath, canonicalName, storedTags } from '../key/route-template.js'
 
 type Compile = (part: { schema: unknown, method: string | string[], url: string, httpPart: 'params' }) => Validate
 

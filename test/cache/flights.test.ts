@@ -1,8 +1,7 @@
 // One run: requests for a cold key wait for the one that runs the handler, in this process or in another; once, for a
 // bounded time, and never for what can't be shared.
 import { once } from 'node:events'
-import type { IncomingMessage } from 'node:http'
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { decode, encode } from '../../plugin/entry/codec.js'
 import type { InvalidateTarget, RouteCacheOptions } from '../../plugin/index.js'
 import { valueKey } from '../../plugin/store/keys.js'
-import { writeValue } from '../../plugin/calls/value-bytes.js'
+import { writeValue } from '../../plugin/calls/value.js'
 import { beyondLookup, cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 import { startRedis, type RedisServer } from '../helpers/redis.js'
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
-import { bodyOf, decodedSize } from '../../plugin/entry/bodies.js'
+import { bodyOf, decodedSize } from '../../plugin/entry/codec.js'
 import * as codec from '../../plugin/entry/codec.js'
 import type { EncodedBody, Entry } from '../../plugin/entry/entry.js'
 import { ENTRY, LAYOUT_VERSION } from '../../plugin/store/layout.js'

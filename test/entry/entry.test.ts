@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { asSoftened, useOf, type Entry, type Use } from '../../plugin/entry/entry.js'
-import { MOST_SKEW } from '../../plugin/store/clock-skew.js'
+import { MOST_SKEW } from '../../plugin/store/store.js'
 
 const AS_OF = 1_000_000_000
 const MINUTE = 60_000

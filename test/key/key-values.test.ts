@@ -4,8 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { buildKey, defaultKey } from '../../plugin/key/key.js'
-import { escapeValue } from '../../plugin/key/key-value.js'
-import { copyPlain } from '../../plugin/key/plain-data.js'
+import { escapeValue, copyPlain } from '../../plugin/key/key-value.js'
 
 /** What makes names and texts that are hard to tell apart. */
 const texts = fc.oneof(

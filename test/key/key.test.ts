@@ -4,7 +4,7 @@ import t from 'tap'
 import {
   boundKey, boundPrefix, buildKey, defaultKey, escapeKey, escapeTag, fillTemplate, own, parseTemplate, storedKeys
 } from '../../plugin/key/key.js'
-import { readPath } from '../../plugin/key/route-path.js'
+import { readPath } from '../../plugin/key/route-template.js'
 
 const fill = (template: string, values: Record<string, unknown>): string =>
   fillTemplate(parseTemplate(template), ({ name }) => own(values, name))

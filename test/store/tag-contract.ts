@@ -2,8 +2,7 @@
 // store.ts' head tells in its third interleaving.
 import type { Test } from 'tap'
 import { encodeMarker } from '../../plugin/entry/codec.js'
-import type { Entry } from '../../plugin/entry/entry.js'
-import { isValid } from '../../plugin/entry/entry.js'
+import { isValid, type Entry } from '../../plugin/entry/entry.js'
 import type { Fill, FillResult, Lease, Reading, Store, Taken } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
 

@@ -1,11 +1,10 @@
 // The clock and the generations of tags in this process. None is ever lost; of tags that were long not invalidated it is
 // only known that they are not newer than those that are.
 import type { Milliseconds } from '../../duration.js'
-import { isAhead } from '../clock-skew.js'
-import type { Generation } from '../generation-text.js'
+import { isAhead, type ValidityReading } from '../store.js'
+import type { Generation } from '../keys.js'
 import type { Quarantines } from './memory-quarantines.js'
 import { Recent } from '../recent.js'
-import type { ValidityReading } from '../store.js'
 
 /** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
 const MOST_GENERATIONS = 100_000

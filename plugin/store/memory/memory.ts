@@ -2,7 +2,11 @@
 // one step, and the contract holds by that.
 import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../../duration.js'
-import { isAhead } from '../clock-skew.js'
+import {
+  isAhead, FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Targets, type Ask, type Fill, type FillResult, type Lease,
+  type Reader, type Reading, type Seen, type Seized, type Store, type Taken, type ValidityReading, type Varied,
+  type Writing
+} from '../store.js'
 import { withValue } from '../keys.js'
 import { epochOf, holdsMarker, madeStale, staleTime } from '../layout.js'
 import { MemoryLeases } from './memory-leases.js'
@@ -10,11 +14,6 @@ import { Quarantines } from './memory-quarantines.js'
 import { cost, slotName, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
 import { Recent } from '../recent.js'
-import type { Targets } from '../targets.js'
-import {
-  FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type Lease, type Reader, type Reading,
-  type Seen, type Seized, type Store, type Taken, type ValidityReading, type Varied, type Writing
-} from '../store.js'
 
 export class MemoryStore implements Store {
   readonly kind = 'memory'

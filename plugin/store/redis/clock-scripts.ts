@@ -1,8 +1,7 @@
 // What Redis must do in one step with the clock, the floor and generations. All names of a script are in one slot.
-import { MOST_SKEW } from '../clock-skew.js'
-import { HOLD } from '../generation-text.js'
+import { MOST_SKEW, FIRST_LIFE } from '../store.js'
+import { HOLD } from '../keys.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script } from './script.js'
-import { FIRST_LIFE } from '../store.js'
 
 // The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
 // Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history,

@@ -32,15 +32,14 @@
 import type { Milliseconds } from '../../duration.js'
 import { randomUUID } from 'node:crypto'
 import { newHistory } from './floor.js'
-import type { Keys } from '../keys.js'
-import { readAll } from './read-all.js'
+import { HOLD, QUARANTINE, readGeneration, type Keys } from '../keys.js'
+import { readAll } from './batch.js'
 import { Recent } from '../recent.js'
 import type { RedisClient } from '../server/redis-client.js'
 import {
   CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
 } from './clock-scripts.js'
 import { ADVANCE } from './joint-scripts.js'
-import { HOLD, QUARANTINE, readGeneration } from '../generation-text.js'
 import type { Script } from './script.js'
 import { FIRST_LIFE, LEASE_TIME } from '../store.js'
 import type { Write } from '../server/topology.js'

@@ -10,10 +10,9 @@
 // commands that use one lease token run one at a time.
 import { randomUUID } from 'node:crypto'
 import { isGeneration } from './generations.js'
-import type { Keys } from '../keys.js'
+import { QUARANTINE, type Keys } from '../keys.js'
 import { checksumOf } from '../layout.js'
 import type { RedisClient } from '../server/redis-client.js'
-import { QUARANTINE } from '../generation-text.js'
 import { END, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
 import { FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Lease, type Seen, type Taken } from '../store.js'
 import type { Write } from '../server/topology.js'

@@ -9,8 +9,7 @@
 // the second pass began, which then finds the entry: SCAN returns every name that is there from its start to its end.
 import { RouteCacheError } from '../../errors.js'
 import type { Keys } from '../keys.js'
-import { keyPrefixOf, type RedisClient } from '../server/redis-client.js'
-import { heeded } from '../server/refusal.js'
+import { keyPrefixOf, heeded, type RedisClient } from '../server/redis-client.js'
 import type { Script } from './script.js'
 import { UNLINK_LEASES, UNLINK_VARIANTS } from './scripts.js'
 import { topologyOf, type Write } from '../server/topology.js'

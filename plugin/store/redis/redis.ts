@@ -1,28 +1,24 @@
 // Entries in Redis, one server or a Cluster. Single commands and scripts of one slot, so nothing is ever cross-slot.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { Batches, promised, type BatchAnswer } from './batch.js'
+import { Batches, promised, readAll, type BatchAnswer } from './batch.js'
 import { within } from '../wait/deadline.js'
 import { Floor, newHistory } from './floor.js'
-import { readFloor, type FloorState } from '../floor-text.js'
+import { readFloor, type FloorState, type Keys } from '../keys.js'
 import { Generations } from './generations.js'
 import { INVALIDATE_ALL } from './clock-scripts.js'
 import { JointInvalidation } from './joint-invalidation.js'
 import { KeyRemoval } from './key-removal.js'
-import type { Keys } from '../keys.js'
 import { inTurn, Leases } from './leases.js'
 import { PrefixRemoval } from './prefix.js'
-import { readAll } from './read-all.js'
 import { mustFit, type RedisClient } from '../server/redis-client.js'
-import { confirmed } from '../server/replicas.js'
+import { confirmed, allAnswer, type Write } from '../server/topology.js'
 import { FILL, FILL_VARIANT } from './scripts.js'
 import {
   FIRST_LIFE, type Ask, type Fill, type FillResult, type ValidityReading, type Lease, type Reader, type Reading,
-  type Seen, type Seized, type Store, type Taken, type TierStats, type Writing
+  type Seen, type Seized, type Store, type Taken, type TierStats, type Writing, type Targets
 } from '../store.js'
-import type { Targets } from '../targets.js'
 import { Tiered, type TierLimits } from '../tier/tiered.js'
-import { allAnswer, type Write } from '../server/topology.js'
 
 export interface RedisStoreOptions {
   client: RedisClient

@@ -1,7 +1,6 @@
 // A Lua script as Redis knows it: what it must do in one step.
 import { createHash } from 'node:crypto'
-import type { RedisClient } from '../server/redis-client.js'
-import { heeded } from '../server/refusal.js'
+import { heeded, type RedisClient } from '../server/redis-client.js'
 
 /** A Lua script, called by its hash. A client resends what was under way when its connection was cut: each may run twice. */
 export class Script {

@@ -2,7 +2,7 @@
 //
 // A client sends again what was under way when its connection was cut, also where the server had done it. So whatever gives
 // or changes a token knows its own work: what it finds done is answered as it was the first time.
-import { QUARANTINE } from '../generation-text.js'
+import { QUARANTINE } from '../keys.js'
 import { READING_LAYOUT } from '../layout.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 

@@ -1,8 +1,10 @@
+// The servers behind a client: which of a Cluster's have to be asked, what they say of themselves, and their replicas.
+//
 // Which servers of a Cluster have to be asked so that no slot is left out. A client's own list is that of its connections:
 // a node whose connection ended, or that has just joined, is not in it. What a node says of *itself* is sure.
 import { RouteCacheError } from '../../errors.js'
 import type { RedisClient } from './redis-client.js'
-import { SLOTS } from './slot.js'
+import type { Milliseconds } from '../../duration.js'
 
 export interface Topology {
   /** All primaries. */
@@ -67,4 +69,72 @@ async function refreshed (client: RedisClient): Promise<void> {
     if (client.refreshSlotsCache === undefined) return resolve()
     client.refreshSlotsCache((error) => { error == null ? resolve() : reject(error) })
   })
+}
+
+// What a server says of itself in INFO: which run of which server answers, and whether it is a primary.
+
+export function addressOf ({ options }: RedisClient): string {
+  const { host, port } = options as { host?: string, port?: number }
+  return `${host}:${port}`
+}
+
+/** A server's run id is new with each start. */
+export function runOf (info: unknown): string {
+  const run = /^run_id:(\w+)/m.exec(String(info))?.[1]
+  if (run === undefined) throw new RouteCacheError('FRC_STORE', 'INFO does not tell the server\'s run_id')
+  return `${run} ${reignOf(info)}`
+}
+
+/** The id of its replication, new with each promotion to a primary. Throws FRC_STORE where it is a replica. */
+export function reignOf (info: unknown): string {
+  const text = String(info)
+  // A Cluster's client may not know yet that it is none any more.
+  if (/^role:(?:slave|replica)/m.test(text)) throw new RouteCacheError('FRC_STORE', 'the server is a replica: reads must go to primaries')
+  return /^master_replid:(\w+)/m.exec(text)?.[1] ?? ''
+}
+
+/** Whether replicas follow it. */
+export function hasReplicas (info: unknown): boolean {
+  return Number(/^connected_slaves:(\d+)/m.exec(String(info))?.[1] ?? 0) > 0
+}
+
+// Replicas have what was written, where that is asked for.
+
+export interface Confirmation {
+  /** How many replicas of each primary. */
+  wanted: number
+  deadline: Milliseconds
+  write: Write
+}
+
+/** Waits until so many replicas have it; FRC_REPLICAS where they have not in time. 0: waits for none. */
+export async function confirmed (client: RedisClient, { wanted, deadline, write }: Confirmation): Promise<void> {
+  if (wanted === 0) return
+  // Redis looks ten times a second whether the time is over, and is to say so itself.
+  const time = Math.ceil(Math.max(deadline / 2, deadline - 200))
+  const counts = await Promise.all(primariesOf(client).map(async (server) => Number(await write(server.wait(wanted, time)))))
+  const least = Math.min(...counts)
+  if (least < wanted) {
+    throw new RouteCacheError('FRC_REPLICAS', `the primary has it, but of ${wanted} replicas only ${least} confirmed in time`)
+  }
+}
+
+// Which of a Cluster's 16,384 slots a name is in: CRC-16/XMODEM of what stands in its first braces, or of all of it.
+// https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
+
+const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8
+  for (let bit = 0; bit < 8; bit++) crc = (crc << 1) ^ ((crc & 0x8000) === 0 ? 0 : 0x1021)
+  return crc
+})
+
+export const SLOTS = 16_384
+
+export function slotOf (name: string): number {
+  const open = name.indexOf('{')
+  const close = open < 0 ? -1 : name.indexOf('}', open + 1)
+  const hashed = close > open + 1 ? name.slice(open + 1, close) : name
+  let crc = 0
+  for (const byte of Buffer.from(hashed)) crc = ((crc << 8) & 0xffff) ^ TABLE[(crc >> 8) ^ byte]!
+  return crc % SLOTS
 }

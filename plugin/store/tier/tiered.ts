@@ -2,12 +2,9 @@
 // Only a fresh hit of a route is served from it: whatever else a lookup turns out to be, it is asked of Redis, with all its
 // names; so are the values of getOrSet, which are not kept.
 import type { Bytes, Milliseconds } from '../../duration.js'
-import { leastOf, readFloor, type FloorState } from '../floor-text.js'
-import { readGeneration, type Generation } from '../generation-text.js'
-import { withValue, type Keys } from '../keys.js'
+import { leastOf, readFloor, readGeneration, withValue, type FloorState, type Generation, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
-import type { Targets } from '../targets.js'
-import type { Ask, Reading, TierStats, ValidityReading, Writing } from '../store.js'
+import type { Targets, Ask, Reading, TierStats, ValidityReading, Writing } from '../store.js'
 import { Tier, type Copy, type CopyPlace, type ChangeMark } from './tier.js'
 import { Tracking } from './tracking.js'
 

@@ -9,8 +9,7 @@
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { within } from '../wait/deadline.js'
-import type { RedisClient } from '../server/redis-client.js'
-import { heeded } from '../server/refusal.js'
+import { heeded, type RedisClient } from '../server/redis-client.js'
 
 /** What CLIENT LIST shows of them. */
 export const CONNECTION_NAME = 'fastify-route-cache-tracking'

@@ -25,9 +25,8 @@ import type { Milliseconds } from '../../duration.js'
 import { Delays } from '../wait/delays.js'
 import type { Keys } from '../keys.js'
 import { keyPrefixOf, mustBeTrackable, type RedisClient } from '../server/redis-client.js'
-import { SLOTS, slotOf } from '../server/slot.js'
+import { SLOTS, slotOf, primariesOf } from '../server/topology.js'
 import type { TierStats } from '../store.js'
-import { primariesOf } from '../server/topology.js'
 import { TrackedServer } from './tracked-server.js'
 
 /** How often a heartbeat is sent. */

@@ -1,7 +1,7 @@
 // What a Redis server holds, for the model: the few commands and scripts (bodies.ts) that the store uses, each of them
 // one step, on texts of latin1 (bytes). Nothing ends by itself here: names go when the model evicts them. data.test.ts runs
 // the same commands against a real server and compares.
-import { slotOf } from '../../../plugin/store/server/slot.js'
+import { slotOf } from '../../../plugin/store/server/topology.js'
 import type { Held } from './held.js'
 import { BODIES, scripts, type Body, type Reply, type ScriptName } from './bodies.js'
 

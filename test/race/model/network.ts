@@ -8,7 +8,7 @@
 import { EventEmitter } from 'node:events'
 import { createHash } from 'node:crypto'
 import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
-import { SLOTS, slotOf } from '../../../plugin/store/server/slot.js'
+import { SLOTS, slotOf } from '../../../plugin/store/server/topology.js'
 import { scriptOf, textOf, type Argument, type Data } from './data.js'
 
 /** Who says whose turn it is. */

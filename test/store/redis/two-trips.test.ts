@@ -1,7 +1,7 @@
 // An entry whose tags only its handler knew is judged in two trips. On a Cluster its tags' server may have come back with an
 // older memory before the second one, unnoticed by the first, which asked others.
 import t from 'tap'
-import { slotOf, SLOTS } from '../../../plugin/store/server/slot.js'
+import { slotOf, SLOTS } from '../../../plugin/store/server/topology.js'
 import { cachedApp, settled, type CachedApp } from '../../helpers/app.js'
 import { startCluster } from '../../helpers/redis.js'
 
