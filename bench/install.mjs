@@ -1,4 +1,4 @@
-// Installs the caches that the benches compare with, unless they are there. Plain JavaScript: it runs before any loader is there.
+// Installs the caches that the benches compare with, unless they are there. Plain JavaScript: it runs before any loader.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

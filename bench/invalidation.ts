@@ -1,5 +1,5 @@
-// The cost of invalidating many entries at once: a tag that many entries carry, and a prefix of a million keys, while Redis' own
-// time for each command is taken. On one server and on a Cluster of 3.
+// The cost of invalidating many entries at once: a tag of many entries, and a prefix of a million keys, while the time of
+// each command in Redis is measured. On one server and on a Cluster of 3.
 //
 //   npm run bench:invalidation -- [entries with the tag] [keys under the prefix]
 import type { Cluster, Redis } from 'ioredis'

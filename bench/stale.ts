@@ -1,5 +1,5 @@
-// The responses that are served when an entry's time is over: stale ones while one run refreshes them, hot ones that never end, and stale
-// ones that stand in for a database that is down. Over several processes on one Redis, and one Postgres that is stopped.
+// The responses after an entry's time is over: stale ones while one run refreshes them, hot keys that never end, and stale
+// entries that stand in for a database that is down. Over several processes on one Redis, and one Postgres that is stopped.
 //
 //   npm run bench:stale -- [seconds of the hot key]
 import { fork, type ChildProcess } from 'node:child_process'

@@ -1,5 +1,5 @@
-// Postgres invalidates: a changed row ends its entries, whoever changes it, in psql or elsewhere. These routes do nothing. It
-// needs an empty database, in which it makes its table, and `npm install @fastify/postgres pg`.
+// Postgres invalidates: a changed row ends its entries, whoever changes it, in psql or elsewhere; the routes do nothing for
+// it. This program needs an empty database, in which it makes its table, and `npm install @fastify/postgres pg`.
 //
 //   DATABASE_URL=postgres://localhost/example node examples/cities.mjs
 //
