@@ -1,7 +1,8 @@
 // What a route's templates mean: which of the request's values each placeholder stands for, in its key and its tags.
 import { RouteCacheError, optionError, show } from '../errors.js'
 import {
-  boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate, readMember, writtenKey, type KeySource, type Placeholder, type TemplatePart
+  boundKey, defaultKey, escapeTag, fillTemplate, isObjectsText, own, parseTemplate,
+  readMember, writtenKey, type KeySource, type Placeholder, type TemplatePart
 } from './key.js'
 import { isThenable, escapeText, escapeValue, Keyless, kindOf } from './key-value.js'
 import { patternOf, type NamePattern } from './name-pattern.js'
