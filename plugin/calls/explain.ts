@@ -1,5 +1,5 @@
-// What would happen to a request, asked with a request of our own that ends where its lookup stands: it goes the way of a
-// client's through the app's hooks, authentication too, and its handler does not run. Of a key, what lies under it.
+// Explains a request by an internal one that ends at its lookup: it goes through the app's hooks as a client's does,
+// authentication too, and its handler does not run. Explains a key by the entry under it.
 import type { ResponseCache } from '../cache/cache.js'
 import { RouteCacheError, optionError, show } from '../errors.js'
 import type { Milliseconds } from '../duration.js'

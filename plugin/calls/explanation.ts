@@ -13,7 +13,7 @@ import { show } from '../errors.js'
 
 /** What would happen to a request, and why. */
 export interface Explanation {
-  /** What its outcome would be; null: the cache has nothing to do with it. */
+  /** The outcome that the request would have; null: the route is not cached. */
   outcome: 'hit' | 'stale' | 'miss' | 'bypass' | null
   /** Why: of a bypass a `BypassReason`, of a miss a `MissReason`, and so on; of a hit always `fresh`. */
   reason: 'fresh' | StaleReason | MissReason | BypassReason | UncachedReason
@@ -79,7 +79,7 @@ export interface ExplainedTag {
   tag: string
   /** The clock's value when it was last invalidated; null: it is not known, or in quarantine. */
   generation: number | null
-  /** What it says of the entry; `missing`: it was lost, so the entry is not valid; null: there is no entry. */
+  /** Whether the entry is valid by this tag; `missing`: it was lost, so the entry is not valid; null: there is no entry. */
   state: 'valid' | 'stale' | 'invalidated' | 'missing' | 'quarantine' | null
 }
 

@@ -1,4 +1,4 @@
-// A request as users name one, to `cache.warm` and `cache.explain`: its URL, and what it comes with.
+// A request as users name one, to `cache.warm` and `cache.explain`: its URL and its headers.
 import { optionError } from '../errors.js'
 import { own } from '../key/key.js'
 import { isObject, OptionReader } from '../options/reader.js'

@@ -26,7 +26,7 @@ export interface ValueOptions {
   waitTimeout?: Duration
 }
 
-/** Where values are kept, and what holds where the caller says nothing. */
+/** Where values are kept, and the defaults of their options. */
 export interface Values {
   cache: ResponseCache
   caller: Caller

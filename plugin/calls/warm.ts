@@ -76,7 +76,7 @@ type Warmed =
   | { outcome: 'bypass', reason: BypassReason }
   | { outcome: 'failed', reason: WarmFailure['reason'], status: number | null, text: string }
 
-/** Has what these requests would be answered with stored. Rejects with FRC_OPTION, and where it is ended early. */
+/** Has the responses to these requests stored. Rejects with FRC_OPTION, and where it is ended early. */
 export async function warm (
   requests: OwnRequests, targets: ReadonlyArray<string | RequestOption>, options: WarmOptions
 ): Promise<WarmSummary> {
@@ -126,7 +126,7 @@ async function judge (ticket: Ticket, status: number, ended: Promise<End>): Prom
   if (lookup === undefined || (lookup.type === 'bypass' && lookup.reason === 'answered')) return failure('answered', status, String(status))
   if (lookup.type === 'hit') return { outcome: 'hit', reason: null }
   if (lookup.type === 'bypass') return { outcome: 'bypass', reason: lookup.reason }
-  // At once, or when the handler had failed: what stands in is as old as it was.
+  // A stale entry stood in, at once or for a handler that failed: nothing new was stored.
   if (lookup.type === 'stale') return failure('stale-if-error', status)
   const end = await ended
   if (end === 'stored') return { outcome: 'stored', reason: null }

@@ -13,7 +13,7 @@ import type { OwnRequests } from '../request/own-request.js'
 import { checkTags } from '../key/route-template.js'
 import { valueKey } from '../store/keys.js'
 
-/** As which response `cache.set` stores what it is given. */
+/** Which response `cache.set` stores. */
 export interface SetOptions {
   /**
    * The path of the GET whose response it is, as a client asks for it: `/users/7`, with the query where that selects. Its
@@ -58,7 +58,7 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
   }
   const { result: value } = outcome
   const areSame = cache.invalidation.sameServers()
-  // Of what `getOrSet` keeps under the key only the database knows what it is now. It goes before the response is stored:
+  // Only the database knows the value that `getOrSet` keeps under the key. It is removed before the response is stored:
   // who takes the lease behind that, and makes the response anew, is given nothing old.
   const isEnded = await invalidate(parts, key, { onlyValue: true }).then(() => true, () => false)
   if (!isEnded && right !== null) cache.abandon(right, caller)
@@ -97,7 +97,7 @@ function canBeSentTwice (value: unknown): boolean {
   return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
-/** Of what is told later, all under the key goes: the response may be older where it is told. */
+/** Where the invalidation is told later, it ends all under the key: the response may be older by then. */
 async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = false } = {}): Promise<void> {
   const targets = { ...NO_TARGETS, keys: [key] }
   try {

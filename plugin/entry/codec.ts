@@ -61,7 +61,7 @@ export function seal (bytes: Buffer, name: string): Buffer {
   return bytes
 }
 
-/** What bytes that stay where they are were found to be. */
+/** Decoded entries by their bytes, of bytes that never change. */
 const kept = new WeakMap<Buffer, { name: string, entry: Entry | null }>()
 
 /** The same as `decode`, of bytes that are never changed: they are looked at once. */
@@ -124,7 +124,7 @@ function checksum (bytes: Buffer, name: string): number {
   return crc32(bytes.subarray(AT.staleAt), crc32(bytes.subarray(AT.status, AT.softenedAt), crc32(name)))
 }
 
-/** What an entry is checked to be: that of this key, or of a variant under it. */
+/** The name that an entry's checksum covers: its key, or the key and the variant. */
 export function ownName (key: string, varied: { variant: string } | null): string {
   return varied === null ? key : `${key}\0${varied.variant}`
 }
@@ -137,7 +137,7 @@ export function encodeMarker ({ members, epoch }: Marker): Buffer {
   return bytes
 }
 
-/** Whether these bytes, if they are any of ours, are a marker's. */
+/** Whether these bytes are a marker's, by their first one. */
 export const isMarker = (bytes: Buffer): boolean => bytes[0] === MARKER_VERSION
 
 /** The marker of these bytes; null where they are none. Never throws. */
@@ -305,7 +305,7 @@ export interface StoredBytes { bytes: Buffer, name: string, isKept?: boolean }
 
 /** The entry of these bytes; null where they are none that may be served. Never throws. */
 export function soundEntry ({ bytes, name, isKept = false }: StoredBytes, limits: AnswerLimits): Entry | null {
-  // Of bytes that are kept what they say is, too.
+  // Of bytes that are kept, the decoded entry is kept, too.
   const entry = isKept ? decodeKept(bytes, name) : decode(bytes, name)
   return entry !== null && isSound(entry, limits) ? entry : null
 }
@@ -318,7 +318,7 @@ export function soundMarker (bytes: Buffer): Marker | null {
   return members.every((name, i) => MEMBER.test(name) && (i === 0 || members[i - 1]! < name)) ? marker : null
 }
 
-/** A field's name in lower case (RFC 9110 §5.1), or one of ours, with a colon in front. Not `*`, which selects nothing. */
+/** A field's name in lower case (RFC 9110 §5.1), or a pseudo field with a colon in front. Not `*`. */
 const MEMBER = /^(?!\*$):?[a-z0-9!#$%&'*+.^_`|~-]+$/
 
 function isSound (entry: Entry, limits: AnswerLimits): boolean {

@@ -45,7 +45,7 @@ export interface Entry {
   body: Buffer | Bytes
   /** The same body, for clients that take it so; where there is one, no header says that it is encoded. */
   encoded: readonly EncodedBody[]
-  /** What the handler sent: onSend hooks get the like again. */
+  /** The kind of payload that the handler sent: on a hit, onSend hooks get the same kind. */
   kind: PayloadKind
   /** The epoch of the marker that it lies under; '' where its key has no variants. */
   epoch: string
@@ -62,7 +62,7 @@ export interface Entry {
   deadAt: Milliseconds
   /** From here on it is not served where the handler fails. */
   rescueUntil: Milliseconds
-  /** What its handler took. */
+  /** How long its handler took. */
   cost: Milliseconds
   /** The clock's value before the handler ran. */
   asOf: number
@@ -82,7 +82,7 @@ function isDue ({ staleAt, cost }: Entry, now: Milliseconds, random: () => numbe
   return staleAt - now < cost * FARTHEST && now - cost * Math.log(random()) >= staleAt
 }
 
-/** What decides whether an entry is still true: the floor's history, and the generation of each tag that was asked for. */
+/** Decides whether an entry is valid: the floor's history, and the generation of each tag that was asked for. */
 export interface ValidityBasis {
   history: string
   /** Below which `asOf` the entry is invalid by its key's prefix; 0: it is not. */

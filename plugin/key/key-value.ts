@@ -13,7 +13,7 @@ const NULL = '%n'
 const EMPTY_LIST = '%[%]'
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 
-/** All that an object or a list holds: what stands in it more than once is written as often. */
+/** The most values that a list or an object may hold, at all levels: one that stands in it twice counts twice. */
 const MOST_VALUES = 100_000
 
 /** Of a list's items this is much faster than to look at each one's descriptor. */
@@ -62,7 +62,7 @@ function numberText (value: number): string {
   return Object.is(value, -0) ? '-0' : String(value)
 }
 
-/** Writes what holds other values. */
+/** Writes lists and objects. */
 class Writer {
   #left = MOST_VALUES
 
@@ -239,7 +239,7 @@ function emptyLike (value: object): object {
   return isBare(value) ? new Bare() : {}
 }
 
-/** Whether it has to be waited for. */
+/** Whether the value is a promise, or can be awaited like one. */
 export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

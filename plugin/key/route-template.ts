@@ -252,7 +252,7 @@ export interface RoutePath {
   /** The params in their order: hour, minute, *. */
   params: string[]
   /**
-   * The path without what its params are called and which values they take: `/at/:{}h-:{}/*`. Paths of one shape are for
+   * The path without the params' names and patterns: `/at/:{}h-:{}/*`. Paths of one shape are for
    * the same URLs.
    */
   shape: string

@@ -1,4 +1,4 @@
-// What users name to be invalidated, checked; and how it is taken apart and put together.
+// The targets that users name to be invalidated: checked, taken apart, put together.
 import { NO_TARGETS, type Targets } from '../store/store.js'
 import { RouteCacheError, show } from '../errors.js'
 import { boundKey, boundPrefix, escapeKey, own, storedKeys } from './key.js'
@@ -72,7 +72,7 @@ export function askedKeys (key: unknown): string[] {
   return storedKeys(textOf(key)).reverse()
 }
 
-/** All that may be meant. Throws FRC_TARGET. */
+/** All keys that this name may mean. Throws FRC_TARGET. */
 function keysOf (key: unknown): string[] {
   return storedKeys(textOf(key))
 }
@@ -106,7 +106,7 @@ export function isNothing ({ keys, tags, prefixes, all }: Targets): boolean {
   return keys.length === 0 && tags.length === 0 && prefixes.length === 0 && !all
 }
 
-/** For the log: only what was named. */
+/** For the log: the kinds of targets that were named. */
 export function mentioned ({ keys, tags, prefixes, all }: Targets): object {
   return {
     ...keys.length > 0 && { keys },

@@ -90,13 +90,13 @@ export interface Ask {
 export interface Reading extends ValidityReading {
   main: Buffer | null
   varied: Buffer | null
-  /** The same bytes are given to others, too, so that what they are found to be is worth keeping. */
+  /** Other readers get the same bytes, too, so their decoded entry is worth keeping. */
   isKept: boolean
   /** It comes from this process' memory: no server was asked. */
   isNear: boolean
 }
 
-/** Hears once what was read, or why that failed. Neither throws. */
+/** One of the two is called, once: with the reading, or with the reason why there is none. Neither throws. */
 export interface Reader {
   /** `left`: of the deadline; 0: there is none. */
   read: (reading: Reading, left: Milliseconds) => void
@@ -190,7 +190,7 @@ export type FillResult = 'stored' | 'crowded' | 'lost' | 'outdated' | 'too-large
 export interface TierStats {
   /** Names whose values are kept now: entries, markers, variants, generations, the floor. */
   entries: number
-  /** What they take, roughly. */
+  /** The size of these names and values, roughly. */
   bytes: Bytes
   /** Requests that were served from it, without Redis. */
   hits: number
@@ -244,7 +244,7 @@ export interface Store {
   end (key: string, lease: Lease, epoch: string): Promise<void>
   /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
-  /** Takes the lease of a key, whoever had it: what was about to be filled is refused. Null: the key is in quarantine. */
+  /** Takes the lease of a key, whoever had it: a fill under the former lease is refused. Null: the key is in quarantine. */
   seize (key: string): Promise<Seized | null>
   /**
    * Puts them in quarantine for so long from now, or until they are invalidated with the same token: what is there goes,
@@ -269,7 +269,7 @@ export interface Store {
   close (): void
 }
 
-/** What stands in front of a store, for tests. `deadline`: of a lookup, `writeDeadline`: of a command; 0: there is none. */
+/** Wraps the store, for tests. `deadline`: of a lookup, `writeDeadline`: of a command; 0: there is none. */
 export type StoreWrapper = (store: Store, limits: { deadline: Milliseconds, writeDeadline: Milliseconds }) => Store
 
 /** How long a lease lasts unless it is renewed: what a process that died keeps others waiting at most. */

@@ -29,7 +29,7 @@ export interface Witness {
   watch (): void
 }
 
-/** Who keeps what was confirmed. */
+/** The list of confirmed invalidations. */
 export interface Follower {
   /** Whether there is something that other servers would have to be told again. */
   readonly isKeeping: boolean
@@ -42,7 +42,7 @@ export interface Follower {
   asking (): (answering: Answering) => void
 }
 
-/** Who answers. */
+/** The servers that answer now. */
 export interface Answering {
   servers: string
   /** The name that they had until now. */

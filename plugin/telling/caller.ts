@@ -1,11 +1,11 @@
-// Who asks the cache: the counters and the log of the route and the request that it is for.
+// The caller of the cache: counters and log of the route, and of the request, that the work is for.
 import type { Milliseconds } from '../duration.js'
 import { channels, tellFill, tellLookup, type Source } from './events.js'
 import type { CacheOutcome, End, RefusalReason } from './outcome.js'
 import { count, type Counters } from './stats.js'
 import type { FillResult } from '../store/store.js'
 
-/** As much of pino as is used here. */
+/** The part of pino that is used here. */
 export interface Log {
   debug: (details: object, message: string) => void
   info: (details: object, message: string) => void
@@ -16,7 +16,7 @@ export interface Log {
 export interface Caller {
   counters: Counters
   log: Log
-  /** Whom events are about. */
+  /** The instance and the route that events name. */
   source: Source
   /** Called with the end of the right to fill; only the first call counts. */
   onEnd?: (end: End) => void
@@ -34,7 +34,7 @@ export function tellHit ({ counters, log, source }: Caller, request: object | nu
   if (request !== null) log.debug({ key: outcome.key }, `cache ${outcome.type}`)
 }
 
-/** Why the store took it or not; null: it did. */
+/** The reason for a refusal, by the store's result; null: stored. */
 export const REFUSALS: Record<FillResult, RefusalReason | null> = {
   stored: null, crowded: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
 }

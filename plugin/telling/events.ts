@@ -1,4 +1,4 @@
-// What the cache says of its work while it does it, to whoever listens: by Node's diagnostics channels, one for each event,
+// Events of the cache's work, for subscribers: by Node's diagnostics channels, one for each event,
 // called `fastify-route-cache:lookup` and so on. Each is told next to the counter that it belongs to.
 //
 // For a channel that nobody listens to nothing is made and nothing is measured: `hasSubscribers` is looked at first, also
@@ -15,11 +15,11 @@ import { nameOf } from '../store/keys.js'
 export interface Instance {
   /** What `fastify.cache` is there: for comparing. */
   cache: object
-  /** What its names in the store begin with. */
+  /** The prefix of its names in the store. */
   prefix: string
 }
 
-/** Whom an event is about. */
+/** The instance and the route that an event is about. */
 export interface Source {
   instance: Instance
   /** As declared: `GET /users/:id`. Null: a value of `getOrSet`, which has no route. */
@@ -145,7 +145,7 @@ export function since (began: Milliseconds): Milliseconds | null {
   return began === 0 ? null : performance.now() - began
 }
 
-/** What is said of an event beside whom it is about. */
+/** The members of an event beside its instance. */
 type Saying<Event extends keyof CacheEvents> = Omit<CacheEvents[Event], keyof Instance>
 
 /** Callers look first whether anybody listens. */

@@ -1,4 +1,4 @@
-// What became of a request of a cached route, and of its response, as closed unions.
+// Outcomes of a request of a cached route, and of its response, as closed unions.
 
 /** Why a request went past the cache. */
 export type BypassReason =

@@ -22,7 +22,7 @@ import { isNothing, together } from '../key/target.js'
 /** A handler whose client has left may still be at work; not for longer than this. */
 const LONGEST_WORK: Milliseconds = 10 * 60_000
 
-/** As much of a request and its reply as is looked at here. */
+/** The parts of a request and its reply that are used here. */
 interface RequestView extends KeySource, Carrier {
   log: Log
   routeOptions: { url?: string }
@@ -38,7 +38,7 @@ type Handler = (this: never, request: never, reply: never) => unknown
 
 interface Run { request: RequestView, reply: ReplyView, run: () => unknown }
 
-/** The route's handler with what its route declares around it. */
+/** The route's handler, with its declared invalidation around it. */
 export function changingHandler<H extends Handler> (cache: ResponseCache, declaration: Declaration, handler: H): H {
   const changing = function (this: unknown, request: RequestView, reply: ReplyView): unknown {
     const run = (): unknown => handler.call(this as never, request as never, reply as never)
@@ -101,7 +101,7 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
   return result
 }
 
-/** To be waited for more than once: a query that a handler gives may be run each time that it is. */
+/** One promise: a query that a handler returns may run each time that it is awaited. */
 function promised (result: unknown): Promise<unknown> | undefined {
   return result === undefined ? undefined : Promise.resolve(result)
 }
@@ -149,7 +149,7 @@ function refused (error: unknown): unknown {
     'try again', { cause: error, statusCode: 503 })
 }
 
-/** What a handler does behind its quarantine: until its answer leaves, or none can come any more. */
+/** A handler at work in a quarantine, until its answer leaves, or none can come any more. */
 class Work {
   readonly ended: Promise<void>
   readonly #reply: ReplyView

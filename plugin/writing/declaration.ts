@@ -11,7 +11,7 @@ import { compileTemplate, storedTags } from '../key/route-template.js'
 import { checkMutation, checkTarget } from '../key/target.js'
 
 export interface Declaration {
-  /** For this request: of templates, or what its function says. Rejects where that is no target. */
+  /** For this request: its templates filled, or the result of its function. Rejects where that is no target. */
   targets: (request: KeySource, reply: unknown) => Promise<Targets[]>
   /** The templates that it names; null: a function may name any. */
   named: Named | null
@@ -128,7 +128,7 @@ function compileItem ({ where, option, route }: Place, item: unknown): Item {
   return { fill, named: patterns }
 }
 
-/** What a value left empty would be everything. */
+/** A prefix that a value left empty would be everything. */
 function checkPrefix (prefix: string): string {
   if (prefix !== '') return boundPrefix(prefix)
   throw new RouteCacheError('FRC_TARGET', 'a prefix is empty for this request: it would be everything')

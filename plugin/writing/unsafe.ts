@@ -98,7 +98,7 @@ function rename (params: unknown, from: readonly string[], to: readonly string[]
   return Object.fromEntries(Object.entries(params ?? {}).map(([name, value]) => [to[from.indexOf(name)] ?? name, value]))
 }
 
-/** As Fastify compiles it; a compiler gives what it has where it has seen the schema. */
+/** The validator as Fastify compiles it. */
 function compileParams ({ route, compiler }: Declared): Validate | undefined {
   const compile = (route.validatorCompiler ?? compiler()) as Compile | undefined
   const schema = (route.schema as { params?: unknown } | undefined)?.params

@@ -30,7 +30,7 @@ export interface BatchParts {
 interface Waiting {
   reader: Reader
   key: string | null
-  /** It has a limit of its own. */
+  /** The lookup's deadline is not for this reader. */
   isPatient: boolean
   main: number
   varied: number
@@ -40,7 +40,7 @@ interface Waiting {
 class Batch {
   readonly names: string[]
   readonly #places = new Map<string, number>()
-  /** What several readers get. */
+  /** Places of values that several readers get. */
   readonly #shared = new Set<number>()
   #waiting: Waiting[] = []
   isSent = false
@@ -148,7 +148,7 @@ export class Batches {
   }
 }
 
-/** What a reader hears, as a promise. */
+/** A reader as a promise. */
 export async function promised (add: (reader: Reader) => void): Promise<Reading> {
   return await new Promise((resolve, reject) => { add({ read: resolve, failed: reject }) })
 }

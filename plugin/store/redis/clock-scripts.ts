@@ -1,4 +1,4 @@
-// What Redis must do in one step with the clock, the floor and generations. All names of a script are in one slot.
+// The scripts for the clock, the floor and generations: each is one step. All names of a script are in one slot.
 import { MOST_SKEW, FIRST_LIFE } from '../store.js'
 import { HOLD } from '../keys.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script } from './script.js'

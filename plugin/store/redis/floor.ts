@@ -183,7 +183,7 @@ export class Floor implements Witness {
     for (const [i, server] of servers.entries()) this.#known.know(server, infos[i], { since: this.#checks, lookedAt })
   }
 
-  /** What it says now; a new history where the floor or the clock is not there. */
+  /** The floor's present state; a new history where the floor or the clock is not there. */
   async renew (): Promise<FloorState> {
     return (await this.#renew(this.#runs)).state
   }

@@ -1,4 +1,4 @@
-// What Redis must do in one step for a call that invalidates several targets: see joint-invalidation.ts.
+// The scripts for a call that invalidates several targets: see joint-invalidation.ts.
 import type { Bytes } from '../../duration.js'
 import { RAISING, TICK } from './clock-scripts.js'
 import { ALLOWED_WHEN_FULL, Script, UNLINKING_VARIANTS } from './script.js'

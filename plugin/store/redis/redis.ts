@@ -114,7 +114,7 @@ export class RedisStore implements Store {
     return await promised((reader) => { this.#batches.add({ key: null, variant: null, tags }, reader, true) })
   }
 
-  /** What these names hold, the floor first, if those who answer are known. */
+  /** The values of these names, the floor's first, if the servers that answer are known. */
   async #ask (names: readonly string[]): Promise<BatchAnswer> {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
@@ -216,7 +216,7 @@ export class RedisStore implements Store {
     this.#tiered?.close()
   }
 
-  /** Waits for it, and drops from the tier what it is about: also where it failed, as Redis may have done it. */
+  /** Waits for the work, and then drops its targets from the tier: also where it failed, as Redis may have done it. */
   async #changing<T> (work: Promise<T>, drop: (tiered: Tiered) => void): Promise<T> {
     return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })
   }

@@ -1,8 +1,8 @@
-// A Lua script as Redis knows it: what it must do in one step.
+// A Lua script, which Redis runs as one step; and the parts that several scripts share.
 import { createHash } from 'node:crypto'
 import { heeded, type RedisClient } from '../server/redis-client.js'
 
-/** A Lua script, called by its hash. A client resends what was under way when its connection was cut: each may run twice. */
+/** Called by its hash. A client resends commands that were under way when its connection was cut: each may run twice. */
 export class Script {
   readonly #text: string
   readonly #sha: string
@@ -29,7 +29,7 @@ export class Script {
 
 /**
  * First line of the scripts that invalidate and release: a server that is full, and evicts nothing, lets them write all the
- * same. They take little room, and what they free is more. https://redis.io/docs/latest/develop/programmability/eval-intro/
+ * same. They take little room, and free more. https://redis.io/docs/latest/develop/programmability/eval-intro/
  */
 export const ALLOWED_WHEN_FULL = '#!lua flags=allow-oom\n'
 

@@ -1,7 +1,7 @@
-// What Redis must do in one step with entries and leases. All names of a script are in one slot.
+// The scripts for entries and leases: each is one step. All names of a script are in one slot.
 //
-// A client sends again what was under way when its connection was cut, also where the server had done it. So whatever gives
-// or changes a token knows its own work: what it finds done is answered as it was the first time.
+// A client sends commands again that were under way when its connection was cut, also where the server had run them. So each
+// script that gives or changes a token recognises its own work, and answers a repetition as it answered the first time.
 import { QUARANTINE } from '../keys.js'
 import { READING_LAYOUT } from '../layout.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'

@@ -5,7 +5,7 @@ import type { RedisClient } from './redis-client.js'
 import { hasReplicas, reignOf, type Write } from './topology.js'
 import { Backoff } from '../wait/backoff.js'
 
-/** So long a server is taken to be what it was. */
+/** For so long a server is taken to be the same, in the same role. */
 const RECHECK: Milliseconds = 1_000
 
 interface Known {
@@ -78,7 +78,7 @@ export class KnownServers {
     return seen
   }
 
-  /** Asks a known server again, now and then, whether it is what it was; if not, it is not known any more. */
+  /** Asks a known server again, once a second, whether it is the same primary; if not, it is not known any more. */
   look (server: RedisClient): void {
     const known = this.#known.get(server)!
     const now = this.#parts.now()
@@ -129,8 +129,8 @@ export class KnownServers {
   }
 }
 
-// Looks at the servers that nobody causes by reading: a process that only writes must notice, too, that its server was
-// replaced. One at a time, once a second; sooner where a server was lost, and until the new one answers.
+// Looks at the servers that no read causes: a process that only writes must notice, too, that its server was replaced. One
+// at a time, once a second; sooner where a server was lost, until the new one answers.
 
 /** What a round found: nothing is to be looked at any more; all servers are known, or not; the client is not connected. */
 export type Round = 'over' | 'known' | 'unknown' | 'away'

@@ -1,4 +1,5 @@
-// What we use of a client, so that ioredis 5 and 6, `Redis` and `Cluster` all fit, and no types of theirs are imported.
+// The part of a Redis client that the plugin uses: ioredis 5 and 6, `Redis` and `Cluster` fit, and none of their types is
+// imported.
 import { RouteCacheError } from '../../errors.js'
 
 /** An ioredis client: `Redis` or `Cluster`. */
@@ -44,7 +45,7 @@ export function isRedisClient (value: unknown): value is RedisClient {
   return missingOf(value).length === 0
 }
 
-/** What this lacks of a client: all, where it is no object. */
+/** The members of a client that this lacks: all, where it is no object. */
 function missingOf (value: unknown): string[] {
   const client = (typeof value === 'object' ? value : null) as Partial<Record<keyof RedisClient, unknown>> | null
   return [
@@ -53,14 +54,14 @@ function missingOf (value: unknown): string[] {
   ]
 }
 
-/** Whether it was meant as a client, by its looks: it takes commands, or is what stands in for them in tests. */
+/** Whether it was meant as a client, by its methods: a client that lacks something, or a mock. */
 export function looksLikeClient (value: unknown): boolean {
   return typeof value === 'object' && value !== null && missingOf(value).length <= METHODS.length - 2
 }
 
 const RIGHT = 'it is an ioredis client, such as app.redis of @fastify/redis'
 
-/** What is wrong with this as a client, and what would be right: for who gave it. */
+/** The error text: why this is no client, and which would be. */
 export function clientForms (value: unknown): string {
   if (!looksLikeClient(value)) return RIGHT
   const missing = missingOf(value)
@@ -124,17 +125,17 @@ function readsFromReplicas (client: RedisClient): boolean {
 // A server that refuses a write because it is a replica. Where it was a primary until now, and its connections were left
 // open, it still answers reads with what it has: so it must be asked who it is before it is believed again.
 
-/** Who wants to know, by the client: each plugin that uses it. */
+/** By client, the listeners of each plugin that uses it. */
 const listeners = new WeakMap<RedisClient, Set<() => void>>()
 
-/** Calls the listener whenever a write by this client was refused so; what it gives ends that. */
+/** Calls the listener whenever a write by this client was refused by a replica. The function it returns ends that. */
 export function onRefusal (client: RedisClient, listener: () => void): () => void {
   const all = listeners.get(client) ?? new Set()
   listeners.set(client, all.add(listener))
   return () => { all.delete(listener) }
 }
 
-/** The outcome of a write by this client; where it is such a refusal, who wants to know is told first. */
+/** The outcome of a write by this client; where a replica refused it, listeners are called first. */
 export async function heeded<T> (client: RedisClient, write: Promise<T>): Promise<T> {
   try {
     return await write

@@ -71,7 +71,7 @@ async function refreshed (client: RedisClient): Promise<void> {
   })
 }
 
-// What a server says of itself in INFO: which run of which server answers, and whether it is a primary.
+// A server's INFO about itself: which run of which server answers, and whether it is a primary.
 
 export function addressOf ({ options }: RedisClient): string {
   const { host, port } = options as { host?: string, port?: number }
@@ -98,7 +98,7 @@ export function hasReplicas (info: unknown): boolean {
   return Number(/^connected_slaves:(\d+)/m.exec(String(info))?.[1] ?? 0) > 0
 }
 
-// Replicas have what was written, where that is asked for.
+// Waits until replicas have a write, where the option `waitForReplicas` asks for it.
 
 export interface Confirmation {
   /** How many replicas of each primary. */
@@ -107,7 +107,7 @@ export interface Confirmation {
   write: Write
 }
 
-/** Waits until so many replicas have it; FRC_REPLICAS where they have not in time. 0: waits for none. */
+/** Waits until so many replicas have all writes; FRC_REPLICAS where they have not in time. 0: waits for none. */
 export async function confirmed (client: RedisClient, { wanted, deadline, write }: Confirmation): Promise<void> {
   if (wanted === 0) return
   // Redis looks ten times a second whether the time is over, and is to say so itself.
@@ -119,7 +119,7 @@ export async function confirmed (client: RedisClient, { wanted, deadline, write 
   }
 }
 
-// Which of a Cluster's 16,384 slots a name is in: CRC-16/XMODEM of what stands in its first braces, or of all of it.
+// Which of a Cluster's 16,384 slots a name is in: CRC-16/XMODEM of the text in its first braces, or of the whole name.
 // https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model
 
 const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {

@@ -1,4 +1,4 @@
-// The last delays that were measured, and what they come to.
+// The last delays that were measured, and their percentiles.
 import type { Milliseconds } from '../../duration.js'
 
 /** Half of them are at most `p50`, and 99 of 100 at most `p99`. Milliseconds. */
