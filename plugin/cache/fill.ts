@@ -87,7 +87,7 @@ export class Fills {
         rescueUntil,
         cost,
         asOf: lease.asOf
-      }, ownName(key, varied))
+      }, ownName(key, varied), store.kind === 'memory')
       // Behind `reply.send` the handler may use the bytes for something else, and say more of the response, both at once.
       await Promise.resolve()
       if (basis !== null && !await this.#stands(claim, basis)) {

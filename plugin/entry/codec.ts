@@ -25,14 +25,16 @@ const NO_TAGS: readonly string[] = []
 
 /**
  * The entry's bytes, for this name only: see `ownName`. Header names and values must be such that Node would send them:
- * latin1, a name below 64 KiB.
+ * latin1, a name below 64 KiB. `isKept`: the bytes stay in this process, as those of the in-process store do.
  */
-export function encode (entry: Entry, name: string): Buffer {
-  const block = encodeHeaders(entry.headers)
-  const tags = Buffer.from(entry.tags.map((tag) => `${tag}\0`).join(''))
-  const tagsFrom = AT.headers + block.length
-  // With memory of its own: a part of Node's pool, kept in this process, would keep all of it.
-  const bytes = Buffer.allocUnsafeSlow(tagsFrom + tags.length + bodiesSize(entry))
+export function encode (entry: Entry, name: string, isKept = true): Buffer {
+  const headersSize = sizeOfHeaders(entry.headers)
+  const tags = entry.tags.length === 0 ? '' : `${entry.tags.join('\0')}\0`
+  const tagsSize = Buffer.byteLength(tags)
+  const tagsFrom = AT.headers + headersSize
+  const size = tagsFrom + tagsSize + bodiesSize(entry)
+  // A part of Node's pool that this process kept would keep all of the pool.
+  const bytes = isKept ? Buffer.allocUnsafeSlow(size) : Buffer.allocUnsafe(size)
   bytes[0] = LAYOUT_VERSION
   bytes.writeUInt16BE(entry.status, AT.status)
   bytes.writeDoubleBE(Math.floor(entry.storedAt) + SIGN, AT.storedAt)
@@ -46,12 +48,12 @@ export function encode (entry: Entry, name: string): Buffer {
   bytes.fill(0, AT.epoch, AT.headersSize)
   bytes.write(entry.epoch, AT.epoch, EPOCH_LENGTH, 'latin1')
   bytes.write(entry.history, AT.history, EPOCH_LENGTH, 'latin1')
-  bytes.writeUInt32BE(block.length, AT.headersSize)
-  bytes.writeUInt32BE(tags.length, AT.tagsSize)
+  bytes.writeUInt32BE(headersSize, AT.headersSize)
+  bytes.writeUInt32BE(tagsSize, AT.tagsSize)
   bytes[AT.encodings] = entry.encoded.length
-  block.copy(bytes, AT.headers)
-  tags.copy(bytes, tagsFrom)
-  writeBodies(bytes, tagsFrom + tags.length, entry)
+  writeHeaders(bytes, entry.headers)
+  bytes.write(tags, tagsFrom)
+  writeBodies(bytes, tagsFrom + tagsSize, entry)
   return seal(bytes, name)
 }
 
@@ -150,23 +152,29 @@ export function decodeMarker (bytes: Buffer): Marker | null {
   }
 }
 
-function encodeHeaders (headers: readonly HeaderField[]): Buffer {
+function sizeOfHeaders (headers: readonly HeaderField[]): number {
   let size = 0
   for (const [name, value] of headers) {
-    for (const one of values(value)) size += RECORD_HEAD + name.length + one.length
+    if (typeof value === 'string') size += RECORD_HEAD + name.length + value.length
+    else for (const one of value) size += RECORD_HEAD + name.length + one.length
   }
-  const block = Buffer.allocUnsafe(size)
-  let at = 0
+  return size
+}
+
+function writeHeaders (bytes: Buffer, headers: readonly HeaderField[]): void {
+  let at: number = AT.headers
   for (const [name, value] of headers) {
-    for (const one of values(value)) {
-      block.writeUInt16BE(name.length, at)
-      block.writeUInt32BE(one.length, at + 2)
-      at += RECORD_HEAD
-      at += block.write(name, at, 'latin1')
-      at += block.write(one, at, 'latin1')
-    }
+    if (typeof value === 'string') at = writeField(bytes, at, [name, value])
+    else for (const one of value) at = writeField(bytes, at, [name, one])
   }
-  return block
+}
+
+/** Gives where the next one goes. */
+function writeField (bytes: Buffer, at: number, [name, value]: readonly [string, string]): number {
+  bytes.writeUInt16BE(name.length, at)
+  bytes.writeUInt32BE(value.length, at + 2)
+  const valueAt = at + RECORD_HEAD + bytes.write(name, at + RECORD_HEAD, 'latin1')
+  return valueAt + bytes.write(value, valueAt, 'latin1')
 }
 
 /** Header blocks that were decoded lately, by their bytes: those of a hot entry are the same with each hit. */
@@ -207,10 +215,6 @@ function append (headers: [string, string | string[]][], name: string, value: st
   if (last === undefined || last[0] !== name) headers.push([name, value])
   else if (typeof last[1] === 'string') last[1] = [last[1], value]
   else last[1].push(value)
-}
-
-function values (value: string | readonly string[]): readonly string[] {
-  return typeof value === 'string' ? [value] : value
 }
 
 // The bodies of an entry. The head says how many of them are encoded. Where none is, the body stands as it is, and nothing

@@ -10,7 +10,10 @@ export type HeaderField = readonly [name: string, value: string | readonly strin
 /** As in a message: `name: value`, and the end of the line. */
 export function headerBytes (fields: readonly HeaderField[]): Bytes {
   let bytes = 0
-  for (const [name, value] of fields) for (const one of [value].flat()) bytes += name.length + String(one).length + 4
+  for (const [name, value] of fields) {
+    if (typeof value === 'string') bytes += name.length + value.length + 4
+    else for (const one of value) bytes += name.length + one.length + 4
+  }
   return bytes
 }
 

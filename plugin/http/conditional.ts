@@ -1,7 +1,7 @@
 // Conditional requests, RFC 9110 §13, as far as a cache answers them itself; and ranges, below. If-Match and
 // If-Unmodified-Since are not applicable to a cache (RFC 9111 §4.3.2), which may ignore them (RFC 9110 §13.1.1).
 // https://www.rfc-editor.org/rfc/rfc9110#section-13
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { RequestFields } from './headers.js'
 import { httpDate } from './http-date.js'
 
@@ -46,7 +46,7 @@ function matches (list: string, etag: string | undefined): boolean {
 
 /** A weak entity tag of these bytes: weak, as they may be compressed on their way out. RFC 9110 §8.8.1. */
 export function weakEtag (body: Buffer): string {
-  return `W/"${createHash('sha1').update(body).digest('base64url')}"`
+  return `W/"${hash('sha1', body, 'base64url')}"`
 }
 
 /** Whether a tag is such a one, which means nothing to the handler. */

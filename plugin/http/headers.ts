@@ -17,9 +17,10 @@ const OF_THE_CONNECTION = new Set([
 export function addedFields (before: HeaderFields, after: HeaderFields): [string, string | string[]][] {
   const added: [string, string | string[]][] = []
   // RFC 9110 §7.6.1: fields that Connection names belong to the connection, too.
-  const named = new Set(varyMembers(after.connection))
+  const named = after.connection === undefined ? null : new Set(varyMembers(after.connection))
   for (const [name, value] of Object.entries(after)) {
-    if (value === undefined || OF_THE_CONNECTION.has(name) || named.has(name) || isSame(before[name], value)) continue
+    if (value === undefined || OF_THE_CONNECTION.has(name) || named?.has(name) === true) continue
+    if (isSame(before[name], value)) continue
     if (name === 'vary' && before.vary !== undefined) {
       const members = addedMembers(before.vary, value)
       if (members.length > 0) added.push([name, members.join(', ')])
@@ -32,8 +33,9 @@ export function addedFields (before: HeaderFields, after: HeaderFields): [string
 
 /** The members of a Vary that were not there before, as they are written: CORS and the handler share one field. */
 export function addedMembers (before: HeaderFields[string], after: HeaderFields[string]): string[] {
+  if (after === undefined) return []
   const had = new Set(varyMembers(before))
-  return String(after ?? '').split(',').map((member) => member.trim())
+  return String(after).split(',').map((member) => member.trim())
     .filter((member) => member !== '' && !had.has(member.toLowerCase()))
 }
 
@@ -97,12 +99,13 @@ type Field = string | number | readonly string[] | undefined
 export function varyMembers (...fields: readonly Field[]): string[] {
   const members = new Set<string>()
   for (const field of fields) {
-    for (const member of String(field ?? '').split(',')) {
+    if (field === undefined) continue
+    for (const member of String(field).split(',')) {
       const name = member.trim().toLowerCase()
       if (name !== '') members.add(name)
     }
   }
-  return [...members].sort()
+  return members.size === 0 ? [] : [...members].sort()
 }
 
 /** A short text that is the same for requests that select the same response, by their values of these members. */

@@ -57,14 +57,14 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   const { needs } = exchange.site.policy
   const members = needs.filter((member) => !member.startsWith(':'))
   // Caches on the way to the client have to tell the variants apart, too.
-  if (members.length > 0) reply.header('vary', mergedVary(reply.getHeaders().vary, members))
+  if (members.length > 0) reply.header('vary', mergedVary(reply.getHeader('vary'), members))
   // A client that takes no gzip must not be sent it. It gets a variant of its own: refused, it would run the handler each
   // time.
-  if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
-  const selects = selectingMembers(exchange.before, reply.getHeaders())
+  if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
+  const selects = selectingMembers(exchange.before, { vary: reply.getHeader('vary') })
   const isEncoded = isCompressed(exchange, reply, payload)
   // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
-  if (isEncoded) reply.header('vary', mergedVary(reply.getHeaders().vary, ACCEPT_ENCODING))
+  if (isEncoded) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
     recover(cache, exchange, reply.statusCode)
@@ -79,7 +79,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     refuseAnswer(cache, exchange, 'payload')
     return payload
   }
-  if (Buffer.isBuffer(body) && reply.statusCode === 200 && body.length > 0 && reply.getHeaders().etag === undefined) {
+  if (Buffer.isBuffer(body) && reply.statusCode === 200 && body.length > 0 && reply.getHeader('etag') === undefined) {
     reply.header('etag', weakEtag(body))
   }
   const after = reply.getHeaders()
@@ -118,8 +118,9 @@ function costOf ({ outcome, began }: Exchange, now: Milliseconds): Milliseconds 
 /** Whether hits are sent compressed to clients that take it. Of a stream the length is not known. */
 function isCompressed ({ site: { policy } }: Exchange, reply: CapturedReply, payload: unknown): boolean {
   const { compressFrom, cacheControl, statuses } = policy
+  if (compressFrom === null) return false
   const fields = reply.getHeaders()
-  if (compressFrom === null || !statuses.has(reply.statusCode, fields)) return false
+  if (!statuses.has(reply.statusCode, fields)) return false
   if (fields['cache-control'] === undefined && forbidsEncoding(cacheControl ?? undefined)) return false
   // Node writes a head before bytes in other bytes than before a text, where it is not ASCII.
   if (typeof payload === 'string' && Object.values(fields).some((value) => /[\x80-\xff]/.test(String(value)))) return false
@@ -214,8 +215,9 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
-  const isSaid = reply.getHeaders()['cache-control'] !== undefined || answer.headers.some(([name]) => name === 'cache-control')
-  if (cacheControl !== null && isLastOnSend && !isSaid) {
+  const isSaid = (): boolean =>
+    reply.getHeader('cache-control') !== undefined || answer.headers.some(([name]) => name === 'cache-control')
+  if (cacheControl !== null && isLastOnSend && !isSaid()) {
     reply.header('cache-control', cacheControl)
     // Its time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
     for (const name of ['age', 'date']) reply.removeHeader(name)
@@ -227,7 +229,8 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
 }
 
 function setsCookie ({ before }: Exchange, reply: CapturedReply): boolean {
-  return addedFields(before, { 'set-cookie': reply.getHeaders()['set-cookie'] }).length > 0
+  const cookies = reply.getHeader('set-cookie')
+  return cookies !== undefined && addedFields(before, { 'set-cookie': cookies }).length > 0
 }
 
 /** The response is over, `isSent` to its end or not: stores a recorded stream; gives the lease back of all others. */

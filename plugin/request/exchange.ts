@@ -185,6 +185,7 @@ export interface RequestView extends Validated {
 export interface CapturedReply {
   statusCode: number
   raw: RawResponseView
+  getHeader: (name: string) => HeaderFields[string]
   getHeaders: () => HeaderFields
   code: (status: number) => unknown
   header: (name: string, value: string | string[]) => unknown
