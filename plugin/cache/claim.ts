@@ -9,10 +9,11 @@ import type { Selected, Selection } from './variant.js'
 export { NO_TARGETS, type Targets } from '../store/store.js'
 
 /**
- * A fresh entry, to be filled again already where there is `early`; or a stale one, that may be served while it is
- * refreshed, or (`ifError`) as the handler failed just now; or the right to fill, null where nobody has it or somebody
- * else, `why` where it is not that, `present` what lies there and is valid, though not to be served; or why the store was of
- * no use.
+ * `hit`: a fresh entry; `early`: it is to be filled again already.
+ * `stale`: an entry that is served while it is refreshed, or, with `ifError`, because the handler failed just now.
+ * `miss`: the claim to fill; null: another process has it, or nobody may have it, for the reason `why`. `present`: a valid
+ * entry that lies there and is not to be served.
+ * `unknown`: the store was of no use.
  */
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean, early: Selected | null }

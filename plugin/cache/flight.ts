@@ -4,7 +4,7 @@
 //   stored   the response lies in the store, and was still true when it was read there after all of them had begun
 //   again    it does not, or is true no more: look up once more
 //   pass     it can't be shared: each runs its own handler
-//   failed   the handler failed: who has a stale entry that may stand in is answered with that; the others as for `pass`
+//   failed   the handler failed: a follower with a stale entry that may stand in gets that; others run their own handlers
 //
 // The read at the landing is for this race of a follower R, a leader L and an invalidation W of a tag, which leaves leases
 // alone:
@@ -95,7 +95,8 @@ export class Flight {
 
   /**
    * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
-   * wait for. `onLost` has it land without the handler. Cancelled while the lease was taken, it gives that back at once.
+   * wait for. `onLost` lands the flight before the handler has answered. If the flight was cancelled meanwhile, the lease
+   * is given back at once.
    */
   lead (store: Store, { key, lease, waitTimeout }: Leading, onLost: () => void): void {
     this.isPass = lease.isPass
@@ -211,7 +212,7 @@ export class Flights {
     await Promise.allSettled([...this.#open.values()].map(async (flight) => await flight.cancel()))
   }
 
-  /** Those of these keys can't land any more: who comes now need not wait for them. */
+  /** The runs for these keys can't be stored any more: new requests need not wait for them. */
   forget (isGone: (key: string) => boolean): void {
     for (const [name, flight] of this.#open) if (isGone(flight.key)) this.#open.delete(name)
   }

@@ -24,7 +24,7 @@ export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 
   instance: Instance
 }
 
-/** One of them, and when it began; 0: nobody listened. */
+/** An invalidation that has ended. `began`: when it began; 0: nobody listens. */
 interface Ended extends Pick<CacheEvents['invalidation'], 'soft' | 'entries' | 'error'> { began: Milliseconds }
 
 /** An invalidation; `later`: the targets that are told where it has to be told later. */
@@ -97,7 +97,7 @@ export class Invalidation {
     this.#parts.stats.invalidationFailed()
     if (ended.began > 0) this.#say(targets, ended)
     const { code, message, cause } = error as RouteCacheError
-    // Nothing old is served unless the primary is lost with it: then it is among what was confirmed.
+    // The primary has it, and only replicas lack it. `#confirmed` tells another primary again.
     if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
     this.journal.keep(targets, error)
     // A client may be answered with it: it names no keys.

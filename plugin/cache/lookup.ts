@@ -79,7 +79,7 @@ export class Lookup {
       if (finding.type === 'hit') return { ...finding, collapsed }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
-      // Where the handler has answered, at most its fill is waited for.
+      // If the handler has answered, only the fill is left to wait for.
       collapsed ||= !finding.flight.isAnswered && !finding.flight.isLanded
       if (this.#waiting >= this.#parts.maxWaiters) return { type: 'miss', claim: null, spare: finding.spare, why: 'waiters' }
       this.#waiting++

@@ -54,7 +54,7 @@ export class Refreshes {
     return { key, lease, marker, ground, flight, isOver: bytes != null }
   }
 
-  /** Unlike a miss it leaves a key alone that is marked `pass`: the stale entry does yet. */
+  /** Unlike a miss, a refresh leaves a key alone that is marked `pass`: the stale entry is still good enough. */
   async #takeLease (key: string, { variant, bytes, ground }: Refreshable['selected']): Promise<Taken> {
     const holder = await this.#parts.store.holder(key, variant)
     if (holder !== 'none') return holder

@@ -136,7 +136,7 @@ export function useOf (entry: Entry, now: Milliseconds, taking: Taking): Use {
   return (typeof hasFailed === 'function' ? hasFailed() : hasFailed) ? 'stand-in' : 'spare'
 }
 
-/** The chance that has an entry be due which may be due at all. */
+/** With this chance each entry that could be due is due. */
 export const LEAST_CHANCE = (): number => 2 ** -53
 
 /** Whether the entry may be served at this instant without further ado. */

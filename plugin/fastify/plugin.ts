@@ -99,7 +99,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     for (const warning of checkApp({ ...caching.declared, names: checks.names })) checks.warnings.say(log, warning)
     const late = client === null ? lateClient(app) : null
     if (late !== null) checks.warnings.say(log, late)
-    // Makes none, but has Fastify load what makes requests of our own: that takes some 20 ms, which no client should wait.
+    // This request is never made. It has Fastify load its code for requests of our own: no client is to wait 20 ms for that.
     if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
     await cache.connect()
   })

@@ -96,8 +96,8 @@ export interface RouteCacheOptions {
    */
   maxWaiters?: number
   /**
-   * How many targets are kept that Redis could not be told to drop; of more, everything is dropped instead. Default 1,000.
-   * 0: of any.
+   * How many targets are kept that Redis could not be told to drop. If there are more, everything is dropped instead.
+   * Default 1,000. 0: everything is dropped instead of any target.
    */
   maxJournal?: number
   /**

@@ -39,8 +39,8 @@ export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): 
   const isSeenWhole = exchange.site.hasOthersOnSend && request.method !== 'HEAD' && isResponse(payload) && !payload.bodyUsed
   if (!isSeenWhole) return captureBody(cache, exchange, sent, null)
   const [status, fields] = [reply.statusCode, reply.getHeaders()]
-  // A hit would need to know which fields were whose: an entry has one head. Not storing these few is cheaper than another
-  // form of all entries, and than showing hooks something else.
+  // An entry has one head, so a hit can't tell the Response's fields from the reply's. Refusing these few is cheaper than a
+  // second form of entry.
   const isMixed = status !== 200 || addedFields(exchange.before, fields).length > 0
   const body = captureBody(cache, exchange, sent, { isMixed })
   return rewrapped(reply, payload, { status, fields, body })
@@ -127,7 +127,7 @@ function isCompressed ({ site: { policy } }: Exchange, reply: CapturedReply, pay
   return mayBeEncoded(reply.statusCode, fields) && payloadSize(payload, fields, Infinity) >= compressFrom
 }
 
-/** The handler may have stopped half-way, as its client has left: an error that has another reason is an error. */
+/** The handler may have stopped half-way, as its client has left. An error that has another cause counts as an error. */
 function mayBePart ({ departure, site: { policy } }: Exchange, reply: CapturedReply): boolean {
   if (departure?.wasNoticed !== true) return false
   return departure.stopped || !isError(reply.statusCode) || policy.statuses.has(reply.statusCode, reply.getHeaders())
@@ -209,10 +209,11 @@ function bodyOf (
 export function commit (cache: ResponseCache, exchange: Exchange, reply: CapturedReply): void {
   const { answer } = exchange
   if (answer === null) return
-  // An onSend hook failed, and this is its error; or it wrote the cookies that the handler had set. Another status is not a
-  // failure: @fastify/etag makes a 304 of a hit, too.
+  // An onSend hook failed, and this is its error. Another status is not a failure: @fastify/etag makes a 304 of a hit, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
+  // Cookies of the handler are refused by `admit` (http/storable.ts). Here are those that hooks wrote since; `conclude` sees
+  // those of hooks behind ours, and of middleware (`refusedByHead`).
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
   const isSaid = (): boolean =>

@@ -266,8 +266,8 @@ export function tellAnswer (exchange: Exchange, status: number): void {
 }
 
 /**
- * The next answer may well be stored: others need not run their handlers because of this one. A source that failed us is
- * left alone for a while, as long as there is something to serve.
+ * After these refusals the next answer may well be stored, so requests may wait for it. A failed refresh is not among them:
+ * its stale entry is still there to be served.
  */
 const WORTH_WAITING: readonly RefusalReason[] = ['incomplete', 'disabled', 'lease']
 
@@ -286,7 +286,7 @@ const OF_THE_ANSWER: readonly RefusalReason[] = [
   'status', 'set-cookie', 'no-store', 'private', 'vary', 'payload', 'trailer', 'response', 'size', 'header', 'no-cache-called', 'store-if', 'ttl'
 ]
 
-/** Refusals by the answer, found behind its capture. Cookies and heads that others write then are not the handler's. */
+/** Refusals by the answer, found after its capture. Cookies and heads that others write then are not the handler's. */
 const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 'ttl']
 
 /** Whether the entry that is there ends with this answer. */

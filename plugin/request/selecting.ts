@@ -99,7 +99,7 @@ function keyed (selector: Selector, identity: string | undefined, source: KeySou
   if (source === null) return { bypass: 'invalid' }
   const { site: { policy, looksAtRequest }, request } = selector
   const seen = looksAtRequest ? seenWith(request, source) : request
-  // It is not waited for where a mark is found first, nor where it fails to be made of another query.
+  // Nobody awaits the key's promise if a mark of a user is found first, or if no key can be made of the changed query.
   const key = unpromised(policy.key(source, seen))
   const made = (key: unknown): Wanted => ({
     key: checkKey(key),

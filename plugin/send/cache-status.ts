@@ -15,7 +15,7 @@ interface ReplyView {
 
 /** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
 export function announce (reply: ReplyView, outcome: CacheOutcome, { cacheStatus: status, xCache }: Signals): void {
-  // Nobody gets it.
+  // No client gets this response.
   if (outcome.type === 'own') return
   if (xCache) reply.header('x-cache', outcome.type === 'hit' || outcome.type === 'stale' ? 'HIT' : 'MISS')
   if (status === null) return

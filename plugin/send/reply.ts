@@ -34,7 +34,7 @@ export function sendEntry (reply: FastifyReply, hit: Hit): void {
   else reply.send(payload)
 }
 
-/** Fastify gives a text with a content type to the reply's own serializer, if a hook has set one: this has been there. */
+/** Fastify gives a text to the serializer that a hook has set on the reply. A stored text has been serialized already. */
 function sendText (reply: FastifyReply, text: string): void {
   serializerPlace ??= findSerializerPlace(reply)
   const place = serializerPlace

@@ -297,9 +297,9 @@ export const NO_TARGETS: Targets = { keys: [], tags: [], prefixes: [], all: fals
 
 /**
  * By how much an instant of another clock, Redis' or another host's, may be ahead of this process' time and still count.
- * Hosts that keep their time (NTP) are apart by
- * milliseconds; what is ahead by more comes of a clock that is, or was, wrong, and says nothing of when something happened.
- * What is made stale may be served for this much longer than it should be, at most.
+ * Hosts that keep their time (NTP) are apart by milliseconds. An instant that is ahead by more comes of a clock that is, or
+ * was, wrong, and says nothing of when something happened. A softened entry may be served for this much longer than it
+ * should be, at most.
  */
 export const MOST_SKEW: Milliseconds = 1_000
 

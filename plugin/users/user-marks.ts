@@ -79,7 +79,7 @@ function markedField ({ reasons, mayBe }: Fields, headers: RequestFields, counts
     const field = name.toLowerCase()
     const reason = reasons.get(field)
     const value = headers[name]
-    // Of two Authorization fields Node shows the first: one that names nobody, or is empty, may hide somebody.
+    // Node shows only the first of two Authorization fields. So even an empty one counts: the second may name a user.
     if (reason === 'authorization' && value !== undefined) return AUTHORIZATION
     if (reason === undefined || namesNobody(value)) continue
     found ??= reason === 'credential' ? credentialMark(field) : cookieMark(countedCookie(value!, counts))
@@ -101,8 +101,8 @@ function cookieMark (name: string | null): UserMark | null {
 
 // Where hooks, and middleware of other frameworks, put who asks: the names of the properties, on Fastify's request and on
 // Node's. All are read for each request, so they stand in expressions: reads whose names are known cost a nanosecond each
-// as long as they miss, a tenth of what a loop over names takes. Each expression is also the list of its names, which is
-// found out once by having it read from an object that notes what it is asked for.
+// as long as they miss, a tenth of what a loop over names takes. The list of names is read from the expression itself, once,
+// by a Proxy that notes the names that it is asked for.
 
 /** Anything that has properties. */
 export type Owner = Readonly<Record<string, unknown>>

@@ -105,11 +105,10 @@ end
 return putRecord(KEYS[1], ARGV[1], kept, '')`)
 
 /**
- * The same, but what was stored before becomes stale, see SOFTEN_KEY; by a tag it is dropped where the clock is ahead of the
- * server's time. KEYS: floor, clock, lastTag, what tells that it was
- * done, generations, then pairs; without the first four where there are no tags. ARGV: the number of generations, a new
- * history, a generation's life in ms, the instant. Not twice where the client sends it twice: what is softened again is
- * dropped. Gives the number of entries.
+ * The same, but entries become stale, see SOFTEN_KEY; by a tag they are dropped where the clock is ahead of the server's
+ * time. KEYS: floor, clock, lastTag, the name that tells that this call was done, generations, then pairs; without the first
+ * four where there are no tags. ARGV: the number of generations, a new history, a generation's life in ms, the instant. Not
+ * done twice where the client sends it twice: what is softened again is dropped. Gives the number of entries.
  */
 export const SOFTEN = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${SOFTENING_KEY}${UNLINKING_VARIANTS}
 local tags, from = tonumber(ARGV[1]), 1

@@ -27,7 +27,7 @@ export class Deadline {
     this.#slice = mostBusy === 0 ? time : time / SLICES
   }
 
-  /** The process was busy for longer than that. */
+  /** The process was busy for more slices than `mostBusy`. */
   get wasBusy (): boolean {
     return this.#busy > this.#mostBusy
   }
