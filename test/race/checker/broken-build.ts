@@ -83,12 +83,12 @@ export const BROKEN_BUILDS = {
   together: {
     mode: 'composed-keys',
     file: 'calls/route-cache.ts',
-    text: 'invalidation.run(checkTarget(target))',
+    text: 'invalidation.run(targets)',
     replacement: `(async (targets) => {
         const { apart } = await import('../key/target.js')
         for (const one of apart(targets)) await invalidation.run(one)
         return 0
-      })(checkTarget(target))`
+      })(targets)`
   },
   /** What a route declares is invalidated when its client has the answer. */
   declared: {
