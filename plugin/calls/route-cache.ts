@@ -268,7 +268,8 @@ export class RouteCache {
 }
 
 function readSoft (options: unknown): boolean {
-  return OptionReader.of('cache.invalidate', options, { forms: 'write { soft: true }', names: ['soft'] }).isOn('soft')
+  const reader = OptionReader.of('cache.invalidate', options, { forms: 'write { soft: true }', names: ['soft'] })
+  return reader.get('soft') !== null && reader.isOn('soft')
 }
 
 function checkFunction<T> (name: string, value: () => T): () => T {

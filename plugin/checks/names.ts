@@ -1,12 +1,12 @@
 // Whether what writers name is anything that this app caches. A misspelt key, or a tag that is named as a key, invalidates
 // nothing, and nobody would be told: the old response is served until its ttl ends.
 //
-// Not all names are known. A `key` or `tags` that is a function may give any. So may `getOrSet` and `reply.cacheTags`, whose
-// names are known only after the call, in this process. So a name is doubted
-//   at start      where no route can have it, and it is a tag named as a key, a key named as a tag, or most likely misspelt
-//   in a call     likewise, and where nothing in this process has had it so far
+// Not all names are known: a `key` or `tags` that is a function may give any, and so may `getOrSet` and `reply.cacheTags`,
+// also those of other processes. So a name that no route can have is doubted only if it is a tag named as a key, or a key
+// named as a tag, or most likely misspelt.
 import { show } from '../errors.js'
-import { canMake, canMeet, isMisspelt, type NamePattern } from '../key/name-pattern.js'
+import { beginningOf, canMake, canMeet, isMisspelt, isMisspeltName, type NamePattern } from '../key/name-pattern.js'
+import { storedTags } from '../key/route-template.js'
 
 /** An option of a call: its names are not judged. */
 export const UNDOUBTED = Symbol('fastify-route-cache.undoubted')
@@ -23,27 +23,26 @@ export interface RouteNames {
   hasDefaultKey: boolean
 }
 
-/** What a writer names. */
+/** The names of a call. */
 export interface Named { keys: readonly string[], tags: readonly string[] }
 
 interface Known { pattern: NamePattern, route: string }
 
-/** A process that has had more names than these has too many to be remembered. */
-const MOST_NAMES = 10_000
-/** Of a call's names only the first are looked at: the others are most likely of the same kind. */
+/** More beginnings than these are not remembered. */
+const MOST_BEGINNINGS = 1_000
+/** Of a call's names only the first are looked at, and so many are doubted at most. */
 const MOST_LOOKED_AT = 20
+const MOST_DOUBTED = 20
 
 export class KnownNames {
   readonly #known: Record<Kind, Known[]> = { key: [], tag: [] }
-  /** Names that calls have had; null: too many. */
-  readonly #had: Record<Kind, Set<string> | null> = { key: new Set(), tag: new Set() }
+  /** How the names begin that values and handlers have had. */
+  readonly #had: Record<Kind, Set<string>> = { key: new Set(), tag: new Set() }
   /** A function may give any name. */
   readonly #isOpen: Record<Kind, boolean> = { key: false, tag: false }
   readonly #doubted = new Set<string>()
-  #hasRoutes = false
 
   add ({ route, key, tags, hasDefaultKey }: RouteNames): void {
-    this.#hasRoutes = true
     if (key !== null) this.#known.key.push({ pattern: key, route })
     else if (!hasDefaultKey) this.#isOpen.key = true
     for (const pattern of tags ?? []) this.#known.tag.push({ pattern, route })
@@ -51,29 +50,27 @@ export class KnownNames {
   }
 
   /** A value, or a handler, has these. */
-  had ({ keys, tags }: Named): void {
+  had ({ keys, tags }: { keys: readonly string[], tags: readonly unknown[] }): void {
     for (const key of keys) this.#note('key', key)
-    for (const tag of tags) this.#note('tag', tag)
+    for (const tag of tags) if (typeof tag === 'string') this.#note('tag', storedTags([tag])[0]!)
   }
 
   #note (kind: Kind, name: string): void {
-    const names = this.#had[kind]
-    if (names === null || names.has(name)) return
-    if (names.size >= MOST_NAMES) this.#had[kind] = null
-    else names.add(name)
+    const beginnings = this.#had[kind]
+    if (beginnings.size < MOST_BEGINNINGS) beginnings.add(beginningOf(name))
   }
 
-  /** What is wrong with a template of a writer, in words; null: nothing is known to be. */
+  /** The mistake in a writer's template, in words; null: none is known. */
   doubtOfTemplate (kind: Kind, pattern: NamePattern): string | null {
     const known = this.#known[kind]
-    if (!this.#hasRoutes || this.#isOpen[kind] || known.some((one) => canMeet(one.pattern, pattern))) return null
-    if (kind === 'key' && pattern.written.startsWith('/')) return null
-    return this.#otherKind(kind, pattern.written, (other) => canMeet(other, pattern)) ?? misspelt(kind, pattern, known)
+    if (this.#isOpen[kind] || known.some((one) => canMeet(one.pattern, pattern))) return null
+    return this.#otherKind(kind, pattern.written, (other) => canMeet(other, pattern)) ??
+      misspelt(kind, pattern.written, known.find((one) => isMisspelt(one.pattern, pattern)))
   }
 
-  /** What is wrong with the names of a call, in words; null: nothing is known to be, or it was said. */
+  /** The mistake in the names of a call, in words; null: none is known, or it was said. */
   doubtOfCall ({ keys, tags }: Named): string | null {
-    if (!this.#hasRoutes) return null
+    if (this.#doubted.size >= MOST_DOUBTED) return null
     for (const [kind, names] of [['key', keys], ['tag', tags]] as const) {
       for (const name of names.slice(0, MOST_LOOKED_AT)) {
         const doubt = this.#doubtOf(kind, name)
@@ -84,17 +81,14 @@ export class KnownNames {
   }
 
   #doubtOf (kind: Kind, name: string): string | null {
-    const had = this.#had[kind]
-    if (this.#isOpen[kind] || had === null || had.has(name) || name.includes('%~')) return null
     const known = this.#known[kind]
-    if (known.some(({ pattern }) => canMake(pattern, name))) return null
-    if (kind === 'key' && name.startsWith('/')) return null
     const said = `${kind} ${name}`
-    if (this.#doubted.has(said) || this.#doubted.size >= MOST_LOOKED_AT) return null
-    this.#doubted.add(said)
-    return this.#otherKind(kind, name, (other) => canMake(other, name)) ??
-      `the ${kind} ${show(name)} was invalidated, which neither a route nor a call in this process has had: ` +
-      (known.length === 0 ? `no route has a ${kind}` : `routes have ${listOf(known)}`)
+    if (this.#isOpen[kind] || this.#doubted.has(said) || this.#had[kind].has(beginningOf(name))) return null
+    if (known.some(({ pattern }) => canMake(pattern, name))) return null
+    const doubt = this.#otherKind(kind, name, (other) => canMake(other, name)) ??
+      misspelt(kind, name, known.find(({ pattern }) => isMisspeltName(pattern, name)))
+    if (doubt !== null) this.#doubted.add(said)
+    return doubt
   }
 
   #otherKind (kind: Kind, name: string, isIt: (pattern: NamePattern) => boolean): string | null {
@@ -106,14 +100,8 @@ export class KnownNames {
   }
 }
 
-function misspelt (kind: Kind, meant: NamePattern, known: readonly Known[]): string | null {
-  const { written } = meant
-  const near = known.find(({ pattern }) => isMisspelt(pattern, meant))
-  if (near === undefined) return null
-  return `the ${kind} ${show(written)} is named, which no route has; ${near.route} has ${show(near.pattern.written)}`
-}
-
-function listOf (known: readonly Known[]): string {
-  const names = [...new Set(known.map(({ pattern }) => show(pattern.written)))]
-  return names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '')
+function misspelt (kind: Kind, name: string, near: Known | undefined): string | null {
+  return near === undefined
+    ? null
+    : `the ${kind} ${show(name)} was named, which no route has; ${near.route} has ${show(near.pattern.written)}`
 }

@@ -1,5 +1,7 @@
 // What can be told of an app when all its routes are declared.
+import type { Milliseconds } from '../duration.js'
 import { show } from '../errors.js'
+import type { Check } from '../options/checks.js'
 import { own } from '../key/key.js'
 import { canMeet, type NamePattern } from '../key/name-pattern.js'
 import type { KnownNames } from './names.js'
@@ -29,11 +31,12 @@ export interface CheckedApp {
   names: KnownNames
 }
 
-export function checkApp ({ routes, writers, misplaced, names }: CheckedApp): Warning[] {
+/** `hears`: whether a check is not silenced. */
+export function checkApp ({ routes, writers, misplaced, names }: CheckedApp, hears: (check: Check) => boolean): Warning[] {
   return [
     ...routes.flatMap(leftOutOf),
-    ...sharedKeys(routes),
-    ...writers.flatMap((writer) => unknownTo(names, writer)),
+    ...hears('shared-key') ? sharedKeys(routes) : [],
+    ...hears('unknown-name') ? unknownNames(names, writers) : [],
     ...misplaced.map((route): Warning => ({
       check: 'misplaced-option', route, message: `route ${route} has invalidates beside cache, where nobody reads it; write cache: { invalidates }`
     }))
@@ -60,10 +63,15 @@ function declaredQuery (schema: unknown): string[] {
   return typeof properties === 'object' && properties !== null ? Object.keys(properties) : []
 }
 
+/** Comparing each key with each other takes long in an app of a thousand routes: an app must start in time. */
+const LONGEST_SEARCH: Milliseconds = 100
+
 /** Two keys of one shape are refused; here are those that only some values make the same. */
 function sharedKeys (routes: readonly CheckedRoute[]): Warning[] {
   const found: Warning[] = []
+  const end = performance.now() + LONGEST_SEARCH
   for (const [i, one] of routes.entries()) {
+    if (performance.now() > end) break
     for (const other of routes.slice(i + 1)) {
       if (one.key === null || other.key === null || !canMeet(one.key, other.key) || areApart(one.path, other.path)) continue
       found.push({
@@ -81,6 +89,11 @@ function sharedKeys (routes: readonly CheckedRoute[]): Warning[] {
 function areApart (path: string, other: string): boolean {
   const [a, b] = [path.split('/'), other.split('/')]
   return a.length === b.length && a.every((part, i) => part === b[i] || part.includes(':{}') || b[i]!.includes(':{}'))
+}
+
+function unknownNames (names: KnownNames, writers: readonly CheckedWriter[]): Warning[] {
+  const end = performance.now() + LONGEST_SEARCH
+  return writers.flatMap((writer) => performance.now() > end ? [] : unknownTo(names, writer))
 }
 
 function unknownTo (names: KnownNames, { route, keys, tags }: CheckedWriter): Warning[] {

@@ -14,6 +14,7 @@ import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, type Instance } from '../telling/events.js'
 import type { Site } from '../request/exchange.js'
 import { findClient } from './found-client.js'
+import type { Log } from '../telling/caller.js'
 import { HarmlessLog } from '../telling/log.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
@@ -96,9 +97,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
-    for (const warning of checkApp({ ...caching.declared, names: checks.names })) checks.warnings.say(log, warning)
-    const late = client === null ? lateClient(app) : null
-    if (late !== null) checks.warnings.say(log, late)
+    lookForMistakes(app, caching, { ...checks, log, isInProcess: client === null })
     // This request is never made. It has Fastify load its code for requests of our own: no client is to wait 20 ms for that.
     if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
     await cache.connect()
@@ -177,6 +176,19 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
       route.handler = guardedHandler(engine, site, route.handler)
       if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }
+  }
+}
+
+interface Checks { names: KnownNames, warnings: Warnings, log: Log, isInProcess: boolean }
+
+/** A mistake that can't be looked for, by a getter that throws for example, keeps no app from starting. */
+function lookForMistakes (app: object, { declared }: Caching, { names, warnings, log, isInProcess }: Checks): void {
+  try {
+    for (const warning of checkApp({ ...declared, names }, (check) => warnings.hears(check))) warnings.say(log, warning)
+    const late = isInProcess ? lateClient(app) : null
+    if (late !== null) warnings.say(log, late)
+  } catch (error) {
+    log.debug({ err: error }, 'the checks for likely mistakes were not made to their end')
   }
 }
 

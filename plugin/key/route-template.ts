@@ -58,7 +58,8 @@ export function compileKey (
   const { parts, places, fill } = compileTemplate(`${where}: cache.key`, key, route)
   const shape = parts.map((part) => (typeof part === 'string' ? part : '{}')).join('')
   const queryInKey = places.flatMap((place) => typeof place !== 'string' && place.scope === 'query' ? [place.name] : [])
-  return { shape, doubt: doubtOf(where, key, { route, parts }), pattern: patternOf(key, parts), queryInKey, key: fill }
+  const pattern = patternOf(key, places, (place) => isNumeric(route.schema, place))
+  return { shape, doubt: doubtOf(where, key, { route, parts }), pattern, queryInKey, key: fill }
 }
 
 /**
@@ -167,6 +168,12 @@ function resolve (where: string, text: string, { scope, name }: Placeholder, rou
   const ways = scope === null ? `; for a query value write {query.${name}}` : ''
   const [place, option] = where.split(/: (?=cache\.)/)
   throw optionError(place!, option!, text, `the path has no param "${name}" (it has: ${known})${ways}`)
+}
+
+/** Whether it is a param, and the route's schema lets only numbers through. */
+function isNumeric (schema: unknown, { scope, name }: Placeholder): boolean {
+  const type = own(own(own(own(schema, 'params'), 'properties'), name), 'type')
+  return scope === 'params' && (type === 'integer' || type === 'number')
 }
 
 function declaresQuery (schema: unknown, name: string): boolean {

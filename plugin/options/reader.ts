@@ -81,9 +81,9 @@ export class OptionReader {
     return time
   }
 
-  /** Not checked one by one. */
+  /** Not checked one by one. None where they are null, as calls may have them of a database. */
   tags (name: string): readonly unknown[] {
-    return this.read<readonly unknown[]>(name, [], Array.isArray, TAGS)
+    return this.get(name) === null ? [] : this.read<readonly unknown[]>(name, [], Array.isArray, TAGS)
   }
 }
 

@@ -169,7 +169,9 @@ class FastLookup implements Reader {
     // A hook behind ours may need all fields that were there before; else the content type is enough.
     const before = site.isFirstOnSend ? typeOn(reply) : reply.getHeaders()
     try {
-      sendServed(cache, reply, { stage: 'served', site, outcome, entry, headers, before, failed: false })
+      // Hooks ahead of ours may change the request's header fields before the entry comes to ours.
+      const asAsked = site.isFirstOnSend ? headers : { ...headers }
+      sendServed(cache, reply, { stage: 'served', site, outcome, entry, headers: asAsked, before, failed: false })
     } catch (error) {
       failedToSend(this.#of, error)
     }
