@@ -68,3 +68,17 @@ await inBothOrders(t, '@fastify/etag', async (t, order) => {
   t.equal((await ask('br', { 'if-none-match': '"own"' })).statusCode, 200)
   t.equal(runs(), 1)
 })
+
+const CHANGES_REQUEST = 'a hook that changes the request\'s Accept-Encoding on the way out changes no hit'
+await inBothOrders(t, CHANGES_REQUEST, async (t, order) => {
+  const { ask } = await serving(t, order, async (app) => {
+    app.addHook('onSend', async ({ headers }) => {
+      headers['accept-encoding'] = headers['accept-encoding'] === undefined ? 'gzip' : 'identity'
+    })
+  })
+  for (const accepted of [undefined, 'gzip', undefined, 'gzip']) {
+    const response = await ask(accepted)
+    t.equal(response.headers['content-encoding'], outcome(response) === 'hit' ? accepted : undefined)
+    t.equal(decoded(response), TEXT)
+  }
+})
