@@ -2,7 +2,7 @@
 import { decodedSize } from '../entry/codec.js'
 import type { Bytes, Milliseconds, Seconds } from '../duration.js'
 import { staleSince, useOf, type Entry, type Use } from '../entry/entry.js'
-import type { Examined } from '../request/examination.js'
+import type { Examined } from '../request/own-request.js'
 import type { Warning } from '../checks/warnings.js'
 import { own } from '../key/key.js'
 import type { BypassReason, MissReason, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'

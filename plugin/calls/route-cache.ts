@@ -19,7 +19,7 @@ import type { RedisClient } from '../store/server/redis-client.js'
 import {
   askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
-import { unpacked } from '../send/representation.js'
+import { unpacked } from '../send/reply.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'

@@ -14,7 +14,7 @@ import { checkTags } from '../key/route-template.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import { count } from '../telling/stats.js'
 import { nameOf, valueKey } from '../store/keys.js'
-import { unpacked } from '../send/representation.js'
+import { unpacked } from '../send/reply.js'
 
 /** How `cache.getOrSet` keeps a value. */
 export interface ValueOptions {

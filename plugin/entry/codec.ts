@@ -11,7 +11,7 @@ import { ENTRY as AT, EPOCH_LENGTH, MARKER, MARKER_VERSION, LAYOUT_VERSION } fro
 import type { Bytes } from '../duration.js'
 import { CODINGS, type Coding } from '../http/encoding.js'
 import { isReplayable } from '../http/headers.js'
-import { isStorableStatus } from '../http/storable.js'
+import { isStorableStatus } from '../http/response.js'
 import type { AnswerLimits } from '../options/limits.js'
 
 const KINDS: readonly PayloadKind[] = [

@@ -16,8 +16,10 @@
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, exchangeOf, marksOf, type Carrier } from '../request/carrier.js'
-import { openExchange, type RequestView, type Site } from '../request/exchange.js'
+import {
+  ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, exchangeOf, marksOf, openExchange, type Carrier,
+  type RequestView, type Site
+} from '../request/exchange.js'
 import { passOn, serveHit, type Engine, type Waiting } from '../request/hit.js'
 import { releaseAnswer, runHandler, serveMiss, takeAnswer } from '../request/miss.js'
 import { arrivalOf } from '../request/own-request.js'
@@ -25,7 +27,7 @@ import { serveOwn } from '../request/own-serving.js'
 import { isValidated } from '../request/selecting.js'
 import { copySource } from '../request/validation.js'
 import { announce, type Signals } from '../send/cache-status.js'
-import { REPLY } from '../users/user-marks.js'
+import { REPLY } from '../users/identity.js'
 import { OUR_HOOKS } from './placement.js'
 
 /** Where a route's config has it that the route is cached. */

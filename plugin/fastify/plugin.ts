@@ -3,8 +3,9 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from '../cache/cache.js'
 import {
-  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags, outcomeOf
-} from '../request/carrier.js'
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
+  outcomeOf, type Site
+} from '../request/exchange.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
@@ -12,7 +13,6 @@ import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start
 import { Warnings, type Warning } from '../checks/warnings.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, type Instance } from '../telling/events.js'
-import type { Site } from '../request/exchange.js'
 import { findClient } from './found-client.js'
 import type { Log } from '../telling/caller.js'
 import { HarmlessLog } from '../telling/log.js'
@@ -39,7 +39,7 @@ import { RedisStore } from '../store/redis/redis.js'
 import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
-import { REPLY } from '../users/user-marks.js'
+import { REPLY } from '../users/identity.js'
 
 /** Where an instance has it that we are registered, with what is inside: for tests. */
 export const REGISTERED = Symbol('fastify-route-cache.registered')

@@ -1,7 +1,7 @@
 // Content codings: which of them a request is answered in, which responses may be encoded at all, and how the
 // representations are told apart. RFC 9110 §8.4, §8.8.3.3, §12.5.3.
 // https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
-import { parseCacheControl } from './cache-control.js'
+import { parseCacheControl } from './response.js'
 import type { HeaderFields } from './headers.js'
 
 /** The codings that bodies are stored in, the better one first: of two that a client likes as much it gets that. */

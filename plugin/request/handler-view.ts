@@ -11,12 +11,12 @@
 // and make a 304 of the whole answer, as @fastify/etag does. They are known by what they did once: a 304 that the handler
 // can't have meant.
 import type { Milliseconds } from '../duration.js'
-import { CONDITIONS, isNotModified, contentRange, partOf } from '../http/conditional.js'
+import { CONDITIONS, isNotModified, contentRange, partOf } from '../http/request.js'
 import { isSame, type HeaderFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
 import type { CapturedReply, Exchange } from './exchange.js'
 import { discard, drained, isResponse, lengthOf } from '../response/payload.js'
-import { isOf304 } from '../send/representation.js'
+import { isOf304 } from '../send/reply.js'
 
 type Fields = Record<string, unknown>
 

@@ -12,21 +12,19 @@ import type { Found, Question, Refreshable, Spare } from '../cache/claim.js'
 import { bodyOf } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
-import { asksForPart } from '../http/conditional.js'
+import { asksForPart } from '../http/request.js'
 import { discard, trailersOf, unwrapped } from '../response/payload.js'
 import { isOwnOfNode } from '../response/raw-response.js'
 import { announce, type Signals } from '../send/cache-status.js'
-import { bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside } from '../send/reply.js'
-import { isPacked, unpacked } from '../send/representation.js'
+import { bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside, isPacked, unpacked } from '../send/reply.js'
 import { tellHit } from '../telling/caller.js'
 import { channels, stamp } from '../telling/events.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
-import { ARRIVAL, INVALID, LISTENERS, TICKET, openOn, type Carrier } from './carrier.js'
-import { Departure } from './departure.js'
 import {
-  abandon, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft, tellAnswer, tellOutcome, type Exchange, type Served,
-  type Site
+  ARRIVAL, INVALID, LISTENERS, TICKET, openOn, abandon, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft,
+  tellAnswer, tellOutcome, type Carrier, type Exchange, type Served, type Site
 } from './exchange.js'
+import { Departure } from './departure.js'
 import { narrowed, asNotModified, showHandler } from './handler-view.js'
 import { failedToSend, sendServed, type Engine, type Missing, type Pair } from './hit.js'
 import { mayBeRescued, rescue } from './rescue.js'

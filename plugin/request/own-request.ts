@@ -11,15 +11,18 @@
 //
 // The right to fill that comes with a set or a refresh is used up in any case: filled, or given back.
 import { randomUUID } from 'node:crypto'
-import type { ResponseCache } from '../cache/cache.js'
-import type { Refreshable, Right, Spare } from '../cache/claim.js'
+import type { LookResult, ResponseCache } from '../cache/cache.js'
+import type { Question, Refreshable, Right, Spare } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'
-import { CONDITIONS } from '../http/conditional.js'
-import type { Examined } from './examination.js'
+import { CONDITIONS } from '../http/request.js'
 import { refuse, type Caller } from '../telling/caller.js'
 import { channels, since, stamp, tell } from '../telling/events.js'
-import type { End, CacheOutcome } from '../telling/outcome.js'
+import type { BypassReason, End, CacheOutcome } from '../telling/outcome.js'
+import type { Counters } from '../telling/stats.js'
+import type { Entry } from '../entry/entry.js'
+import type { Policy } from '../route/policy.js'
+import type { UserMark } from '../users/identity.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
@@ -238,6 +241,27 @@ export interface Ticket {
   giveUp: () => void
 }
 
+/** The examined lookup of a request that is explained. */
+export interface Examined {
+  /** Null: a key was asked for, whatever route it is of. */
+  site: { policy: Policy, place: 'onRequest' | 'handler', counters: Counters } | null
+  isHead: boolean
+  now: Milliseconds
+  /** Why the request goes past the cache; null: it is looked up. */
+  bypass: BypassReason | null
+  /** The mark by which the request is somebody's own; null: there is none, or it was not looked for. */
+  mark: UserMark | null
+  /** Thrown by a function of the policy, or by the store. */
+  error: unknown
+  /** Null where the policy has no key for it. */
+  wanted: Pick<Question, 'key' | 'selection' | 'toRefresh'> | null
+  /** Null where it was not looked for. */
+  sight: LookResult | null
+  /** The entry that lies there, be it valid or not. */
+  present: Entry | null
+  /** Its handler failed just now. */
+  hasFailed: boolean
+}
 /** Null: without a right to fill. */
 export function openTicket (why: Why, right: Right | null): Ticket {
   return {

@@ -4,10 +4,11 @@ import type { Right } from '../cache/claim.js'
 import { VERSION } from '../cache/variant.js'
 import { refuse } from '../telling/caller.js'
 import type { RefusalReason } from '../telling/outcome.js'
-import { HEADERS, openOn, type Carrier } from './carrier.js'
+import {
+  HEADERS, openOn, abandon, isAnswered, refuseAnswer, type Carrier, type Exchange, type RequestView, type Site
+} from './exchange.js'
 import { channels, stamp } from '../telling/events.js'
 import { examine } from './examination.js'
-import { abandon, isAnswered, refuseAnswer, type Exchange, type RequestView, type Site } from './exchange.js'
 import { failedToSend, type Engine, type Waiting } from './hit.js'
 import { search, watchEnd } from './miss.js'
 import type { Ticket } from './own-request.js'

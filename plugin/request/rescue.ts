@@ -15,7 +15,7 @@ import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell } from '../telling/events.js'
 import { isAnswered, keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
 import { flightName } from '../cache/flight.js'
-import { isError } from '../http/storable.js'
+import { isError } from '../http/response.js'
 
 /** An answer on its way out, and whether it is too late for another: its client has left, or a head is sent. */
 export interface Leaving { status: number, isGone: boolean }

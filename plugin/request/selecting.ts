@@ -2,7 +2,7 @@
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from '../cache/cache.js'
 import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
-import { parseCacheControl } from '../http/cache-control.js'
+import { parseCacheControl } from '../http/response.js'
 import { RouteCacheError, show } from '../errors.js'
 import { fingerprint, type RequestFields } from '../http/headers.js'
 import { hasContent, isOriginForm, asksForUpgrade } from '../http/request.js'
@@ -13,10 +13,9 @@ import { validatedParts, validatedSource } from './validation.js'
 import { policyFailed, type Policy } from '../route/policy.js'
 import type { Caller } from '../telling/caller.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
-import { identify, unpromised } from '../users/identity.js'
 import {
-  credentialsIn, lackedBy, hasChangedSession, type UserMark, type MarkedRequest, type MarkReason
-} from '../users/user-marks.js'
+  identify, unpromised, credentialsIn, lackedBy, hasChangedSession, type UserMark, type MarkedRequest, type MarkReason
+} from '../users/identity.js'
 
 /** What is looked up. */
 export interface Wanted {

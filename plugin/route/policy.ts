@@ -4,9 +4,11 @@ import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
 import { DURATION_FORMS, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
 import { optionError } from '../errors.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
-import { forbidsStale, originFreshness, saysHowLong, staleAllowance, type StaleDirective } from '../http/freshness.js'
+import {
+  forbidsStale, originFreshness, saysHowLong, staleAllowance, isHeuristicallyCacheable, isStorableByFields,
+  type StaleDirective
+} from '../http/response.js'
 import { areSendable, varyMembers, type HeaderFields } from '../http/headers.js'
-import { isHeuristicallyCacheable, isStorableByFields } from '../http/storable.js'
 import { own, type KeySource } from '../key/key.js'
 import type { NamePattern } from '../key/name-pattern.js'
 import { canonicalName, compileKey, compileTags, tagPatterns, type QueryFilter, type TemplateRoute } from '../key/route-template.js'
@@ -15,7 +17,7 @@ import {
 } from '../options/common-options.js'
 import { isName, isObject, OptionReader } from '../options/reader.js'
 import type { Caller } from '../telling/caller.js'
-import { compileMarking, type Marking } from '../users/user-marks.js'
+import { compileMarking, type Marking } from '../users/identity.js'
 
 /** What a policy needs to know of the route that it belongs to. */
 export interface PolicyRoute extends TemplateRoute {

@@ -6,7 +6,7 @@
 // The tag is built as GET's default key is. GET's route is found by the path's shape, as the params of the two routes may
 // have different names, and their values go through its own validation: `PUT /items/007` is about `/items/7` where GET takes
 // an integer. A GET that refuses them has stored nothing under them.
-import { SOURCE, type Carrier } from '../request/carrier.js'
+import { SOURCE, type Carrier } from '../request/exchange.js'
 import { RouteCacheError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { defaultKey, own, type KeySource } from '../key/key.js'
