@@ -146,7 +146,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
   // It must not take the place of the entry that stands in for it.
-  if (mayBeRescued(exchange, reply.statusCode)) return 'status'
+  if (policy.rescue !== null && mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
   const directives = directivesOf(all, policy.isTargeted)
@@ -282,7 +282,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
-  const keep = keptFor(exchange, answer)
+  const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
 }
 

@@ -12,7 +12,7 @@ import type { Found, Question, Refreshable, Spare } from '../cache/claim.js'
 import { bodyOf } from '../entry/codec.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
-import { asksForPart } from '../http/request.js'
+import { asksForPart, isConditional } from '../http/request.js'
 import { discard, trailersOf, unwrapped } from '../response/payload.js'
 import { isOwnOfNode } from '../response/raw-response.js'
 import { announce, type Signals } from '../send/cache-status.js'
@@ -28,7 +28,7 @@ import { Departure } from './departure.js'
 import { narrowed, asNotModified, showHandler } from './handler-view.js'
 import { failedToSend, sendServed, type Engine, type Missing, type Pair } from './hit.js'
 import { mayBeRescued, rescue } from './rescue.js'
-import { asConfirmed, askedOf, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
+import { asConfirmed, askedBy, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
 import { select } from './selecting.js'
 
 // 1. The lookup in full
@@ -113,7 +113,7 @@ export async function search (
   exchange.unclaimed = isPart ? 'range' : found.why ?? 'lease'
   exchange.spare = found.spare
   // A client that forces a new response wants no word of the old one.
-  exchange.toValidate = toRefresh ? null : toValidate(exchange, found.present ?? null)
+  exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
   exchange.began = cache.now()
   caller.counters.misses++
   tellOutcome(exchange)
@@ -156,8 +156,9 @@ function serve (exchange: Exchange, found: Present, { key, now }: { key: string,
 /** The handler is about to be called. For an answer that is to be stored it is asked for all of it, if the policy allows. */
 export function runHandler (cache: ResponseCache, exchange: Exchange, { request, reply }: Pair): void {
   if (!isAnswered(exchange)) exchange.stage = 'running'
-  if (exchange.claim === null) return
-  const asked = askedOf(exchange)
+  const { claim, toValidate, headers, site: { policy } } = exchange
+  if (claim === null) return
+  const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.isForHandler || !isConditional(headers) ? null : {}
   if (asked === null) return
   exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
   // What the handler sees makes its answer this client's own.
@@ -207,14 +208,14 @@ function sentFor (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
   const { reply, payload } = answer
   const { closed, headersSent } = reply.raw
   const status = statusOf(reply, payload)
-  const entry = rescue(cache, exchange, { status, isGone: closed || headersSent })
+  const entry = exchange.site.policy.rescue === null ? null : rescue(cache, exchange, { status, isGone: closed || headersSent })
   if (entry !== null) {
     const { headers, before, site: { hasOthersOnSend: asSent, policy: { cacheControl: declared } } } = exchange
     return standIn(reply, { entry, headers, now: cache.now(), asSent, declared }, { payload, before })
   }
   // The chain runs again where the response is replaced by an error's.
   if (isAnswered(exchange)) return payload
-  if (isConfirmed(exchange, status)) {
+  if (exchange.toValidate !== null && isConfirmed(exchange, status)) {
     const confirmed = confirm(cache, exchange, answer)
     if (confirmed !== undefined) return confirmed
   }

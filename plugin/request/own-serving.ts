@@ -61,7 +61,7 @@ async function adopt (cache: ResponseCache, exchange: Exchange, ticket: Ticket):
   exchange.stage = 'missed'
   exchange.outcome = { type: 'own', key, why }
   exchange.claim = { ...right, selection }
-  exchange.toValidate = toValidate(exchange, ticket.present)
+  exchange.toValidate = ticket.present === null ? null : toValidate(exchange, ticket.present)
   exchange.began = cache.now()
   exchange.life = ticket.life
   exchange.marks.tags = [...exchange.marks.tags, ...ticket.tags]

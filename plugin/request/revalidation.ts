@@ -51,19 +51,15 @@ export function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'heade
 }
 
 /** The entry that the handler of this request may be asked about; null: it is asked for a new response. */
-export function toValidate ({ site: { policy }, headers }: Exchange, present: Spare | null): Spare | null {
-  if (present === null || !policy.revalidates || validatorsOf(present.entry) === null) return null
+export function toValidate ({ site: { policy }, headers }: Exchange, present: Spare): Spare | null {
+  if (!policy.revalidates || validatorsOf(present.entry) === null) return null
   return policy.isForHandler && isConditional(headers) ? null : present
 }
 
-/** The conditional fields that the handler is to see; null: those that came. */
-export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): ShownConditions | null {
-  const validators = toValidate === null ? null : validatorsOf(toValidate.entry)
-  if (validators !== null) {
-    const { etag, lastModified } = validators
-    return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
-  }
-  return policy.isForHandler || !isConditional(headers) ? null : {}
+/** The conditional fields by which the handler is asked whether this entry is still right. */
+export function askedBy (entry: Entry): ShownConditions {
+  const { etag = null, lastModified = null } = validatorsOf(entry) ?? {}
+  return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
 }
 
 /** The validators that the handler is asked about; null: it is asked for a response. */
