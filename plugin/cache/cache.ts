@@ -3,32 +3,29 @@
 //
 // A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
 import { setImmediate as turn } from 'node:timers/promises'
-import { Background, whenIdle } from './background.js'
-import type { Caller, Log } from '../telling/caller.js'
+import { Background, whenIdle, Flights, flightName, type Landing } from './flight.js'
+import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
-import { Complaints } from '../telling/log.js'
 import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
-import { channels, tell, type Instance } from '../telling/events.js'
 import { Failures, Refreshes } from './refresh.js'
 import { Fills, type Kept } from './fill.js'
-import { Flights, flightName, type Landing } from './flight.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
-import { Lookup } from './lookup.js'
+import { Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
 import type { Store } from '../store/store.js'
-import { TagMemory, selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
+import type { Selected, Selection } from './claim.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
-export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
+interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
   stats: Stats
   log: Log
@@ -114,7 +111,7 @@ export class ResponseCache {
 
   /** Lookups are answered by the store, as far as is known. */
   get isReady (): boolean {
-    return this.enabled && this.invalidation.journal.isEmpty && !this.breaker.isOpen
+    return this.enabled && this.invalidation.journal.kept.size === 0 && !this.breaker.isOpen
   }
 
   /** A handler runs in this process, or its answer is on its way, that may be stored. */
@@ -124,7 +121,7 @@ export class ResponseCache {
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.journal.isEmpty ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+    return this.invalidation.journal.kept.size === 0 ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */

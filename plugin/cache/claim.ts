@@ -4,9 +4,36 @@ import type { EncodedBody, Entry, ValidityBasis, HeaderField, Marker, PayloadKin
 import type { Flight } from './flight.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import type { Lease } from '../store/store.js'
-import type { Selected, Selection } from './variant.js'
 
 export { NO_TARGETS, type Targets } from '../store/store.js'
+
+/** How a request selects. */
+export interface Selection {
+  /** The members that this route's policy asks for, sorted: a response stored without them is not for this route. */
+  needs: readonly string[]
+  /** The members that the route's last marker had: with them, the right variant is read in the same trip as the marker. */
+  hint: { members: readonly string[] }
+  /** The variant of this request, for these members. */
+  fingerprint: (members: readonly string[]) => string
+  /** The policy's, for this request: they decide about an entry, whatever it lists itself. */
+  tags: readonly string[]
+  /** How many variants its key may have. */
+  maxVariants: number
+}
+
+/** The entry for a request, and the place where a fill of its own would go. */
+export interface Selected {
+  /** Null also where it is not valid any more. */
+  entry: Entry | null
+  isOutdated: boolean
+  /** Something lies there that is neither entry nor marker: another build's, somebody else's, or damaged. */
+  isUnreadable: boolean
+  marker: Marker | null
+  variant: string | null
+  /** The bytes that lie where the fill would go; undefined: they were not read. */
+  bytes: Buffer | null | undefined
+  ground: ValidityBasis
+}
 
 /**
  * `hit`: a fresh entry; `early`: it is to be filled again already.

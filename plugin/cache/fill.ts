@@ -1,24 +1,22 @@
 // From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
 // renewed until then, as the flight is on.
-import type { Background } from './background.js'
+import { flightName, type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
-import { flightName, type Flights, type Landing } from './flight.js'
-import { placeFill, selectEntry, without, type Shelf } from './variant.js'
+import { placeFill, selectEntry, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
-import { encode, ownName } from '../entry/codec.js'
+import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
-import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
-import { isReplacement } from '../http/response.js'
+import { isReplacement } from '../http/headers.js'
 import { isLate, within } from '../store/wait/deadline.js'
-import { REFUSALS, noteRefusal, refuse, type Caller } from '../telling/caller.js'
-import type { Complaints } from '../telling/log.js'
-import { channels, since, stamp, tellFill } from '../telling/events.js'
+import {
+  REFUSALS, noteRefusal, refuse, channels, since, stamp, tellFill, type Caller, type Complaints
+} from '../telling/events.js'
 import { count } from '../telling/stats.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
 
-export interface FillParts {
+interface FillParts {
   shelf: Shelf
   flights: Flights
   background: Background
@@ -181,7 +179,7 @@ export class Fills {
 //
 // Between 1 and 2 it may be served: nobody could know. So the log says that the call has to come earlier.
 
-export interface KeptParts {
+interface KeptParts {
   key: string
   caller: Caller
   /** When nobody is served it any more. */

@@ -1,6 +1,6 @@
 // Two builds on one prefix: a former build ends the targets of one call one after the other, so a response that is made of a
 // cached value may stay old. Nothing else tells that it runs: it is noticed by what it stores.
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 

@@ -1,13 +1,11 @@
 // The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
 // kept in the journal; and whole writes with their targets in quarantine.
-import type { Background } from './background.js'
-import type { Log } from '../telling/caller.js'
+import type { Background, Flights } from './flight.js'
+import { channels, since, stamp, tell, type Log, type CacheEvents, type Instance } from '../telling/events.js'
 import type { Targets } from './claim.js'
 import { Confirmed, isUnreplicated, Journal } from './journal.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { channels, since, stamp, tell, type CacheEvents, type Instance } from '../telling/events.js'
-import type { Flights } from './flight.js'
 import type { CacheLimits } from '../options/limits.js'
 import { mutate } from './mutation.js'
 import type { Stats } from '../telling/stats.js'
@@ -15,7 +13,7 @@ import { withValue } from '../store/keys.js'
 import type { Store } from '../store/store.js'
 import { isNothing, mentioned } from '../key/target.js'
 
-export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
+interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
   store: Store
   stats: Stats
   log: Log

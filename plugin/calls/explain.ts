@@ -13,7 +13,7 @@ import { openTicket, type OwnRequests } from '../request/own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from '../store/keys.js'
 import { askedKeys } from '../key/target.js'
-import { selectBy } from '../cache/variant.js'
+import { selectBy } from '../cache/lookup.js'
 
 /** The request that is to be explained. */
 export interface ExplainOption extends RequestOption {
@@ -29,7 +29,7 @@ export interface ExplainKeyOption {
   headers?: RequestOption['headers']
 }
 
-export interface ExplainParts { cache: ResponseCache, requests: OwnRequests, ttl: Milliseconds }
+interface ExplainParts { cache: ResponseCache, requests: OwnRequests, ttl: Milliseconds }
 
 const WHERE = 'cache.explain'
 

@@ -1,14 +1,13 @@
 // The explanation of a request: what would happen to it, why, and by which facts, as data and in words.
-import { decodedSize } from '../entry/codec.js'
+import { decodedSize, staleSince, useOf, type Entry, type Use } from '../entry/entry.js'
 import type { Bytes, Milliseconds, Seconds } from '../duration.js'
-import { staleSince, useOf, type Entry, type Use } from '../entry/entry.js'
 import type { Examined } from '../request/own-request.js'
 import type { Warning } from '../checks/warnings.js'
 import { own } from '../key/key.js'
 import type { BypassReason, MissReason, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
 import { BYPASS_WORDS, UNCACHED_WORDS, MISS_WORDS, REFUSAL_WORDS, STALE_WORDS } from '../telling/reasons.js'
 import { nameOf } from '../store/keys.js'
-import type { Selected } from '../cache/variant.js'
+import type { Selected } from '../cache/claim.js'
 import { show } from '../errors.js'
 
 /** What would happen to a request, and why. */

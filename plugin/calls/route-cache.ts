@@ -1,8 +1,7 @@
 // What `fastify.cache` is: the calls that users make, their input checked.
-import { bodyOf, decodedSize } from '../entry/codec.js'
+import { bodyOf, decodedSize, type Entry } from '../entry/entry.js'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Bytes, Duration, Seconds } from '../duration.js'
-import type { Entry } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
@@ -23,7 +22,7 @@ import { unpacked } from '../send/reply.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'
-import { selectBy } from '../cache/variant.js'
+import { selectBy } from '../cache/lookup.js'
 
 /** A stored response, seen from outside. */
 export interface EntryInfo {

@@ -4,13 +4,13 @@
 // of store.ts). Whatever isn't sure ends as an invalidation: the lease was lost, the work threw, the response is not one
 // that is stored.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Caller } from '../telling/caller.js'
+import type { Caller } from '../telling/events.js'
 import { NO_TARGETS, type Right } from '../cache/claim.js'
 import type { Duration, Milliseconds } from '../duration.js'
 import { OptionReader } from '../options/reader.js'
 import { attempt, worked } from '../cache/mutation.js'
 import type { OwnRequests } from '../request/own-request.js'
-import { checkTags } from '../key/route-template.js'
+import { checkTags } from '../key/key.js'
 import { valueKey } from '../store/keys.js'
 
 /** Which response `cache.set` stores. */
@@ -34,7 +34,7 @@ export interface WriteThrough {
   waitTimeout: Milliseconds
 }
 
-export interface SetRequest<T> {
+interface SetRequest<T> {
   key: string
   options: SetOptions
   work: () => T | Promise<T>

@@ -1,7 +1,7 @@
 // What is most likely a mistake in how an app uses the cache. Each is said once: in the log, by `cache.warnings`, `explain`
 // and the dashboard. Nothing is refused, since the plugin can't be sure.
 import type { Check } from '../options/checks.js'
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 
 /** One finding. */
 export interface Warning {

@@ -26,7 +26,7 @@ import { arrivalOf } from '../request/own-request.js'
 import { serveOwn } from '../request/own-serving.js'
 import { isValidated } from '../request/selecting.js'
 import { copySource } from '../request/validation.js'
-import { announce, type Signals } from '../send/cache-status.js'
+import { announce, type Signals } from '../send/reply.js'
 import { REPLY } from '../users/identity.js'
 import { OUR_HOOKS } from './placement.js'
 

@@ -33,7 +33,7 @@ const HOOKS = ['onRequest', ...LATER_HOOKS, 'onSend'] as const
 export const OUR_HOOKS = { arrival: 'routeCacheArrival', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
 
 /** As much of an app as prints its routes. */
-export interface Printer { printRoutes: (options: object) => string }
+interface Printer { printRoutes: (options: object) => string }
 
 /** A route as the printer has it: `store` is what Fastify keeps with it. */
 interface PrintedRoute { store?: unknown }

@@ -65,7 +65,7 @@ export function isConditional (request: RequestFields): boolean {
 }
 
 /** The validators of a representation, as its fields have them. */
-export interface FieldValidators { etag: string | undefined, lastModified: string | undefined }
+interface FieldValidators { etag: string | undefined, lastModified: string | undefined }
 
 /**
  * Whether the client has this representation already, so that 304 is the answer: RFC 9110 §13.2.2, steps 3 and 4. Without
@@ -112,7 +112,7 @@ export function areSameTag (a: string, b: string): boolean {
 // https://www.rfc-editor.org/rfc/rfc9110#section-14
 
 /** As much of a stored response as decides. */
-export interface Whole {
+interface Whole {
   /** In bytes. */
   size: number
   /** Its Accept-Ranges. */

@@ -1,8 +1,7 @@
 // The targets that users name to be invalidated: checked, taken apart, put together.
 import { NO_TARGETS, type Targets } from '../store/store.js'
 import { RouteCacheError, show } from '../errors.js'
-import { boundKey, boundPrefix, escapeKey, own, storedKeys } from './key.js'
-import { checkTags } from './route-template.js'
+import { boundKey, boundPrefix, escapeKey, own, storedKeys, checkTags } from './key.js'
 
 /** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
 export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }

@@ -4,17 +4,20 @@ import type { ResponseCache } from '../cache/cache.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
 import { headerBytes, type HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
-import { directivesOf, correctedAge, isReplacement, isError, refusalOf, type HeadRefusal } from '../http/response.js'
+import {
+  isEncodedBody,
+  directivesOf, correctedAge, isReplacement, isError, refusalOf, addedFields, areSendable, mergedVary,
+  selectingMembers, isSame, type HeadRefusal
+} from '../http/headers.js'
 import { weakEtag } from '../http/request.js'
-import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from '../http/encoding.js'
-import { addedFields, areSendable, mergedVary, selectingMembers, isSame } from '../http/headers.js'
+import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from '../http/encoding.js'
 import type { AnswerLimits } from '../options/limits.js'
 import { keyToFill, refuseAnswer, type Captured, type CapturedReply, type Exchange, type RequestView } from './exchange.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
 import { refusedAsOwn } from './selecting.js'
 import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
-import { isReplaced, sentHead, type RawResponseView } from '../response/raw-response.js'
+import { isReplaced, sentHead, type RawResponseView } from '../send/reply.js'
 import { Recording, record } from '../response/recording.js'
 import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
 import type { RefusalReason } from '../telling/outcome.js'
@@ -292,7 +295,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
 interface Aged { life: Milliseconds, headers: HeaderField[] }
 
 /** How long it is fresh yet, and its fields with its age at this instant. */
-export function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
+function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
   if (age === null) return { life, headers: [...headers] }
   const held = Math.max(0, now - at)
   const seconds = age + Math.floor(held / 1000)
@@ -304,7 +307,7 @@ export function aged ({ age, at, life, headers }: Captured, now: Milliseconds): 
 // methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
 
 /** Why it may not be stored, by fields that were added to its head, such as a cookie; null: it may. */
-export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
+function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
   if (leaving === null || !isReplaced(raw)) return null
   const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
   const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))

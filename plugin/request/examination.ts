@@ -1,18 +1,17 @@
 // A lookup without effects, for `explain`: the same steps, with nothing counted, remembered, taken or served.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Caller } from '../telling/caller.js'
-import { ownName, soundEntry } from '../entry/codec.js'
-import type { Entry } from '../entry/entry.js'
+import type { Caller } from '../telling/events.js'
+import { ownName, soundEntry, type Entry } from '../entry/entry.js'
 import type { RequestView, Site } from './exchange.js'
 import type { Examined } from './own-request.js'
 import { flightName } from '../cache/flight.js'
 import type { BypassReason } from '../telling/outcome.js'
 import { select, type Wanted } from './selecting.js'
 import { Stats } from '../telling/stats.js'
-import type { Selected, Selection } from '../cache/variant.js'
+import type { Selected, Selection } from '../cache/claim.js'
 
 /** The request that is examined, and its headers as they came. */
-export interface Examinee {
+interface Examinee {
   site: Site
   request: RequestView
   headers: RequestView['headers']

@@ -1,26 +1,23 @@
 // The state of one request of a cached route: an entry is on its way to the client (`Served`), or it goes to its handler
 // (`Exchange`). And how a request leaves the cache without a fill.
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, type Caller } from '../telling/caller.js'
-import type { Claim, Spare } from '../cache/claim.js'
-import type { Departure } from './departure.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source } from '../telling/events.js'
+import type { Claim, Spare, Selection } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
-import { channels, since, tell, tellLookup, type Source } from '../telling/events.js'
-import { HarmlessLog } from '../telling/log.js'
 import type { HeaderFields } from '../http/headers.js'
 import type { Validated, ValidatedPart } from './validation.js'
 import type { Kept } from '../cache/fill.js'
 import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'
 import { count, type Counters } from '../telling/stats.js'
-import type { RawResponseView } from '../response/raw-response.js'
+import type { RawResponseView } from '../send/reply.js'
 import type { Recording } from '../response/recording.js'
 import type { Trailers } from '../response/payload.js'
 import type { UserMark } from '../users/identity.js'
-import { without, type Selection } from '../cache/variant.js'
-import type { KeySource } from '../key/key.js'
-import { checkTags } from '../key/route-template.js'
+import { without } from '../cache/lookup.js'
+import { checkTags, type KeySource } from '../key/key.js'
 import type { Arrival, Ticket } from './own-request.js'
 
 /** A cached route. */
@@ -464,4 +461,126 @@ const INSTEAD: Readonly<Record<LateCall['call'], string>> = {
   'reply.cacheTags': `Call it earlier: ${EARLIER}; or name tags that the request tells in the route's option: ` +
     'cache: { tags: [\'author:{id}\'] }',
   'reply.noCache': `Call it earlier: ${EARLIER}; or have the route's option tell: cache: { storeIf: (reply) => ... }`
+}
+
+// A client that leaves before its handler has answered. The handler goes on, and its answer is welcome: others may wait for
+// it. But a handler that notices may stop half-way, and then answers with a part of the whole (three rows of five), which
+// must not be stored. Whether it stopped can't be known, so an answer counts as whole only where nobody could notice:
+//
+//   - Nobody listens to the end of the request, of the reply or of the socket. `request.signal` does, as do `handlerTimeout`
+//     and onRequestAbort hooks. A listener from before our first hook, a tracer's for example, is not the handler's.
+//   - Nobody asks one of the three whether it is destroyed, between its end and the answer. For so long their properties
+//     tell us that they are read; the values are the same.
+//
+// Where somebody noticed and did not stop, the handler runs once more than it had to.
+
+/** Of a request and its reply, as Node has them. */
+interface RawPair { request: IncomingMessage, reply: ServerResponse }
+
+/** Properties that tell that the client has left. */
+const SIGNS = ['aborted', 'destroyed', 'closed', 'readableAborted', 'errored'] as const
+
+/** Of an aborted signal; of undici, axios and others that heard of one. */
+const ABORTS: readonly unknown[] = ['AbortError', 'ABORT_ERR', 'UND_ERR_ABORTED', 'ERR_CANCELED', 'ERR_ABORTED', 'CanceledError']
+const MOST_CAUSES = 5
+
+function isAbort (error: unknown): boolean {
+  let cause = error as { name?: unknown, code?: unknown, cause?: unknown } | null | undefined
+  for (let depth = 0; depth < MOST_CAUSES && typeof cause === 'object' && cause !== null; depth++) {
+    if (ABORTS.includes(cause.name) || ABORTS.includes(cause.code)) return true
+    cause = cause.cause as typeof cause
+  }
+  return false
+}
+
+export class Departure {
+  readonly #pair: RawPair
+  /** Null over HTTP/2, where many streams share one. */
+  readonly #socket: IncomingMessage['socket'] | null
+  readonly #ours = new Set<unknown>()
+  /** How many listeners are not the handler's. */
+  readonly #others: { reply: number, socket: number }
+  #restore: Array<() => void> = []
+  #isOver = false
+  /** The client left before the answer came, and somebody could notice that. */
+  wasNoticed = false
+  #isAbort = false
+
+  /** `others`: how many listeners to the reply's end are not the handler's. */
+  constructor (pair: RawPair, others: number) {
+    const { request, reply } = this.#pair = pair
+    this.#socket = request.httpVersionMajor === 2 ? null : request.socket
+    this.#others = { reply: others, socket: this.#socket?.listenerCount('close') ?? 0 }
+    const leave = (): void => { this.#leave() }
+    const watchReads = (): void => { this.#watchReads() }
+    this.#ours.add(leave).add(watchReads)
+    // Ahead of others: a listener may answer at once.
+    request.prependOnceListener('aborted', leave)
+    request.prependOnceListener('close', leave)
+    reply.prependOnceListener('close', leave)
+    // By then Node has read them itself.
+    reply.once('close', watchReads)
+  }
+
+  /** The handler noticed, and says so: it threw what an aborted signal has others throw. */
+  get stopped (): boolean {
+    return this.wasNoticed && this.#isAbort
+  }
+
+  /** This was thrown. */
+  raised (error: unknown): void {
+    this.#isAbort = isAbort(error)
+  }
+
+  /** The answer has come. */
+  end (): void {
+    this.#isOver = true
+    for (const restore of this.#restore) restore()
+    this.#restore = []
+  }
+
+  #leave (): void {
+    if (this.#isOver) return
+    const { request, reply } = this.#pair
+    const heard = this.#listening(request, 'aborted') + this.#listening(request, 'close') + this.#listening(request, 'error') +
+      Math.max(0, this.#listening(reply, 'close') - this.#others.reply) +
+      Math.max(0, (this.#socket?.listenerCount('close') ?? 0) - this.#others.socket)
+    this.wasNoticed ||= heard > 0
+  }
+
+  #listening (emitter: NodeJS.EventEmitter, event: string): number {
+    return emitter.listeners(event).filter((listener) => !this.#ours.has(listener)).length
+  }
+
+  #watchReads (): void {
+    if (this.#isOver || this.wasNoticed) return
+    const { request, reply } = this.#pair
+    for (const object of [request, reply, this.#socket]) {
+      for (const name of SIGNS) if (object !== null && name in object) this.#restore.push(this.#watchRead(object, name))
+    }
+  }
+
+  /** Has the property say that it is read; gives how to undo that. */
+  #watchRead (object: object, name: string): () => void {
+    const own = Object.getOwnPropertyDescriptor(object, name)
+    if (own?.configurable === false) return () => {}
+    let value: unknown = own?.value
+    const isOwn = own !== undefined && 'value' in own
+    Object.defineProperty(object, name, {
+      configurable: true,
+      enumerable: own?.enumerable ?? false,
+      get: () => {
+        this.wasNoticed = true
+        return isOwn ? value : Reflect.get(Object.getPrototypeOf(object) as object, name, object)
+      },
+      set: (next) => {
+        if (isOwn) value = next
+        else Reflect.set(Object.getPrototypeOf(object) as object, name, next, object)
+      }
+    })
+    return () => {
+      if (isOwn) Object.defineProperty(object, name, { ...own, value })
+      else Reflect.deleteProperty(object, name)
+    }
+  }
 }

@@ -21,7 +21,7 @@ import { isOf304 } from '../send/reply.js'
 type Fields = Record<string, unknown>
 
 /** As much of a request as holds its fields. */
-export interface HandlerRequest {
+interface HandlerRequest {
   /** Fields in place of the raw request's: a validation's results, for example. */
   additionalHeaders?: Fields | null
   headers: Fields
@@ -29,7 +29,7 @@ export interface HandlerRequest {
 }
 
 /** As much of a reply as tells that the handler has answered. */
-export interface HandlerReply {
+interface HandlerReply {
   raw: { prependOnceListener: (event: 'finish', listener: () => void) => unknown }
 }
 

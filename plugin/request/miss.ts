@@ -9,22 +9,20 @@
 import type { FastifyReply } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Found, Question, Refreshable, Spare } from '../cache/claim.js'
-import { bodyOf } from '../entry/codec.js'
+import { bodyOf, type Entry } from '../entry/entry.js'
 import type { Milliseconds } from '../duration.js'
-import type { Entry } from '../entry/entry.js'
 import { asksForPart, isConditional } from '../http/request.js'
 import { discard, trailersOf, unwrapped } from '../response/payload.js'
-import { isOwnOfNode } from '../response/raw-response.js'
-import { announce, type Signals } from '../send/cache-status.js'
-import { bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside, isPacked, unpacked } from '../send/reply.js'
-import { tellHit } from '../telling/caller.js'
-import { channels, stamp } from '../telling/events.js'
+import {
+  isOwnOfNode, announce, bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside, isPacked, unpacked,
+  type Signals
+} from '../send/reply.js'
+import { tellHit, channels, stamp } from '../telling/events.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
 import {
   ARRIVAL, INVALID, LISTENERS, TICKET, openOn, abandon, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft,
-  tellAnswer, tellOutcome, type Carrier, type Exchange, type Served, type Site
+  tellAnswer, tellOutcome, Departure, type Carrier, type Exchange, type Served, type Site
 } from './exchange.js'
-import { Departure } from './departure.js'
 import { narrowed, asNotModified, showHandler } from './handler-view.js'
 import { failedToSend, sendServed, type Engine, type Missing, type Pair } from './hit.js'
 import { mayBeRescued, rescue } from './rescue.js'
@@ -66,7 +64,7 @@ type Searching = Pick<Missing, 'selecting' | 'first'> & {
 }
 
 /** An entry that is served, and how it is filled again behind its response; null: it is not. */
-export interface FoundEntry {
+interface FoundEntry {
   entry: Entry
   outcome: Served['outcome']
   refreshable: Refreshable | null
@@ -208,7 +206,8 @@ function sentFor (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
   const { reply, payload } = answer
   const { closed, headersSent } = reply.raw
   const status = statusOf(reply, payload)
-  const entry = exchange.site.policy.rescue === null ? null : rescue(cache, exchange, { status, isGone: closed || headersSent })
+  const isGone = closed || headersSent
+  const entry = exchange.site.policy.rescue === null ? null : rescue(cache, exchange, { status, isGone })
   if (entry !== null) {
     const { headers, before, site: { hasOthersOnSend: asSent, policy: { cacheControl: declared } } } = exchange
     return standIn(reply, { entry, headers, now: cache.now(), asSent, declared }, { payload, before })

@@ -16,8 +16,7 @@ import type { Question, Refreshable, Right, Spare } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'
 import { CONDITIONS } from '../http/request.js'
-import { refuse, type Caller } from '../telling/caller.js'
-import { channels, since, stamp, tell } from '../telling/events.js'
+import { refuse, channels, since, stamp, tell, type Caller } from '../telling/events.js'
 import type { BypassReason, End, CacheOutcome } from '../telling/outcome.js'
 import type { Counters } from '../telling/stats.js'
 import type { Entry } from '../entry/entry.js'
@@ -34,7 +33,7 @@ export type Inject = (request: {
 }) => Promise<{ statusCode: number }>
 
 /** A value in place of the answer of this URL's handler. */
-export interface Rendering {
+interface Rendering {
   url: string
   /** Beside Host, which is that of the URL, or localhost. Absent: none. */
   headers?: Fields
@@ -290,7 +289,7 @@ export function openTicket (why: Why, right: Right | null): Ticket {
 // along.
 
 /** As much of node's request as is looked at, and set, here. */
-export interface RawView {
+interface RawView {
   url?: string | undefined
   originalUrl?: string
   headers: Fields
@@ -336,7 +335,7 @@ export function arrivalOf (raw: RawView): Arrival {
 }
 
 /** Has a request have come as the other did. */
-export function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
+function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
   raw.url = url
   if (originalUrl !== undefined) raw.originalUrl = originalUrl
   raw.headers = { ...headers }
@@ -345,7 +344,7 @@ export function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, s
 }
 
 /** Takes fields off a request, as if they had not been there. */
-export function takeOff (raw: RawView, names: readonly string[]): void {
+function takeOff (raw: RawView, names: readonly string[]): void {
   for (const name of names) delete raw.headers[name]
   raw.rawHeaders = fieldsOf(raw.rawHeaders, (name) => !names.includes(name))
 }

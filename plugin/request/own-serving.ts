@@ -1,13 +1,12 @@
 // An internal request, where a client's lookup stands: see own-request.ts for the purpose of each.
 import type { ResponseCache } from '../cache/cache.js'
 import type { Right } from '../cache/claim.js'
-import { VERSION } from '../cache/variant.js'
-import { refuse } from '../telling/caller.js'
+import { VERSION } from '../cache/lookup.js'
+import { refuse, channels, stamp } from '../telling/events.js'
 import type { RefusalReason } from '../telling/outcome.js'
 import {
   HEADERS, openOn, abandon, isAnswered, refuseAnswer, type Carrier, type Exchange, type RequestView, type Site
 } from './exchange.js'
-import { channels, stamp } from '../telling/events.js'
 import { examine } from './examination.js'
 import { failedToSend, type Engine, type Waiting } from './hit.js'
 import { search, watchEnd } from './miss.js'

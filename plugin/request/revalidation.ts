@@ -21,9 +21,8 @@ import type { Milliseconds } from '../duration.js'
 import type { Entry, HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
 import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/request.js'
-import { addedFields, type RequestFields } from '../http/headers.js'
+import { addedFields, freshened, type RequestFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
-import { freshened } from '../http/response.js'
 import { isAnswered, type Captured, type Exchange } from './exchange.js'
 import type { ShownConditions } from './handler-view.js'
 
@@ -39,7 +38,7 @@ export interface Validators {
 }
 
 /** Those that the handler gave this response; null: none. */
-export function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): Validators | null {
+function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): Validators | null {
   if (status !== 200) return null
   const fieldOf = (name: string): string | null => {
     const value = headers.find(([field]) => field === name)?.[1]
@@ -74,7 +73,7 @@ export function isConfirmed (exchange: Exchange, status: number): boolean {
 }
 
 /** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */
-export interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
+interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
 
 /** Null where it answers the client's question, not ours: a hook ahead of us has made it of a new response. */
 export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: Answered): FreshenedHeader | null {
@@ -133,7 +132,7 @@ export interface ResponseValidators {
 }
 
 /** As much of a reply as is used here. */
-export interface ConditionalReply {
+interface ConditionalReply {
   request: { method: string, headers: RequestFields }
   header: (name: string, value: string) => unknown
   code: (status: number) => { send: () => unknown }

@@ -1,17 +1,16 @@
 // What a request of a cached route asks for, by the policy: its key and its variant; or why it goes past the cache. At once,
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from '../cache/cache.js'
-import { IDENTITY, MATCHED_HOST, VERSION, type Selection } from '../cache/variant.js'
-import { parseCacheControl } from '../http/response.js'
+import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/lookup.js'
+import type { Selection } from '../cache/claim.js'
+import { parseCacheControl, fingerprint, type RequestFields } from '../http/headers.js'
 import { RouteCacheError, show } from '../errors.js'
-import { fingerprint, type RequestFields } from '../http/headers.js'
 import { hasContent, isOriginForm, asksForUpgrade } from '../http/request.js'
-import { boundKey, type KeySource } from '../key/key.js'
-import { isThenable } from '../key/key-value.js'
+import { boundKey, isThenable, type KeySource } from '../key/key.js'
 import type { RequestView, Site, Exchange } from './exchange.js'
 import { validatedParts, validatedSource } from './validation.js'
 import { policyFailed, type Policy } from '../route/policy.js'
-import type { Caller } from '../telling/caller.js'
+import type { Caller } from '../telling/events.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import {
   identify, unpromised, credentialsIn, lackedBy, hasChangedSession, type UserMark, type MarkedRequest, type MarkReason
@@ -28,7 +27,7 @@ export interface Wanted {
 }
 
 /** Why it goes past the cache; `mark`: of a request that is somebody's own, by what that is seen. */
-export interface Bypassed { bypass: BypassReason, mark?: UserMark }
+interface Bypassed { bypass: BypassReason, mark?: UserMark }
 
 export type Selecting = Wanted | Bypassed
 
@@ -217,7 +216,7 @@ const CHANGED_SESSION: UserMark = { reason: 'session', detail: 'session', words:
 interface Explained { policy: Policy, isExplained: boolean }
 
 /** Once per route, unless the app has named the very mark: what to do so that these requests are served from the cache. */
-export function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
+function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
   if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
   site.isExplained = true
   log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +

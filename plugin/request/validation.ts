@@ -1,8 +1,7 @@
 // Params and query as the handler will see them: validated, so coerced and with defaults. `/users/7` and `/users/007`, or
 // `?page=1` and its default, are then one key; and what the validation refuses has none.
 import { isDeepStrictEqual } from 'node:util'
-import { keyless, type KeySource } from '../key/key.js'
-import { Keyless, copyPlain, kindOf, isThenable } from '../key/key-value.js'
+import { keyless, Keyless, copyPlain, kindOf, isThenable, type KeySource } from '../key/key.js'
 
 export type ValidatedPart = typeof PARTS[number]
 
@@ -126,7 +125,7 @@ function rememberingOf (compiled: Validate): Validate {
 }
 
 /** Runs the validator on the copy of an input; one that remembers is then given the result for the input itself. */
-export function runAhead (validate: Validate, input: unknown, copy: unknown): unknown {
+function runAhead (validate: Validate, input: unknown, copy: unknown): unknown {
   if (!remembering.has(validate) || !isRecord(input) || !isRecord(copy)) return validate(copy)
   const before = copyPlain(input)
   const result = attempt(validate, copy)

@@ -128,7 +128,7 @@ async function readWeb (stream: ReadableStream, isWorth: () => boolean): Promise
 // when all of them have run. What we store is read off the reply, so it is put there for a moment, and taken away again.
 
 /** What was on the reply before the Response's head was put there, and the body as it is sent on. */
-export interface Apart { status: number, fields: HeaderFields, body: unknown }
+interface Apart { status: number, fields: HeaderFields, body: unknown }
 
 /** Takes a Response's head off the reply again; gives the Response with this body. */
 export function rewrapped (reply: ReplyView, response: Response, { status, fields, body }: Apart): Response {

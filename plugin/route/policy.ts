@@ -1,22 +1,22 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
-import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
+import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/lookup.js'
 import { DURATION_FORMS, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
 import { optionError } from '../errors.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import {
   forbidsStale, originFreshness, saysHowLong, staleAllowance, isHeuristicallyCacheable, isStorableByFields,
-  type StaleDirective
-} from '../http/response.js'
-import { areSendable, varyMembers, type HeaderFields } from '../http/headers.js'
-import { own, type KeySource } from '../key/key.js'
-import type { NamePattern } from '../key/name-pattern.js'
-import { canonicalName, compileKey, compileTags, tagPatterns, type QueryFilter, type TemplateRoute } from '../key/route-template.js'
+  areSendable, varyMembers, type StaleDirective, type HeaderFields
+} from '../http/headers.js'
+import {
+  own, canonicalName, compileKey, compileTags, tagPatterns, type KeySource, type NamePattern, type QueryFilter,
+  type TemplateRoute
+} from '../key/key.js'
 import {
   areNames, compileNames, readCookies, readCredentials, readIgnored, readMaxVariants, readVersion
 } from '../options/common-options.js'
 import { isName, isObject, OptionReader } from '../options/reader.js'
-import type { Caller } from '../telling/caller.js'
+import type { Caller } from '../telling/events.js'
 import { compileMarking, type Marking } from '../users/identity.js'
 
 /** What a policy needs to know of the route that it belongs to. */
@@ -25,7 +25,7 @@ export interface PolicyRoute extends TemplateRoute {
 }
 
 /** What holds where the route says nothing. */
-export interface PolicyDefaults {
+interface PolicyDefaults {
   ttl: Milliseconds
   waitTimeout: Milliseconds
   maxVariants: number
@@ -243,10 +243,10 @@ export interface PolicyResponse {
 /** Undefined where a ttl function gave no duration. */
 type Ttl = (response: PolicyResponse) => Milliseconds | undefined
 /** Null: none of them ever. */
-export type PolicyStale = ((response: PolicyResponse) => Milliseconds) | null
+type PolicyStale = ((response: PolicyResponse) => Milliseconds) | null
 
 /** What a policy says of each status. */
-export interface PolicyLife {
+interface PolicyLife {
   /** Those that are stored; of some, only responses whose fields say for how long. */
   statuses: { has: (status: number, fields: HeaderFields) => boolean }
   /** How long a response is served; 0: it is not stored; undefined: a ttl function gave no duration. */
@@ -261,7 +261,7 @@ interface Written { ttl: unknown, statuses: unknown }
 
 interface Defaults { defaultTtl: Milliseconds, isTargeted: boolean }
 
-export function compileLife (where: string, { ttl, statuses }: Written, { defaultTtl, isTargeted }: Defaults): PolicyLife {
+function compileLife (where: string, { ttl, statuses }: Written, { defaultTtl, isTargeted }: Defaults): PolicyLife {
   const general = compileTtl(where, ttl, defaultTtl)
   const others = statuses === 'origin'
   const listed = others ? NONE : compileStatuses(where, statuses)
@@ -307,7 +307,7 @@ interface Origin { directive: StaleDirective, isOrigin: boolean, isTargeted: boo
  * What the handler's headers say counts where they say how long it is fresh. That they forbid to serve it stale counts in
  * any case: RFC 9111 §4.2.4.
  */
-export function compileStale (where: string, stale: unknown, { directive, isOrigin, isTargeted }: Origin): PolicyStale {
+function compileStale (where: string, stale: unknown, { directive, isOrigin, isTargeted }: Origin): PolicyStale {
   const time = stale === undefined ? 0 : toMilliseconds(stale)
   const name = directive === 'stale-if-error' ? 'staleIfError' : 'staleWhileRevalidate'
   if (time === undefined) throw optionError(where, `cache.${name}`, stale, `${DURATION_FORMS}; 0 serves nothing stale`)

@@ -3,17 +3,16 @@
 import type { FastifyReply } from 'fastify'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip } from 'node:zlib'
-import { bodyOf } from '../entry/codec.js'
+import { ServerResponse } from 'node:http'
+import { Http2ServerResponse } from 'node:http2'
+import { bodyOf, type Entry, type HeaderField } from '../entry/entry.js'
 import type { Milliseconds, Bytes } from '../duration.js'
-import type { Entry, HeaderField } from '../entry/entry.js'
 import { isNotModified, contentRange, partOf, type Part } from '../http/request.js'
 import { ACCEPT_ENCODING, acceptedCodings, encodedEtag, type Coding } from '../http/encoding.js'
-import { deltaSeconds } from '../http/response.js'
-import { isSame, mergedVary, type HeaderFields, type RequestFields } from '../http/headers.js'
+import { deltaSeconds, isSame, mergedVary, type HeaderFields, type RequestFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
 import type { CacheOutcome } from '../telling/outcome.js'
 import { discard, isMade, isResponse, isText, payloadOf, responseOf } from '../response/payload.js'
-import { isOwnOfNode } from '../response/raw-response.js'
 
 export interface Hit {
   entry: Entry
@@ -309,7 +308,7 @@ export function restoreType (reply: FastifyReply, { headers }: Entry, before: un
 // Which of an entry's bodies a request gets, and with which head: the one as it is, or an encoded one, which is a
 // representation of its own with a tag of its own (RFC 9110 §8.8.3.3).
 
-export interface Representation {
+interface Representation {
   /** Or its size, where it has yet to be decoded. */
   body: Buffer | Bytes
   /** Null: as the handler sent it. */
@@ -320,7 +319,7 @@ export interface Representation {
 }
 
 /** What the entry is for a request with this Accept-Encoding. */
-export function representationOf (entry: Entry, acceptEncoding: string | readonly string[] | undefined): Representation {
+function representationOf (entry: Entry, acceptEncoding: string | readonly string[] | undefined): Representation {
   const { encoded, headers } = entry
   if (encoded.length > 0) {
     for (const coding of acceptedCodings(acceptEncoding)) {
@@ -357,7 +356,7 @@ function makeHeaders (coding: Coding, headers: Fields): Fields {
 // The head of a stored response, made ready for sending: once for each header block, as the codec gives those of a hot entry
 // the same fields again.
 
-export interface Head {
+interface Head {
   /** All but Age, which is made anew with each response. */
   fields: Fields
   /** Those that a 304 has. */
@@ -445,4 +444,149 @@ async function decoded (encoded: Entry['encoded'], size: number): Promise<Buffer
   const whole = await DECODERS[coding](body, { maxOutputLength: Math.max(1, size), chunkSize: CHUNK })
   if (whole.length !== size) throw new Error(`a body of ${size} bytes has ${whole.length} when it is decoded`)
   return whole
+}
+
+// What a response says of what the cache did: Cache-Status (RFC 9211), and X-Cache where it is asked for.
+
+/** How responses say what the cache did. */
+export interface Signals {
+  cacheStatus: { name: string, key: boolean } | null
+  xCache: boolean
+}
+
+/** As much of a reply as says it. */
+interface ReplyView {
+  getHeader: (name: string) => unknown
+  header: (name: string, value: string) => unknown
+}
+
+/** Says what the cache did: our member goes behind those of caches that the handler itself went through. */
+export function announce (reply: ReplyView, outcome: CacheOutcome, { cacheStatus: status, xCache }: Signals): void {
+  // No client gets this response.
+  if (outcome.type === 'own') return
+  if (xCache) reply.header('x-cache', outcome.type === 'hit' || outcome.type === 'stale' ? 'HIT' : 'MISS')
+  if (status === null) return
+  const handling = handlingOf(outcome)
+  if (status.key && outcome.type !== 'bypass') handling.key = outcome.key
+  const member = cacheStatus(status.name, handling)
+  reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
+}
+
+function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling {
+  if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
+  if (outcome.type === 'stale') return staleHandling(outcome)
+  if (outcome.type === 'miss' && outcome.revalidated === true) return { fwd: 'stale', fwdStatus: 304 }
+  if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
+  return { fwd: 'bypass', detail: outcome.detail ?? outcome.reason }
+}
+
+/** Its ttl is negative: RFC 9211 §2.4. `fwd=stale` is of one that waited for the handler (§2.2). */
+function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 'stale' }>): Handling {
+  if (!ifError) return { ttl }
+  const detail = 'stale-if-error'
+  return status === null ? { ttl, detail } : { fwd: 'stale', fwdStatus: status, ttl, detail }
+}
+
+// The Cache-Status field, RFC 9211: a list with one member for each cache on the way, ours last.
+// https://www.rfc-editor.org/rfc/rfc9211#section-2
+
+export interface Handling {
+  /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
+  fwd?: 'miss' | 'bypass' | 'request' | 'stale'
+  /** What the handler answered, where that is not what is sent (§2.3). */
+  fwdStatus?: number
+  /** It waited for another request's response instead (§2.6). */
+  collapsed?: boolean
+  /** Seconds left (§2.4). */
+  ttl?: number
+  /** Our reason (§2.8). */
+  detail?: string
+  /** The key (§2.7), where it is asked for. */
+  key?: string
+}
+
+/** Our member: `name; hit; ttl=30`, or `name; fwd=miss`. */
+export function cacheStatus (name: string, { fwd, fwdStatus, collapsed, ttl, detail, key }: Handling): string {
+  return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (fwdStatus === undefined ? '' : `; fwd-status=${fwdStatus}`) +
+    (collapsed === true ? '; collapsed' : '') + (ttl === undefined ? '' : `; ttl=${ttl}`) +
+    (key === undefined ? '' : `; key=${quoted(key)}`) + (detail === undefined ? '' : `; detail=${detail}`)
+}
+
+/** The field with our member behind those that are there already. */
+export function withMember (field: string, member: string): string {
+  let end = field.length
+  while (end > 0 && EMPTY.includes(field[end - 1]!)) end--
+  return end === 0 ? member : `${field.slice(0, end)}, ${member}`
+}
+
+/** Of empty members at the end nothing is left. */
+const EMPTY = ', \t\r\n'
+
+/** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */
+function quoted (text: string): string {
+  const ascii = text.replace(/[^\x20-\x7e]+/g, (part) => encodeURIComponent(part))
+  return `"${ascii.replace(/["\\]/g, '\\$&')}"`
+}
+
+// Node's response under a reply, as others may have made it: middleware replaces its methods to see, or to change, how a
+// response leaves.
+
+/** What a head and a body go through on their way, those that Node calls itself among them. */
+type Methods = Partial<Record<
+  'writeHead' | 'write' | 'end' | 'setHeader' | 'setHeaders' | 'appendHeader' | 'removeHeader' | 'getHeader' | 'getHeaders' |
+  'getHeaderNames' | 'hasHeader' | 'flushHeaders' | 'addTrailers' | '_implicitHeader' | '_storeHeader' | '_send', unknown
+>>
+
+/** As they were when this package was loaded: middleware may also replace those of the class. */
+const OF_HTTP = methodsOf(ServerResponse.prototype)
+const OF_HTTP2 = methodsOf(Http2ServerResponse.prototype)
+
+function methodsOf (raw: Methods): Methods {
+  const { writeHead, write, end, setHeader, setHeaders, appendHeader, removeHeader, getHeader, getHeaders } = raw
+  const { getHeaderNames, hasHeader, flushHeaders, addTrailers, _implicitHeader, _storeHeader, _send } = raw
+  const ofHeaders = { setHeader, setHeaders, appendHeader, removeHeader, getHeader, getHeaders, getHeaderNames, hasHeader }
+  return Object.assign({ writeHead, write, end, flushHeaders, addTrailers, _implicitHeader, _storeHeader, _send }, ofHeaders)
+}
+
+/** Whether this is Node's own response, with all its methods. Of another class nobody knows how it sends. */
+export function isOwnOfNode (raw: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(raw)
+  return (prototype === ServerResponse.prototype && areSame(raw, OF_HTTP)) ||
+    (prototype === Http2ServerResponse.prototype && areSame(raw, OF_HTTP2))
+}
+
+/** As much of it as is looked at here. */
+export interface RawResponseView {
+  headersSent: boolean
+  getHeaders: () => HeaderFields
+}
+
+/** Whether any method of it is not that of its class, whatever class that is. */
+export function isReplaced (raw: object): boolean {
+  return !areSame(raw, Object.getPrototypeOf(raw) as Methods)
+}
+
+/** The fields that were sent, by names in lower case. Node keeps HTTP/1's as a text, and what was set on it is less. */
+export function sentHead (raw: RawResponseView): HeaderFields {
+  const { _header: head } = raw as { _header?: unknown }
+  if (typeof head !== 'string') return raw.getHeaders()
+  const fields: Record<string, string | string[]> = {}
+  for (const line of head.split('\r\n').slice(1)) {
+    const end = line.indexOf(': ')
+    if (end < 0) continue
+    const name = line.slice(0, end).toLowerCase()
+    const value = line.slice(end + 2)
+    fields[name] = name in fields ? [fields[name]!, value].flat() : value
+  }
+  return fields
+}
+
+/** One by one, by their names: that takes 5 ns, and a loop a thousand. */
+function areSame (raw: Methods, node: Methods): boolean {
+  return raw.writeHead === node.writeHead && raw.write === node.write && raw.end === node.end &&
+    raw.setHeader === node.setHeader && raw.setHeaders === node.setHeaders && raw.appendHeader === node.appendHeader &&
+    raw.removeHeader === node.removeHeader && raw.getHeader === node.getHeader && raw.getHeaders === node.getHeaders &&
+    raw.getHeaderNames === node.getHeaderNames && raw.hasHeader === node.hasHeader &&
+    raw.flushHeaders === node.flushHeaders && raw.addTrailers === node.addTrailers &&
+    raw._implicitHeader === node._implicitHeader && raw._storeHeader === node._storeHeader && raw._send === node._send
 }

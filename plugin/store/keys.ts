@@ -216,3 +216,8 @@ export function readGeneration (text: string): Generation | null {
   const [, dropped, stale] = /^(\d+)(?:~(\d+))?$/.exec(text) ?? []
   return dropped === undefined ? null : { dropped: Number(dropped), stale: Number(stale ?? 0) }
 }
+
+/** A number, the clock's for example. */
+export function isGeneration (text: string): boolean {
+  return /^\d+$/.test(text)
+}

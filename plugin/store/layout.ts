@@ -42,7 +42,7 @@ import type { Milliseconds } from '../duration.js'
 /** The layout of this build. A build with another one takes these bytes for no entry, and overwrites them. */
 export const LAYOUT_VERSION: number = 5
 /** The first byte of markers, of whatever layout, is at least this; of entries it is less. */
-export const LEAST_MARKER = 128
+const LEAST_MARKER = 128
 export const MARKER_VERSION = LEAST_MARKER + LAYOUT_VERSION
 /** Of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12

@@ -33,6 +33,8 @@ export interface Witness {
 export interface Follower {
   /** Whether there is something that other servers would have to be told again. */
   readonly isKeeping: boolean
+  /** False: `isBehind` need not be asked. */
+  readonly mayBeBehind: boolean
   /** Whether the servers were not told yet: until then, nothing that they hold counts. */
   readonly isBehind: boolean
   /**

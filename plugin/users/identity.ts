@@ -2,8 +2,7 @@
 import { RouteCacheError, show } from '../errors.js'
 import { countedCookie, isNoAnalyticsCookie, listedCookies, namesNobody, type CookieRule } from '../http/credentials.js'
 import type { RequestFields } from '../http/headers.js'
-import type { KeySource } from '../key/key.js'
-import { isThenable } from '../key/key-value.js'
+import { isThenable, type KeySource } from '../key/key.js'
 
 /** As much of a policy as says it. */
 interface Telling { identity: ((request: unknown) => unknown) | null }
@@ -86,7 +85,7 @@ export interface MarkedRequest { raw: object }
 /** The first mark of the request; null: it is nobody's in particular. */
 export type Marking = (request: MarkedRequest, headers: RequestFields) => UserMark | null
 
-export interface MarkOptions {
+interface MarkOptions {
   /** The header fields that say who asks beside Authorization and Cookie, in lower case. */
   credentials: readonly string[]
   /** The cookies that count; null: all but those of analytics. */
@@ -168,13 +167,13 @@ function cookieMark (name: string | null): UserMark | null {
 // by a Proxy that notes the names that it is asked for.
 
 /** Anything that has properties. */
-export type Owner = Readonly<Record<string, unknown>>
+type Owner = Readonly<Record<string, unknown>>
 
 /**
  * The first user that there may be in these places; null or undefined: there is none. The two are read side by side, as V8
  * remembers for each read which kinds of objects it met: those of Fastify are many in an app with many contexts.
  */
-export function anyUser (request: Owner, raw: Owner): unknown {
+function anyUser (request: Owner, raw: Owner): unknown {
   return request.user ?? raw.user ?? request.account ?? raw.account ?? request.auth ?? raw.auth ??
     request.currentUser ?? raw.currentUser ?? request.principal ?? raw.principal ?? request.userId ?? raw.userId ??
     request.tenant ?? raw.tenant ?? request.tenantId ?? raw.tenantId ?? request.uid ?? raw.uid ??
@@ -196,13 +195,13 @@ export function anyUser (request: Owner, raw: Owner): unknown {
 }
 
 /** Objects for all that hooks know of a request: of Express and @fastify/view, of Koa, of @fastify/request-context. */
-export function anyScope (request: Owner, raw: Owner): unknown {
+function anyScope (request: Owner, raw: Owner): unknown {
   return request.locals ?? raw.locals ?? request.state ?? raw.state ?? request.ctx ?? raw.ctx ??
     request.context ?? raw.context ?? request.requestContext ?? raw.requestContext
 }
 
 export const USER_NAMES = namesIn(anyUser)
-export const SCOPE_NAMES = namesIn(anyScope)
+const SCOPE_NAMES = namesIn(anyScope)
 
 /** Which properties it reads. */
 function namesIn (read: (request: Owner, raw: Owner) => unknown): readonly string[] {
@@ -350,7 +349,7 @@ interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => u
 const NO_DATA = ['cookie', 'changed', 'deleted']
 
 /** Whether it may say who asks: not so an empty text, false, an object or a list without anything, or a method. */
-export function namesSomebody (value: unknown): boolean {
+function namesSomebody (value: unknown): boolean {
   if (value == null || value === false || value === '' || typeof value === 'function') return false
   if (typeof value !== 'object') return true
   if (value instanceof Map || value instanceof Set) return value.size > 0
@@ -368,7 +367,7 @@ function isBare (value: object): boolean {
  * What is in a session came with its cookie, or was put there by a hook just now. One that hides what it has is somebody's,
  * unless it says that it is empty.
  */
-export function isOwnSession (session: unknown): boolean {
+function isOwnSession (session: unknown): boolean {
   if (typeof session !== 'object' || session instanceof Map || !namesSomebody(session)) return namesSomebody(session)
   const { changed, isChanged, data } = session as Session
   if (changed === true || isChanged === true) return true
@@ -447,7 +446,7 @@ function lettersOf (name: string): string {
 }
 
 /** As much of a request as is looked at here. */
-export interface Targeted { url: string, raw: { originalUrl?: unknown } }
+interface Targeted { url: string, raw: { originalUrl?: unknown } }
 
 /** A name in the query as it was sent, decoded, and which credential that is. */
 interface Credential { name: string, as: string }
@@ -502,9 +501,9 @@ function decoded (text: string): string {
 }
 
 /** How a key is made of params and query; the change of a URL is for functions that look at that. */
-export type MakeKey = (source: KeySource, changed: (url: string) => string) => unknown
+type MakeKey = (source: KeySource, changed: (url: string) => string) => unknown
 
-export interface Keyed { source: KeySource, key: unknown, make: MakeKey }
+interface Keyed { source: KeySource, key: unknown, make: MakeKey }
 
 /**
  * The first of these credentials that the key lacks, or has only a part of: with something else before or behind its value

@@ -9,13 +9,12 @@
 //
 // The answer is held where it leaves the onSend chain. A reply that was hijacked never gets there: its end has to do.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Log } from '../telling/caller.js'
+import { HarmlessLog, type Log } from '../telling/events.js'
 import { CHANGE, type Carrier, type Change } from '../request/exchange.js'
 import type { Targets } from '../cache/claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { HarmlessLog } from '../telling/log.js'
 import type { KeySource } from '../key/key.js'
 import { isNothing, together } from '../key/target.js'
 

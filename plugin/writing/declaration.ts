@@ -3,11 +3,11 @@
 import { NO_TARGETS, type Targets } from '../cache/claim.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
-import { patternOf, type NamePattern } from '../key/name-pattern.js'
+import {
+  boundKey, boundPrefix, own, patternOf, compileTemplate, storedTags, type KeySource, type NamePattern
+} from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { PolicyRoute } from '../route/policy.js'
-import { compileTemplate, storedTags } from '../key/route-template.js'
 import { checkMutation, checkTarget } from '../key/target.js'
 
 export interface Declaration {

@@ -9,15 +9,14 @@
 import { SOURCE, type Carrier } from '../request/exchange.js'
 import { RouteCacheError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { defaultKey, own, type KeySource } from '../key/key.js'
+import { defaultKey, own, readPath, canonicalName, storedTags, type KeySource } from '../key/key.js'
 import { validatedSource, type Validate } from '../request/validation.js'
 import type { Policy, PolicyRoute } from '../route/policy.js'
-import { readPath, canonicalName, storedTags } from '../key/route-template.js'
 
 type Compile = (part: { schema: unknown, method: string | string[], url: string, httpPart: 'params' }) => Validate
 
 /** A cached route as it was declared, and the compiler that its context will have: it is not known before the start. */
-export interface Declared {
+interface Declared {
   route: PolicyRoute & { validatorCompiler?: unknown }
   compiler: () => unknown
 }
@@ -55,7 +54,7 @@ export function invalidatesOfPath (gets: Gets, unsafe: PolicyRoute): PathInvalid
   }
 }
 
-export type PathInvalidates = (request: KeySource) => Promise<{ tags: string[] }>
+type PathInvalidates = (request: KeySource) => Promise<{ tags: string[] }>
 
 /** The tags of GETs of the path, for the params of an unsafe request as they came. */
 async function tagsOfPath (gets: Gets, unsafe: PolicyRoute, source: KeySource): Promise<string[]> {

@@ -3,14 +3,12 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import {
   parseCacheControl, directivesOf, correctedAge, deltaSeconds, forbidsStale, originFreshness, staleAllowance,
-  isHeuristicallyCacheable, isStorableByFields, isUnderstood, isError, refusalOf
-} from '../../plugin/http/response.js'
-import { cacheStatus, withMember } from '../../plugin/send/cache-status.js'
+  isHeuristicallyCacheable, isStorableByFields, isUnderstood, isError, refusalOf, addedFields, addedMembers,
+  areSendable, mergedVary, fingerprint, varyMembers, type HeaderFields
+} from '../../plugin/http/headers.js'
+import { cacheStatus, withMember } from '../../plugin/send/reply.js'
 import { CONDITIONS, isConditional, isNotModified, weakEtag, asksForPart } from '../../plugin/http/request.js'
 import { httpDate } from '../../plugin/http/http-date.js'
-import {
-  addedFields, addedMembers, areSendable, mergedVary, fingerprint, varyMembers, type HeaderFields
-} from '../../plugin/http/headers.js'
 
 t.test('Cache-Control: RFC 9111 §5.2', async (t) => {
   const rows: [field: string, directives: Record<string, string>][] = [

@@ -6,7 +6,7 @@ import { VALUES, type Labels, type timings } from './instruments.js'
 type Timed = keyof typeof timings
 
 /** Hears of each duration, in seconds. Must not throw: see the head of events.ts. */
-export type Hear = (what: Timed, labels: Labels, seconds: number) => void
+type Hear = (what: Timed, labels: Labels, seconds: number) => void
 
 const labelsOf: { [What in Timed]: (event: CacheEvents[What]) => Labels } = {
   lookup: ({ route, outcome }) => ({ route: route ?? VALUES, outcome: outcome.type }),

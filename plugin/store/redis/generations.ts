@@ -31,10 +31,8 @@
 // it is dropped instead, until the time has caught up. Between the two steps of that, readers see to it: see entry.ts.
 import type { Milliseconds } from '../../duration.js'
 import { randomUUID } from 'node:crypto'
-import { newHistory } from './floor.js'
-import { HOLD, QUARANTINE, readGeneration, type Keys } from '../keys.js'
-import { readAll } from './batch.js'
-import { Recent } from '../recent.js'
+import { newHistory, readAll } from './floor.js'
+import { HOLD, QUARANTINE, isGeneration, readGeneration, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
 import {
   CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
@@ -61,7 +59,7 @@ export class Generations {
   readonly #keys: Keys
   readonly #write: Write
   readonly #now: () => Milliseconds
-  readonly #livesUntil = new Recent<Milliseconds>()
+  readonly #livesUntil = new Map<string, Milliseconds>()
 
   constructor ({ client, keys, write, now }: { client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds }) {
     this.#client = client
@@ -198,19 +196,15 @@ export class Generations {
   }
 
   #remember (tag: string, until: Milliseconds): void {
+    // One that is not remembered costs a command.
+    if (this.#livesUntil.size >= MOST_REMEMBERED) this.#livesUntil.clear()
     this.#livesUntil.set(tag, until)
-    if (this.#livesUntil.size > MOST_REMEMBERED) this.#livesUntil.delete(this.#livesUntil.first()![0])
   }
 
   /** Strings, '' where there is nothing, in one trip. */
   async #values (names: readonly string[]): Promise<string[]> {
     return (await this.#write(readAll(this.#client, names))).map((value) => String(value ?? ''))
   }
-}
-
-/** A number, the clock's for example. */
-export function isGeneration (text: string): boolean {
-  return /^\d+$/.test(text)
 }
 
 /** Whether what began at `asOf` is dropped or stale by it. */

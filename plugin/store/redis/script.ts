@@ -1,6 +1,6 @@
 // A Lua script, which Redis runs as one step; and the parts that several scripts share.
 import { createHash } from 'node:crypto'
-import { heeded, type RedisClient } from '../server/redis-client.js'
+import { heed, type RedisClient } from '../server/redis-client.js'
 
 /** Called by its hash. A client resends commands that were under way when its connection was cut: each may run twice. */
 export class Script {
@@ -13,18 +13,19 @@ export class Script {
   }
 
   async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
-    return await heeded(client, this.#send(client, keys, args))
-  }
-
-  /** A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
-  async #send (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await client.eval(this.#text, keys.length, ...keys, ...args)
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) return refused(client, error)
     }
+    // A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text.
+    return await client.eval(this.#text, keys.length, ...keys, ...args).catch((error: unknown) => refused(client, error))
   }
+}
+
+function refused (client: RedisClient, error: unknown): never {
+  heed(client, error)
+  throw error
 }
 
 /**

@@ -6,7 +6,7 @@ import { RouteCacheError } from '../../errors.js'
 import type { RedisClient } from './redis-client.js'
 import type { Milliseconds } from '../../duration.js'
 
-export interface Topology {
+interface Topology {
   /** All primaries. */
   servers: readonly RedisClient[]
   /** Who has which slots, as a text to compare. */

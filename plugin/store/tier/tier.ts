@@ -47,7 +47,7 @@ export type CopyPlace = ListPlace<Kept>
 /** What was known to have changed when it was sent: changes above it spoil its answer. */
 export type ChangeMark = number
 
-export interface TierParts {
+interface TierParts {
   maxBytes: Bytes
   /** 0: copies stay until they are dropped or displaced. */
   maxAge: Milliseconds

@@ -14,7 +14,7 @@ export interface TierLimits {
   maxAge: Milliseconds
 }
 
-export interface TieredParts {
+interface TieredParts {
   client: RedisClient
   keys: Keys
   limits: TierLimits

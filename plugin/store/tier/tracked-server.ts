@@ -34,7 +34,7 @@ interface Trackable extends RedisClient {
   set (name: string, value: string, unit: 'PX', life: Milliseconds): Promise<unknown>
 }
 
-export interface TrackedServerParts {
+interface TrackedServerParts {
   client: RedisClient
   /** What the client puts before names. */
   keyPrefix: string

@@ -34,7 +34,7 @@ export const INTERVAL: Milliseconds = 500
 /** How long it may take to come back; and how long connecting may. */
 export const DEADLINE: Milliseconds = 500
 
-export interface TrackingParts {
+interface TrackingParts {
   client: RedisClient
   keys: Keys
   /** Null: all of them. */
