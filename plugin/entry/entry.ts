@@ -49,7 +49,7 @@ export interface Entry {
   status: number
   /** In the order in which they were set, names in lower case. */
   headers: readonly HeaderField[]
-  /** As it is; or its size, where only `encoded` has it: see `bodyOf` in codec.ts. */
+  /** As it is; or its size, where only `encoded` has it: see `bodyOf`. */
   body: Buffer | Bytes
   /** The same body, for clients that take it so; where there is one, no header says that it is encoded. */
   encoded: readonly EncodedBody[]

@@ -1,7 +1,7 @@
 // From a request, or from values that a user names, to a key. Both go through the same compiled template, so that what
 // `cache.key()` builds is what the route builds.
 //
-// No two different sets of values make one key: a value's text (key-value.ts) never contains a separator or a brace.
+// No two different sets of values make one key: a value's text never contains a separator or a brace.
 //
 // A key that a user wrote is stored as it is, but for what Redis can't have: braces would move a name to another slot of a
 // Cluster, and a lone surrogate has no UTF-8. They become `%<`, `%>` and `%!D800`, and of a long key the head and a hash are
@@ -782,7 +782,7 @@ export interface NamePattern {
   regexp: RegExp
 }
 
-/** The characters of a value's text: see key-value.ts. */
+/** The characters of a value's text. */
 const OF_VALUES = /[\w.!~*'()%,[\]=-]/
 const OF_NUMBERS = /[\d.-]/
 /** Longer names are not compared with each other. */

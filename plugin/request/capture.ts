@@ -213,7 +213,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
   // An onSend hook failed, and this is its error. Another status is not a failure: @fastify/etag makes a 304 of a hit, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
-  // Cookies of the handler are refused by `admit` (http/storable.ts). Here are those that hooks wrote since; `conclude` sees
+  // Cookies of the handler are refused by `admit` (http/headers.ts). Here are those that hooks wrote since; `conclude` sees
   // those of hooks behind ours, and of middleware (`refusedByHead`).
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site

@@ -1,4 +1,4 @@
-// Where the parts of an entry's and of a marker's bytes lie. The codec (entry/codec.ts) writes and reads all of them; the
+// Where the parts of an entry's and of a marker's bytes lie. The codec (entry/entry.ts) writes and reads all of them; the
 // stores read and change some of them in place, the Redis store by Lua. All take them from here, so a new layout is a new
 // LAYOUT_VERSION, and what moves moves here. Integers and doubles are big-endian.
 //
@@ -22,7 +22,7 @@
 //   headers       …   per value 2 bytes length of the name, 4 bytes length of the value, name, value (latin1, as Node writes
 //                     headers); a field with several values is one record a value
 //   tags          …   UTF-8, each with a byte 0 behind it
-//   bodies        …   to the end: see entry/codec.ts
+//   bodies        …   to the end: see entry/entry.ts
 //
 // The name is in the checksum so that bytes stored under one name are no entry under another: where replies are taken for
 // those of other commands, as behind a proxy that adds or drops one, nobody is served another key's response.
