@@ -134,7 +134,7 @@ export class Fills {
     return entry !== null && bytes?.equals(basis) === true
   }
 
-  /** What was stored is not to be kept. */
+  /** Takes the stored entry away again. */
   #end (key: string, { log }: Caller): void {
     const { background, invalidate } = this.#parts
     background.run(async () => { await invalidate(key) }, (error) => {
@@ -142,7 +142,7 @@ export class Fills {
     })
   }
 
-  /** What fails here costs bytes on the way to clients, so it is not worth more than a line for who looks for it. */
+  /** A failure here costs bytes on the way to clients, so a line at level debug is enough. */
   async #compress (body: Buffer, key: string, { log }: Caller): Promise<readonly EncodedBody[]> {
     try {
       return await this.#compressor.run(body)
@@ -152,7 +152,7 @@ export class Fills {
     }
   }
 
-  /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
+  /** Followers get the answer within the time of a lookup at most: a store may hang. */
   #letGoLate (claim: Claim, filling: Promise<unknown>): void {
     within(this.#parts.deadline, filling).catch((error: unknown) => {
       if (isLate(error)) this.#land(claim, { type: 'pass' })
@@ -163,7 +163,7 @@ export class Fills {
     this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
   }
 
-  /** What has not begun to be compressed is stored as it is. */
+  /** Bodies whose compression has not begun are stored as they are. */
   close (): void {
     this.#compressor.close()
   }
@@ -190,7 +190,7 @@ interface KeptParts {
 }
 
 export class Kept {
-  /** Those of its entry. */
+  /** The tags of its entry. */
   readonly tags: readonly string[]
   readonly #parts: KeptParts
   #state: 'here' | 'sent' | 'stored' | 'gone' = 'here'
@@ -202,7 +202,7 @@ export class Kept {
     this.#parts = parts
   }
 
-  /** It is not to be kept; `told` hears if it would have been. Only the first call counts. */
+  /** Keeps the response out of the store; `told` is called if it would have been stored. Only the first call counts. */
   giveUp (told: () => void): void {
     const { until, now } = this.#parts
     if (this.#told !== null || this.#state === 'gone' || now() >= until) return

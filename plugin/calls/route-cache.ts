@@ -1,4 +1,4 @@
-// What `fastify.cache` is: the calls that users make, their input checked.
+// The calls of `fastify.cache`, with their input checked.
 import { bodyOf, decodedSize, type Entry } from '../entry/entry.js'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Bytes, Duration, Seconds } from '../duration.js'
@@ -69,7 +69,7 @@ export class RouteCache {
     this.#writeThrough = { ...values, requests }
   }
 
-  /** What its names in Redis begin with: the plugin's option `prefix`. */
+  /** The beginning of its names in Redis: the plugin's option `prefix`. */
   get prefix (): string {
     return this.#values.caller.source.instance.prefix
   }
@@ -149,7 +149,7 @@ export class RouteCache {
     if (message !== null) this.#warnings.say(this.#values.caller.log, { check: 'unknown-name', route: null, message })
   }
 
-  /** What is most likely a mistake in how the app uses the cache, as far as it is known now; the log has said each once. */
+  /** Likely mistakes in how the app uses the cache, as far as they are known now; the log has said each once. */
   get warnings (): readonly Warning[] {
     return this.#warnings.list
   }
@@ -207,7 +207,7 @@ export class RouteCache {
     return null
   }
 
-  /** The same as `get` without the body. */
+  /** As `get`, without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
     const entry = await this.#find(key, headers)
     return entry === null ? null : this.#describe(entry)
@@ -249,7 +249,7 @@ export class RouteCache {
     await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
   }
 
-  /** What the cache did since the process started. */
+  /** The cache's counters since the process started. */
   stats (): CacheStats {
     return this.#cache.stats
   }

@@ -29,7 +29,7 @@ interface Known { pattern: NamePattern, route: string }
 
 /** More beginnings than these are not remembered. */
 const MOST_BEGINNINGS = 1_000
-/** Of a call's names only the first are looked at, and so many are doubted at most. */
+/** Only the first names of a call are looked at, and no more than these are doubted. */
 const MOST_LOOKED_AT = 20
 const MOST_DOUBTED = 20
 

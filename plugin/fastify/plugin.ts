@@ -38,7 +38,7 @@ import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/identity.js'
 
-/** Where an instance has it that we are registered, with what is inside: for tests. */
+/** The property of an instance that holds our registrations and their parts: for tests. */
 export const REGISTERED = Symbol('fastify-route-cache.registered')
 
 export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {

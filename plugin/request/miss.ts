@@ -57,7 +57,7 @@ function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: Foun
   return { stage: 'served', site, outcome, entry, headers, before, failed: false }
 }
 
-/** What is known of the lookup already. */
+/** The part of the lookup that is done already. */
 type Searching = Pick<Missing, 'selecting' | 'first'> & {
   /** A stale entry does not do, unless the handler fails. */
   onlyFresh?: boolean
@@ -119,7 +119,7 @@ export async function search (
   return null
 }
 
-/** What is found, with a body that can be sent: an entry whose body can't be decoded is none. */
+/** The finding, with a body that can be sent: an entry whose body can't be decoded counts as none. */
 async function readable (
   cache: ResponseCache, { caller, headers }: Exchange, { question, first }: { question: Question, first: Missing['first'] }
 ): Promise<Found> {
@@ -159,7 +159,7 @@ export function runHandler (cache: ResponseCache, exchange: Exchange, { request,
   const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.isForHandler || !isConditional(headers) ? null : {}
   if (asked === null) return
   exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
-  // What the handler sees makes its answer this client's own.
+  // The handler sees this client's conditions, so its answer is this client's own.
   if (exchange.showAll === null) abandon(cache, exchange)
 }
 
@@ -290,9 +290,9 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })
   reply.raw.once('close', () => {
-    // Where a client has left, the handler is still running, and its onSend is still to come.
+    // If the client has left, the handler is still running, and its onSend is still to come.
     if (isAnswered(exchange) || reply.sent) conclude(cache, exchange, { reply, isSent })
-    // Of a request of our own: nobody waits for that.
+    // Nobody waits for an internal request.
     else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })

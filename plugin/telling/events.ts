@@ -16,7 +16,7 @@ import { show } from '../errors.js'
 
 /** One registration of the plugin: several apps may live in one process. */
 export interface Instance {
-  /** What `fastify.cache` is there: for comparing. */
+  /** The app's `fastify.cache`: for comparing. */
   cache: object
   /** The prefix of its names in the store. */
   prefix: string
@@ -29,13 +29,13 @@ export interface Source {
   route: string | null
 }
 
-/** What those have that are about a route, or where `route` is null, about values of `getOrSet`. */
+/** The members of events about a route, or if `route` is null, about values of `getOrSet`. */
 interface ToldOfRoute extends Instance {
   /** As declared, never as asked for: `GET /users/:id`. */
   route: string | null
 }
 
-/** What a request came to, at the end of its lookup; of a hit before it is sent. Once for each request of a cached route. */
+/** A request's outcome, at the end of its lookup; for a hit before it is sent. Once for each request of a cached route. */
 interface LookupEvent extends ToldOfRoute {
   /** The FastifyRequest; null: a call of `getOrSet`. */
   request: object | null
@@ -56,7 +56,7 @@ interface RescueEvent extends ToldOfRoute {
 interface HandlerEvent extends ToldOfRoute {
   /** Null: the request went past the cache. */
   key: string | null
-  /** What had it run. */
+  /** The reason for the run. */
   why: 'miss' | 'bypass' | 'refresh'
   /** Null: that of a `load`. */
   status: number | null
@@ -156,7 +156,7 @@ export function tell<Event extends keyof CacheEvents> (event: Event, instance: I
   channels[event].publish({ ...instance, ...saying })
 }
 
-/** The same of a lookup, which is told for each hit. */
+/** Publishes a lookup, which every hit does. */
 export function tellLookup (
   { instance: { cache, prefix }, route }: Source, request: object | null,
   { outcome, began }: { outcome: LookupEvent['outcome'], began: Milliseconds }
@@ -191,7 +191,7 @@ export interface Caller {
   onEnd?: (end: End) => void
 }
 
-/** What a hit is told by; `began`: when its lookup did, 0: nobody listened. */
+/** The values of a hit's event; `began`: when its lookup began, 0: nobody listened. */
 interface ToldHit { outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>, began: Milliseconds }
 
 /** Counts a hit, and says that there is one. `request`: null: a call of `getOrSet`. */
