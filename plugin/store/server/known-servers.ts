@@ -1,6 +1,7 @@
 // The servers that are known to be who they were when they were asked: until a connection ends, they don't answer, say that
 // they are others, or refuse a write as replicas do.
 import type { Milliseconds } from '../../duration.js'
+import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
 import { hasReplicas, reignOf, type Write } from './topology.js'
 import { Backoff } from '../wait/backoff.js'
@@ -29,6 +30,7 @@ export interface KnownServersParts {
 export class KnownServers {
   readonly #parts: KnownServersParts
   readonly #known = new Map<RedisClient, Known>()
+  /** Each with what ends that. */
   readonly #watched = new Map<RedisClient, () => void>()
   /** Replications that have had replicas. */
   readonly #followed = new Set<string>()
@@ -114,16 +116,12 @@ export class KnownServers {
   watch (server: RedisClient): void {
     if (this.#watched.has(server)) return
     const forget = (): void => { this.forget(server) }
-    server.on('close', forget)
-    server.on('end', forget)
-    this.#watched.set(server, forget)
+    const ends = [listenTo(server, 'close', forget), listenTo(server, 'end', forget)]
+    this.#watched.set(server, () => { for (const end of ends) end() })
   }
 
   close (): void {
-    for (const [server, forget] of this.#watched) {
-      server.off('close', forget)
-      server.off('end', forget)
-    }
+    for (const end of this.#watched.values()) end()
     this.#watched.clear()
     this.#known.clear()
   }
