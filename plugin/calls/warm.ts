@@ -2,6 +2,7 @@
 // with the lookup, the lease and the fill that a client's would have; but where nothing can come of it that is stored
 // (there is a fresh entry, the request goes past the cache, somebody else is filling it) the handler does not run, and
 // nobody hears what it is answered.
+import { setMaxListeners } from 'node:events'
 import { optionError } from '../errors.js'
 import { isCount, OptionReader } from '../options/reader.js'
 import { openTicket, type OwnRequests, type Ticket } from '../request/own-request.js'
@@ -86,6 +87,8 @@ export async function warm (
   const total = wishes.length
   const failed = new AbortController()
   const ended = signal === undefined ? failed.signal : AbortSignal.any([failed.signal, signal])
+  // One for each request at work: no leak.
+  setMaxListeners(0, ended)
   let done = 0
   const left = wishes.values()
   const work = async (): Promise<void> => {

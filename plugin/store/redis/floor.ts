@@ -33,6 +33,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { readFloor, type Keys, type FloorState } from '../keys.js'
+import { listenTo } from '../server/client-events.js'
 import { onRefusal, type RedisClient } from '../server/redis-client.js'
 import { FLOOR } from './clock-scripts.js'
 import { addressOf, runOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
@@ -234,6 +235,7 @@ interface KnownServersParts {
 class KnownServers {
   readonly #parts: KnownServersParts
   readonly #known = new Map<RedisClient, Known>()
+  /** Each with the function that ends the watch. */
   readonly #watched = new Map<RedisClient, () => void>()
   /** Replications that have had replicas. */
   readonly #followed = new Set<string>()
@@ -319,16 +321,12 @@ class KnownServers {
   watch (server: RedisClient): void {
     if (this.#watched.has(server)) return
     const forget = (): void => { this.forget(server) }
-    server.on('close', forget)
-    server.on('end', forget)
-    this.#watched.set(server, forget)
+    const ends = [listenTo(server, 'close', forget), listenTo(server, 'end', forget)]
+    this.#watched.set(server, () => { for (const end of ends) end() })
   }
 
   close (): void {
-    for (const [server, forget] of this.#watched) {
-      server.off('close', forget)
-      server.off('end', forget)
-    }
+    for (const end of this.#watched.values()) end()
     this.#watched.clear()
     this.#known.clear()
   }

@@ -9,6 +9,7 @@
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { within } from '../wait/deadline.js'
+import { listenTo } from '../server/client-events.js'
 import { heeded, type RedisClient } from '../server/redis-client.js'
 
 /** The name of these connections in CLIENT LIST. */
@@ -62,13 +63,15 @@ export class TrackedServer {
   #connection: Connection | null = null
   #beats = 0
   #awaited: { name: string, come: () => void } | null = null
-  readonly #lost = (): void => { this.#fall(new RouteCacheError('FRC_STORE', 'the client\'s connection broke')) }
+  readonly #stopHearing: () => void
 
   constructor (parts: TrackedServerParts) {
     this.#parts = parts
     this.#client = parts.client as Trackable
     // The next connection may lead to another server.
-    this.#client.on('close', this.#lost)
+    this.#stopHearing = listenTo(this.#client, 'close', () => {
+      this.#fall(new RouteCacheError('FRC_STORE', 'the client\'s connection broke'))
+    })
   }
 
   get isUp (): boolean {
@@ -185,7 +188,7 @@ export class TrackedServer {
 
   close (): void {
     this.#state = 'closed'
-    this.#client.off('close', this.#lost)
+    this.#stopHearing()
     this.#disconnect()
   }
 }
