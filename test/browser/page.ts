@@ -62,15 +62,15 @@ t.test('a miss, a hit, an invalidation, a miss: in the log and in the numbers', 
   const route = 'GET /nearest'
   const article = page.locator(`[data-route="${route}"]`)
   const send = article.getByRole('button', { name: 'Send', exact: true })
-  const none = { Requests: '^0$', 'Hit rate': '^–$', Hit: '^–$', Miss: '^–$' }
-  t.match(await until(page, route, none), { Requests: '0', 'Hit rate': '–', Hit: '–', Miss: '–' })
+  const none = { Requests: '^0$', 'Hit rate': '^–$', 'Hit p50 / p99': '^–$', 'Miss p50 / p99': '^–$' }
+  t.match(await until(page, route, none), { Requests: '0', 'Hit rate': '–', 'Hit p50 / p99': '–', 'Miss p50 / p99': '–' })
 
   await send.click()
   t.equal(await newest(page, 1), 'miss')
-  t.match(await until(page, route, { Requests: '^1$' }), { 'Hit rate': '0 %', Misses: '1', Hit: '–', Miss: /\d ms/ })
+  t.match(await until(page, route, { Requests: '^1$' }), { 'Hit rate': '0 %', Misses: '1', 'Hit p50 / p99': '–', 'Miss p50 / p99': /\d ms/ })
   await send.click()
   t.equal(await newest(page, 2), 'hit')
-  t.match(await until(page, route, { Requests: '^2$' }), { 'Hit rate': '50 %', Misses: '1', Hit: /\d ms/ })
+  t.match(await until(page, route, { Requests: '^2$' }), { 'Hit rate': '50 %', Misses: '1', 'Hit p50 / p99': /\d ms/ })
 
   await page.getByRole('button', { name: 'All nearest' }).click()
   t.equal(await newest(page, 3), 'change')
