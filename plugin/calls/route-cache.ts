@@ -18,6 +18,7 @@ import type { RedisClient } from '../store/server/redis-client.js'
 import {
   askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
+import { storedTags } from '../key/key.js'
 import { unpacked } from '../send/reply.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
@@ -36,6 +37,9 @@ export interface EntryInfo {
   /** The body's size. */
   size: Bytes
 }
+
+/** The dashboard's question, under a name that all builds share: it may be of another form of the package. */
+export const MAY_HAVE_TAG = Symbol.for('fastify-route-cache.may-have-tag')
 
 /** How `cache.invalidate` goes about it. */
 export interface InvalidateOptions {
@@ -147,6 +151,21 @@ export class RouteCache {
   #doubt (targets: Targets): void {
     const message = this.#warnings.hears('unknown-name') ? this.#names.doubtOfCall(targets) : null
     if (message !== null) this.#warnings.say(this.#values.caller.log, { check: 'unknown-name', route: null, message })
+  }
+
+  /**
+   * Whether an entry may have one of these tags. False: none has. Redis has no generation of theirs then, without which
+   * nothing is valid; in-process, nothing in this app has such a tag. Null: not known, as an invalidation may have left the
+   * generation.
+   * @internal
+   */
+  async [MAY_HAVE_TAG] (tags: readonly string[]): Promise<boolean | null> {
+    const { store } = this.#cache.shelf
+    const stored = storedTags(tags)
+    const isNamed = stored.some((tag) => this.#names.mayHaveTag(tag))
+    if (store.kind === 'memory') return isNamed
+    const { generations } = await store.generations(stored)
+    return generations.every((generation) => generation === null) ? false : isNamed || null
   }
 
   /** Likely mistakes in how the app uses the cache, as far as they are known now; the log has said each once. */

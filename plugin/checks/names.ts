@@ -59,6 +59,13 @@ export class KnownNames {
     if (beginnings.size < MOST_BEGINNINGS) beginnings.add(beginningOf(name))
   }
 
+  /** Whether a route, a handler or a value of this app may have this tag; `tag` as it is stored. */
+  mayHaveTag (tag: string): boolean {
+    const had = this.#had.tag
+    if (this.#isOpen.tag || had.size >= MOST_BEGINNINGS || had.has(beginningOf(tag))) return true
+    return this.#known.tag.some(({ pattern }) => canMake(pattern, tag))
+  }
+
   /** The mistake in a writer's template, in words; null: none is known. */
   doubtOfTemplate (kind: Kind, pattern: NamePattern): string | null {
     const known = this.#known[kind]
