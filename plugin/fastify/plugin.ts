@@ -10,9 +10,9 @@ import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
-import { Warnings, type Warning } from '../checks/warnings.js'
+import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
+import { channels, tell, HarmlessLog, Worth, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
@@ -81,7 +81,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, names: checks.names }, settings)
+  const caching = cachingOf({ engine, stats, instance, checks, log }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
@@ -106,8 +106,9 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
+  const { names, warnings } = checks
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
@@ -152,6 +153,7 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
         policy,
         counters: stats.route(policy.route),
         source: { instance, route: policy.route },
+        worth: new Worth((figures) => { warnings.say(log, notWorthCaching(policy.route, figures)) }, settings.random),
         place: 'handler',
         hasOthersOnSend: true,
         isFirstOnSend: false,
@@ -212,7 +214,13 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, names: KnownNames }
+interface CachingParts {
+  engine: Engine
+  stats: Stats
+  instance: Instance
+  checks: { names: KnownNames, warnings: Warnings }
+  log: Log
+}
 
 interface Caching {
   sites: ReadonlyMap<string, Site>

@@ -286,7 +286,9 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
   const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
+  const began = exchange.lookupBegan > 0 ? performance.now() : 0
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+  if (began > 0) exchange.site.worth.filled(performance.now() - began)
 }
 
 // How old an answer is when it is stored. One that its own header fields keep fresh may come from elsewhere, and be older

@@ -2,7 +2,7 @@
 // (`Exchange`). And how a request leaves the cache without a fill.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source } from '../telling/events.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source, type Worth } from '../telling/events.js'
 import type { Claim, Spare, Selection } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
@@ -26,6 +26,8 @@ export interface Site {
   counters: Counters
   /** The subject of its events. */
   source: Source
+  /** Measures whether its cache is worth its cost. */
+  worth: Worth
   /** The place of its lookup: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
@@ -257,10 +259,12 @@ export function tellOutcome ({ caller, request, outcome, lookupBegan: began }: E
 
 /** Publishes that the handler has answered, where anybody listens; once. */
 export function tellAnswer (exchange: Exchange, status: number): void {
-  const { caller: { source: { instance, route } }, outcome } = exchange
+  const { caller: { source: { instance, route } }, outcome, site: { worth } } = exchange
   const duration = since(exchange.handlerBegan)
   exchange.handlerBegan = 0
   if (duration === null) return
+  if (outcome.type === 'miss') worth.answered(duration)
+  if (!channels.handler.hasSubscribers) return
   const why = outcome.type === 'own' ? 'refresh' : outcome.type === 'miss' ? 'miss' : 'bypass'
   tell('handler', instance, { route, key: keyToFill(exchange), why, status, duration })
 }
