@@ -121,6 +121,8 @@ export interface Exchange {
   trailers: Trailers
   /** Whether the client leaves before the handler has answered; null: nobody has looked. */
   departure: Departure | null
+  /** The next look for an answer past Fastify. */
+  nextLook: NodeJS.Timeout | undefined
   /** Puts the conditional fields back that the handler was not to see; null: it saw the request as it came. */
   showAll: (() => void) | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
@@ -223,6 +225,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     life: null,
     trailers: {},
     departure: null,
+    nextLook: undefined,
     showAll: null,
     failed: false,
     replaces: false,
@@ -518,12 +521,13 @@ export class Departure {
     const leave = (): void => { this.#leave() }
     const watchReads = (): void => { this.#watchReads() }
     this.#ours.add(leave).add(watchReads)
-    // Ahead of others: a listener may answer at once.
-    request.prependOnceListener('aborted', leave)
-    request.prependOnceListener('close', leave)
-    reply.prependOnceListener('close', leave)
+    // Ahead of others: a listener may answer at once. Not `once`, as each event comes once: taking a listener off costs more
+    // than leaving it.
+    request.prependListener('aborted', leave)
+    request.prependListener('close', leave)
+    reply.prependListener('close', leave)
     // By then Node has read them itself.
-    reply.once('close', watchReads)
+    reply.on('close', watchReads)
   }
 
   /** The handler noticed, and says so: it threw what an aborted signal has others throw. */

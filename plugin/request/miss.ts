@@ -291,8 +291,8 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
   exchange.trailers = trailersOf(reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
-  reply.raw.once('finish', () => { isSent = true })
-  reply.raw.once('close', () => {
+  reply.raw.on('finish', () => { isSent = true })
+  reply.raw.on('close', () => {
     // If the client has left, the handler is still running, and its onSend is still to come.
     if (isAnswered(exchange) || reply.sent) conclude(cache, exchange, { reply, isSent })
     // Nobody waits for an internal request.
@@ -325,7 +325,7 @@ function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply: Fastif
       return
     }
     pause = Math.min(2 * pause, LONGEST_PAUSE)
-    setTimeout(look, pause).unref()
+    exchange.nextLook = setTimeout(look, pause).unref()
   }
-  setTimeout(look, pause).unref()
+  exchange.nextLook = setTimeout(look, pause).unref()
 }
