@@ -31,7 +31,7 @@ interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number 
 /** An error of this plugin. */
 export class RouteCacheError extends Error {
   readonly code: ErrorCode
-  /** Of `mutate` and `set`: whether `work` had been done by then, so that what it wrote stands. Of all others: false. */
+  /** Of `mutate`, `set` and `put`: whether `work` was done by then, so that what it wrote stands. Of all others: false. */
   readonly worked: boolean
   /** What Fastify answers with: 503 where a route with `onError: 'fail'` was not begun. Of all others: undefined. */
   readonly statusCode: number | undefined

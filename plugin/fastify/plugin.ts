@@ -131,7 +131,7 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
       const declaration = isByPath ? withInvalidates(own, route, invalidatesOfPath(gets, route)) : own
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
-        route.onSend = withHook(route.onSend, concludingHook(cache, declaration))
+        route.onSend = withHook(route.onSend, concludingHook(cache, declaration, settings))
         route.handler = changingHandler(cache, declaration, route.handler)
       }
       if (own !== null || option === undefined || option === false) return

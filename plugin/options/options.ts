@@ -102,9 +102,10 @@ export interface RouteCacheOptions {
   maxJournal?: number
   /**
    * The Cache-Status header (RFC 9211) of cached routes' responses. Default: on, under the name `fastify-route-cache`. `key`
-   * adds the key, which may tell more than clients should know. false: no such header.
+   * adds the key, which may tell more than clients should know. `writes`: responses of routes with `invalidates` say what
+   * was invalidated, how many keys and tags, or with `key` which ones; default false. false: no such header.
    */
-  cacheStatus?: false | { name?: string, key?: boolean }
+  cacheStatus?: false | { name?: string, key?: boolean, writes?: boolean }
   /** Whether responses also have `X-Cache: HIT` or `MISS`. Default false. */
   xCache?: boolean
   /**

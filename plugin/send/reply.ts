@@ -492,7 +492,7 @@ function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 
 
 export interface Handling {
   /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
-  fwd?: 'miss' | 'bypass' | 'request' | 'stale'
+  fwd?: 'miss' | 'bypass' | 'request' | 'stale' | 'method'
   /** What the handler answered, where that is not what is sent (§2.3). */
   fwdStatus?: number
   /** It waited for another request's response instead (§2.6). */
@@ -523,7 +523,7 @@ export function withMember (field: string, member: string): string {
 const EMPTY = ', \t\r\n'
 
 /** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */
-function quoted (text: string): string {
+export function quoted (text: string): string {
   const ascii = text.replace(/[^\x20-\x7e]+/g, (part) => encodeURIComponent(part))
   return `"${ascii.replace(/["\\]/g, '\\$&')}"`
 }
