@@ -87,6 +87,7 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    * authentication. A list has all that tells answers apart: `[user.tenant, user.role]`. Absent, null, '' or a list of such:
    * nobody in particular, so requests with a mark of a user go past the cache. So does, with a log line, a text that many
    * users share by mistake, such as `undefined:undefined` or `[object Object]`, and a list in which one part is absent.
+   * A number is its digits: 7, 7n and '7' are one identity; as parts of a list, 7 and '7' are two.
    */
   identity?: (request: Request) => Identity | readonly Identity[]
   /** The response is the same for everybody who got through: marks of users don't matter. Default false. */
@@ -101,6 +102,8 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   waitTimeout?: Duration
   /** As the plugin's `maxVariants`, for this route. Default: the plugin's. */
   maxVariants?: number
+  /** As the plugin's `maxBodyBytes`, for this route: larger bodies are not stored. Bytes. Default: the plugin's. */
+  maxBodyBytes?: Bytes
   /** Whether the cache is used for this request: neither lookup nor fill where it says false. Default: always. */
   when?: (request: Request) => boolean | Promise<boolean>
   /** Whether this response may be stored, where all rules allow it. At once, no promise. Default: yes. */

@@ -5,6 +5,7 @@ import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { CHECKS } from './checks.js'
 import { readCookies, readCredentials, readIgnored, readMaxVariants, readVersion } from './common-options.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
+import { readRules, type RouteRule } from './route-rules.js'
 import { isCount, isFunction, isName, isObject, isSwitch, OptionReader } from './reader.js'
 import { clientForms, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
@@ -21,6 +22,7 @@ export interface Settings extends CacheLimits, AnswerLimits {
   credentials: readonly string[]
   cookies: readonly string[] | null
   ignoreQuery: readonly string[]
+  routes: readonly RouteRule[]
   quiet: readonly string[]
   decorator: string
   enabled: boolean
@@ -58,6 +60,7 @@ export function readSettings (given: unknown): Settings {
     credentials: readCredentials(options, CREDENTIAL_HEADERS),
     cookies: readCookies(options),
     ignoreQuery: readIgnored(options),
+    routes: readRules(options),
     quiet: options.read<readonly string[]>('quiet', [], areChecks, `it lists checks: ${CHECKS.join(', ')}`),
     decorator: options.read('decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: options.isOn('enabled', true),

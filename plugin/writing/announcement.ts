@@ -3,7 +3,7 @@
 // https://www.rfc-editor.org/rfc/rfc9211#section-2.2
 import type { Targets } from '../cache/claim.js'
 import type { Concluded } from '../request/exchange.js'
-import { cacheStatus, quoted, withMember } from '../send/reply.js'
+import { cacheStatus, sfString, withMember } from '../send/reply.js'
 import { nameOf } from '../store/keys.js'
 
 /** How responses of writes say it. */
@@ -22,7 +22,7 @@ const MOST_NAMES = 10
 /** Null: nothing was invalidated. */
 export function sayWrite (reply: ReplyView, concluded: Concluded | null, { cacheStatus: status }: WriteSignals): void {
   if (status?.writes !== true) return
-  const member = cacheStatus(status.name, { fwd: 'method', detail: quoted(detailOf(concluded, status.key)) })
+  const member = cacheStatus(status.name, { fwd: 'method', detail: sfString(detailOf(concluded, status.key)) })
   reply.header('cache-status', withMember(String(reply.getHeader('cache-status') ?? ''), member))
 }
 
