@@ -77,7 +77,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   }
   exchange.failed = false
   const body = bodyOf(cache, exchange, {
-    payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
+    payload, limit: exchange.site.policy.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
   })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
@@ -159,7 +159,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
-  if (payloadSize(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
+  if (payloadSize(payload, all, 0) > policy.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
   if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
   const now = cache.now()

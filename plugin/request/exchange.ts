@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
 import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source, type Worth } from '../telling/events.js'
-import type { Claim, Spare, Selection } from '../cache/claim.js'
+import type { Claim, Spare, Selection, Targets } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
 import type { HeaderFields } from '../http/headers.js'
@@ -354,8 +354,18 @@ export const CHANGE = Symbol('fastify-route-cache.change')
 export interface Change {
   /** An error was raised: what is sent is the error's answer. */
   failed: boolean
-  /** To be called when the answer is about to leave, which waits for this. Never rejects. */
-  conclude: () => Promise<void>
+  /**
+   * To be called when the answer is about to leave, which waits for this. Never rejects. Resolves with what was invalidated;
+   * null: nothing was.
+   */
+  conclude: () => Promise<Concluded | null>
+}
+
+/** What a write has invalidated. */
+export interface Concluded {
+  targets: Targets
+  /** The store could not be told yet. */
+  isLate: boolean
 }
 
 export interface Carrier {
