@@ -1,13 +1,12 @@
-// What `fastify.cache` is: the calls that users make, their input checked.
-import { bodyOf, decodedSize } from '../entry/codec.js'
+// The calls of `fastify.cache`, with their input checked.
+import { bodyOf, decodedSize, type Entry } from '../entry/entry.js'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Bytes, Duration, Seconds } from '../duration.js'
-import type { Entry } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
 import type { RequestFields } from '../http/headers.js'
-import { buildKey } from '../key/key.js'
+import { buildKey, storedTags } from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
@@ -19,12 +18,11 @@ import type { RedisClient } from '../store/server/redis-client.js'
 import {
   askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
-import { storedTags } from '../key/route-template.js'
-import { unpacked } from '../send/representation.js'
+import { unpacked } from '../send/reply.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, type SetOptions, type WriteThrough } from './write-through.js'
-import { selectBy } from '../cache/variant.js'
+import { selectBy } from '../cache/lookup.js'
 
 /** A stored response, seen from outside. */
 export interface EntryInfo {
@@ -74,7 +72,7 @@ export class RouteCache {
     this.#writeThrough = { ...values, requests }
   }
 
-  /** What its names in Redis begin with: the plugin's option `prefix`. */
+  /** The beginning of its names in Redis: the plugin's option `prefix`. */
   get prefix (): string {
     return this.#values.caller.source.instance.prefix
   }
@@ -169,7 +167,7 @@ export class RouteCache {
     return generations.every((generation) => generation === null) ? false : isNamed || null
   }
 
-  /** What is most likely a mistake in how the app uses the cache, as far as it is known now; the log has said each once. */
+  /** Likely mistakes in how the app uses the cache, as far as they are known now; the log has said each once. */
   get warnings (): readonly Warning[] {
     return this.#warnings.list
   }
@@ -227,7 +225,7 @@ export class RouteCache {
     return null
   }
 
-  /** The same as `get` without the body. */
+  /** As `get`, without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
     const entry = await this.#find(key, headers)
     return entry === null ? null : this.#describe(entry)
@@ -269,7 +267,7 @@ export class RouteCache {
     await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
   }
 
-  /** What the cache did since the process started. */
+  /** The cache's counters since the process started. */
   stats (): CacheStats {
     return this.#cache.stats
   }

@@ -13,7 +13,7 @@ import { protect } from './pages.js'
 /** The longest body: more than a key and its headers take. */
 const BODY_LIMIT = 64 * 1024
 
-export interface ApiOptions {
+interface ApiOptions {
   cache: RouteCache
   /** Of this process, or null: of all; and the curve of this route, or null: of all. */
   overview: (only: string | null, route: string | null) => Promise<Overview>

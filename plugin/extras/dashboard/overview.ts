@@ -17,7 +17,7 @@ export interface Times { p50: Milliseconds | null, p99: Milliseconds | null }
 type Sums = Omit<RouteStats, 'bypasses' | 'refusals' | 'hitRate'>
 
 /** A route, or all. */
-export interface RouteOverview extends Sums {
+interface RouteOverview extends Sums {
   /** As declared: `GET /users/:id`; `getOrSet`: its values; null: all. */
   route: string | null
   /** Hits, misses and bypasses. */
@@ -32,7 +32,7 @@ export interface RouteOverview extends Sums {
 }
 
 /** One reason why requests of a route were not served from the cache, or responses not stored. */
-export interface ReasonOverview {
+interface ReasonOverview {
   route: string
   kind: 'bypass' | 'refusal'
   reason: string
@@ -40,7 +40,7 @@ export interface ReasonOverview {
   count: number
 }
 
-export interface ProcessOverview extends Pick<CacheStats, 'breaker' | 'journal' | 'tier' | 'flights' | 'waiting' | 'since'> {
+interface ProcessOverview extends Pick<CacheStats, 'breaker' | 'journal' | 'tier' | 'flights' | 'waiting' | 'since'> {
   /** The Postgres feed of this process; null: there is none. */
   feed: FeedStats | null
   id: string
