@@ -11,8 +11,8 @@ const linear = { 'regexp/no-super-linear-backtracking': ['error', { report: 'pot
 const hotRooms = ['entry', 'send', 'store', 'store/redis', 'store/memory', 'store/tier']
 const hot = [
   ...hotRooms.map((room) => `plugin/${room}/*.ts`),
-  'plugin/request/{capture,carrier,departure,exchange,hit,miss,selecting}.ts',
-  'plugin/cache/{fill,flight,lookup,variant}.ts',
+  'plugin/request/{capture,exchange,hit,miss,selecting}.ts',
+  'plugin/cache/{fill,flight,lookup}.ts',
   'plugin/fastify/hooks.ts',
   'plugin/telling/outcome.ts'
 ]

@@ -3,8 +3,7 @@
 //
 //   npm run bench:invalidation -- [entries with the tag] [keys under the prefix]
 import type { Cluster, Redis } from 'ioredis'
-import { encode } from '../plugin/entry/codec.js'
-import { isValid } from '../plugin/entry/entry.js'
+import { encode, isValid } from '../plugin/entry/entry.js'
 import { Keys } from '../plugin/store/keys.js'
 import { RedisStore } from '../plugin/store/redis/redis.js'
 import { startCluster, startRedis } from '../test/helpers/redis.js'

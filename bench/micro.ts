@@ -1,6 +1,5 @@
 // `npm run bench -- --micro`: the cost of a lookup's own work, without Fastify and Redis: an entry's bytes, and keys.
-import { decode, encode } from '../plugin/entry/codec.js'
-import type { Entry } from '../plugin/entry/entry.js'
+import { decode, encode, type Entry } from '../plugin/entry/entry.js'
 import { buildKey, defaultKey, fillTemplate, parseTemplate } from '../plugin/key/key.js'
 import { spread } from './driver/statistics.js'
 import { line, text } from './driver/table.js'

@@ -10,11 +10,6 @@ export type Bytes = number
 /** A length of time: seconds as a number, or a number with its unit as a string: `'250ms'`, `'90s'`, `'10m'`, `'1 day'`. */
 export type Duration = Seconds | (string & {})
 
-/** The time of day, in milliseconds since 1970: read here and nowhere else, so that tests can have another. */
-export function wallClock (): Milliseconds {
-  return Date.now()
-}
-
 /** Node's timers go off at once beyond that. */
 export const LONGEST_TIMER: Milliseconds = 2 ** 31 - 1
 

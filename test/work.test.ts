@@ -1,27 +1,24 @@
 // The work that a client, an origin, or bytes in Redis can make grows with their length and no more: for inputs eight times
 // as long it is some eight times as much. Counted, not timed.
 import t from 'tap'
-import { decode, decodeMarker, encode, encodeMarker, soundMarker } from '../plugin/entry/codec.js'
-import { markTags, marksOf } from '../plugin/request/carrier.js'
-import type { Entry } from '../plugin/entry/entry.js'
+import { decode, decodeMarker, encode, encodeMarker, soundMarker, type Entry } from '../plugin/entry/entry.js'
+import { markTags, marksOf } from '../plugin/request/exchange.js'
 import { isReport } from '../plugin/extras/dashboard/report-shape.js'
 import { curveOf } from '../plugin/extras/dashboard/past.js'
 import { readCacheStatus } from '../plugin/extras/testing/said.js'
-import { cacheStatus, withMember } from '../plugin/send/cache-status.js'
-import { parseCacheControl, directivesOf } from '../plugin/http/cache-control.js'
-import { isConditional, isNotModified, asksForPart, partOf } from '../plugin/http/conditional.js'
+import { cacheStatus, withMember } from '../plugin/send/reply.js'
+import {
+  parseCacheControl, directivesOf, originFreshness, staleAllowance, refusalOf, addedFields, addedMembers, isReplayable,
+  mergedVary, fingerprint, varyMembers
+} from '../plugin/http/headers.js'
+import { isConditional, isNotModified, asksForPart, partOf } from '../plugin/http/request.js'
 import { acceptedCodings, mayBeEncoded } from '../plugin/http/encoding.js'
-import { originFreshness, staleAllowance } from '../plugin/http/freshness.js'
-import { addedFields, addedMembers, isReplayable, mergedVary, fingerprint, varyMembers } from '../plugin/http/headers.js'
-import { refusalOf } from '../plugin/http/storable.js'
 import { parseDictionary } from '../plugin/http/structured-field.js'
-import { buildKey, defaultKey, escapeKey, storedKeys, type KeySource } from '../plugin/key/key.js'
-import { copyPlain } from '../plugin/key/key-value.js'
+import { buildKey, defaultKey, escapeKey, storedKeys, copyPlain, checkTags, type KeySource } from '../plugin/key/key.js'
 import { readHeaders } from '../plugin/calls/request-option.js'
-import { credentialsIn, lackedBy } from '../plugin/users/user-marks.js'
-import { checkTags } from '../plugin/key/route-template.js'
+import { credentialsIn, lackedBy } from '../plugin/users/identity.js'
 import { checkTarget, together } from '../plugin/key/target.js'
-import { isSelected } from '../plugin/cache/variant.js'
+import { isSelected } from '../plugin/cache/lookup.js'
 import { stepsOf } from './helpers/work.js'
 
 const list = (n: number, one: (i: number) => string = (i) => `m${i}`, separator = ', '): string =>

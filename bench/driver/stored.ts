@@ -1,7 +1,7 @@
 // Many entries in Redis at once, as the app would have stored them: copies of one that it has stored.
 import type { Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
-import { decode, encode } from '../../plugin/entry/codec.js'
+import { decode, encode } from '../../plugin/entry/entry.js'
 import { Keys } from '../../plugin/store/keys.js'
 
 const KEYS = new Keys('bench')

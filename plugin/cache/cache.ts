@@ -3,36 +3,33 @@
 //
 // A request never hears of what the store does wrong: it goes on without the cache. Only writers, `get` and `inspect` do.
 import { setImmediate as turn } from 'node:timers/promises'
-import { Background, whenIdle } from './background.js'
-import type { Caller, Log } from '../telling/caller.js'
+import { Background, whenIdle, Flights, flightName, type Landing } from './flight.js'
+import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
-import { Complaints } from '../telling/log.js'
 import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
-import { channels, tell, type Instance } from '../telling/events.js'
 import { Failures, Refreshes } from './refresh.js'
 import { Fills, type Kept } from './fill.js'
-import { Flights, flightName, type Landing } from './flight.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
-import { Lookup } from './lookup.js'
+import { Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
 import type { Store } from '../store/store.js'
-import { TagMemory, selectEntry, type First, type Selected, type Selection, type Shelf } from './variant.js'
+import type { Selected, Selection } from './claim.js'
 
 /** How long a start waits for connections: well below Fastify's own limit for a hook of it. */
 const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
 
-export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
+interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
   stats: Stats
   log: Log
-  /** Whom events are about. */
+  /** The subject of its events. */
   instance: Instance
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
@@ -41,7 +38,7 @@ export interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   enabled: boolean
 }
 
-/** What a look finds; and whether a fill is on its way, or nobody is to wait for one. */
+/** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
 
 export class ResponseCache {
@@ -114,7 +111,7 @@ export class ResponseCache {
 
   /** Lookups are answered by the store, as far as is known. */
   get isReady (): boolean {
-    return this.enabled && this.invalidation.journal.isEmpty && !this.breaker.isOpen
+    return this.enabled && this.invalidation.journal.kept.size === 0 && !this.breaker.isOpen
   }
 
   /** A handler runs in this process, or its answer is on its way, that may be stored. */
@@ -124,7 +121,7 @@ export class ResponseCache {
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.journal.isEmpty ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+    return this.invalidation.journal.kept.size === 0 ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
@@ -146,8 +143,8 @@ export class ResponseCache {
   }
 
   /**
-   * The same of a response that can't be shared, and ends the entry that lies there: the response takes its place. Nobody
-   * waits for it; it never rejects.
+   * Gives the lease back after a response that can't be shared, and ends the entry under the key: the response takes its
+   * place. Nobody waits for it; it never rejects.
    */
   end (right: Right, caller: Caller): void {
     const { key, lease, marker } = right
@@ -210,7 +207,7 @@ export class ResponseCache {
     return entry !== null && isTold && useOf(entry, this.#parts.now(), {}) === 'fresh' ? entry : null
   }
 
-  /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
+  /** A lookup's result with this selection, and whether a fill is on its way. Leaves no trace. Rejects with FRC_STORE. */
   async look (key: string, selection: Selection): Promise<LookResult> {
     const shelf = { ...this.shelf, memory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {

@@ -1,12 +1,39 @@
-// What goes into the cache and comes out of it: a request's question, what was found, the right to fill, and an answer.
+// The values that go into the cache and come out of it: a request's question, the finding, the right to fill, and an answer.
 import type { Milliseconds } from '../duration.js'
 import type { EncodedBody, Entry, ValidityBasis, HeaderField, Marker, PayloadKind } from '../entry/entry.js'
 import type { Flight } from './flight.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import type { Lease } from '../store/store.js'
-import type { Selected, Selection } from './variant.js'
 
 export { NO_TARGETS, type Targets } from '../store/store.js'
+
+/** How a request selects. */
+export interface Selection {
+  /** The members that this route's policy asks for, sorted: a response stored without them is not for this route. */
+  needs: readonly string[]
+  /** The members that the route's last marker had: with them, the right variant is read in the same trip as the marker. */
+  hint: { members: readonly string[] }
+  /** The variant of this request, for these members. */
+  fingerprint: (members: readonly string[]) => string
+  /** The policy's, for this request: they decide about an entry, whatever it lists itself. */
+  tags: readonly string[]
+  /** How many variants its key may have. */
+  maxVariants: number
+}
+
+/** The entry for a request, and the place where a fill of its own would go. */
+export interface Selected {
+  /** Null also where it is not valid any more. */
+  entry: Entry | null
+  isOutdated: boolean
+  /** Something lies there that is neither entry nor marker: another build's, somebody else's, or damaged. */
+  isUnreadable: boolean
+  marker: Marker | null
+  variant: string | null
+  /** The bytes that lie where the fill would go; undefined: they were not read. */
+  bytes: Buffer | null | undefined
+  ground: ValidityBasis
+}
 
 /**
  * `hit`: a fresh entry; `early`: it is to be filled again already.
@@ -30,9 +57,9 @@ export interface Question {
   selection: Selection
   /** A miss will be filled: the lease is taken. */
   toFill: boolean
-  /** What its own handler answers is of no use to others: the lease is not taken, but another's handler is waited for. */
+  /** Its own handler's answer is of no use to others: the lease is not taken, but another's handler is waited for. */
   toFollow?: boolean
-  /** What is there is not good enough for this client: only the lease is wanted. */
+  /** A stored entry is not good enough for this client: only the lease is wanted. */
   toRefresh: boolean
   /** A stale entry will do that may be served so. */
   mayBeStale: boolean
@@ -67,7 +94,7 @@ export interface Claim extends Right {
   selection: Selection
 }
 
-/** What a handler answered, ready to be stored. */
+/** A handler's answer, ready to be stored. */
 export interface Answer {
   status: number
   headers: readonly HeaderField[]
@@ -75,7 +102,7 @@ export interface Answer {
   kind: PayloadKind
   /** The members of its `Vary`. */
   members: readonly string[]
-  /** Those that the handler named. */
+  /** The tags that the handler named. */
   tags: readonly string[]
   /** How long it is fresh. */
   life: Milliseconds
@@ -83,7 +110,7 @@ export interface Answer {
   stale: Milliseconds
   /** How long beyond that it may stand in where the handler fails. */
   rescue: Milliseconds
-  /** What the handler took. */
+  /** How long the handler took. */
   cost: Milliseconds
   /** Whether its body is stored in codings, too. Then it must not change any more. */
   isEncoded: boolean

@@ -1,24 +1,22 @@
 // From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
 // renewed until then, as the flight is on.
-import type { Background } from './background.js'
+import { flightName, type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
-import { flightName, type Flights, type Landing } from './flight.js'
-import { placeFill, selectEntry, without, type Shelf } from './variant.js'
+import { placeFill, selectEntry, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
-import { encode, ownName } from '../entry/codec.js'
+import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
-import { NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
-import { isReplacement } from '../http/storable.js'
+import { isReplacement } from '../http/headers.js'
 import { isLate, within } from '../store/wait/deadline.js'
-import { REFUSALS, noteRefusal, refuse, type Caller } from '../telling/caller.js'
-import type { Complaints } from '../telling/log.js'
-import { channels, since, stamp, tellFill } from '../telling/events.js'
+import {
+  REFUSALS, noteRefusal, refuse, channels, since, stamp, tellFill, type Caller, type Complaints
+} from '../telling/events.js'
 import { count } from '../telling/stats.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
 
-export interface FillParts {
+interface FillParts {
   shelf: Shelf
   flights: Flights
   background: Background
@@ -136,7 +134,7 @@ export class Fills {
     return entry !== null && bytes?.equals(basis) === true
   }
 
-  /** What was stored is not to be kept. */
+  /** Takes the stored entry away again. */
   #end (key: string, { log }: Caller): void {
     const { background, invalidate } = this.#parts
     background.run(async () => { await invalidate(key) }, (error) => {
@@ -144,7 +142,7 @@ export class Fills {
     })
   }
 
-  /** What fails here costs bytes on the way to clients, so it is not worth more than a line for who looks for it. */
+  /** A failure here costs bytes on the way to clients, so a line at level debug is enough. */
   async #compress (body: Buffer, key: string, { log }: Caller): Promise<readonly EncodedBody[]> {
     try {
       return await this.#compressor.run(body)
@@ -154,7 +152,7 @@ export class Fills {
     }
   }
 
-  /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
+  /** Followers get the answer within the time of a lookup at most: a store may hang. */
   #letGoLate (claim: Claim, filling: Promise<unknown>): void {
     within(this.#parts.deadline, filling).catch((error: unknown) => {
       if (isLate(error)) this.#land(claim, { type: 'pass' })
@@ -165,7 +163,7 @@ export class Fills {
     this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
   }
 
-  /** What has not begun to be compressed is stored as it is. */
+  /** Bodies whose compression has not begun are stored as they are. */
   close (): void {
     this.#compressor.close()
   }
@@ -181,7 +179,7 @@ export class Fills {
 //
 // Between 1 and 2 it may be served: nobody could know. So the log says that the call has to come earlier.
 
-export interface KeptParts {
+interface KeptParts {
   key: string
   caller: Caller
   /** When nobody is served it any more. */
@@ -192,7 +190,7 @@ export interface KeptParts {
 }
 
 export class Kept {
-  /** Those of its entry. */
+  /** The tags of its entry. */
   readonly tags: readonly string[]
   readonly #parts: KeptParts
   #state: 'here' | 'sent' | 'stored' | 'gone' = 'here'
@@ -204,7 +202,7 @@ export class Kept {
     this.#parts = parts
   }
 
-  /** It is not to be kept; `told` hears if it would have been. Only the first call counts. */
+  /** Keeps the response out of the store; `told` is called if it would have been stored. Only the first call counts. */
   giveUp (told: () => void): void {
     const { until, now } = this.#parts
     if (this.#told !== null || this.#state === 'gone' || now() >= until) return

@@ -20,9 +20,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 import { Backoff } from '../store/wait/backoff.js'
-import { within } from '../store/wait/deadline.js'
+import { within, isLate } from '../store/wait/deadline.js'
 import { LEASE_TIME, type Lease, type Store } from '../store/store.js'
-import type { Place } from './variant.js'
+import { RouteCacheError, show } from '../errors.js'
+
+/** The place of an entry: the members that select it, and their fingerprint; null where it doesn't vary. */
+export interface Place { members: readonly string[], variant: string | null }
 
 export type Landing =
   | { type: 'stored', stored: LandedEntry }
@@ -30,7 +33,7 @@ export type Landing =
   | { type: 'pass' }
   | { type: 'failed' }
 
-/** What a landing hands out, and for whom it is: what selects it, and the tags that it is valid under. */
+/** The entry that a landing hands out, with the selection and the tags that decide who may have it. */
 export interface LandedEntry extends Place {
   entry: Entry
   tags: readonly string[]
@@ -42,7 +45,7 @@ const POLLS = { first: 5, longest: 100, factor: 1.5 }
 const LONGEST_RUN: Milliseconds = 10 * 60_000
 
 /** The lease that a flight leads under, and how long its followers wait. */
-export interface Leading { key: string, lease: Lease, waitTimeout: Milliseconds }
+interface Leading { key: string, lease: Lease, waitTimeout: Milliseconds }
 
 export class Flight {
   readonly key: string
@@ -164,7 +167,7 @@ export class Flights {
   readonly #aloft = new Set<Flight>()
   #areCancelled = false
 
-  /** Those that have not landed. */
+  /** The flights that have not landed. */
   get aloft (): readonly Flight[] {
     return [...this.#aloft]
   }
@@ -218,7 +221,63 @@ export class Flights {
   }
 }
 
-/** What is filled: a key, or a variant of it. Fingerprints contain no colon. */
+/** The name of the place that is filled: a key, or a variant of it. Fingerprints contain no colon. */
 export function flightName (key: string, variant: string | null): string {
   return `${variant ?? ''}:${key}`
+}
+
+// Work that a closing app waits for, and who wants the cache to be settled; most of it no request waits for.
+
+export class Background {
+  readonly #pending = new Set<Promise<void>>()
+
+  /** Nothing that `work` or `onError` throws goes further: nobody is there to hear it, and it would end the process. */
+  run (work: () => Promise<void>, onError: (error: unknown) => void): void {
+    const done = work().catch(onError).catch(() => {}).finally(() => this.#pending.delete(done))
+    this.#pending.add(done)
+  }
+
+  /** Work that somebody waits for, and those who wait for all as well. */
+  async watch<T> (work: Promise<T>): Promise<T> {
+    this.run(async () => { await work }, () => {})
+    return await work
+  }
+
+  get isIdle (): boolean {
+    return this.#pending.size === 0
+  }
+
+  /** Resolves when there is none; one may end in another: a refresh gives its lease back. */
+  async idle (): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending)
+  }
+}
+
+// Waits until no fill, refresh or invalidation is running. A fill begins in its request's flight and ends in the background,
+// with no turn of the event loop between the two. Refreshes and invalidations are background work all the time.
+
+export interface Work { flights: Flights, background: Background }
+
+/** Resolves when there is none; after this time rejects with FRC_DEADLINE, and says what there is. 0: no limit. */
+export async function whenIdle ({ flights, background }: Work, time: Milliseconds): Promise<void> {
+  const end = performance.now() + time
+  for (;;) {
+    const aloft = flights.aloft
+    if (aloft.length === 0 && background.isIdle) return
+    const done = Promise.all([...aloft.map(async (flight) => { await flight.landed() }), background.idle()])
+    try {
+      await within(time === 0 ? 0 : Math.max(1, end - performance.now()), done)
+    } catch (error) {
+      if (isLate(error)) throw unsettled(flights, time)
+      throw error
+    }
+  }
+}
+
+function unsettled (flights: Flights, time: Milliseconds): RouteCacheError {
+  const keys = flights.aloft.map(({ key }) => show(key))
+  const what = keys.length === 0
+    ? 'the store has not answered a fill, a refresh or an invalidation'
+    : `handlers have not answered, or what they answered is not stored, for ${keys.join(', ')}`
+  return new RouteCacheError('FRC_DEADLINE', `the cache is not settled after ${time} ms: ${what}`)
 }

@@ -1,12 +1,12 @@
 // Two builds on one prefix: a former build ends the targets of one call one after the other, so a response that is made of a
 // cached value may stay old. Nothing else tells that it runs: it is noticed by what it stores.
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 
 export class FormerBuild {
   readonly #log: Log
-  /** What was stored before is what a former build has left, as after any upgrade. */
+  /** Entries from before this instant are left by a former build, as after any upgrade. */
   readonly #since: Milliseconds
   #isTold = false
 

@@ -1,13 +1,11 @@
 // The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
 // kept in the journal; and whole writes with their targets in quarantine.
-import type { Background } from './background.js'
-import type { Log } from '../telling/caller.js'
+import type { Background, Flights } from './flight.js'
+import { channels, since, stamp, tell, type Log, type CacheEvents, type Instance } from '../telling/events.js'
 import type { Targets } from './claim.js'
 import { Confirmed, isUnreplicated, Journal } from './journal.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { channels, since, stamp, tell, type CacheEvents, type Instance } from '../telling/events.js'
-import type { Flights } from './flight.js'
 import type { CacheLimits } from '../options/limits.js'
 import { mutate } from './mutation.js'
 import type { Stats } from '../telling/stats.js'
@@ -15,7 +13,7 @@ import { withValue } from '../store/keys.js'
 import type { Store } from '../store/store.js'
 import { isNothing, mentioned } from '../key/target.js'
 
-export interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
+interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
   store: Store
   stats: Stats
   log: Log
@@ -32,7 +30,7 @@ interface Invalidating { work: () => Promise<number>, later: Targets, soft: bool
 
 export class Invalidation {
   readonly #parts: InvalidationParts
-  /** What the store was not told of yet. */
+  /** The targets that the store was not told of yet. */
   readonly journal: Journal
   readonly #confirmed: Confirmed
 
@@ -105,7 +103,7 @@ export class Invalidation {
     throw new RouteCacheError(code, `${message}; ${later}`, { cause })
   }
 
-  /** To who listens. */
+  /** Publishes it, where somebody listens. */
   #say ({ keys, tags, prefixes, all }: Targets, { began, ...ended }: Ended): void {
     const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
     tell('invalidation', this.#parts.instance, { ...named, ...ended, duration: since(began) ?? 0 })
@@ -116,7 +114,7 @@ export class Invalidation {
     return await this.#confirmed.by(later, async () => await this.#tellNow(targets, token))
   }
 
-  /** What the replicas have not confirmed is known to the primary, and kept: to tell it again would change nothing. */
+  /** The primary knows an invalidation that replicas have not confirmed, and keeps it: to repeat it would change nothing. */
   async #tellLate (targets: Targets): Promise<void> {
     await this.#tell(targets).catch((error: unknown) => { if (!isUnreplicated(error)) throw error })
   }
@@ -142,7 +140,7 @@ export class Invalidation {
     }, targets, work)
   }
 
-  /** What runs for them can't be stored any more: who comes now need not wait for it. */
+  /** Running fills for these targets can't be stored any more: new requests need not wait for them. */
   #forget ({ keys, prefixes, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
     this.#parts.flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))

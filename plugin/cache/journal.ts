@@ -20,15 +20,15 @@ import { apart, together, isNothing } from '../key/target.js'
 import { Backoff } from '../store/wait/backoff.js'
 import { within } from '../store/wait/deadline.js'
 import type { Answering, Follower, Witness } from '../store/witness.js'
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 
 const EVERYTHING: Targets = { ...NO_TARGETS, all: true }
 const ITS_NAME = nameOf(EVERYTHING)
 
-export interface JournalParts {
+interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
   log: Log
-  /** Of more, everything is invalidated instead. */
+  /** More targets than these are replaced by one: everything. */
   most: number
 }
 
@@ -37,7 +37,7 @@ export class Journal {
   readonly #log: Log
   readonly #most: number
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
-  readonly #kept = new Map<string, Targets>()
+  readonly kept = new Map<string, Targets>()
   /** How many of them are told again: these have a limit of their own. */
   #repeated = 0
   readonly #pauses = new Backoff({ first: 100, longest: 2_000 })
@@ -54,21 +54,21 @@ export class Journal {
   }
 
   get size (): number {
-    return this.#kept.size
+    return this.kept.size
   }
 
   get isEmpty (): boolean {
-    return this.#kept.size === 0
+    return this.kept.size === 0
   }
 
   /** Keeps targets that the store could not be told of, because of this error. */
   keep (targets: Targets, error: unknown): void {
     const wasEmpty = this.isEmpty
-    for (const one of apart(targets)) this.#kept.set(nameOf(one), one)
+    for (const one of apart(targets)) this.kept.set(nameOf(one), one)
     if (this.isEmpty) return
-    if (this.#kept.size > this.#most + this.#repeated || this.#kept.has(ITS_NAME)) {
-      this.#kept.clear()
-      this.#kept.set(ITS_NAME, { ...EVERYTHING })
+    if (this.kept.size > this.#most + this.#repeated || this.kept.has(ITS_NAME)) {
+      this.kept.clear()
+      this.kept.set(ITS_NAME, { ...EVERYTHING })
     }
     if (wasEmpty) {
       this.#log.error({ err: error, journal: this.size }, 'the cache could not be told of an invalidation: it is kept, and ' +
@@ -80,7 +80,7 @@ export class Journal {
   /** Keeps what another server confirmed than the one that answers now, however much it is; it is told at once. */
   again (list: readonly Targets[]): void {
     const each = list.flatMap(apart)
-    for (const one of each) this.#kept.set(nameOf(one), one)
+    for (const one of each) this.kept.set(nameOf(one), one)
     if (this.#repeated === 0) {
       this.#log.warn({ journal: this.size }, 'another Redis server answers than the one that confirmed the last invalidations: ' +
         'it is told of them again, and nothing is served from the cache until then')
@@ -130,7 +130,7 @@ export class Journal {
 
   /** Tells all that is kept by now. Never rejects. */
   async #tellAll (): Promise<void> {
-    const told = [...this.#kept]
+    const told = [...this.kept]
     const all = told.map(([, targets]) => targets)
     try {
       // One alone: a store that hangs must not be piled up with all of them each time. It is among all of them again, as
@@ -140,7 +140,7 @@ export class Journal {
     } catch (error) {
       return this.#log.debug({ err: error, journal: this.size }, 'cache journal could not be told')
     }
-    for (const [name, targets] of told) if (this.#kept.get(name) === targets) this.#kept.delete(name)
+    for (const [name, targets] of told) if (this.kept.get(name) === targets) this.kept.delete(name)
     this.#pauses.reset()
     if (!this.isEmpty) return
     this.#repeated = 0
@@ -148,7 +148,7 @@ export class Journal {
   }
 }
 
-/** The same for the same target. */
+/** Two equal targets have one name. */
 function nameOf (target: Targets): string {
   return JSON.stringify(target)
 }
@@ -172,7 +172,7 @@ interface Confirmation { servers: string, order: number }
 /** Whether the servers of now have it, need it no more, or have to be told. */
 type Fate = (confirmation: Confirmation) => 'had' | 'moot' | 'owed'
 
-export interface ConfirmedParts {
+interface ConfirmedParts {
   /** Null: there are no servers that could be replaced. */
   witness: Witness | null
   /** Has these told again: from then on, `isTold` gives false until they are. */
@@ -190,7 +190,7 @@ export class Confirmed implements Follower {
   #old: Span
   #young: Span
   #orders = 0
-  #isBehind = false
+  mayBeBehind = false
   /** When, counted in works, enough replicas were last missed; 0: all that was done has reached them. */
   #unreplicated = 0
   #works = 0
@@ -210,8 +210,8 @@ export class Confirmed implements Follower {
   }
 
   get isBehind (): boolean {
-    if (this.#isBehind && this.#isTold()) this.#isBehind = false
-    return this.#isBehind
+    if (this.mayBeBehind && this.#isTold()) this.mayBeBehind = false
+    return this.mayBeBehind
   }
 
   /** Does the work, which invalidates these, and keeps them once it is confirmed. Rejects as the work does. */
@@ -262,7 +262,7 @@ export class Confirmed implements Follower {
   }
 
   #owe (list: readonly Targets[]): void {
-    this.#isBehind = true
+    this.mayBeBehind = true
     this.#again(list)
   }
 
@@ -314,7 +314,7 @@ class Span {
     this.#everything.set(confirmation.servers, confirmation)
   }
 
-  /** Of them, only the servers that confirmed are kept, and when they did last. */
+  /** Keeps of the targets only which servers confirmed them, and when they did last. */
   #fill (): void {
     this.#isFull = true
     for (const map of this.#named) {

@@ -1,20 +1,23 @@
 // The lookup in full: read; on a miss follow the flight that is on, or open one and take the lease. Failures of the store
 // are caught here: the request goes on without the cache, counted and logged.
-import type { Caller } from '../telling/caller.js'
-import type { Claim, Found, Question, Spare } from './claim.js'
-import type { Complaints } from '../telling/log.js'
+import { randomBytes } from 'node:crypto'
+import type { Caller, Complaints } from '../telling/events.js'
+import type { Claim, Found, Question, Spare, Selected, Selection } from './claim.js'
 import type { Milliseconds } from '../duration.js'
-import { encodeMarker } from '../entry/codec.js'
-import { useOf, type Entry, type Use } from '../entry/entry.js'
+import {
+  encodeMarker, isMarker, ownName, soundEntry, soundMarker, useOf, asSoftened, isValid, type Entry, type Use,
+  type ValidityBasis, type Marker
+} from '../entry/entry.js'
 import type { Failures } from './refresh.js'
-import { flightName, type Flight, type Flights, type LandedEntry } from './flight.js'
+import { flightName, type Flight, type Flights, type LandedEntry, type Place } from './flight.js'
 import type { FormerBuild } from './former-build.js'
-import type { CacheLimits } from '../options/limits.js'
+import type { CacheLimits, AnswerLimits } from '../options/limits.js'
 import type { Breaker } from '../store/wait/breaker.js'
 import { Deadline, isLate, within } from '../store/wait/deadline.js'
 import { nameOf } from '../store/keys.js'
-import type { Taken } from '../store/store.js'
-import { firstMarker, isSelected, selectEntry, without, type First, type Selected, type Selection, type Shelf } from './variant.js'
+import type { Taken, Ask, Lease, Reading, Store, Varied } from '../store/store.js'
+import { fingerprint, type RequestFields } from '../http/headers.js'
+import { EPOCH_LENGTH } from '../store/layout.js'
 
 /** The result of a read; `flight`: somebody is about to fill the key. */
 type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
@@ -36,7 +39,7 @@ const MOST_OVERDUE = 100
 /** A request waits for one run; and for another, where the first ended without an entry. */
 const MOST_WAITS = 2
 
-export interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'> {
+interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'> {
   shelf: Shelf
   flights: Flights
   failures: Failures
@@ -121,7 +124,7 @@ export class Lookup {
       const found = await new Deadline(first?.left ?? this.#parts.deadline).wait(finding, (late) => {
         if (late.type === 'miss' && late.claim !== null) this.#parts.abandon(late.claim, caller)
       })
-      this.#parts.breaker.succeeded()
+      if (this.#parts.breaker.isDoubtful) this.#parts.breaker.succeeded()
       return found
     } catch (error) {
       if (isLate(error)) this.#giveUp(ticket, finding)
@@ -224,5 +227,226 @@ export class Lookup {
     this.#overdue++
     const settled = (): void => { this.#overdue-- }
     finding.then(settled, settled)
+  }
+}
+
+// Which of a key's responses a request gets where they vary, and where a new one is put: the marker, and its variants. The
+// fields that select are those of `Vary` and of the policy; `:identity` stands for the user, where the policy has an
+// identity.
+
+/** The member of a marker that stands for the policy's `identity`: no header field has such a name. */
+export const IDENTITY = ':identity'
+/** And the one for its `version`. */
+export const VERSION = ':version'
+/** The host that the router has matched, where a route takes those of a pattern. */
+export const MATCHED_HOST = ':host'
+
+/** By these headers alone, whatever a route would say. */
+export function selectBy (headers: RequestFields): Selection {
+  const by = (members: readonly string[]): string => fingerprint(members, headers)
+  return { needs: [], hint: { members: [] }, fingerprint: by, tags: [], maxVariants: 1 }
+}
+
+/** The store, the tags that are remembered by key, and how large an entry may be that is served. */
+export interface Shelf { store: Store, memory: TagMemory, limits: AnswerLimits }
+
+/** The first read of a request: its key, its most likely variant, the generations that likely decide. */
+export interface FirstAsk extends Ask {
+  /** By which the variant was guessed. */
+  members: readonly string[]
+}
+
+/** The result of the first read, or why it failed; and the rest of the deadline, 0: there is none. */
+export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds }
+
+export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
+  const members = contains(hint.members, needs) ? hint.members : needs
+  return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, memory.of(key)), members }
+}
+
+/** A reading, and the limits of an entry that is served. */
+interface Ready { reading: Reading, limits: AnswerLimits }
+
+/** The entry that the selection leads to, where this reading shows that it is valid; null: a full lookup has to tell. */
+export function readyEntry (
+  { key, variant, tags, members }: FirstAsk, selection: Selection, { reading, limits }: Ready
+): Entry | null {
+  const { main, varied, isKept } = reading
+  if (main === null) return null
+  let entry: Entry | null
+  if (isMarker(main)) {
+    const marker = variant === null || varied === null ? null : soundMarker(main)
+    if (marker === null || !isSame(marker.members, members) || !contains(members, selection.needs)) return null
+    entry = soundEntry({ bytes: varied!, name: ownName(key, { variant: variant! }), isKept }, limits)
+    if (entry?.epoch !== marker.epoch) return null
+  } else {
+    entry = selection.needs.length > 0 ? null : soundEntry({ bytes: main, name: key, isKept }, limits)
+    if (entry?.epoch !== '') return null
+  }
+  if (tags === selection.tags) {
+    if (!isSame(entry.tags, tags) && without(entry.tags, tags).length > 0) return null
+    const { history, least, generations, softened } = reading
+    const ground = { history, least, tags, generations, softened }
+    return isValid(entry, ground) ? asSoftened(entry, ground) : null
+  }
+  if (without(entry.tags, tags).length > 0) return null
+  const telling = only(union(selection.tags, entry.tags), { ...reading, tags })
+  return isValid(entry, telling) ? asSoftened(entry, telling) : null
+}
+
+function isSame (list: readonly string[], other: readonly string[]): boolean {
+  return list.length === other.length && list.every((text, i) => text === other[i])
+}
+
+/**
+ * Reads the entry that the selection leads to, with what decides about it; in a second trip only where the marker has other
+ * members than the hint, or the entry has tags that nobody remembers. `first`: was read before.
+ */
+export async function selectEntry (shelf: Shelf, key: string, selection: Selection, first?: First): Promise<Selected> {
+  const { needs, hint, fingerprint } = selection
+  const asked = first?.asked ?? askFor(shelf, key, selection)
+  const { variant: guess, tags, members } = asked
+  const { main, varied: guessed, history, least, generations, softened } = first?.reading ?? await shelf.store.read(asked)
+  const ground = { history, least, generations, softened, tags }
+  const marker = main === null ? null : soundMarker(main)
+  if (marker === null) {
+    const present = main === null ? null : soundEntry({ bytes: main, name: key }, shelf.limits)
+    const entry = needs.length > 0 ? null : present
+    const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
+    const isUnreadable = main !== null && present === null
+    const found = await judged(shelf, { key, entry, epoch: '', selection }, ground)
+    return { ...found, isUnreadable, marker: null, variant, bytes: main }
+  }
+  hint.members = marker.members
+  const variant = guess !== null && isSame(marker.members, members) ? guess : fingerprint(marker.members)
+  if (!contains(marker.members, needs)) {
+    return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground }
+  }
+  const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
+  const entry = varied === null ? null : soundEntry({ bytes: varied, name: ownName(key, { variant }) }, shelf.limits)
+  const isUnreadable = varied !== null && entry === null
+  const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground)
+  return { ...found, isUnreadable, marker, variant, bytes: varied }
+}
+
+type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>
+
+interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection }
+
+/** The entry if it is of this epoch and valid, and the basis of that judgment. */
+async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: ValidityBasis): Promise<Judged> {
+  if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
+  const { history: first } = ground
+  const unread = without(entry.tags, ground.tags)
+  if (unread.length > 0) {
+    shelf.memory.remember(key, without(entry.tags, selection.tags))
+    const { history, generations, softened } = await shelf.store.generations(unread)
+    ground = {
+      history,
+      least: ground.least,
+      tags: [...ground.tags, ...unread],
+      generations: [...ground.generations, ...generations],
+      softened: [...ground.softened, ...softened]
+    }
+  }
+  // Tags that an earlier response had say nothing about this one.
+  const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
+  // Two reads must be of one history: see the head of floor.ts.
+  const isSound = ground.history === first && isValid(entry, telling)
+  return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, ground }
+}
+
+/** The part of it that is about these tags. */
+function only (tags: readonly string[], ground: ValidityBasis): ValidityBasis {
+  const at = new Map(ground.tags.map((tag, i) => [tag, i]))
+  return {
+    history: ground.history,
+    least: ground.least,
+    tags,
+    generations: tags.map((tag) => ground.generations[at.get(tag)!] ?? null),
+    softened: tags.map((tag) => ground.softened[at.get(tag)!] ?? 0)
+  }
+}
+
+/** The tags that are not among the others: a list of articles may have a thousand. */
+export function without (tags: readonly string[], others: readonly string[]): string[] {
+  const known = new Set(others)
+  return tags.filter((tag) => !known.has(tag))
+}
+
+function union (tags: readonly string[], others: readonly string[]): readonly string[] {
+  return others.length === 0 ? tags : [...new Set([...tags, ...others])]
+}
+
+/** Whether a request with this selection gets the entry in this place. */
+export function isSelected ({ needs, fingerprint }: Selection, { members, variant }: Place): boolean {
+  return contains(members, needs) && (variant === null || fingerprint(members) === variant)
+}
+
+/**
+ * Where a response with these members goes that was missed under this marker: null, under the key itself; 'unfit', nowhere:
+ * a response that does not vary would stand for all the variants that are there.
+ */
+export function placeFill (
+  { needs, fingerprint, maxVariants: most }: Selection,
+  { members, marker, lease }: { members: readonly string[], marker: Marker | null, lease: Lease }
+): { epoch: string, varied: Varied | null } | 'unfit' {
+  const wanted = [...new Set([...needs, ...members])].sort()
+  if (marker === null && wanted.length === 0) return { epoch: '', varied: null }
+  if (marker !== null && members.length === 0 && needs.length === 0) return 'unfit'
+  if (marker !== null && contains(marker.members, wanted)) {
+    const varied = { variant: lease.variant!, marker: encodeMarker(marker), under: marker.epoch, most }
+    return { epoch: marker.epoch, varied }
+  }
+  // Other fields select now: a new marker, under which former variants are not found any more.
+  const next = { members: [...new Set([...marker?.members ?? [], ...wanted])].sort(), epoch: newEpoch() }
+  return {
+    epoch: next.epoch,
+    varied: { variant: fingerprint(next.members), marker: encodeMarker(next), under: marker?.epoch ?? '', most }
+  }
+}
+
+function contains (members: readonly string[], needs: readonly string[]): boolean {
+  if (needs.length < 5) return needs.every((need) => members.includes(need))
+  const known = new Set(members)
+  return needs.every((need) => known.has(need))
+}
+
+/**
+ * The marker for a key that has none, where the policy alone tells variants apart: put there before the first handler runs,
+ * it gives each variant a lease of its own. Null: only the response can tell.
+ */
+function firstMarker ({ needs }: Selection): Marker | null {
+  return needs.length === 0 ? null : { members: needs, epoch: newEpoch() }
+}
+
+function newEpoch (): string {
+  return randomBytes(EPOCH_LENGTH * 3 / 4).toString('base64url')
+}
+
+// Which tags a key's last response had that only the handler knew: read together with the entry, their generations cost
+// no second trip. A hint and no more: what it does not know is read then.
+
+const MOST_KEYS = 10_000
+const NONE: readonly string[] = []
+
+export class TagMemory {
+  /** Two halves: to find the oldest in one map is to walk past all that were removed from it. */
+  #late = new Map<string, readonly string[]>()
+  #early = new Map<string, readonly string[]>()
+
+  of (key: string): readonly string[] {
+    return this.#late.get(key) ?? this.#early.get(key) ?? NONE
+  }
+
+  /** The keys that were remembered long ago go first, many at a time. */
+  remember (key: string, tags: readonly string[]): void {
+    this.#late.delete(key)
+    this.#early.delete(key)
+    if (tags.length === 0) return
+    this.#late.set(key, tags)
+    if (this.#late.size < MOST_KEYS / 2) return
+    this.#early = this.#late
+    this.#late = new Map()
   }
 }

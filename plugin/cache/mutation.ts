@@ -9,12 +9,12 @@
 // commit, as it lasts longer than the database keeps a dead client's transaction. A `work` that throws may have committed
 // all the same, so 3 follows in any case.
 import { randomUUID } from 'node:crypto'
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 import type { Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 
-export interface MutationParts {
+interface MutationParts {
   /** True: it had been there until now, under this token. */
   quarantine: (targets: Targets, token: string) => Promise<boolean>
   /** Ends the quarantine of this token. */
@@ -35,7 +35,7 @@ export async function mutate<T> (
   try {
     await quarantine(targets, token)
   } catch (error) {
-    // It may be there all the same.
+    // The quarantine may be there all the same.
     undo(targets, token).catch(() => {})
     throw error
   }

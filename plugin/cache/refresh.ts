@@ -22,7 +22,7 @@ import { PASS_TIME, type Store, type Taken } from '../store/store.js'
 /** A lease that a dead process left lasts three times as long. */
 const REST_TIME: Milliseconds = 1_000
 
-export interface RefreshParts { store: Store, flights: Flights, now: () => Milliseconds }
+interface RefreshParts { store: Store, flights: Flights, now: () => Milliseconds }
 
 export class Refreshes {
   readonly #parts: RefreshParts

@@ -3,7 +3,8 @@
 import type { ResponseCache } from '../cache/cache.js'
 import { RouteCacheError, optionError, show } from '../errors.js'
 import type { Milliseconds } from '../duration.js'
-import { examineKey, type Examined } from '../request/examination.js'
+import { examineKey } from '../request/examination.js'
+import type { Examined } from '../request/own-request.js'
 import { explained, unexamined, textOf, type ToldInWords } from './explanation.js'
 import type { RequestFields } from '../http/headers.js'
 import { own } from '../key/key.js'
@@ -12,7 +13,7 @@ import { openTicket, type OwnRequests } from '../request/own-request.js'
 import { readHeaders, readRequest, type RequestOption } from './request-option.js'
 import { valueKey } from '../store/keys.js'
 import { askedKeys } from '../key/target.js'
-import { selectBy } from '../cache/variant.js'
+import { selectBy } from '../cache/lookup.js'
 
 /** The request that is to be explained. */
 export interface ExplainOption extends RequestOption {
@@ -24,11 +25,11 @@ export interface ExplainOption extends RequestOption {
 export interface ExplainKeyOption {
   /** As `cache.key()` builds it: `user:7`. */
   key: string
-  /** Where the key's responses vary: those of a request that would get the one in question. Default: none. */
+  /** If the key's responses vary: the headers of a request that would get the response in question. Default: none. */
   headers?: RequestOption['headers']
 }
 
-export interface ExplainParts { cache: ResponseCache, requests: OwnRequests, ttl: Milliseconds }
+interface ExplainParts { cache: ResponseCache, requests: OwnRequests, ttl: Milliseconds }
 
 const WHERE = 'cache.explain'
 
@@ -40,7 +41,7 @@ export async function explain (
   return await explainRequest(parts, option as string | ExplainOption)
 }
 
-/** Of the response under it; where there is none, of the value that `getOrSet` keeps there. */
+/** Explains the response under the key; or if there is none, the value that `getOrSet` keeps there. */
 async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOption): Promise<ToldInWords> {
   new OptionReader(WHERE, option).onlyKnows(['key', 'headers'], 'there is no such option beside key; there is: headers')
   const headers = readHeaders(WHERE, 'headers', option.headers)

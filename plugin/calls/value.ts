@@ -2,19 +2,17 @@
 // entry whose body is the value.
 import { DefaultDeserializer, serialize } from 'node:v8'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, tellHit, type Caller } from '../telling/caller.js'
+import { refuse, tellHit, channels, since, stamp, tell, tellLookup, type Caller } from '../telling/events.js'
 import type { Claim } from '../cache/claim.js'
 import type { Bytes, Duration, Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 import { optionError } from '../errors.js'
-import { channels, since, stamp, tell, tellLookup } from '../telling/events.js'
-import { isObjectsText } from '../key/key.js'
+import { isObjectsText, checkTags } from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
-import { checkTags } from '../key/route-template.js'
 import type { BypassReason, RefusalReason } from '../telling/outcome.js'
 import { count } from '../telling/stats.js'
 import { nameOf, valueKey } from '../store/keys.js'
-import { unpacked } from '../send/representation.js'
+import { unpacked } from '../send/reply.js'
 
 /** How `cache.getOrSet` keeps a value. */
 export interface ValueOptions {
@@ -26,7 +24,7 @@ export interface ValueOptions {
   waitTimeout?: Duration
 }
 
-/** Where values are kept, and the defaults of their options. */
+/** The cache that keeps values, and the defaults of their options. */
 export interface Values {
   cache: ResponseCache
   caller: Caller
@@ -35,7 +33,7 @@ export interface Values {
   maxBodyBytes: Bytes
 }
 
-export interface ValueRequest<T> {
+interface ValueRequest<T> {
   key: string
   options: ValueOptions
   load: () => T | Promise<T>
@@ -87,7 +85,7 @@ async function bypass<T> (
   return await loaded(caller, null, load)
 }
 
-/** What `load` gives, or throws. */
+/** The result of `load`; rejects as it does. */
 async function loaded<T> ({ source }: Caller, key: string | null, load: ValueRequest<T>['load']): Promise<T> {
   const began = stamp(channels.handler)
   try {
@@ -107,7 +105,7 @@ interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
   life: Milliseconds
 }
 
-/** What `load` gives; under the claim it is stored. */
+/** The result of `load`, which is stored under the claim. */
 async function filled<T> (
   { cache, caller, maxBodyBytes }: Values, { key, found: { claim, why = 'lease' }, life, load }: Filling<T>
 ): Promise<T> {
@@ -175,7 +173,7 @@ export function writeValue (value: unknown): Buffer {
 }
 
 /** Nothing of the value is a part of the bytes. Throws where they are another build's, or somebody else's. */
-export function readValue (bytes: Buffer): unknown {
+function readValue (bytes: Buffer): unknown {
   const reader = Object.assign(new DefaultDeserializer(bytes), {
     // V8 leaves these to Node, which makes them views on the bytes: whoever looks at their `buffer` would see all of it.
     _readHostObject () { return apart(readView.call(this)) }

@@ -24,12 +24,12 @@ export interface WarmOptions {
 export interface WarmProgress {
   /** How many requests are done, this one included. */
   done: number
-  /** Of how many. */
+  /** How many there are in all. */
   total: number
   /** As it was given. */
   url: string
   outcome: 'stored' | 'hit' | 'bypass' | 'failed'
-  /** Of a bypass, or a failure; else null. */
+  /** The reason for a bypass, or the message of a failure; else null. */
   reason: BypassReason | WarmFailure['reason'] | null
 }
 
@@ -38,13 +38,13 @@ export interface WarmFailure {
   url: string
   /** Why its response was not stored (`RefusalReason`), or why there was none. */
   reason: RefusalReason | UncachedReason | StaleReason | NoAnswer
-  /** What the request was answered with; null: not at all. */
+  /** The status of the answer; null: there was none. */
   status: number | null
   /** The reason in words. */
   text: string
 }
 
-/** What became of a warm-up. */
+/** The result of a warm-up. */
 export interface WarmSummary {
   /** Responses that were stored. */
   stored: number

@@ -4,13 +4,13 @@
 // of store.ts). Whatever isn't sure ends as an invalidation: the lease was lost, the work threw, the response is not one
 // that is stored.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Caller } from '../telling/caller.js'
+import type { Caller } from '../telling/events.js'
 import { NO_TARGETS, type Right } from '../cache/claim.js'
 import type { Duration, Milliseconds } from '../duration.js'
 import { OptionReader } from '../options/reader.js'
 import { attempt, worked } from '../cache/mutation.js'
 import type { OwnRequests } from '../request/own-request.js'
-import { checkTags } from '../key/route-template.js'
+import { checkTags } from '../key/key.js'
 import { valueKey } from '../store/keys.js'
 
 /** Which response `cache.set` stores. */
@@ -26,7 +26,7 @@ export interface SetOptions {
   tags?: readonly string[]
 }
 
-/** Where responses are kept, and how one is made without a client. */
+/** The cache that keeps responses, and the way to make one without a client. */
 export interface WriteThrough {
   cache: ResponseCache
   requests: OwnRequests
@@ -34,7 +34,7 @@ export interface WriteThrough {
   waitTimeout: Milliseconds
 }
 
-export interface SetRequest<T> {
+interface SetRequest<T> {
   key: string
   options: SetOptions
   work: () => T | Promise<T>
@@ -43,7 +43,7 @@ export interface SetRequest<T> {
 const OPTIONS = ['route', 'ttl', 'tags']
 const WHERE = 'cache.set'
 
-/** What `work` gives, stored or invalidated by then. Rejects as `RouteCache.set` says. */
+/** The result of `work`; by then it is stored, or its key invalidated. Rejects as `RouteCache.set` says. */
 export async function set<T> (parts: WriteThrough, { key, options, work }: SetRequest<T>): Promise<T> {
   const { cache, caller, waitTimeout } = parts
   const wanted = read(options)
@@ -90,14 +90,14 @@ async function store (
   return rendered.type === 'stored'
 }
 
-/** What `work` gives goes to its caller, too: a stream would have been read by then. Nothing at all is no response. */
+/** Refuses results of `work` that can't be a response: a stream, as the caller gets the result too, and undefined. */
 function canBeSentTwice (value: unknown): boolean {
   if (value === undefined) return false
   const isStream = typeof value === 'object' && value !== null && ('pipe' in value || 'getReader' in value)
   return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
-/** Where the invalidation is told later, it ends all under the key: the response may be older by then. */
+/** An invalidation that is told later ends all under the key: the response may be older by then. */
 async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = false } = {}): Promise<void> {
   const targets = { ...NO_TARGETS, keys: [key] }
   try {

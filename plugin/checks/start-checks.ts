@@ -1,9 +1,8 @@
-// What can be told of an app when all its routes are declared.
+// Checks of an app when all its routes are declared.
 import type { Milliseconds } from '../duration.js'
 import { show } from '../errors.js'
 import type { Check } from '../options/checks.js'
-import { own } from '../key/key.js'
-import { canMeet, type NamePattern } from '../key/name-pattern.js'
+import { own, canMeet, type NamePattern } from '../key/key.js'
 import type { KnownNames } from './names.js'
 import type { Warning } from './warnings.js'
 
@@ -23,7 +22,7 @@ export interface CheckedRoute {
 /** A route that writes, and the templates that it names. */
 export interface CheckedWriter { route: string, keys: readonly NamePattern[], tags: readonly NamePattern[] }
 
-export interface CheckedApp {
+interface CheckedApp {
   routes: readonly CheckedRoute[]
   writers: readonly CheckedWriter[]
   /** Routes that have `invalidates` where Fastify ignores it. */

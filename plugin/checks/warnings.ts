@@ -1,12 +1,12 @@
-// What is most likely a mistake in how an app uses the cache. Each is said once: in the log, by `cache.warnings`, `explain`
+// Likely mistakes in how an app uses the cache. Each is said once: in the log, by `cache.warnings`, `explain`
 // and the dashboard. Nothing is refused, since the plugin can't be sure.
 import type { Check } from '../options/checks.js'
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 
 /** One finding. */
 export interface Warning {
   check: Check
-  /** Its route: `GET /books`; null: it is about the whole app. */
+  /** The route: `GET /books`; null: the warning is about the whole app. */
   route: string | null
   /** The finding, and what to write instead. */
   message: string

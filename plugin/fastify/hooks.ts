@@ -1,4 +1,4 @@
-// Where Fastify calls us. For each request of a cached route, in this order:
+// The functions that Fastify calls. For each request of a cached route, in this order:
 //
 //   arrival   the first onRequest hook of the instance, where we are registered first: recognises internal requests, and
 //             remembers the others for a later refresh
@@ -16,19 +16,21 @@
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
 import type { AnswerLimits } from '../options/limits.js'
-import { ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, exchangeOf, marksOf, type Carrier } from '../request/carrier.js'
-import { openExchange, type RequestView, type Site } from '../request/exchange.js'
+import {
+  ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, exchangeOf, marksOf, openExchange, type Carrier,
+  type RequestView, type Site
+} from '../request/exchange.js'
 import { passOn, serveHit, type Engine, type Waiting } from '../request/hit.js'
 import { releaseAnswer, runHandler, serveMiss, takeAnswer } from '../request/miss.js'
 import { arrivalOf } from '../request/own-request.js'
 import { serveOwn } from '../request/own-serving.js'
 import { isValidated } from '../request/selecting.js'
 import { copySource } from '../request/validation.js'
-import { announce, type Signals } from '../send/cache-status.js'
-import { REPLY } from '../users/user-marks.js'
+import { announce, type Signals } from '../send/reply.js'
+import { REPLY } from '../users/identity.js'
 import { OUR_HOOKS } from './placement.js'
 
-/** Where a route's config has it that the route is cached. */
+/** The property of a cached route's config that holds the route's site. */
 export const SITE = Symbol('fastify-route-cache.site')
 
 /**

@@ -1,14 +1,14 @@
 // Routes that have hooks of their own in front of the handler, and don't say whom their responses are for: such a hook most
 // likely finds out who asks, perhaps by means that the plugin does not know. That is said once, at start, and nothing is
 // refused, as other plugins add hooks to routes, too. And how a hook of ours is put behind them.
-import type { Log } from '../telling/caller.js'
+import type { Log } from '../telling/events.js'
 import { own } from '../key/key.js'
 import type { Policy } from '../route/policy.js'
 
 const HOOKS = ['onRequest', 'preValidation', 'preHandler'] as const
 
 /** The route as the app has declared it, before hooks of ours are added. */
-export type HookedRoute = Partial<Record<typeof HOOKS[number], unknown>>
+type HookedRoute = Partial<Record<typeof HOOKS[number], unknown>>
 
 /** Whether hooks stand in front of its handler, and its policy does not say whether users are told apart. */
 export function isUnsaid (route: HookedRoute, { shared, identity, written }: Policy): boolean {

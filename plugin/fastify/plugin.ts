@@ -3,29 +3,26 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from '../cache/cache.js'
 import {
-  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags, outcomeOf
-} from '../request/carrier.js'
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
+  outcomeOf, type Site
+} from '../request/exchange.js'
 import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
 import { Warnings, type Warning } from '../checks/warnings.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, type Instance } from '../telling/events.js'
-import type { Site } from '../request/exchange.js'
+import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
-import type { Log } from '../telling/caller.js'
-import { HarmlessLog } from '../telling/log.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { own as memberOf } from '../key/key.js'
+import { own as memberOf, readPath } from '../key/key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
 import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
-import { readPath } from '../key/route-template.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/validation.js'
@@ -39,9 +36,9 @@ import { RedisStore } from '../store/redis/redis.js'
 import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
-import { REPLY } from '../users/user-marks.js'
+import { REPLY } from '../users/identity.js'
 
-/** Where an instance has it that we are registered, with what is inside: for tests. */
+/** The property of an instance that holds our registrations and their parts: for tests. */
 export const REGISTERED = Symbol('fastify-route-cache.registered')
 
 export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {

@@ -1,14 +1,13 @@
 // Content codings: which of them a request is answered in, which responses may be encoded at all, and how the
 // representations are told apart. RFC 9110 §8.4, §8.8.3.3, §12.5.3.
 // https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
-import { parseCacheControl } from './cache-control.js'
-import type { HeaderFields } from './headers.js'
+import { parseCacheControl, type HeaderFields } from './headers.js'
 
 /** The codings that bodies are stored in, the better one first: of two that a client likes as much it gets that. */
 export const CODINGS = ['br', 'gzip'] as const
 export type Coding = typeof CODINGS[number]
 
-/** What the answer depends on, as `Vary` has it. */
+/** The request field that decides about the coding, as `Vary` names it. */
 export const ACCEPT_ENCODING = 'accept-encoding'
 
 const NONE: readonly Coding[] = []
@@ -80,12 +79,6 @@ export function mayBeEncoded (status: number, fields: HeaderFields): boolean {
   if (forbidsEncoding(fields['cache-control']) || forbidsEncoding(fields['cdn-cache-control'])) return false
   const [type = ''] = String(fields['content-type'] ?? '').split(';')
   return COMPRESSIBLE.test(type.trim().toLowerCase())
-}
-
-/** Whether the body is in a content coding: RFC 9110 §8.4; `identity` is none (§12.5.3). */
-export function isEncodedBody (fields: HeaderFields): boolean {
-  const field = String(fields['content-encoding'] ?? '').trim().toLowerCase()
-  return field !== '' && field !== 'identity'
 }
 
 /** Whether this Cache-Control says that the body is to stay as it is. */

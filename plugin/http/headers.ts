@@ -3,6 +3,8 @@
 // https://www.rfc-editor.org/rfc/rfc9111#section-3.1
 import { createHash } from 'node:crypto'
 import { validateHeaderName, validateHeaderValue } from 'node:http'
+import { parseDictionary, type Member } from './structured-field.js'
+import { httpDate } from './http-date.js'
 
 /** Header fields by lower-case name, as a reply holds them. */
 export type HeaderFields = Readonly<Record<string, number | string | readonly string[] | undefined>>
@@ -120,7 +122,7 @@ function normalized (name: string, value: string | readonly string[] | undefined
   if (value === undefined) return null
   const text = String(value)
   if (name === 'accept-encoding') return codings(text)
-  // Of a list, white space around commas and semicolons means nothing; in quotes, and in other fields, it might.
+  // White space around a list's commas and semicolons means nothing; in quotes, and in other fields, it might.
   if (!name.startsWith('accept') || text.includes('"')) return text
   const members = text.split(',').map((member) => member.split(';').map(withoutSpace).join(';'))
   // Nor do empty members: §5.6.1.2.
@@ -165,4 +167,281 @@ function codings (field: string): string {
   // A refusal says what leaving the coding out does not, where it would be accepted otherwise.
   const telling = [...refused].filter((coding) => accepted.has('*') || coding === 'identity' || coding === '*')
   return [...accepted, ...telling.map((coding) => `!${coding}`)].sort().join(',')
+}
+
+// A response's header, as a shared cache reads it: whether the response may be stored (RFC 9111 §3), its Cache-Control
+// (§5.2), and how long it is fresh (§4.2). The policy decides which statuses besides 200 are stored.
+// https://www.rfc-editor.org/rfc/rfc9111#section-3
+
+export type HeadRefusal = 'status' | 'set-cookie' | 'no-store' | 'private' | 'vary' | 'payload'
+
+/** The errors that a stored response may stand in for: RFC 5861 §4. */
+const ERRORS = [500, 502, 503, 504]
+
+export function isError (status: number): boolean {
+  return ERRORS.includes(status)
+}
+
+/** The statuses that the policy stores. */
+interface Statuses { has: (status: number, fields: HeaderFields) => boolean }
+
+interface ResponseHead {
+  status: number
+  /** The fields that belong to the entry. */
+  added: HeaderFields
+  /** The fields of the whole response: what the app's hooks say of it counts too. */
+  all: HeaderFields
+  /** The directives that are meant for this cache. */
+  directives: readonly Directives[]
+}
+
+/** Why a response may not be stored; null where it may. */
+export function refusalOf ({ status, added, all, directives }: ResponseHead, statuses: Statuses): HeadRefusal | null {
+  if (!STORABLE_STATUSES.has(status) || !statuses.has(status, all)) return 'status'
+  // RFC 9111 §5.2.2.3: it is for caches that know what this status asks of them, and `no-store` is for the others.
+  const mustUnderstand = says(directives, 'must-understand')
+  if (mustUnderstand && !isUnderstood(status)) return 'status'
+  // RFC 9111 §7.3: a cookie is somebody's own.
+  if (added['set-cookie'] !== undefined) return 'set-cookie'
+  // RFC 9111 §4.1: nothing selects it.
+  if (varyMembers(all.vary).includes('*')) return 'vary'
+  if (says(directives, 'no-store') && !mustUnderstand) return 'no-store' // RFC 9111 §5.2.2.5
+  if (says(directives, 'private')) return 'private' // RFC 9111 §5.2.2.7
+  // It has no end.
+  return /^text\/event-stream/i.test(String(all['content-type'] ?? '')) ? 'payload' : null
+}
+
+// Which statuses may be stored: RFC 9110 §15, RFC 9111 §3.
+// https://www.rfc-editor.org/rfc/rfc9110#section-15.1
+
+/** RFC 9111 §3: final; §3.3: whole, and 304 has no body of its own. */
+export const STORABLE_STATUSES: ReadonlySet<unknown> =
+  new Set(Array.from({ length: 400 }, (_, i) => 200 + i).filter((status) => status !== 206 && status !== 304))
+
+/** RFC 9110 §15.1: those that may be stored by their status alone; 206 is a part. */
+const HEURISTICALLY_CACHEABLE = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501])
+
+export function isHeuristicallyCacheable (status: number): boolean {
+  return HEURISTICALLY_CACHEABLE.has(status)
+}
+
+/**
+ * Those that no header makes storable. RFC 6585 §3 to §6 forbids it for 428, 429, 431 and 511; 412 and 416 answer a
+ * condition or a range that only one request has.
+ */
+const OF_ONE_REQUEST = new Set([412, 416, 428, 429, 431, 511])
+
+/** Whether a response of this status may be stored because its own header fields say for how long. */
+export function isStorableByFields (status: number): boolean {
+  return STORABLE_STATUSES.has(status) && !OF_ONE_REQUEST.has(status)
+}
+
+/** Statuses that speak of the request, of its client, or of this moment, and so say nothing of the stored response. */
+const BESIDE_THE_POINT = new Set([
+  206, 304, 401, 406, 407, 408, 411, 412, 413, 414, 415, 416, 417, 421, 423, 425, 426, 428, 429, 431
+])
+
+/**
+ * Whether an answer of this status takes the place of what is stored, also where it can't be stored itself: RFC 9111 §4.3.3.
+ * The page is gone, has moved, or is another now. A 5xx says only that the handler failed.
+ */
+export function isReplacement (status: number): boolean {
+  return status >= 200 && status < 500 && !BESIDE_THE_POINT.has(status)
+}
+
+/** The statuses of RFC 9110 §15, whose requirements on caches are met here. */
+const UNDERSTOOD = [[200, 205], [300, 303], [305, 305], [307, 308], [400, 417], [421, 422], [426, 426], [500, 505]] as const
+
+/** RFC 9111 §5.2.2.3, `must-understand`. */
+export function isUnderstood (status: number): boolean {
+  return UNDERSTOOD.some(([first, last]) => status >= first && status <= last)
+}
+
+// How a 304 updates the header of the response that it speaks of: RFC 9111 §4.3.4, §3.2.
+// https://www.rfc-editor.org/rfc/rfc9111#section-3.2
+
+type FieldLine = readonly [name: string, value: string | readonly string[]]
+
+/**
+ * The body that is stored depends on them, or they speak of the content of the 304 itself, of which there is none (RFC 9530
+ * §2); fields of the connection never come here. §3.2.
+ */
+const OF_THE_STORED_BODY = ['content-encoding', 'content-range', 'content-length', 'content-digest', 'content-md5']
+/** Fields about the message that they came in: when it was made, and how old it was. §4.2.3. */
+const OF_THE_MESSAGE = ['age', 'date']
+
+/** The stored fields, each replaced by all of its name in the 304, in their order; then those that are new. */
+export function freshened (stored: readonly FieldLine[], update: readonly FieldLine[]): FieldLine[] {
+  const fresh = new Map(update.filter(([name]) => !OF_THE_STORED_BODY.includes(name)))
+  const kept = stored.filter(([name]) => fresh.has(name) || !OF_THE_MESSAGE.includes(name))
+    .map(([name, value]): FieldLine => [name, fresh.get(name) ?? value])
+  const had = new Set(stored.map(([name]) => name))
+  return [...kept, ...Array.from(fresh).filter(([name]) => !had.has(name))]
+}
+
+// Cache-Control, RFC 9111 §5.2: a list of directives, some with an argument.
+// https://www.rfc-editor.org/rfc/rfc9111#section-5.2
+
+/** The directives by lower-case name, each with its argument ('' where it has none); the first of a name counts. */
+export function parseCacheControl (field: string): Map<string, string> {
+  const directives = new Map<string, string>()
+  // A quoted argument may contain commas: no-cache="set-cookie, x-user".
+  // Nor does a semicolon belong to a name: `no-store; max-age=0` forbids as much as it would with a comma.
+  for (const [, name, quoted, token] of field.matchAll(/([^\s,;="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g)) {
+    const key = name!.toLowerCase()
+    if (!directives.has(key)) directives.set(key, quoted?.replaceAll(/\\(.)/g, '$1') ?? token ?? '')
+  }
+  return directives
+}
+
+// Which directives of a response are meant for this cache: those of Cache-Control, or where it listens to it, of
+// CDN-Cache-Control. RFC 9213 §2.
+// https://www.rfc-editor.org/rfc/rfc9213#section-2
+
+/** The directives of one field, and whether Expires counts beside them. */
+interface Directives {
+  /** By name, each with its argument: '' where it has none. */
+  said: ReadonlyMap<string, string>
+  /** RFC 9213 §2.2: beside a targeted field, Expires is ignored like Cache-Control. */
+  withExpires: boolean
+}
+
+/**
+ * The fields that count for this response, and all that one of them forbids is forbidden. One field; two where a targeted
+ * field can't be read: RFC 9213 §2.2 has it ignored, but what it may have forbidden would then be stored.
+ */
+export function directivesOf (fields: HeaderFields, isTargeted: boolean): readonly Directives[] {
+  const general = { said: parseCacheControl(text(fields['cache-control'])), withExpires: true }
+  if (!isTargeted || fields['cdn-cache-control'] === undefined) return [general]
+  const field = text(fields['cdn-cache-control'])
+  const members = parseDictionary(field)
+  if (members === null) return [general, { said: parseCacheControl(field), withExpires: false }]
+  // §2.2: an empty one is as good as none.
+  return members.size === 0 ? [general] : [{ said: mapped(members), withExpires: false }]
+}
+
+/** Whether any of the fields has this directive. */
+export function says (directives: readonly Directives[], name: string): boolean {
+  return directives.some(({ said }) => said.has(name))
+}
+
+/**
+ * §2.1: seconds are an integer, a list of fields is a string, a directive without an argument is true. A value of another
+ * type is not to be read as if it were of the right one, so `max-age="60"` and `max-age=60.0` have no number.
+ */
+function mapped (members: ReadonlyMap<string, Member>): Map<string, string> {
+  return new Map(Array.from(members, ([name, { text }]) => [name, text === '?1' ? '' : text]))
+}
+
+function text (field: HeaderFields[string]): string {
+  return field === undefined ? '' : Array.isArray(field) ? field.join(', ') : String(field)
+}
+
+// How long a response may be served by what its own headers say: RFC 9111 §4.2.1, and never by heuristics (§4.2.2).
+// https://www.rfc-editor.org/rfc/rfc9111#section-4.2.1
+// And how long beyond that, while it is refreshed or where that fails: RFC 5861.
+// https://www.rfc-editor.org/rfc/rfc5861#section-3
+// https://www.rfc-editor.org/rfc/rfc5861#section-4
+
+/** A response that has just come. */
+interface Arrived {
+  fields: HeaderFields
+  /** The present, in milliseconds since 1970. */
+  now: number
+  /** How many milliseconds ago it was asked for: §4.2.3, response_delay. */
+  delay: number
+}
+
+/** The same, and whether its CDN-Cache-Control counts instead of Cache-Control and Expires (RFC 9213 §2.2). */
+interface Targetable extends Arrived { isTargeted: boolean }
+
+/**
+ * Seconds of freshness that are left: s-maxage, max-age, or Expires less Date, less its age. 0 where that is over, where
+ * what it says is invalid (§4.2.1: then it is stale), and where each use must be validated (`no-cache`, §5.2.2.4).
+ * Undefined where it says nothing of it.
+ */
+export function originFreshness ({ isTargeted, ...arrived }: Targetable): number | undefined {
+  const directives = directivesOf(arrived.fields, isTargeted)
+  if (['no-cache', 'private'].some((directive) => says(directives, directive))) return 0
+  if (says(directives, 'no-store') && !says(directives, 'must-understand')) return 0
+  const lifetime = leastOf(directives.map((each) => lifetimeOf(each, arrived)))
+  return lifetime === undefined ? undefined : Math.max(0, lifetime - correctedAge(arrived))
+}
+
+/** Whether its fields say how long it is fresh, be that for no time at all. */
+export function saysHowLong (fields: HeaderFields, isTargeted: boolean): boolean {
+  const at = { fields, now: 0, delay: 0 }
+  return directivesOf(fields, isTargeted).some((each) => lifetimeOf(each, at) !== undefined)
+}
+
+/** Seconds, by one field. */
+function lifetimeOf ({ said, withExpires }: Directives, { fields, now }: Arrived): number | undefined {
+  const lifetime = said.get('s-maxage') ?? said.get('max-age')
+  if (lifetime !== undefined) return deltaSeconds(lifetime) ?? 0
+  if (!withExpires || fields.expires === undefined) return undefined
+  const expires = httpDate(single(fields.expires), now)
+  if (expires === null) return 0 // §5.3: an invalid date, "0" above all, is in the past
+  return Math.max(0, Math.floor((expires - (httpDate(single(fields.date), now) ?? now)) / 1000))
+}
+
+/** Of two fields, one of which gives no lifetime, the one that can't be read does not decide. */
+function leastOf (lifetimes: ReadonlyArray<number | undefined>): number | undefined {
+  const [general, unread] = lifetimes
+  if (general === undefined || unread === undefined) return unread === undefined ? general : 0
+  return Math.min(general, unread)
+}
+
+/**
+ * §4.2.3, in seconds: how old a response is that comes from somewhere else, by its Date and by the Age that it came with.
+ * A response without either was made just now.
+ */
+export function correctedAge ({ fields, now, delay }: Arrived): number {
+  const date = httpDate(single(fields.date), now)
+  const apparent = date === null ? 0 : Math.max(0, Math.floor((now - date) / 1000))
+  const age = deltaSeconds(single(fields.age))
+  return age === undefined ? apparent : Math.max(apparent, age + Math.max(0, Math.floor(delay / 1000)))
+}
+
+/** RFC 9111 §4.2.4; s-maxage has the meaning of proxy-revalidate (§5.2.2.10). */
+const NEVER_STALE = ['no-cache', 'must-revalidate', 'proxy-revalidate', 's-maxage']
+
+/** While it is refreshed (RFC 5861 §3); where the origin fails (§4). */
+export type StaleDirective = 'stale-while-revalidate' | 'stale-if-error'
+
+/**
+ * Seconds beyond its freshness for which a response may be served: what its directive says, 0 where it forbids to be served
+ * stale; undefined where it says nothing of it.
+ */
+export function staleAllowance (fields: HeaderFields, directive: StaleDirective, isTargeted: boolean): number | undefined {
+  const directives = directivesOf(fields, isTargeted)
+  if (forbidStale(directives)) return 0
+  return leastOf(directives.map(({ said }) => {
+    const allowance = said.get(directive)
+    return allowance === undefined ? undefined : deltaSeconds(allowance) ?? 0
+  }))
+}
+
+/** Whether it must not be served stale, whoever says how long it is fresh. */
+export function forbidsStale (fields: HeaderFields): boolean {
+  return forbidStale(directivesOf(fields, false))
+}
+
+function forbidStale (directives: readonly Directives[]): boolean {
+  return NEVER_STALE.some((directive) => says(directives, directive))
+}
+
+/** delta-seconds, RFC 9111 §1.2.2: digits, at most 2^31. Of a list, as caches on the way may make one, the first (§5.1). */
+export function deltaSeconds (value: string | undefined): number | undefined {
+  const [first = ''] = value?.split(',') ?? []
+  return /^\d+$/.test(first.trim()) ? Math.min(Number(first), 2 ** 31) : undefined
+}
+
+function single (field: HeaderFields[string]): string | undefined {
+  return field === undefined ? undefined : String(field)
+}
+
+/** Whether the body is in a content coding: RFC 9110 §8.4; `identity` is none (§12.5.3). */
+export function isEncodedBody (fields: HeaderFields): boolean {
+  const field = String(fields['content-encoding'] ?? '').trim().toLowerCase()
+  return field !== '' && field !== 'identity'
 }

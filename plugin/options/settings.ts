@@ -1,5 +1,6 @@
 // The plugin's options, checked, with their defaults, in the units that we work with.
-import { wallClock, type Bytes, type Milliseconds } from '../duration.js'
+import type { Bytes, Milliseconds } from '../duration.js'
+import { wallClock } from '../store/wait/deadline.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { CHECKS } from './checks.js'
 import { readCookies, readCredentials, readIgnored, readMaxVariants, readVersion } from './common-options.js'
@@ -76,7 +77,7 @@ export function readSettings (given: unknown): Settings {
     jitter: options.read('jitter', 0, isPart, 'it is a number from 0 to 1: the part of a ttl by which it is shortened at most'),
     store: options.function<StoreWrapper>('store', 'it is what faultyStore() gives, for tests'),
     now: options.read('now', wallClock, isFunction, 'it is a function that gives milliseconds'),
-    random: options.read('random', () => Math.random(), isFunction, 'it is a function that gives numbers from 0 to 1')
+    random: options.read('random', Math.random, isFunction, 'it is a function that gives numbers from 0 to 1')
   }
   options.onlyKnows(Object.keys(settings))
   if (settings.redis !== null && settings.namespace !== null) {

@@ -4,19 +4,20 @@ import type { ResponseCache } from '../cache/cache.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
 import { headerBytes, type HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
-import { directivesOf } from '../http/cache-control.js'
-import { weakEtag } from '../http/conditional.js'
-import { ACCEPT_ENCODING, forbidsEncoding, isEncodedBody, mayBeEncoded } from '../http/encoding.js'
-import { correctedAge } from '../http/freshness.js'
-import { addedFields, areSendable, mergedVary, selectingMembers, isSame } from '../http/headers.js'
-import { isReplacement, isError, refusalOf, type HeadRefusal } from '../http/storable.js'
+import {
+  isEncodedBody,
+  directivesOf, correctedAge, isReplacement, isError, refusalOf, addedFields, areSendable, mergedVary,
+  selectingMembers, isSame, type HeadRefusal
+} from '../http/headers.js'
+import { weakEtag } from '../http/request.js'
+import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from '../http/encoding.js'
 import type { AnswerLimits } from '../options/limits.js'
 import { keyToFill, refuseAnswer, type Captured, type CapturedReply, type Exchange, type RequestView } from './exchange.js'
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
 import { refusedAsOwn } from './selecting.js'
 import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
-import { isReplaced, sentHead, type RawResponseView } from '../response/raw-response.js'
+import { isReplaced, sentHead, type RawResponseView } from '../send/reply.js'
 import { Recording, record } from '../response/recording.js'
 import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
 import type { RefusalReason } from '../telling/outcome.js'
@@ -63,7 +64,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const selects = selectingMembers(exchange.before, { vary: reply.getHeader('vary') })
   const isEncoded = isCompressed(exchange, reply, payload)
-  // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
+  // Accept-Encoding selects among the bodies of one entry, so it makes no variants. Vary names it from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
@@ -147,8 +148,8 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (mayBePart(exchange, reply)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
-  // It must not take the place of the entry that stands in for it.
-  if (mayBeRescued(exchange, reply.statusCode)) return 'status'
+  // An error must not take the place of the entry that stands in for it.
+  if (policy.rescue !== null && mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
   const directives = directivesOf(all, policy.isTargeted)
@@ -212,7 +213,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
   // An onSend hook failed, and this is its error. Another status is not a failure: @fastify/etag makes a 304 of a hit, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
-  // Cookies of the handler are refused by `admit` (http/storable.ts). Here are those that hooks wrote since; `conclude` sees
+  // Cookies of the handler are refused by `admit` (http/headers.ts). Here are those that hooks wrote since; `conclude` sees
   // those of hooks behind ours, and of middleware (`refusedByHead`).
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
@@ -220,7 +221,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
     reply.getHeader('cache-control') !== undefined || answer.headers.some(([name]) => name === 'cache-control')
   if (cacheControl !== null && isLastOnSend && !isSaid()) {
     reply.header('cache-control', cacheControl)
-    // Its time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
+    // The declared time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
     for (const name of ['age', 'date']) reply.removeHeader(name)
     answer.headers.push(['cache-control', cacheControl])
   }
@@ -284,7 +285,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
-  const keep = keptFor(exchange, answer)
+  const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
 }
 
@@ -294,7 +295,7 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
 interface Aged { life: Milliseconds, headers: HeaderField[] }
 
 /** How long it is fresh yet, and its fields with its age at this instant. */
-export function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
+function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
   if (age === null) return { life, headers: [...headers] }
   const held = Math.max(0, now - at)
   const seconds = age + Math.floor(held / 1000)
@@ -302,11 +303,11 @@ export function aged ({ age, at, life, headers }: Captured, now: Milliseconds): 
   return { life: life - held, headers: seconds === 0 ? others : [...others, ['age', String(seconds)]] }
 }
 
-// What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
-// methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
+// Middleware may add fields when a head is written, behind all onSend hooks and our capture. For that it has replaced
+// methods of the raw response. The answer waits for its end then, and the head that was sent is judged as well.
 
 /** Why it may not be stored, by fields that were added to its head, such as a cookie; null: it may. */
-export function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
+function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {
   if (leaving === null || !isReplaced(raw)) return null
   const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
   const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))

@@ -1,40 +1,17 @@
 // A lookup without effects, for `explain`: the same steps, with nothing counted, remembered, taken or served.
-import type { ResponseCache, LookResult } from '../cache/cache.js'
-import type { Caller } from '../telling/caller.js'
-import { ownName, soundEntry } from '../entry/codec.js'
-import type { Milliseconds } from '../duration.js'
-import type { Entry } from '../entry/entry.js'
+import type { ResponseCache } from '../cache/cache.js'
+import type { Caller } from '../telling/events.js'
+import { ownName, soundEntry, type Entry } from '../entry/entry.js'
 import type { RequestView, Site } from './exchange.js'
+import type { Examined } from './own-request.js'
 import { flightName } from '../cache/flight.js'
 import type { BypassReason } from '../telling/outcome.js'
 import { select, type Wanted } from './selecting.js'
 import { Stats } from '../telling/stats.js'
-import type { UserMark } from '../users/user-marks.js'
-import type { Selected, Selection } from '../cache/variant.js'
-
-export interface Examined {
-  /** Null: a key was asked for, whatever route it is of. */
-  site: Pick<Site, 'policy' | 'place' | 'counters'> | null
-  isHead: boolean
-  now: Milliseconds
-  /** Why the request goes past the cache; null: it is looked up. */
-  bypass: BypassReason | null
-  /** The mark by which the request is somebody's own; null: there is none, or it was not looked for. */
-  mark: UserMark | null
-  /** Thrown by a function of the policy, or by the store. */
-  error: unknown
-  /** Null where the policy has no key for it. */
-  wanted: Wanted | null
-  /** Null where it was not looked for. */
-  sight: LookResult | null
-  /** The entry that lies there, be it valid or not. */
-  present: Entry | null
-  /** Its handler failed just now. */
-  hasFailed: boolean
-}
+import type { Selected, Selection } from '../cache/claim.js'
 
 /** The request that is examined, and its headers as they came. */
-export interface Examinee {
+interface Examinee {
   site: Site
   request: RequestView
   headers: RequestView['headers']
@@ -50,7 +27,7 @@ export async function examine (cache: ResponseCache, { site, request, headers }:
   return 'bypass' in selected ? { ...examined, bypass: selected.bypass, mark: selected.mark ?? null } : await looked(cache, examined, selected)
 }
 
-/** The same for a key, without a route's policy. Never rejects. */
+/** Examines the lookup of a key, without a route's policy. Never rejects. */
 export async function examineKey (cache: ResponseCache, key: string, selection: Selection): Promise<Examined> {
   return await looked(cache, unseen(cache), { key, selection, toRefresh: false, identity: undefined })
 }

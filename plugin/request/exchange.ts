@@ -1,32 +1,32 @@
 // The state of one request of a cached route: an entry is on its way to the client (`Served`), or it goes to its handler
 // (`Exchange`). And how a request leaves the cache without a fill.
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, type Caller } from '../telling/caller.js'
-import type { Claim, Spare } from '../cache/claim.js'
-import type { Departure } from './departure.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source } from '../telling/events.js'
+import type { Claim, Spare, Selection } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
-import { channels, since, tell, tellLookup, type Source } from '../telling/events.js'
-import { HarmlessLog } from '../telling/log.js'
 import type { HeaderFields } from '../http/headers.js'
 import type { Validated, ValidatedPart } from './validation.js'
 import type { Kept } from '../cache/fill.js'
 import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'
 import { count, type Counters } from '../telling/stats.js'
-import type { RawResponseView } from '../response/raw-response.js'
+import type { RawResponseView } from '../send/reply.js'
 import type { Recording } from '../response/recording.js'
 import type { Trailers } from '../response/payload.js'
-import type { UserMark } from '../users/user-marks.js'
-import type { Selection } from '../cache/variant.js'
+import type { UserMark } from '../users/identity.js'
+import { without } from '../cache/lookup.js'
+import { checkTags, type KeySource } from '../key/key.js'
+import type { Arrival, Ticket } from './own-request.js'
 
 /** A cached route. */
 export interface Site {
   policy: Policy
   counters: Counters
-  /** Whom events are about. */
+  /** The subject of its events. */
   source: Source
-  /** Where its lookup stands: the handler, until it is known that nothing behind onRequest could refuse the request. */
+  /** The place of its lookup: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
@@ -53,7 +53,7 @@ export interface Site {
 /** The calls of `reply.noCache` and `reply.cacheTags` so far. */
 export interface Marks {
   noCache: boolean
-  /** Its own: more may be added. */
+  /** An array of its own: tags may be added. */
   tags: string[]
 }
 
@@ -103,7 +103,7 @@ export interface Exchange {
   lookupBegan: Milliseconds
   /** When the handler could begin. */
   began: Milliseconds
-  /** The same for events; 0: nobody listened to handlers, or its event was published. */
+  /** The same instant for events; 0: nobody listened to handlers, or the event was published. */
   handlerBegan: Milliseconds
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
@@ -129,7 +129,7 @@ export interface Exchange {
   isNarrowed: boolean
   /** The captured answer; null until then, and where it is not stored. */
   answer: Captured | null
-  /** The same from when it is being stored on; null until then, and where it is not stored. */
+  /** The answer from when it is being stored; null until then, and if it is not stored. */
   kept: Kept | null
 }
 
@@ -153,13 +153,13 @@ export interface Captured {
   age: number | null
   /** How long the handler took. */
   cost: Milliseconds
-  /** It is compressed before it is stored, if it is long enough. */
+  /** The body is compressed before it is stored, if it is long enough. */
   isEncoded: boolean
   /** The bytes of the entry that it is made of, and its coded bodies and tags, where the handler found nothing changed. */
   basis: Buffer | null
   encoded: readonly EncodedBody[] | null
   tags: readonly string[]
-  /** Its Content-Length; null: it has none. */
+  /** The Content-Length; null: there is none. */
   length: number | null
   /** The whole body, or its recording. */
   body: Buffer | Recording
@@ -194,7 +194,7 @@ export interface CapturedReply {
 
 /** The parts that a request comes with. */
 export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> {
-  /** Of a request of our own. */
+  /** The ticket of an internal request; null: a client's request. */
   ticket: Required<Pick<Caller, 'onEnd'>> | null
 }
 
@@ -317,4 +317,270 @@ export function abandon (cache: ResponseCache, exchange: Exchange, pass = false)
   if (claim === null) return
   exchange.claim = null
   cache.abandon(claim, caller, pass)
+}
+
+// The cache's own properties of a request, under symbols: they can't collide with other plugins', and are not printed with
+// it.
+
+/** How far the request has come. */
+export const STATE = Symbol('fastify-route-cache.state')
+/** `reply.noCache` and `reply.cacheTags`, called by its hooks and its handler. */
+export const MARKS = Symbol('fastify-route-cache.marks')
+/** How it came, where a later refresh may come the same way. */
+export const ARRIVAL = Symbol('fastify-route-cache.arrival')
+/** The headers as the lookup found them. */
+export const HEADERS = Symbol('fastify-route-cache.headers')
+/** The ticket of an internal request: its purpose. */
+export const TICKET = Symbol('fastify-route-cache.ticket')
+/** Params and query of an unsafe request, as they came. */
+export const SOURCE = Symbol('fastify-route-cache.source')
+
+/** The validation has refused it. */
+export const INVALID = Symbol('fastify-route-cache.invalid')
+/** How many listened to the reply's end when the request arrived: no handlers. */
+export const LISTENERS = Symbol('fastify-route-cache.listeners')
+
+/** The changes that a request declares, and how they are concluded. */
+export const CHANGE = Symbol('fastify-route-cache.change')
+
+/** A request that declares changes, from when its handler begins. */
+export interface Change {
+  /** An error was raised: what is sent is the error's answer. */
+  failed: boolean
+  /** To be called when the answer is about to leave, which waits for this. Never rejects. */
+  conclude: () => Promise<void>
+}
+
+export interface Carrier {
+  [ARRIVAL]?: Arrival | null
+  [HEADERS]?: RequestView['headers'] | null
+  [SOURCE]?: KeySource | null
+  [STATE]?: Exchange | Served | null
+  [MARKS]?: Marks | null
+  [TICKET]?: Ticket | null
+  [CHANGE]?: Change | null
+  [LISTENERS]?: number | null
+  [INVALID]?: boolean
+}
+
+/** The cache's outcome for this request, as far as it is known by now; null: the route is not cached. */
+export function outcomeOf (request: object): CacheOutcome | null {
+  const { [STATE]: state, [TICKET]: ticket } = request as Carrier
+  // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
+  if (ticket != null) return { type: 'own', key: ticket.filling, why: ticket.why }
+  return state?.outcome ?? null
+}
+
+/** The request's way to its handler; null: an entry is sent, or its lookup has not come. */
+export function exchangeOf (request: object): Exchange | null {
+  const { [STATE]: state } = request as Carrier
+  return state == null || 'entry' in state ? null : state
+}
+
+/** A request and its reply where the lookup begins. */
+interface Found { request: object, reply: { getHeaders: () => Record<string, HeaderFields[string]> } }
+
+/** Opens the request's way to its handler. */
+export function openOn (site: Site, { request, reply }: Found): Exchange {
+  const carrier = request as Carrier
+  const { [HEADERS]: kept, [TICKET]: ticket = null } = carrier
+  // Validation may take headers away.
+  const headers = kept ?? { ...(request as RequestView).headers }
+  const opening = { before: reply.getHeaders(), headers, marks: marksOf(request), ticket }
+  const exchange = openExchange(site, request as RequestView, opening)
+  carrier[STATE] = exchange
+  return exchange
+}
+
+/** Keeps this request's response out of the store. */
+export function markNoCache (request: object): void {
+  marksOf(request).noCache = true
+  noteLateCall(exchangeOf(request), { call: 'reply.noCache' })
+}
+
+export function marksOf (request: object): Marks {
+  const carrier = request as Carrier
+  carrier[MARKS] ??= { noCache: false, tags: [] }
+  return carrier[MARKS]
+}
+
+/** Keeps the tags for this request's response; bad ones keep it out of the store instead: no request fails by them. */
+export function markTags (request: Pick<RequestView, 'log'>, tags: readonly unknown[]): void {
+  const marks = marksOf(request)
+  try {
+    const named = checkTags(tags)
+    // One after another, as handlers name them in loops.
+    for (const tag of named) marks.tags.push(tag)
+    noteLateCall(exchangeOf(request), { call: 'reply.cacheTags', tags: named })
+  } catch (error) {
+    request.log.error({ err: error }, 'reply.cacheTags was called with what is no tag: the response is not stored')
+    marks.noCache = true
+    noteLateCall(exchangeOf(request), { call: 'reply.cacheTags' })
+  }
+}
+
+/** Notes that an error was raised: the response that is sent is the error's. */
+export function markFailed (request: object, error: unknown): void {
+  const { [STATE]: state, [CHANGE]: change } = request as Carrier
+  if (state != null) state.failed = true
+  else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
+  const exchange = exchangeOf(request)
+  exchange?.showAll?.()
+  exchange?.departure?.raised(error)
+  if (change != null) change.failed = true
+}
+
+/** Fastify says so of each error that refuses a request. */
+function isOfValidation (error: unknown): boolean {
+  return (error as { validationContext?: unknown } | null | undefined)?.validationContext !== undefined
+}
+
+// `reply.cacheTags()` and `reply.noCache()` count until the response is given to the store: while its handler runs, in
+// onSend hooks, while its stream is read. A response of which they say something later is not kept, and the log says so,
+// once for each route. Of a response that is not stored (a hit, a HEAD, past the cache, refused) there is nothing to say.
+
+/** Absent tags: it is not to be stored at all. */
+interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
+
+/** Has the response not be kept where it is being stored, or was, and not so that this makes no difference. */
+function noteLateCall (exchange: Exchange | null, { call, tags }: LateCall): void {
+  if (exchange === null || exchange.kept === null) return
+  const { kept, site, caller: { log } } = exchange
+  if (tags !== undefined && without(tags, kept.tags).length === 0) return
+  kept.giveUp(() => {
+    if (site.isTooLate) return
+    site.isTooLate = true
+    log.warn(Object.assign({ route: site.policy.route, call }, tags !== undefined && { tags }), `${call}() was called when the response had ` +
+      `been sent, and was on its way to the store, or there: it is not kept. ${INSTEAD[call]}`)
+  })
+}
+
+const EARLIER = 'in a hook before the handler, in the handler before reply.send() or return, in an onSend hook, or while a stream is read'
+
+const INSTEAD: Readonly<Record<LateCall['call'], string>> = {
+  'reply.cacheTags': `Call it earlier: ${EARLIER}; or name tags that the request tells in the route's option: ` +
+    'cache: { tags: [\'author:{id}\'] }',
+  'reply.noCache': `Call it earlier: ${EARLIER}; or have the route's option tell: cache: { storeIf: (reply) => ... }`
+}
+
+// A client that leaves before its handler has answered. The handler goes on, and its answer is welcome: others may wait for
+// it. But a handler that notices may stop half-way, and then answers with a part of the whole (three rows of five), which
+// must not be stored. Whether it stopped can't be known, so an answer counts as whole only where nobody could notice:
+//
+//   - Nobody listens to the end of the request, of the reply or of the socket. `request.signal` does, as do `handlerTimeout`
+//     and onRequestAbort hooks. A listener from before our first hook, a tracer's for example, is not the handler's.
+//   - Nobody asks one of the three whether it is destroyed, between its end and the answer. For so long their properties
+//     tell us that they are read; the values are the same.
+//
+// If somebody noticed and did not stop, the handler runs once more than necessary.
+
+/** Node's objects of a request and its reply. */
+interface RawPair { request: IncomingMessage, reply: ServerResponse }
+
+/** Properties that tell that the client has left. */
+const SIGNS = ['aborted', 'destroyed', 'closed', 'readableAborted', 'errored'] as const
+
+/** Names and codes of the errors of an aborted signal, and of undici, axios and others that follow one. */
+const ABORTS: readonly unknown[] = ['AbortError', 'ABORT_ERR', 'UND_ERR_ABORTED', 'ERR_CANCELED', 'ERR_ABORTED', 'CanceledError']
+const MOST_CAUSES = 5
+
+function isAbort (error: unknown): boolean {
+  let cause = error as { name?: unknown, code?: unknown, cause?: unknown } | null | undefined
+  for (let depth = 0; depth < MOST_CAUSES && typeof cause === 'object' && cause !== null; depth++) {
+    if (ABORTS.includes(cause.name) || ABORTS.includes(cause.code)) return true
+    cause = cause.cause as typeof cause
+  }
+  return false
+}
+
+export class Departure {
+  readonly #pair: RawPair
+  /** Null over HTTP/2, where many streams share one. */
+  readonly #socket: IncomingMessage['socket'] | null
+  readonly #ours = new Set<unknown>()
+  /** How many listeners are not the handler's. */
+  readonly #others: { reply: number, socket: number }
+  #restore: Array<() => void> = []
+  #isOver = false
+  /** The client left before the answer came, and somebody could notice that. */
+  wasNoticed = false
+  #isAbort = false
+
+  /** `others`: how many listeners to the reply's end are not the handler's. */
+  constructor (pair: RawPair, others: number) {
+    const { request, reply } = this.#pair = pair
+    this.#socket = request.httpVersionMajor === 2 ? null : request.socket
+    this.#others = { reply: others, socket: this.#socket?.listenerCount('close') ?? 0 }
+    const leave = (): void => { this.#leave() }
+    const watchReads = (): void => { this.#watchReads() }
+    this.#ours.add(leave).add(watchReads)
+    // Ahead of others: a listener may answer at once.
+    request.prependOnceListener('aborted', leave)
+    request.prependOnceListener('close', leave)
+    reply.prependOnceListener('close', leave)
+    // By then Node has read them itself.
+    reply.once('close', watchReads)
+  }
+
+  /** The handler noticed, and says so: it threw what an aborted signal has others throw. */
+  get stopped (): boolean {
+    return this.wasNoticed && this.#isAbort
+  }
+
+  /** This was thrown. */
+  raised (error: unknown): void {
+    this.#isAbort = isAbort(error)
+  }
+
+  /** The answer has come. */
+  end (): void {
+    this.#isOver = true
+    for (const restore of this.#restore) restore()
+    this.#restore = []
+  }
+
+  #leave (): void {
+    if (this.#isOver) return
+    const { request, reply } = this.#pair
+    const heard = this.#listening(request, 'aborted') + this.#listening(request, 'close') + this.#listening(request, 'error') +
+      Math.max(0, this.#listening(reply, 'close') - this.#others.reply) +
+      Math.max(0, (this.#socket?.listenerCount('close') ?? 0) - this.#others.socket)
+    this.wasNoticed ||= heard > 0
+  }
+
+  #listening (emitter: NodeJS.EventEmitter, event: string): number {
+    return emitter.listeners(event).filter((listener) => !this.#ours.has(listener)).length
+  }
+
+  #watchReads (): void {
+    if (this.#isOver || this.wasNoticed) return
+    const { request, reply } = this.#pair
+    for (const object of [request, reply, this.#socket]) {
+      for (const name of SIGNS) if (object !== null && name in object) this.#restore.push(this.#watchRead(object, name))
+    }
+  }
+
+  /** Has the property say that it is read; gives how to undo that. */
+  #watchRead (object: object, name: string): () => void {
+    const own = Object.getOwnPropertyDescriptor(object, name)
+    if (own?.configurable === false) return () => {}
+    let value: unknown = own?.value
+    const isOwn = own !== undefined && 'value' in own
+    Object.defineProperty(object, name, {
+      configurable: true,
+      enumerable: own?.enumerable ?? false,
+      get: () => {
+        this.wasNoticed = true
+        return isOwn ? value : Reflect.get(Object.getPrototypeOf(object) as object, name, object)
+      },
+      set: (next) => {
+        if (isOwn) value = next
+        else Reflect.set(Object.getPrototypeOf(object) as object, name, next, object)
+      }
+    })
+    return () => {
+      if (isOwn) Object.defineProperty(object, name, { ...own, value })
+      else Reflect.deleteProperty(object, name)
+    }
+  }
 }

@@ -9,20 +9,15 @@ import { AsyncResource } from 'node:async_hooks'
 import { IncomingMessage } from 'node:http'
 import { Http2ServerRequest } from 'node:http2'
 import type { ResponseCache } from '../cache/cache.js'
-import { askFor, readyEntry, type First, type FirstAsk } from '../cache/variant.js'
+import { askFor, readyEntry, type First, type FirstAsk } from '../cache/lookup.js'
 import type { Milliseconds } from '../duration.js'
 import { LEAST_CHANCE, useOf, type Entry } from '../entry/entry.js'
 import type { HeaderFields } from '../http/headers.js'
 import { isResponse } from '../response/payload.js'
-import { isPacked, unpacked } from '../send/representation.js'
-import { restored, restoreType, sendEntry, type Hit } from '../send/reply.js'
-import type { Signals } from '../send/cache-status.js'
+import { isPacked, unpacked, restored, restoreType, sendEntry, type Hit, type Signals } from '../send/reply.js'
 import type { Reader, Reading } from '../store/store.js'
-import { tellHit } from '../telling/caller.js'
-import { channels, stamp } from '../telling/events.js'
-import { HarmlessLog } from '../telling/log.js'
-import { HEADERS, STATE, openOn, type Carrier } from './carrier.js'
-import type { RequestView, Served, Site } from './exchange.js'
+import { tellHit, channels, stamp, HarmlessLog } from '../telling/events.js'
+import { HEADERS, STATE, openOn, type Carrier, type RequestView, type Served, type Site } from './exchange.js'
 import type { OwnRequests } from './own-request.js'
 import { select, type Selecting, type Selector, type Wanted } from './selecting.js'
 
@@ -146,7 +141,7 @@ class FastLookup implements Reader {
     const use = useOf(entry, cache.now(), { mayBeEarly: policy.earlyRefresh, chance: LEAST_CHANCE })
     if (use !== 'fresh') return false
     // An entry at hand says nothing of how soon Redis answers.
-    if (!reading.isNear) cache.breaker.succeeded()
+    if (!reading.isNear && cache.breaker.isDoubtful) cache.breaker.succeeded()
     if (isPacked(entry, headers)) this.#unpack(entry, reading)
     else this.#send(entry)
     return true

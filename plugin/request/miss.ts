@@ -9,28 +9,24 @@
 import type { FastifyReply } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Found, Question, Refreshable, Spare } from '../cache/claim.js'
-import { bodyOf } from '../entry/codec.js'
+import { bodyOf, type Entry } from '../entry/entry.js'
 import type { Milliseconds } from '../duration.js'
-import type { Entry } from '../entry/entry.js'
-import { asksForPart } from '../http/conditional.js'
+import { asksForPart, isConditional } from '../http/request.js'
 import { discard, trailersOf, unwrapped } from '../response/payload.js'
-import { isOwnOfNode } from '../response/raw-response.js'
-import { announce, type Signals } from '../send/cache-status.js'
-import { bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside } from '../send/reply.js'
-import { isPacked, unpacked } from '../send/representation.js'
-import { tellHit } from '../telling/caller.js'
-import { channels, stamp } from '../telling/events.js'
-import { capture, commit, conclude, type Sent } from './capture.js'
-import { ARRIVAL, INVALID, LISTENERS, TICKET, openOn, type Carrier } from './carrier.js'
-import { Departure } from './departure.js'
 import {
-  abandon, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft, tellAnswer, tellOutcome, type Exchange, type Served,
-  type Site
+  isOwnOfNode, announce, bodyAs, putFields, restoreType, standIn, statusOf, wrappedBeside, isPacked, unpacked,
+  type Signals
+} from '../send/reply.js'
+import { tellHit, channels, stamp } from '../telling/events.js'
+import { capture, commit, conclude, type Sent } from './capture.js'
+import {
+  ARRIVAL, INVALID, LISTENERS, TICKET, openOn, abandon, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft,
+  tellAnswer, tellOutcome, Departure, type Carrier, type Exchange, type Served, type Site
 } from './exchange.js'
 import { narrowed, asNotModified, showHandler } from './handler-view.js'
 import { failedToSend, sendServed, type Engine, type Missing, type Pair } from './hit.js'
 import { mayBeRescued, rescue } from './rescue.js'
-import { asConfirmed, askedOf, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
+import { asConfirmed, askedBy, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
 import { select } from './selecting.js'
 
 // 1. The lookup in full
@@ -61,14 +57,14 @@ function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: Foun
   return { stage: 'served', site, outcome, entry, headers, before, failed: false }
 }
 
-/** What is known of the lookup already. */
+/** The part of the lookup that is done already. */
 type Searching = Pick<Missing, 'selecting' | 'first'> & {
   /** A stale entry does not do, unless the handler fails. */
   onlyFresh?: boolean
 }
 
 /** An entry that is served, and how it is filled again behind its response; null: it is not. */
-export interface FoundEntry {
+interface FoundEntry {
   entry: Entry
   outcome: Served['outcome']
   refreshable: Refreshable | null
@@ -115,7 +111,7 @@ export async function search (
   exchange.unclaimed = isPart ? 'range' : found.why ?? 'lease'
   exchange.spare = found.spare
   // A client that forces a new response wants no word of the old one.
-  exchange.toValidate = toRefresh ? null : toValidate(exchange, found.present ?? null)
+  exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
   exchange.began = cache.now()
   caller.counters.misses++
   tellOutcome(exchange)
@@ -123,7 +119,7 @@ export async function search (
   return null
 }
 
-/** What is found, with a body that can be sent: an entry whose body can't be decoded is none. */
+/** The finding, with a body that can be sent: an entry whose body can't be decoded counts as none. */
 async function readable (
   cache: ResponseCache, { caller, headers }: Exchange, { question, first }: { question: Question, first: Missing['first'] }
 ): Promise<Found> {
@@ -158,11 +154,12 @@ function serve (exchange: Exchange, found: Present, { key, now }: { key: string,
 /** The handler is about to be called. For an answer that is to be stored it is asked for all of it, if the policy allows. */
 export function runHandler (cache: ResponseCache, exchange: Exchange, { request, reply }: Pair): void {
   if (!isAnswered(exchange)) exchange.stage = 'running'
-  if (exchange.claim === null) return
-  const asked = askedOf(exchange)
+  const { claim, toValidate, headers, site: { policy } } = exchange
+  if (claim === null) return
+  const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.isForHandler || !isConditional(headers) ? null : {}
   if (asked === null) return
   exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
-  // What the handler sees makes its answer this client's own.
+  // The handler sees this client's conditions, so its answer is this client's own.
   if (exchange.showAll === null) abandon(cache, exchange)
 }
 
@@ -209,14 +206,15 @@ function sentFor (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
   const { reply, payload } = answer
   const { closed, headersSent } = reply.raw
   const status = statusOf(reply, payload)
-  const entry = rescue(cache, exchange, { status, isGone: closed || headersSent })
+  const isGone = closed || headersSent
+  const entry = exchange.site.policy.rescue === null ? null : rescue(cache, exchange, { status, isGone })
   if (entry !== null) {
     const { headers, before, site: { hasOthersOnSend: asSent, policy: { cacheControl: declared } } } = exchange
     return standIn(reply, { entry, headers, now: cache.now(), asSent, declared }, { payload, before })
   }
   // The chain runs again where the response is replaced by an error's.
   if (isAnswered(exchange)) return payload
-  if (isConfirmed(exchange, status)) {
+  if (exchange.toValidate !== null && isConfirmed(exchange, status)) {
     const confirmed = confirm(cache, exchange, answer)
     if (confirmed !== undefined) return confirmed
   }
@@ -292,9 +290,9 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
   // Not `writableFinished`, which stays false under `inject`.
   reply.raw.once('finish', () => { isSent = true })
   reply.raw.once('close', () => {
-    // Where a client has left, the handler is still running, and its onSend is still to come.
+    // If the client has left, the handler is still running, and its onSend is still to come.
     if (isAnswered(exchange) || reply.sent) conclude(cache, exchange, { reply, isSent })
-    // Of a request of our own: nobody waits for that.
+    // Nobody waits for an internal request.
     else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })

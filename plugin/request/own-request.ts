@@ -11,15 +11,17 @@
 //
 // The right to fill that comes with a set or a refresh is used up in any case: filled, or given back.
 import { randomUUID } from 'node:crypto'
-import type { ResponseCache } from '../cache/cache.js'
-import type { Refreshable, Right, Spare } from '../cache/claim.js'
+import type { LookResult, ResponseCache } from '../cache/cache.js'
+import type { Question, Refreshable, Right, Spare } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'
-import { CONDITIONS } from '../http/conditional.js'
-import type { Examined } from './examination.js'
-import { refuse, type Caller } from '../telling/caller.js'
-import { channels, since, stamp, tell } from '../telling/events.js'
-import type { End, CacheOutcome } from '../telling/outcome.js'
+import { CONDITIONS } from '../http/request.js'
+import { refuse, channels, since, stamp, tell, type Caller } from '../telling/events.js'
+import type { BypassReason, End, CacheOutcome } from '../telling/outcome.js'
+import type { Counters } from '../telling/stats.js'
+import type { Entry } from '../entry/entry.js'
+import type { Policy } from '../route/policy.js'
+import type { UserMark } from '../users/identity.js'
 
 /** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
@@ -31,7 +33,7 @@ export type Inject = (request: {
 }) => Promise<{ statusCode: number }>
 
 /** A value in place of the answer of this URL's handler. */
-export interface Rendering {
+interface Rendering {
   url: string
   /** Beside Host, which is that of the URL, or localhost. Absent: none. */
   headers?: Fields
@@ -66,7 +68,7 @@ interface Sent { end: End, result: Result }
 /** Fastify's error for an internal request while the app closes: it still answers the requests that it has. */
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 
-/** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
+/** Ends of a refresh that are no failure: the entry was invalidated meanwhile, the app closes, or a page is gone. */
 const EXPECTED_ENDS: readonly End[] = ['stored', 'replaced', 'lease', 'outdated', 'disabled']
 
 /** The entry that was served. */
@@ -77,9 +79,9 @@ function presentIn ({ selected }: Refreshable): Spare | null {
 export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
-  /** Those whose requests have not come to our first hook. */
+  /** Tickets whose requests have not come to our first hook. */
   readonly open = new Map<string, Ticket>()
-  /** Of those under way: each has one given up. */
+  /** How to give up each request that is under way. */
   readonly #giveUps = new Set<() => void>()
   /** A request that takes longer is given up: its lease keeps others from filling. */
   longest: Milliseconds = 60_000
@@ -204,17 +206,17 @@ export type Why = Extract<CacheOutcome, { type: 'own' }>['why']
 /** The purpose of an internal request, and what it needs and finds. */
 export interface Ticket {
   why: Why
-  /** Of a set: the value in place of the handler's answer. */
+  /** For a set: the value in place of the handler's answer. */
   value: unknown
   /** How long it is served; null: as the policy says. */
   life: Milliseconds | null
   /** Beside those of the policy. */
   tags: readonly string[]
-  /** Of a refresh: how it comes. */
+  /** For a refresh: how the first request came. */
   arrival: Arrival | null
   /** There is a User-Agent among its headers. */
   hasAgent: boolean
-  /** Of a refresh: the entry that was served. */
+  /** For a refresh: the entry that was served. */
   present: Spare | null
   /** Null from when the request has taken it; and where it comes without. */
   right: Right | null
@@ -228,9 +230,9 @@ export interface Ticket {
   path: string | null
   /** The key that the route makes for it; null where that is not known. */
   key: string | null
-  /** Of a warm-up: the outcome of its lookup by now; null: there was no lookup. */
+  /** For a warm-up: the outcome of its lookup by now; null: there was no lookup. */
   outcome: (() => CacheOutcome) | null
-  /** Of an explanation: the examined lookup; null: the request did not get so far. */
+  /** For an explanation: the examined lookup; null: the request did not get so far. */
   examined: Examined | null
   /** Called once, with the end of the right to fill. */
   onEnd: (end: End) => void
@@ -238,6 +240,27 @@ export interface Ticket {
   giveUp: () => void
 }
 
+/** The examined lookup of a request that is explained. */
+export interface Examined {
+  /** Null: a key was asked for, whatever route it is of. */
+  site: { policy: Policy, place: 'onRequest' | 'handler', counters: Counters } | null
+  isHead: boolean
+  now: Milliseconds
+  /** Why the request goes past the cache; null: it is looked up. */
+  bypass: BypassReason | null
+  /** The mark by which the request is somebody's own; null: there is none, or it was not looked for. */
+  mark: UserMark | null
+  /** Thrown by a function of the policy, or by the store. */
+  error: unknown
+  /** Null where the policy has no key for it. */
+  wanted: Pick<Question, 'key' | 'selection' | 'toRefresh'> | null
+  /** Null where it was not looked for. */
+  sight: LookResult | null
+  /** The entry that lies there, be it valid or not. */
+  present: Entry | null
+  /** The key's handler failed just now. */
+  hasFailed: boolean
+}
 /** Null: without a right to fill. */
 export function openTicket (why: Why, right: Right | null): Ticket {
   return {
@@ -266,7 +289,7 @@ export function openTicket (why: Why, right: Right | null): Ticket {
 // along.
 
 /** As much of node's request as is looked at, and set, here. */
-export interface RawView {
+interface RawView {
   url?: string | undefined
   originalUrl?: string
   headers: Fields
@@ -312,7 +335,7 @@ export function arrivalOf (raw: RawView): Arrival {
 }
 
 /** Has a request have come as the other did. */
-export function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
+function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
   raw.url = url
   if (originalUrl !== undefined) raw.originalUrl = originalUrl
   raw.headers = { ...headers }
@@ -321,12 +344,12 @@ export function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, s
 }
 
 /** Takes fields off a request, as if they had not been there. */
-export function takeOff (raw: RawView, names: readonly string[]): void {
+function takeOff (raw: RawView, names: readonly string[]): void {
   for (const name of names) delete raw.headers[name]
   raw.rawHeaders = fieldsOf(raw.rawHeaders, (name) => !names.includes(name))
 }
 
-/** Those of the pairs of name and value. */
+/** The fields of these pairs of name and value. */
 function fieldsOf (rawHeaders: readonly string[], isWanted: (name: string) => boolean): string[] {
   return rawHeaders.filter((_, i) => isWanted(rawHeaders[i - i % 2]!.toLowerCase()))
 }

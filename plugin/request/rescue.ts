@@ -15,10 +15,10 @@ import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell } from '../telling/events.js'
 import { isAnswered, keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
 import { flightName } from '../cache/flight.js'
-import { isError } from '../http/storable.js'
+import { isError } from '../http/headers.js'
 
 /** An answer on its way out, and whether it is too late for another: its client has left, or a head is sent. */
-export interface Leaving { status: number, isGone: boolean }
+interface Leaving { status: number, isGone: boolean }
 
 /** Whether this is an answer that a stale entry of this route stands in for, where there is one. */
 export function mayBeRescued ({ outcome, site: { policy }, spare, departure }: Exchange, status: number): boolean {

@@ -20,10 +20,9 @@ import type { Spare } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import type { Entry, HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
-import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/conditional.js'
-import { addedFields, type RequestFields } from '../http/headers.js'
+import { areSameTag, isConditional, isNotModified, isWeakEtag } from '../http/request.js'
+import { addedFields, freshened, type RequestFields } from '../http/headers.js'
 import { httpDate } from '../http/http-date.js'
-import { freshened } from '../http/storable.js'
 import { isAnswered, type Captured, type Exchange } from './exchange.js'
 import type { ShownConditions } from './handler-view.js'
 
@@ -38,8 +37,8 @@ export interface Validators {
   lastModified: string | null
 }
 
-/** Those that the handler gave this response; null: none. */
-export function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): Validators | null {
+/** The validators that the handler gave this response; null: none. */
+function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): Validators | null {
   if (status !== 200) return null
   const fieldOf = (name: string): string | null => {
     const value = headers.find(([field]) => field === name)?.[1]
@@ -51,19 +50,15 @@ export function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'heade
 }
 
 /** The entry that the handler of this request may be asked about; null: it is asked for a new response. */
-export function toValidate ({ site: { policy }, headers }: Exchange, present: Spare | null): Spare | null {
-  if (present === null || !policy.revalidates || validatorsOf(present.entry) === null) return null
+export function toValidate ({ site: { policy }, headers }: Exchange, present: Spare): Spare | null {
+  if (!policy.revalidates || validatorsOf(present.entry) === null) return null
   return policy.isForHandler && isConditional(headers) ? null : present
 }
 
-/** The conditional fields that the handler is to see; null: those that came. */
-export function askedOf ({ site: { policy }, headers, toValidate }: Exchange): ShownConditions | null {
-  const validators = toValidate === null ? null : validatorsOf(toValidate.entry)
-  if (validators !== null) {
-    const { etag, lastModified } = validators
-    return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
-  }
-  return policy.isForHandler || !isConditional(headers) ? null : {}
+/** The conditional fields by which the handler is asked whether this entry is still right. */
+export function askedBy (entry: Entry): ShownConditions {
+  const { etag = null, lastModified = null } = validatorsOf(entry) ?? {}
+  return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
 }
 
 /** The validators that the handler is asked about; null: it is asked for a response. */
@@ -78,7 +73,7 @@ export function isConfirmed (exchange: Exchange, status: number): boolean {
 }
 
 /** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */
-export interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
+interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
 
 /** Null where it answers the client's question, not ours: a hook ahead of us has made it of a new response. */
 export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: Answered): FreshenedHeader | null {
@@ -109,7 +104,7 @@ interface Answered { fields: Parameters<typeof addedFields>[1], now: Millisecond
 /** Has the captured answer be stored in the entry's place, with its bodies, its tags and its cost. */
 export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: FreshenedHeader): void {
   answer.kind = entry.kind
-  // Its Vary may be ours in part, as it has its body in codings.
+  // The entry's Vary may be ours in part, if its body is stored in codings.
   if (!hasVary) answer.members = selected.marker?.members ?? []
   answer.cost = Math.max(answer.cost, entry.cost)
   answer.basis = selected.bytes ?? null
@@ -122,10 +117,11 @@ export function keptFor ({ site: { policy } }: Exchange, { status, headers, life
   return policy.revalidates && validatorsOf({ status, headers }) !== null ? Math.min(life, LONGEST_KEPT) : 0
 }
 
-// What a handler says with that knows when its response has changed: `reply.notModified`. It compares with what the request
-// asks while the handler runs, be that the cache's question about a stale entry (handler-view.ts) or a client's own.
+// `reply.notModified`, for a handler that knows when its response has changed. It compares with the conditions
+// that the request has while the handler runs: the cache's question about a stale entry (handler-view.ts), or the client's
+// own.
 
-/** What a response will be told by. At least one. */
+/** The validators of a response. At least one. */
 export interface ResponseValidators {
   /**
    * Another text or number for each version of the response, such as a row's `updated_at` or `version`; or an entity tag as
@@ -137,7 +133,7 @@ export interface ResponseValidators {
 }
 
 /** As much of a reply as is used here. */
-export interface ConditionalReply {
+interface ConditionalReply {
   request: { method: string, headers: RequestFields }
   header: (name: string, value: string) => unknown
   code: (status: number) => { send: () => unknown }

@@ -1,29 +1,31 @@
 // A route's `cache` option, checked and compiled once, when the route is declared. What is wrong throws there, naming the
 // route, the option, its value and what would be right.
-import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/variant.js'
+import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/lookup.js'
 import { DURATION_FORMS, toMilliseconds, type Bytes, type Milliseconds } from '../duration.js'
 import { optionError } from '../errors.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
-import { forbidsStale, originFreshness, saysHowLong, staleAllowance, type StaleDirective } from '../http/freshness.js'
-import { areSendable, varyMembers, type HeaderFields } from '../http/headers.js'
-import { isHeuristicallyCacheable, isStorableByFields } from '../http/storable.js'
-import { own, type KeySource } from '../key/key.js'
-import type { NamePattern } from '../key/name-pattern.js'
-import { canonicalName, compileKey, compileTags, tagPatterns, type QueryFilter, type TemplateRoute } from '../key/route-template.js'
+import {
+  forbidsStale, originFreshness, saysHowLong, staleAllowance, isHeuristicallyCacheable, isStorableByFields,
+  areSendable, varyMembers, type StaleDirective, type HeaderFields
+} from '../http/headers.js'
+import {
+  own, canonicalName, compileKey, compileTags, tagPatterns, type KeySource, type NamePattern, type QueryFilter,
+  type TemplateRoute
+} from '../key/key.js'
 import {
   areNames, compileNames, readCookies, readCredentials, readIgnored, readMaxVariants, readVersion
 } from '../options/common-options.js'
 import { isName, isObject, OptionReader } from '../options/reader.js'
-import type { Caller } from '../telling/caller.js'
-import { compileMarking, type Marking } from '../users/user-marks.js'
+import type { Caller } from '../telling/events.js'
+import { compileMarking, type Marking } from '../users/identity.js'
 
-/** What a policy needs to know of the route that it belongs to. */
+/** The parts of a route that its policy depends on. */
 export interface PolicyRoute extends TemplateRoute {
   method: string | string[]
 }
 
-/** What holds where the route says nothing. */
-export interface PolicyDefaults {
+/** The defaults for options that the route does not give. */
+interface PolicyDefaults {
   ttl: Milliseconds
   waitTimeout: Milliseconds
   maxVariants: number
@@ -42,7 +44,7 @@ export interface Policy extends PolicyLife {
   route: string
   /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
   shape: string | null
-  /** What of the key is most likely a mistake, for the log; null: nothing. */
+  /** A likely mistake in the key, for the log; null: none. */
   doubt: string | null
   /** Which keys its template can make; null: it is none. */
   pattern: NamePattern | null
@@ -65,15 +67,15 @@ export interface Policy extends PolicyLife {
   isRefreshed: boolean
   when: ((request: unknown) => unknown) | null
   storeIf: ((reply: unknown) => unknown) | null
-  /** Who asks, as far as it selects the response. */
+  /** The user, as far as the user selects the response. */
   identity: ((request: unknown) => unknown) | null
-  /** What tells that a request is somebody's own, where the route does not say how users are told apart. */
+  /** The marks of requests that are somebody's own, if the route does not say how users are told apart. */
   marking: Marking
   /** The app has said which cookies are marks, so it knows. */
   namesCookies: boolean
   /** The response is the same for everybody who got through. */
   shared: boolean
-  /** Of what the handler makes: another build's entries are not this one's. */
+  /** The version of the handler's output: another build's entries are not this one's. */
   version: string | null
   /** How long a request waits for another one's handler. 0: not at all. */
   waitTimeout: Milliseconds
@@ -85,7 +87,7 @@ export interface Policy extends PolicyLife {
   revalidates: boolean
   /** Handlers see conditional fields as they came. */
   isForHandler: boolean
-  /** Where the lookup stands; null: where it is safe. */
+  /** The place of the lookup; null: the first safe one. */
   hook: 'onRequest' | 'preHandler' | null
   /** How many variants of a key there may be. */
   maxVariants: number
@@ -214,7 +216,7 @@ function compileCompress (where: string, reader: OptionReader): Bytes | null {
 /** Counts and says that one of the policy's functions threw, or gave what it must not. */
 export function policyFailed (policy: Policy, { counters, log }: Caller, error: unknown): void {
   counters.errors++
-  // What a client sends may be the cause: its requests must not fill the log.
+  // The client's input may be the cause: requests must not fill the log.
   const since = performance.now() - (failuresTold.get(policy) ?? -Infinity)
   if (since < PAUSE) return log.debug({ err: error, route: policy.route }, 'cache policy failed')
   failuresTold.set(policy, performance.now())
@@ -228,24 +230,24 @@ const PAUSE: Milliseconds = 10_000
 // How long a policy's responses are served: fresh, stale while they are refreshed, or where the handler fails; and which
 // statuses are stored at all.
 
-/** What a ttl may depend on. */
+/** The values that a ttl may depend on. */
 export interface PolicyResponse {
   request: unknown
   reply: unknown
   headers: HeaderFields
   now: Milliseconds
-  /** What the handler took. */
+  /** How long the handler took. */
   delay: Milliseconds
 }
 
 /** Undefined where a ttl function gave no duration. */
 type Ttl = (response: PolicyResponse) => Milliseconds | undefined
 /** Null: none of them ever. */
-export type PolicyStale = ((response: PolicyResponse) => Milliseconds) | null
+type PolicyStale = ((response: PolicyResponse) => Milliseconds) | null
 
-/** What a policy says of each status. */
-export interface PolicyLife {
-  /** Those that are stored; of some, only responses whose fields say for how long. */
+/** A policy's rules for each status. */
+interface PolicyLife {
+  /** The statuses that are stored; for some, only responses whose fields say for how long. */
   statuses: { has: (status: number, fields: HeaderFields) => boolean }
   /** How long a response is served; 0: it is not stored; undefined: a ttl function gave no duration. */
   life: (status: number, response: PolicyResponse) => Milliseconds | undefined
@@ -259,7 +261,7 @@ interface Written { ttl: unknown, statuses: unknown }
 
 interface Defaults { defaultTtl: Milliseconds, isTargeted: boolean }
 
-export function compileLife (where: string, { ttl, statuses }: Written, { defaultTtl, isTargeted }: Defaults): PolicyLife {
+function compileLife (where: string, { ttl, statuses }: Written, { defaultTtl, isTargeted }: Defaults): PolicyLife {
   const general = compileTtl(where, ttl, defaultTtl)
   const others = statuses === 'origin'
   const listed = others ? NONE : compileStatuses(where, statuses)
@@ -305,7 +307,7 @@ interface Origin { directive: StaleDirective, isOrigin: boolean, isTargeted: boo
  * What the handler's headers say counts where they say how long it is fresh. That they forbid to serve it stale counts in
  * any case: RFC 9111 §4.2.4.
  */
-export function compileStale (where: string, stale: unknown, { directive, isOrigin, isTargeted }: Origin): PolicyStale {
+function compileStale (where: string, stale: unknown, { directive, isOrigin, isTargeted }: Origin): PolicyStale {
   const time = stale === undefined ? 0 : toMilliseconds(stale)
   const name = directive === 'stale-if-error' ? 'staleIfError' : 'staleWhileRevalidate'
   if (time === undefined) throw optionError(where, `cache.${name}`, stale, `${DURATION_FORMS}; 0 serves nothing stale`)

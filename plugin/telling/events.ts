@@ -10,10 +10,13 @@ import { channel, type Channel } from 'node:diagnostics_channel'
 import type { Bytes, Milliseconds } from '../duration.js'
 import type { CacheOutcome, End, RefusalReason } from './outcome.js'
 import { nameOf } from '../store/keys.js'
+import { count, type Counters } from './stats.js'
+import type { FillResult } from '../store/store.js'
+import { show } from '../errors.js'
 
 /** One registration of the plugin: several apps may live in one process. */
 export interface Instance {
-  /** What `fastify.cache` is there: for comparing. */
+  /** The app's `fastify.cache`: for comparing. */
   cache: object
   /** The prefix of its names in the store. */
   prefix: string
@@ -26,14 +29,14 @@ export interface Source {
   route: string | null
 }
 
-/** What those have that are about a route, or where `route` is null, about values of `getOrSet`. */
+/** The members of events about a route, or if `route` is null, about values of `getOrSet`. */
 interface ToldOfRoute extends Instance {
   /** As declared, never as asked for: `GET /users/:id`. */
   route: string | null
 }
 
-/** What a request came to, at the end of its lookup; of a hit before it is sent. Once for each request of a cached route. */
-export interface LookupEvent extends ToldOfRoute {
+/** A request's outcome, at the end of its lookup; for a hit before it is sent. Once for each request of a cached route. */
+interface LookupEvent extends ToldOfRoute {
   /** The FastifyRequest; null: a call of `getOrSet`. */
   request: object | null
   outcome: Exclude<CacheOutcome, { type: 'own' }>
@@ -42,7 +45,7 @@ export interface LookupEvent extends ToldOfRoute {
 }
 
 /** A miss whose handler failed, and that is answered with a stale entry instead. Behind its lookup's event. */
-export interface RescueEvent extends ToldOfRoute {
+interface RescueEvent extends ToldOfRoute {
   request: object
   key: string
   /** That the handler had answered with. */
@@ -50,10 +53,10 @@ export interface RescueEvent extends ToldOfRoute {
 }
 
 /** A run of the handler, when its answer enters the onSend chain, or of a `load` of `getOrSet`, when it is there. */
-export interface HandlerEvent extends ToldOfRoute {
+interface HandlerEvent extends ToldOfRoute {
   /** Null: the request went past the cache. */
   key: string | null
-  /** What had it run. */
+  /** The reason for the run. */
   why: 'miss' | 'bypass' | 'refresh'
   /** Null: that of a `load`. */
   status: number | null
@@ -62,7 +65,7 @@ export interface HandlerEvent extends ToldOfRoute {
 }
 
 /** A response, or a value, that was stored or not. */
-export interface FillEvent extends ToldOfRoute {
+interface FillEvent extends ToldOfRoute {
   key: string
   result: 'stored' | RefusalReason
   /** Given to the store, all in all; 0: it was not stored. */
@@ -72,7 +75,7 @@ export interface FillEvent extends ToldOfRoute {
 }
 
 /** An entry that was stale, or near its end, was to be filled again behind its answer, and that has ended. */
-export interface RefreshEvent extends ToldOfRoute {
+interface RefreshEvent extends ToldOfRoute {
   key: string
   /** 'abandoned': there was no response. */
   result: End
@@ -80,7 +83,7 @@ export interface RefreshEvent extends ToldOfRoute {
 }
 
 /** A call of `invalidate`, the end of a `mutate` or `set`, or what a route declares. */
-export interface InvalidationEvent extends Instance {
+interface InvalidationEvent extends Instance {
   /** Entries become stale instead of going. */
   soft: boolean
   /** How many keys were named. */
@@ -99,7 +102,7 @@ export interface InvalidationEvent extends Instance {
 }
 
 /** The breaker has opened, or closed again. */
-export interface BreakerEvent extends Instance {
+interface BreakerEvent extends Instance {
   state: 'open' | 'closed'
   /** Why it opened; null: it closed. */
   error: unknown
@@ -108,7 +111,7 @@ export interface BreakerEvent extends Instance {
 }
 
 /** The in-process tier was dropped whole, and serves nothing until Redis tells of changes again. */
-export interface TierEvent extends Instance {
+interface TierEvent extends Instance {
   state: 'dropped'
 }
 
@@ -153,7 +156,7 @@ export function tell<Event extends keyof CacheEvents> (event: Event, instance: I
   channels[event].publish({ ...instance, ...saying })
 }
 
-/** The same of a lookup, which is told for each hit. */
+/** Publishes a lookup, which every hit does. */
 export function tellLookup (
   { instance: { cache, prefix }, route }: Source, request: object | null,
   { outcome, began }: { outcome: LookupEvent['outcome'], began: Milliseconds }
@@ -167,4 +170,129 @@ export function tellFill (
   { instance, route }: Source, key: string, filled: Pick<FillEvent, 'result' | 'bytes' | 'duration'>
 ): void {
   tell('fill', instance, { route, key: nameOf(key), ...filled })
+}
+
+// The caller of the cache: counters and log of the route, and of the request, that the work is for.
+
+/** The part of pino that is used here. */
+export interface Log {
+  debug: (details: object, message: string) => void
+  info: (details: object, message: string) => void
+  warn: (details: object, message: string) => void
+  error: (details: object, message: string) => void
+}
+
+export interface Caller {
+  counters: Counters
+  log: Log
+  /** The instance and the route that events name. */
+  source: Source
+  /** Called with the end of the right to fill; only the first call counts. */
+  onEnd?: (end: End) => void
+}
+
+/** The values of a hit's event; `began`: when its lookup began, 0: nobody listened. */
+interface ToldHit { outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>, began: Milliseconds }
+
+/** Counts a hit, and says that there is one. `request`: null: a call of `getOrSet`. */
+export function tellHit ({ counters, log, source }: Caller, request: object | null, { outcome, began }: ToldHit): void {
+  counters.hits++
+  if (outcome.type === 'stale') counters.stale++
+  else if (outcome.collapsed) counters.collapsed++
+  if (channels.lookup.hasSubscribers) tellLookup(source, request, { outcome, began })
+  if (request !== null) log.debug({ key: outcome.key }, `cache ${outcome.type}`)
+}
+
+/** The reason for a refusal, by the store's result; null: stored. */
+export const REFUSALS: Record<FillResult, RefusalReason | null> = {
+  stored: null, crowded: null, lost: 'lease', outdated: 'outdated', 'too-large': 'size'
+}
+
+/** Says why a response was not stored, which the store was not asked about. */
+export function refuse (key: string, reason: RefusalReason, caller: Caller): void {
+  noteRefusal(key, reason, caller)
+  if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: reason, bytes: 0, duration: null })
+}
+
+/** The same, in the statistics and the log only. */
+export function noteRefusal (key: string, reason: RefusalReason, { counters, log, onEnd }: Caller): void {
+  count(counters.refusals, reason)
+  onEnd?.(reason)
+  log.debug({ key, reason }, 'cache refused')
+}
+
+// The app's logger, as the plugin writes to it: a line that fails is lost, and an outage does not fill the log.
+
+/**
+ * Most lines are written where no promise of a request waits for them: after a response, by a timer, in a listener. A logger
+ * that throws there (a serializer that can't read our error, a destination that is closed), or whose promise rejects, would
+ * end the process, or leave a client without its response. Here the line is lost.
+ */
+export class HarmlessLog implements Log {
+  readonly #log: Log
+
+  constructor (log: Log) {
+    this.#log = log
+  }
+
+  debug (details: object, message: string): void {
+    this.#write('debug', details, message)
+  }
+
+  info (details: object, message: string): void {
+    this.#write('info', details, message)
+  }
+
+  warn (details: object, message: string): void {
+    this.#write('warn', details, message)
+  }
+
+  error (details: object, message: string): void {
+    this.#write('error', details, message)
+  }
+
+  #write (level: keyof Log, details: object, message: string): void {
+    try {
+      const written: unknown = this.#log[level](details, message)
+      if (written instanceof Promise) written.catch(sayOnce)
+    } catch (error) {
+      sayOnce(error)
+    }
+  }
+}
+
+let isSaid = false
+
+/** There is no log to say it in, and each line may fail. */
+function sayOnce (error: unknown): void {
+  if (isSaid) return
+  isSaid = true
+  const reason = error instanceof Error ? error.message : show(error)
+  process.emitWarning(`The logger of an app failed, so what fastify-route-cache had to say is lost: ${reason}`)
+}
+
+const PAUSE: Milliseconds = 10_000
+
+interface Told { at: Milliseconds, untold: number }
+
+/** An outage concerns each request, and must not fill the log. */
+export class Complaints {
+  readonly #now: () => Milliseconds
+  readonly #told = new Map<string, Told>()
+
+  constructor (now: () => Milliseconds) {
+    this.#now = now
+  }
+
+  /** Logs one message at most once in ten seconds, with the number of those in between, which are logged at level debug. */
+  warn (log: Log, message: string, details: object): void {
+    const now = this.#now()
+    const told = this.#told.get(message)
+    if (told !== undefined && Math.abs(now - told.at) < PAUSE) {
+      told.untold++
+      return log.debug(details, message)
+    }
+    this.#told.set(message, { at: now, untold: 0 })
+    log.warn(told === undefined || told.untold === 0 ? details : { ...details, untold: told.untold }, message)
+  }
 }

@@ -9,13 +9,12 @@
 //
 // The answer is held where it leaves the onSend chain. A reply that was hijacked never gets there: its end has to do.
 import type { ResponseCache } from '../cache/cache.js'
-import type { Log } from '../telling/caller.js'
-import { CHANGE, type Carrier, type Change } from '../request/carrier.js'
+import { HarmlessLog, type Log } from '../telling/events.js'
+import { CHANGE, type Carrier, type Change } from '../request/exchange.js'
 import type { Targets } from '../cache/claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { HarmlessLog } from '../telling/log.js'
 import type { KeySource } from '../key/key.js'
 import { isNothing, together } from '../key/target.js'
 
@@ -90,7 +89,7 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
   }
   let isClosed = reply.raw.closed
   const concludePast = (): void => { if (isClosed && reply.sent) change.conclude().catch(() => {}) }
-  // Where a client has left, its answer is still to come.
+  // If the client has left, the answer is still to come.
   reply.raw.once('close', () => {
     isClosed = true
     concludePast()
@@ -142,7 +141,7 @@ async function runInQuarantine (
   })
 }
 
-/** Of a request that was not begun. */
+/** The error of a request that was not begun. */
 function refused (error: unknown): unknown {
   if (!(error instanceof RouteCacheError)) return error
   return new RouteCacheError(error.code, 'the cache can not be told what this request would change, so nothing was changed: ' +

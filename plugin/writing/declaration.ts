@@ -3,11 +3,11 @@
 import { NO_TARGETS, type Targets } from '../cache/claim.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { boundKey, boundPrefix, own, type KeySource } from '../key/key.js'
-import { patternOf, type NamePattern } from '../key/name-pattern.js'
+import {
+  boundKey, boundPrefix, own, patternOf, compileTemplate, storedTags, type KeySource, type NamePattern
+} from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { PolicyRoute } from '../route/policy.js'
-import { compileTemplate, storedTags } from '../key/route-template.js'
 import { checkMutation, checkTarget } from '../key/target.js'
 
 export interface Declaration {
@@ -15,15 +15,15 @@ export interface Declaration {
   targets: (request: KeySource, reply: unknown) => Promise<Targets[]>
   /** The templates that it names; null: a function may name any. */
   named: Named | null
-  /** They are known before the handler runs. */
+  /** The targets are known before the handler runs. */
   isEarly: boolean
   /** Nothing is written unless the store can be told. */
   isStrict: boolean
-  /** What a success invalidates that a hook answers in front of the handler; null: nothing. */
+  /** The targets of a success that a hook answers in front of the handler; null: none. */
   ahead: Declaration['targets'] | null
 }
 
-/** Of keys and of tags. */
+/** Templates of keys and of tags. */
 interface Named { keys: readonly NamePattern[], tags: readonly NamePattern[] }
 
 type Fill = (source: KeySource) => string
@@ -53,7 +53,7 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
   return { isStrict, ahead: null, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
 }
 
-/** What the route declares, and `invalidates` with it: that holds for any success, also one that a hook answers. */
+/** The route's declaration, with `invalidates`, which holds for any success, also one that a hook answers. */
 export function withInvalidates (declared: Declaration | null, route: PolicyRoute, invalidates: unknown): Declaration {
   const { targets: ahead } = compileInvalidates(nameOf(route), route, { invalidates, isStrict: false })
   const targets: Declaration['targets'] = async (request, reply) =>

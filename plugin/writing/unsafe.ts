@@ -6,18 +6,17 @@
 // The tag is built as GET's default key is. GET's route is found by the path's shape, as the params of the two routes may
 // have different names, and their values go through its own validation: `PUT /items/007` is about `/items/7` where GET takes
 // an integer. A GET that refuses them has stored nothing under them.
-import { SOURCE, type Carrier } from '../request/carrier.js'
+import { SOURCE, type Carrier } from '../request/exchange.js'
 import { RouteCacheError } from '../errors.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { defaultKey, own, type KeySource } from '../key/key.js'
+import { defaultKey, own, readPath, canonicalName, storedTags, type KeySource } from '../key/key.js'
 import { validatedSource, type Validate } from '../request/validation.js'
 import type { Policy, PolicyRoute } from '../route/policy.js'
-import { readPath, canonicalName, storedTags } from '../key/route-template.js'
 
 type Compile = (part: { schema: unknown, method: string | string[], url: string, httpPart: 'params' }) => Validate
 
 /** A cached route as it was declared, and the compiler that its context will have: it is not known before the start. */
-export interface Declared {
+interface Declared {
   route: PolicyRoute & { validatorCompiler?: unknown }
   compiler: () => unknown
 }
@@ -28,7 +27,7 @@ export type Gets = Map<string, Get[]>
 interface Get {
   route: PolicyRoute
   params: readonly string[]
-  /** Of its params; compiled when it is first asked for, by then the route is complete. */
+  /** The template of its params; compiled when it is first needed: by then the route is complete. */
   validator: () => Validate | undefined
 }
 
@@ -47,7 +46,7 @@ export function withPathTag (gets: Gets, policy: Policy, declared: Declared): Po
   return { ...policy, tags: (source, request) => [...tags(source, request), pathTag(canonical, source)] }
 }
 
-/** What a route with an unsafe method invalidates by its path: a function as the option `invalidates` takes it. */
+/** The targets that a route with an unsafe method invalidates by its path: a function for the option `invalidates`. */
 export function invalidatesOfPath (gets: Gets, unsafe: PolicyRoute): PathInvalidates {
   return async (request) => {
     const { method, [SOURCE]: source } = request as KeySource & Carrier & { method: string }
@@ -55,7 +54,7 @@ export function invalidatesOfPath (gets: Gets, unsafe: PolicyRoute): PathInvalid
   }
 }
 
-export type PathInvalidates = (request: KeySource) => Promise<{ tags: string[] }>
+type PathInvalidates = (request: KeySource) => Promise<{ tags: string[] }>
 
 /** The tags of GETs of the path, for the params of an unsafe request as they came. */
 async function tagsOfPath (gets: Gets, unsafe: PolicyRoute, source: KeySource): Promise<string[]> {

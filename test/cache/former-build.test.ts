@@ -1,6 +1,6 @@
 // A former build at work on the same prefix is noticed by what it stores, and said once.
 import t, { type Test } from 'tap'
-import { ownName, seal } from '../../plugin/entry/codec.js'
+import { ownName, seal } from '../../plugin/entry/entry.js'
 import { valueKey } from '../../plugin/store/keys.js'
 import { ENTRY } from '../../plugin/store/layout.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'

@@ -1,10 +1,9 @@
 // The journal by itself: when it tells, what it tells, and that it leaves nothing behind. Timers are the test's own.
 import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
-import { Background } from '../../plugin/cache/background.js'
+import { Background, Flights } from '../../plugin/cache/flight.js'
 import { NO_TARGETS, type Targets } from '../../plugin/cache/claim.js'
-import type { Log } from '../../plugin/telling/caller.js'
-import { Flights } from '../../plugin/cache/flight.js'
+import type { Log } from '../../plugin/telling/events.js'
 import { Invalidation } from '../../plugin/cache/invalidation.js'
 import { Journal } from '../../plugin/cache/journal.js'
 import { Stats } from '../../plugin/telling/stats.js'

@@ -3,7 +3,7 @@
 import type { Redis } from 'ioredis'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { decode, encode } from '../../plugin/entry/codec.js'
+import { decode, encode } from '../../plugin/entry/entry.js'
 import type { InvalidateTarget, RouteCacheOptions } from '../../plugin/index.js'
 import { valueKey } from '../../plugin/store/keys.js'
 import { writeValue } from '../../plugin/calls/value.js'

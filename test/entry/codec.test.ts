@@ -2,9 +2,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
-import { bodyOf, decodedSize } from '../../plugin/entry/codec.js'
-import * as codec from '../../plugin/entry/codec.js'
-import type { EncodedBody, Entry } from '../../plugin/entry/entry.js'
+import { bodyOf, decodedSize, type EncodedBody, type Entry } from '../../plugin/entry/entry.js'
+import * as codec from '../../plugin/entry/entry.js'
 import { ENTRY, LAYOUT_VERSION } from '../../plugin/store/layout.js'
 
 const RUNS = 50_000

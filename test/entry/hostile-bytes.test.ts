@@ -2,8 +2,7 @@
 // Nothing of them is served; they are a miss, counted, and the next fill takes their place.
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { decode, encode, encodeMarker, seal } from '../../plugin/entry/codec.js'
-import type { Entry, HeaderField } from '../../plugin/entry/entry.js'
+import { decode, encode, encodeMarker, seal, type Entry, type HeaderField } from '../../plugin/entry/entry.js'
 import type { CacheOptions, RouteCacheOptions } from '../../plugin/index.js'
 import { ENTRY } from '../../plugin/store/layout.js'
 import { startRedis } from '../helpers/redis.js'

@@ -1,17 +1,14 @@
 // The fields of HTTP as they are read and written, form by form: where a request would only show a part of it.
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { parseCacheControl, directivesOf } from '../../plugin/http/cache-control.js'
-import { cacheStatus, withMember } from '../../plugin/send/cache-status.js'
-import { CONDITIONS, isConditional, isNotModified, weakEtag, asksForPart } from '../../plugin/http/conditional.js'
-import { correctedAge, deltaSeconds, forbidsStale, originFreshness, staleAllowance } from '../../plugin/http/freshness.js'
-import { httpDate } from '../../plugin/http/http-date.js'
 import {
-  addedFields, addedMembers, areSendable, mergedVary, fingerprint, varyMembers, type HeaderFields
+  parseCacheControl, directivesOf, correctedAge, deltaSeconds, forbidsStale, originFreshness, staleAllowance,
+  isHeuristicallyCacheable, isStorableByFields, isUnderstood, isError, refusalOf, addedFields, addedMembers,
+  areSendable, mergedVary, fingerprint, varyMembers, type HeaderFields
 } from '../../plugin/http/headers.js'
-import {
-  isHeuristicallyCacheable, isStorableByFields, isUnderstood, isError, refusalOf
-} from '../../plugin/http/storable.js'
+import { cacheStatus, withMember } from '../../plugin/send/reply.js'
+import { CONDITIONS, isConditional, isNotModified, weakEtag, asksForPart } from '../../plugin/http/request.js'
+import { httpDate } from '../../plugin/http/http-date.js'
 
 t.test('Cache-Control: RFC 9111 §5.2', async (t) => {
   const rows: [field: string, directives: Record<string, string>][] = [

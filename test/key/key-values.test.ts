@@ -3,8 +3,7 @@ import fc from 'fast-check'
 import { isDeepStrictEqual } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { buildKey, defaultKey } from '../../plugin/key/key.js'
-import { escapeValue, copyPlain } from '../../plugin/key/key-value.js'
+import { buildKey, defaultKey, escapeValue, copyPlain } from '../../plugin/key/key.js'
 
 /** What makes names and texts that are hard to tell apart. */
 const texts = fc.oneof(

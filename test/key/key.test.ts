@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import t from 'tap'
 import {
-  boundKey, boundPrefix, buildKey, defaultKey, escapeKey, escapeTag, fillTemplate, own, parseTemplate, storedKeys
+  boundKey, boundPrefix, buildKey, defaultKey, escapeKey, escapeTag, fillTemplate, own, parseTemplate, storedKeys,
+  readPath
 } from '../../plugin/key/key.js'
-import { readPath } from '../../plugin/key/route-template.js'
 
 const fill = (template: string, values: Record<string, unknown>): string =>
   fillTemplate(parseTemplate(template), ({ name }) => own(values, name))

@@ -2,7 +2,7 @@
 // what it confirms is stored again; but not where it was invalidated meanwhile.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { freshened } from '../../plugin/http/storable.js'
+import { freshened } from '../../plugin/http/headers.js'
 import type { CacheOptions, RouteCacheOptions } from '../../plugin/index.js'
 import { gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
 

@@ -1,7 +1,7 @@
 // What every store must do, whatever it is made of. Each case has keys of its own, so that one store serves them all.
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
-import { decodeMarker, encodeMarker } from '../../plugin/entry/codec.js'
+import { decodeMarker, encodeMarker } from '../../plugin/entry/entry.js'
 import type { FillResult, Lease, Store, Varied } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf, plain } from '../helpers/plain-store.js'
 import { until } from '../helpers/until.js'

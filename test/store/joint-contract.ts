@@ -1,9 +1,8 @@
 // What every store must do with a call that names several targets, of all kinds: nothing that began before it returned is
 // left of any of them.
 import type { Test } from 'tap'
-import { encode } from '../../plugin/entry/codec.js'
+import { encode, NOT_ENCODED } from '../../plugin/entry/entry.js'
 import { ENTRY } from '../../plugin/store/layout.js'
-import { NOT_ENCODED } from '../../plugin/entry/entry.js'
 import { withValue } from '../../plugin/store/keys.js'
 import type { Store, Targets } from '../../plugin/store/store.js'
 import { until } from '../helpers/until.js'

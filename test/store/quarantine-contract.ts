@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { encodeMarker } from '../../plugin/entry/codec.js'
+import { encodeMarker } from '../../plugin/entry/entry.js'
 import { valueKey } from '../../plugin/store/keys.js'
 import type { Lease, Store } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'

@@ -1,8 +1,7 @@
 // What every store must do with generations, histories, and leases that nobody is to wait for. The part of the contract that
 // store.ts' head tells in its third interleaving.
 import type { Test } from 'tap'
-import { encodeMarker } from '../../plugin/entry/codec.js'
-import { isValid, type Entry } from '../../plugin/entry/entry.js'
+import { encodeMarker, isValid, type Entry } from '../../plugin/entry/entry.js'
 import type { Fill, FillResult, Lease, Reading, Store, Taken } from '../../plugin/store/store.js'
 import { NOTHING_SEEN, leaseOf } from '../helpers/plain-store.js'
 

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { CREDENTIAL_HEADERS, type CacheOptions, type RouteCacheOptions } from '../../plugin/index.js'
-import { USER_NAMES } from '../../plugin/users/user-marks.js'
+import { USER_NAMES } from '../../plugin/users/identity.js'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
 
 type Headers = Record<string, string | string[]>

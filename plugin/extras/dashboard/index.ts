@@ -9,7 +9,7 @@ import { overviewOf, type Overview } from './overview.js'
 import { pages, protect } from './pages.js'
 import { Recorder } from './recorder.js'
 import { Reports, type Heard } from './reports.js'
-import { HarmlessLog } from '../../telling/log.js'
+import { HarmlessLog } from '../../telling/events.js'
 
 export type { DashboardOptions, Guard } from './settings.js'
 

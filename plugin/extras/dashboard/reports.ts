@@ -55,7 +55,7 @@ const LONGEST_READING = 16 * 1024 * 1024
 /** A report, and how old it is. */
 export interface Heard { age: Milliseconds, report: Report }
 
-export interface ReportsParts {
+interface ReportsParts {
   redis: RedisClient
   /** The cache's. */
   prefix: string

@@ -1,7 +1,8 @@
 // The dashboard's options, checked.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Duration, RouteCache } from '../../index.js'
-import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, wallClock, type Milliseconds } from '../../duration.js'
+import { DURATION_FORMS, LONGEST_TIMER, toMilliseconds, type Milliseconds } from '../../duration.js'
+import { wallClock } from '../../store/wait/deadline.js'
 import { optionError } from '../../errors.js'
 import { readSubject } from '../metrics/subject.js'
 import { hostname } from './hosts.js'

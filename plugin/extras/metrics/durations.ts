@@ -5,7 +5,7 @@ import type { Plan } from './budget.js'
 import { VALUES, type Labels, type Timed } from './instruments.js'
 
 /** Hears of each duration, in seconds. Must not throw: see the head of events.ts. */
-export type Hear = (what: Timed, labels: Labels, seconds: number) => void
+type Hear = (what: Timed, labels: Labels, seconds: number) => void
 
 type Label<What extends Timed> = (event: CacheEvents[What], hasRoute: boolean) => Labels
 

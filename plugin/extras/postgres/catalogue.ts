@@ -14,7 +14,7 @@ import type { Watched } from './watch.js'
 /** Watched tables and their children by their OIDs: a table that is renamed stays the same. */
 export type Relations = ReadonlyMap<number, Relation>
 
-export interface Relation {
+interface Relation {
   watched: Watched
   isChild: boolean
   /** Others whose rows are changed with its own: of a second parent, or of a partition that is watched itself. */

@@ -6,7 +6,7 @@
 //   2. W  commits a change; its NOTIFY reaches nobody
 //   3. P  listens
 import pg from 'pg'
-import type { Log } from '../../telling/caller.js'
+import type { Log } from '../../telling/events.js'
 import type { Milliseconds } from '../../duration.js'
 import { IDLE_LIMIT, historyOf } from './outbox.js'
 import { checkSession } from './pooler.js'
@@ -22,7 +22,7 @@ const NAME = 'fastify-route-cache'
 
 export interface Link { client: pg.Client, history: string }
 
-export interface ConnectionParts {
+interface ConnectionParts {
   /** As node-postgres' Client takes it. */
   config: object
   channel: string

@@ -5,7 +5,7 @@
 // and mostly find nothing. So a busy table costs Postgres one query a change, not one for each process. If the first
 // process dies or can't tell the cache, another one does the work after that pause.
 import pg from 'pg'
-import type { Log } from '../../telling/caller.js'
+import type { Log } from '../../telling/events.js'
 import type { Milliseconds, Seconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { Backoff } from '../../store/wait/backoff.js'
@@ -22,7 +22,7 @@ const CLOSE_WAIT: Milliseconds = 5_000
 /** How long a start waits for the reading of old lines: well below Fastify's own limit for a plugin. */
 const OPEN_WAIT: Milliseconds = 1_000
 
-export interface FeedParts {
+interface FeedParts {
   config: object
   names: Names
   /** Whose place it is, asked once the connection is prepared; null: this process' own, in memory. */

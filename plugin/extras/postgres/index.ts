@@ -2,7 +2,7 @@
 // -> cache.
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { HarmlessLog } from '../../telling/log.js'
+import { HarmlessLog } from '../../telling/events.js'
 import type {} from '../../index.js'
 import type { Backlog } from './backlog-figures.js'
 import { checkInstalled, install, type Relations } from './catalogue.js'

@@ -72,7 +72,7 @@ export interface Look {
 }
 
 /** Everything that one process needs to read. */
-export interface OutboxReading {
+interface OutboxReading {
   client: pg.Client
   names: Names
   history: string

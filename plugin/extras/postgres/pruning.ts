@@ -27,7 +27,7 @@ const LONGEST_RUN: Milliseconds = 500
 /** The code of a statement that took longer than `statement_timeout`. */
 const CANCELLED = '57014'
 
-export interface Pruned {
+interface Pruned {
   /** Lines. */
   removed: number
   /** Of them those of the future. */

@@ -22,7 +22,7 @@ export interface Shape {
 }
 
 /** The description that an installed function carries. */
-export interface Installed {
+interface Installed {
   version: number
   /** The sets of columns that it tells of. */
   sets: string[][]

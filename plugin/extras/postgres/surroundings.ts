@@ -9,7 +9,7 @@ export type AppInstance = Readonly<Record<string, unknown>>
 
 const WHERE = 'fastify-route-cache/postgres'
 
-export interface FoundCache extends Cache {
+interface FoundCache extends Cache {
   stats: () => { store: string }
   prefix: string
 }

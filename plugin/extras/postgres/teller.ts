@@ -2,7 +2,7 @@
 // another build may have written it, for a table that has taken a watched one's place, or in a newer form. So the catalogue
 // is read again, and if that does not help, all that is watched is invalidated.
 import type pg from 'pg'
-import type { Log } from '../../telling/caller.js'
+import type { Log } from '../../telling/events.js'
 import { RouteCacheError } from '../../errors.js'
 import { findRelations, type Relations } from './catalogue.js'
 import { ALL_RELATIONS } from './ddl.js'

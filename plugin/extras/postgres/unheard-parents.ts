@@ -2,7 +2,7 @@
 // child's rows, and fire none of its triggers. That is fine if nobody writes to the parent, so it is only a warning at the
 // start.
 import type pg from 'pg'
-import type { Log } from '../../telling/caller.js'
+import type { Log } from '../../telling/events.js'
 import type { Relations } from './catalogue.js'
 
 const PARENTS = `

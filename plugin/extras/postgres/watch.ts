@@ -26,7 +26,7 @@ export interface Watch {
 }
 
 /** A template, with the columns that it names, sorted. */
-export interface TargetTemplate {
+interface TargetTemplate {
   kind: 'keys' | 'tags'
   parts: readonly TemplatePart[]
   columns: readonly string[]
@@ -60,7 +60,7 @@ export interface TableChange {
   source: ChangeSource | null
 }
 
-export interface ChangeSource {
+interface ChangeSource {
   version: number
   /** Schema and name, as they were watched. */
   table: readonly [string | null, string]

@@ -14,7 +14,7 @@ export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMet
 const UNITS: Record<string, string> = { s: '_seconds', By: '_bytes' }
 
 /** As Prometheus has it: with the unit, and of a counter, with `_total`. */
-export function metricName (prefix: string, { kind, name, unit }: Observable | Timing): string {
+function metricName (prefix: string, { kind, name, unit }: Observable | Timing): string {
   return `${prefix}${name.replaceAll('.', '_')}${UNITS[unit] ?? ''}${kind === 'counter' ? '_total' : ''}`
 }
 

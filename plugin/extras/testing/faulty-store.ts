@@ -5,7 +5,7 @@
 // goes on after the plugin's `deadline`, a write rejects after its `writeDeadline`.
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError, optionError } from '../../errors.js'
-import { promised } from '../../store/redis/batch.js'
+import { promised } from '../../store/redis/redis.js'
 import { within } from '../../store/wait/deadline.js'
 import type { Ask, Fill, Lease, Reader, Seen, Store, StoreWrapper, Writing } from '../../store/store.js'
 

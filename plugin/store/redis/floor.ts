@@ -10,8 +10,8 @@
 //   5. R  'ready'                        before the first read: S has another run id -> the floor names h2
 //   6. R  read('user:1')                 the entry has h1: not valid
 //
-// What R had sent before 4 is sent again by the client, before 5. So an answer counts only if every server that may have
-// given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
+// The client sends again, before 5, the commands that R had sent before 4. So an answer counts only if every server that
+// may have given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
 // failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
 //
 // A run ends where another server takes over, too. One that is promoted a second time has not been restarted, and may have
@@ -33,11 +33,12 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { readFloor, type Keys, type FloorState } from '../keys.js'
+import { listenTo } from '../server/client-events.js'
 import { onRefusal, type RedisClient } from '../server/redis-client.js'
 import { FLOOR } from './clock-scripts.js'
-import { KnownServers, Rounds, type Round } from '../server/known-servers.js'
-import { addressOf, runOf, slotOf, topologyOf, type Write } from '../server/topology.js'
+import { addressOf, runOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
 import type { Follower, Witness } from '../witness.js'
+import { Backoff } from '../wait/backoff.js'
 
 /** A history's name, random: as long as an entry has room for. */
 export function newHistory (): string {
@@ -55,7 +56,7 @@ export class Floor implements Witness {
   readonly #stopHeeding: () => void
   /** On a Cluster: the servers by their address. */
   #byAddress = new Map<string, RedisClient>()
-  /** Those of the last check, and their runs. */
+  /** The servers of the last check, and their runs. */
   #servers: readonly RedisClient[] = []
   #runs = ''
   #checks = 0
@@ -139,7 +140,7 @@ export class Floor implements Witness {
 
   /** Throws FRC_STORE for what may be older than an invalidation of this process. The floor alone is not. */
   #mustCount (names: readonly string[]): void {
-    if (names.length === 1 || this.#follower?.isBehind !== true) return
+    if (names.length === 1 || this.#follower?.mayBeBehind !== true || !this.#follower.isBehind) return
     throw new RouteCacheError('FRC_STORE', 'another server has taken over, and was not told of the last invalidations yet')
   }
 
@@ -173,7 +174,7 @@ export class Floor implements Witness {
     const runs = createHash('sha256').update(infos.map(runOf).sort().join(',')).digest('base64url')
     const answering = this.#follower?.asking()
     const { isNew } = await this.#renew(runs)
-    // One that went meanwhile may be back as another.
+    // A server that went meanwhile may be back as another.
     if (losses !== this.#known.losses) throw new RouteCacheError('FRC_STORE', 'a server went while it was asked who it is')
     this.#checks++
     this.#servers = servers
@@ -205,4 +206,246 @@ export class Floor implements Witness {
 /** A server that is not known yet, by how many were lost before it. */
 function unnamed (losses: number): string {
   return `after ${losses}`
+}
+
+// The servers that are known to be who they were when they were asked: until a connection ends, they don't answer, say that
+// they are others, or refuse a write as replicas do.
+
+/** For so long a server is taken to be the same, in the same role. */
+const RECHECK: Milliseconds = 1_000
+
+interface Known {
+  /** The number of a check. */
+  since: number
+  /** The id of its replication, new with each promotion to a primary. */
+  reign: string
+  hasReplicas: boolean
+  lookedAt: Milliseconds
+  /** While it is asked again. */
+  looking: Promise<void> | null
+}
+
+interface KnownServersParts {
+  write: Write
+  now: () => Milliseconds
+  /** One is not known any more. */
+  onLoss: () => void
+}
+
+class KnownServers {
+  readonly #parts: KnownServersParts
+  readonly #known = new Map<RedisClient, Known>()
+  /** Each with the function that ends the watch. */
+  readonly #watched = new Map<RedisClient, () => void>()
+  /** Replications that have had replicas. */
+  readonly #followed = new Set<string>()
+  /** How often one was lost. */
+  losses = 0
+  /** Questions that were not answered yet, however late. */
+  unanswered = 0
+
+  constructor (parts: KnownServersParts) {
+    this.#parts = parts
+  }
+
+  /** By which check; infinite where it is not known. */
+  since (server: RedisClient): number {
+    return this.#known.get(server)?.since ?? Infinity
+  }
+
+  has (server: RedisClient): boolean {
+    return this.#known.has(server)
+  }
+
+  /** A server that had replicas has none. */
+  get isAnyAlone (): boolean {
+    return [...this.#known.values()].some(({ reign, hasReplicas }) => !hasReplicas && this.#followed.has(reign))
+  }
+
+  /** Asks who a server is. */
+  async ask<T> (question: Promise<T>): Promise<T> {
+    this.unanswered++
+    const answered = (): void => { this.unanswered-- }
+    question.then(answered, answered)
+    return await this.#parts.write(question)
+  }
+
+  /** By its INFO. */
+  know (server: RedisClient, info: unknown, { since, lookedAt }: Pick<Known, 'since' | 'lookedAt'>): void {
+    const seen = this.#seen(info)
+    const known = this.#known.get(server)
+    // A known server stays known since then: answers under way count.
+    if (known?.reign === seen.reign) Object.assign(known, seen, { lookedAt })
+    else this.#known.set(server, { ...seen, since, lookedAt, looking: null })
+  }
+
+  #seen (info: unknown): Pick<Known, 'reign' | 'hasReplicas'> {
+    const seen = { reign: reignOf(info), hasReplicas: hasReplicas(info) }
+    if (seen.hasReplicas) this.#followed.add(seen.reign)
+    return seen
+  }
+
+  /** Asks a known server again, once a second, whether it is the same primary; if not, it is not known any more. */
+  look (server: RedisClient): void {
+    const known = this.#known.get(server)!
+    const now = this.#parts.now()
+    if (Math.abs(now - known.lookedAt) < RECHECK) return
+    known.lookedAt = now
+    const forget = (): void => { this.forget(server) }
+    known.looking = this.ask(server.info('replication'))
+      .then((info) => {
+        const seen = this.#seen(info)
+        if (seen.reign === known.reign) Object.assign(known, seen)
+        else forget()
+      })
+      .catch(forget)
+      .finally(() => { known.looking = null })
+  }
+
+  /** The questions to these servers that are under way. */
+  looks (servers: readonly RedisClient[]): Promise<void>[] {
+    return servers.map((server) => this.#known.get(server)?.looking ?? null).filter((looking) => looking !== null)
+  }
+
+  forget (server: RedisClient): void {
+    this.losses++
+    this.#known.delete(server)
+    this.#parts.onLoss()
+  }
+
+  forgetAll (): void {
+    for (const server of [...this.#known.keys()]) this.forget(server)
+  }
+
+  /** From here on it is forgotten when its connection ends. */
+  watch (server: RedisClient): void {
+    if (this.#watched.has(server)) return
+    const forget = (): void => { this.forget(server) }
+    const ends = [listenTo(server, 'close', forget), listenTo(server, 'end', forget)]
+    this.#watched.set(server, () => { for (const end of ends) end() })
+  }
+
+  close (): void {
+    for (const end of this.#watched.values()) end()
+    this.#watched.clear()
+    this.#known.clear()
+  }
+}
+
+// Looks at the servers that no read causes: a process that only writes must notice, too, that its server was replaced. One
+// at a time, once a second; sooner where a server was lost, until the new one answers.
+
+/** The result of a round: nothing is left to look at; all servers are known, or not; the client is not connected. */
+export type Round = 'over' | 'known' | 'unknown' | 'away'
+
+const PAUSE: Milliseconds = 1_000
+
+export class Rounds {
+  readonly #look: () => Promise<Round>
+  /** While a server is lost. */
+  readonly #pauses = new Backoff({ first: 100, longest: PAUSE })
+  #timer: NodeJS.Timeout | undefined
+  #isLost = false
+  #losses = 0
+  #isLooking = false
+  #isClosed = false
+
+  /** `look` never rejects. */
+  constructor (look: () => Promise<Round>) {
+    this.#look = look
+  }
+
+  begin (): void {
+    if (this.#timer !== undefined || this.#isLooking || this.#isClosed) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#go().catch(() => {})
+    }, this.#isLost ? this.#pauses.next() : PAUSE)
+    this.#timer.unref()
+  }
+
+  /** A server was lost: the next round comes soon, if one was to come. */
+  hurry (): void {
+    this.#losses++
+    this.#isLost = true
+    this.#pauses.reset()
+    if (this.#timer === undefined) return
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.begin()
+  }
+
+  close (): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  async #go (): Promise<void> {
+    this.#isLooking = true
+    const losses = this.#losses
+    const round = await this.#look()
+    this.#isLooking = false
+    // If a server was lost while it was asked, the next round comes soon as well.
+    if (losses === this.#losses && round !== 'unknown') this.#isLost = false
+    if (round === 'away') {
+      this.#isLost = true
+      this.#pauses.reset()
+    }
+    if (round !== 'over') this.begin()
+  }
+}
+
+// Plain reads of many names in one trip: one MGET; on a Cluster one pipeline of GETs for each server that has some of them.
+
+/** A Cluster's servers may answer apart in time, but not for longer than the floor keeps what was invalidated by prefix. */
+export const LONGEST_READ: Milliseconds = 1_000
+
+/** The primary that has this name, as far as it is known. */
+type ServerOf = (name: string) => RedisClient | undefined
+
+/**
+ * The values of these names. What is no string, a hash of somebody else for example, is as if it were not there. On a
+ * Cluster without `serverOf`, or where a server has them no more, each name is asked for by itself: the client follows it.
+ * Rejects with FRC_STORE where that took too long.
+ */
+export async function readAll (
+  client: RedisClient, names: readonly string[], serverOf: ServerOf = () => undefined
+): Promise<(Buffer | null)[]> {
+  if (client.isCluster !== true) return await client.mgetBuffer(...names)
+  const began = performance.now()
+  const values: (Buffer | null)[] = []
+  const places = new Map<RedisClient | undefined, number[]>()
+  for (const [i, name] of names.entries()) {
+    const server = serverOf(name)
+    const group = places.get(server)
+    if (group === undefined) places.set(server, [i])
+    else group.push(i)
+  }
+  const readOne = async (i: number): Promise<void> => { values[i] = await client.getBuffer(names[i]!).catch(asMissing) }
+  await Promise.all(Array.from(places, async ([server, group]) => {
+    const pipeline = group.length > 1 ? server?.pipeline?.() : undefined
+    if (pipeline === undefined) return await Promise.all(group.map(readOne))
+    for (const i of group) pipeline.getBuffer(names[i]!)
+    const replies = await pipeline.exec()
+    const failed: number[] = []
+    for (const [at, i] of group.entries()) {
+      const [error, reply] = replies?.[at] ?? [new Error('no reply'), null]
+      if (error === null) values[i] = reply as Buffer | null
+      else if (isNoString(error)) values[i] = null
+      else failed.push(i)
+    }
+    if (failed.length > 0) await Promise.all(failed.map(readOne))
+  }))
+  if (performance.now() - began < LONGEST_READ) return values
+  throw new RouteCacheError('FRC_STORE', `the Cluster's servers took longer than ${LONGEST_READ} ms to answer one read`)
+}
+
+/** MGET does so by itself. */
+function asMissing (error: unknown): null {
+  if (isNoString(error)) return null
+  throw error
+}
+
+function isNoString (error: unknown): boolean {
+  return String((error as { message?: unknown } | null)?.message).startsWith('WRONGTYPE')
 }

@@ -31,10 +31,8 @@
 // it is dropped instead, until the time has caught up. Between the two steps of that, readers see to it: see entry.ts.
 import type { Milliseconds } from '../../duration.js'
 import { randomUUID } from 'node:crypto'
-import { newHistory } from './floor.js'
-import { HOLD, QUARANTINE, readGeneration, type Keys } from '../keys.js'
-import { readAll } from './batch.js'
-import { Recent } from '../recent.js'
+import { newHistory, readAll } from './floor.js'
+import { HOLD, QUARANTINE, isGeneration, readGeneration, type Keys } from '../keys.js'
 import type { RedisClient } from '../server/redis-client.js'
 import {
   CREATE, EXTEND, QUARANTINE_ANY_TAG, QUARANTINE_TAGS, RAISE, RESERVE, RESERVED, SETTLE, SOFTEN_TAG
@@ -51,7 +49,7 @@ const BATCH = 500
  * processes remember. No protocol needs it: a generation that ends before its entries makes them invalid.
  */
 export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
-/** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
+/** The number of tags whose remaining life is remembered: each fill would have to extend it otherwise. */
 const MOST_REMEMBERED = 10_000
 
 interface Softening { value: string, token: string, former: string }
@@ -61,7 +59,7 @@ export class Generations {
   readonly #keys: Keys
   readonly #write: Write
   readonly #now: () => Milliseconds
-  readonly #livesUntil = new Recent<Milliseconds>()
+  readonly #livesUntil = new Map<string, Milliseconds>()
 
   constructor ({ client, keys, write, now }: { client: RedisClient, keys: Keys, write: Write, now: () => Milliseconds }) {
     this.#client = client
@@ -84,7 +82,7 @@ export class Generations {
     await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock, lastTag], args)))
   }
 
-  /** What these names hold then: a generation, a quarantine, or a reservation. */
+  /** The values of these names then: a generation, a quarantine, or a reservation. */
   async #reserve (names: readonly string[]): Promise<Map<string, string>> {
     const reservation = `${RESERVED}${randomUUID()}`
     return new Map(await Promise.all(names.map(async (name) =>
@@ -192,25 +190,21 @@ export class Generations {
     for (const tag of tags) EXTEND.run(this.#client, [this.#keys.tag(tag)], [FIRST_LIFE, FIRST_LIFE]).catch(() => {})
   }
 
-  /** What is created anew does not live as long as it did. */
+  /** A generation that is created anew does not live as long as the former one. */
   forget (tags: readonly string[]): void {
     for (const tag of tags) this.#livesUntil.delete(tag)
   }
 
   #remember (tag: string, until: Milliseconds): void {
+    // A tag that is not remembered costs a command.
+    if (this.#livesUntil.size >= MOST_REMEMBERED) this.#livesUntil.clear()
     this.#livesUntil.set(tag, until)
-    if (this.#livesUntil.size > MOST_REMEMBERED) this.#livesUntil.delete(this.#livesUntil.first()![0])
   }
 
   /** Strings, '' where there is nothing, in one trip. */
   async #values (names: readonly string[]): Promise<string[]> {
     return (await this.#write(readAll(this.#client, names))).map((value) => String(value ?? ''))
   }
-}
-
-/** A number, the clock's for example. */
-export function isGeneration (text: string): boolean {
-  return /^\d+$/.test(text)
 }
 
 /** Whether what began at `asOf` is dropped or stale by it. */

@@ -33,13 +33,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { newHistory } from './floor.js'
+import { newHistory, LONGEST_READ } from './floor.js'
 import { writePrefixes, eachOnce, type PrefixGeneration, type Keys } from '../keys.js'
 import { LEAST_LIFE, type Generations } from './generations.js'
 import { ADVANCE, END_RECORD, HOLD_PREFIXES, INVALIDATE, SOFTEN } from './joint-scripts.js'
 import type { KeyRemoval } from './key-removal.js'
 import type { PrefixRemoval } from './prefix.js'
-import { LONGEST_READ } from './batch.js'
 import type { RedisClient } from '../server/redis-client.js'
 import type { Targets } from '../store.js'
 import type { Write } from '../server/topology.js'
@@ -211,7 +210,7 @@ export class JointInvalidation {
   }
 }
 
-/** What is freed twice in the second step would be taken for lost the second time. */
+/** A target that is freed twice in the second step would be taken for lost the second time. */
 function onceEach ({ keys, tags, prefixes }: Named): Named {
   return { keys: eachOnce(keys), tags: [...new Set(tags)], prefixes: [...new Set(prefixes)] }
 }

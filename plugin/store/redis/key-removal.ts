@@ -14,7 +14,7 @@ const BATCH = 500
 const KEYS_OF_A_SCRIPT = 100
 
 /** How many entries went, or became stale; and whether all keys had been in quarantine until now, under the token. */
-export interface Removed { entries: number, had: boolean }
+interface Removed { entries: number, had: boolean }
 
 export class KeyRemoval {
   readonly #client: RedisClient

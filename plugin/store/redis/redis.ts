@@ -1,24 +1,25 @@
 // Entries in Redis, one server or a Cluster. Single commands and scripts of one slot, so nothing is ever cross-slot.
+import { randomUUID } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { Batches, promised, readAll, type BatchAnswer } from './batch.js'
-import { within } from '../wait/deadline.js'
-import { Floor, newHistory } from './floor.js'
-import { readFloor, type FloorState, type Keys } from '../keys.js'
+import { within, Deadline, isLate } from '../wait/deadline.js'
+import { Floor, newHistory, readAll } from './floor.js'
+import { QUARANTINE, isGeneration, leastOf, readFloor, readGeneration, type FloorState, type Keys, type Generation } from '../keys.js'
 import { Generations } from './generations.js'
 import { INVALIDATE_ALL } from './clock-scripts.js'
 import { JointInvalidation } from './joint-invalidation.js'
 import { KeyRemoval } from './key-removal.js'
-import { inTurn, Leases } from './leases.js'
 import { PrefixRemoval } from './prefix.js'
 import { mustFit, type RedisClient } from '../server/redis-client.js'
 import { confirmed, allAnswer, type Write } from '../server/topology.js'
-import { FILL, FILL_VARIANT } from './scripts.js'
+import { FILL, FILL_VARIANT, END, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
 import {
-  FIRST_LIFE, type Ask, type Fill, type FillResult, type ValidityReading, type Lease, type Reader, type Reading,
-  type Seen, type Seized, type Store, type Taken, type TierStats, type Writing, type Targets
+  FIRST_LIFE, FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type ValidityReading,
+  type Lease, type Reader, type Reading, type Seen, type Seized, type Store, type Taken, type TierStats, type Writing,
+  type Targets
 } from '../store.js'
 import { Tiered, type TierLimits } from '../tier/tiered.js'
+import { checksumOf } from '../layout.js'
 
 export interface RedisStoreOptions {
   client: RedisClient
@@ -159,7 +160,7 @@ export class RedisStore implements Store {
   }
 
   async fill (key: string, lease: Lease, { bytes, life, varied, tags, late }: Fill): Promise<FillResult> {
-    if (!await this.#generations.settle(late, lease.asOf)) {
+    if (late.length > 0 && !await this.#generations.settle(late, lease.asOf)) {
       await this.release(key, lease)
       return 'outdated'
     }
@@ -247,4 +248,287 @@ export class RedisStore implements Store {
   #down (): RouteCacheError {
     return new RouteCacheError('FRC_STORE', `Redis is not connected (the client's status is "${this.#client.status}")`)
   }
+}
+
+// Reads of one turn of the event loop travel together. A read joins the batch that is not sent yet: it reads what the server
+// has after the read began. A batch is sent when the sockets that were ready have been read, so requests that came together
+// share one trip; one that came alone waits for nothing but that.
+
+/** Names in a batch: a reply of thousands would have everybody wait for its last. */
+const MOST_NAMES = 1_000
+/** Each of them is a command that the client still keeps: a store that hangs must not be piled up with more. */
+const MOST_OVERDUE = 100
+const NONE: readonly never[] = []
+/** The place of the floor among the names. */
+const FLOOR = 0
+
+/** The values of a batch's names, and the floor's state. */
+export interface BatchAnswer extends FloorState { values: readonly (Buffer | null)[] }
+
+interface BatchParts {
+  keys: Keys
+  /** Asks the servers; the first name is the floor's. */
+  ask: (names: readonly string[]) => Promise<BatchAnswer>
+  /** How long a reader waits. 0: without limit. */
+  deadline: Milliseconds
+}
+
+interface Waiting {
+  reader: Reader
+  key: string | null
+  /** The lookup's deadline is not for this reader. */
+  isPatient: boolean
+  main: number
+  varied: number
+  tags: readonly number[]
+}
+
+class Batch {
+  readonly names: string[]
+  readonly #places = new Map<string, number>()
+  /** Places of values that several readers get. */
+  readonly #shared = new Set<number>()
+  #waiting: Waiting[] = []
+  isSent = false
+
+  constructor (floor: string) {
+    this.names = [floor]
+  }
+
+  add (waiting: Waiting): void {
+    this.#waiting.push(waiting)
+  }
+
+  /** The place of this name's value. */
+  place (name: string): number {
+    let place = this.#places.get(name)
+    if (place === undefined) {
+      place = this.names.push(name) - 1
+      this.#places.set(name, place)
+    } else {
+      this.#shared.add(place)
+    }
+    return place
+  }
+
+  answer ({ values, history, prefixes }: BatchAnswer, left: Milliseconds): void {
+    const generations: Array<Generation | null | undefined> = []
+    const generationAt = (place: number): Generation | null => {
+      let generation = generations[place]
+      if (generation === undefined) generation = generations[place] = readGeneration(values[place]?.toString('latin1') ?? '')
+      return generation
+    }
+    for (const { reader, key, main, varied, tags } of this.#take()) {
+      reader.read({
+        main: values[main] ?? null,
+        varied: varied === FLOOR ? null : values[varied] ?? null,
+        history,
+        least: prefixes.length === 0 || key === null ? 0 : leastOf(prefixes, key),
+        generations: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.dropped ?? null),
+        softened: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.stale ?? 0),
+        isKept: this.#shared.has(varied === FLOOR ? main : varied),
+        isNear: false
+      }, left)
+    }
+  }
+
+  fail (error: unknown, isMeant?: (waiting: Waiting) => boolean): void {
+    for (const { reader } of this.#take(isMeant)) reader.failed(error)
+  }
+
+  #take (isMeant?: (waiting: Waiting) => boolean): Waiting[] {
+    const taken = this.#waiting
+    this.#waiting = isMeant === undefined ? [] : taken.filter((waiting) => !isMeant(waiting))
+    return isMeant === undefined ? taken : taken.filter(isMeant)
+  }
+}
+
+export class Batches {
+  readonly #parts: BatchParts
+  #next: Batch | null = null
+  #overdue = 0
+
+  constructor (parts: BatchParts) {
+    this.#parts = parts
+  }
+
+  /** `key` null: only the tags are asked for. `isPatient`: the deadline is not for this reader. */
+  add ({ key, variant, tags }: Omit<Ask, 'key'> & { key: string | null }, reader: Reader, isPatient: boolean): void {
+    if (this.#overdue >= MOST_OVERDUE) {
+      reader.failed(new RouteCacheError('FRC_STORE', `${MOST_OVERDUE} reads have not been answered yet`))
+      return
+    }
+    const { keys } = this.#parts
+    const batch = this.#open()
+    batch.add({
+      reader,
+      key,
+      isPatient,
+      main: key === null ? FLOOR : batch.place(keys.entry(key)),
+      varied: key === null || variant === null ? FLOOR : batch.place(keys.variant(key, variant)),
+      tags: tags.length === 0 ? NONE : tags.map((tag) => batch.place(keys.tag(tag)))
+    })
+    if (batch.names.length >= MOST_NAMES) this.#send(batch)
+  }
+
+  #open (): Batch {
+    if (this.#next !== null) return this.#next
+    const batch = this.#next = new Batch(this.#parts.keys.floor)
+    setImmediate(() => { this.#send(batch) })
+    return batch
+  }
+
+  #send (batch: Batch): void {
+    if (batch.isSent) return
+    batch.isSent = true
+    if (this.#next === batch) this.#next = null
+    const asking = this.#parts.ask(batch.names)
+    const deadline = new Deadline(this.#parts.deadline)
+    const answer = (values: BatchAnswer): void => { batch.answer(values, deadline.left) }
+    deadline.wait(asking).then(answer, (error: unknown) => {
+      if (!isLate(error)) return batch.fail(error)
+      this.#overdue++
+      batch.fail(error, ({ isPatient }) => !isPatient)
+      asking.then(answer, (error: unknown) => { batch.fail(error) }).finally(() => { this.#overdue-- })
+    })
+  }
+}
+
+/** A reader as a promise. */
+export async function promised (add: (reader: Reader) => void): Promise<Reading> {
+  return await new Promise((resolve, reject) => { add({ read: resolve, failed: reject }) })
+}
+
+// Leases in Redis: each a name with the token of who may fill. Single commands and scripts of one slot.
+//
+// A renewal that says that nobody is to wait any more changes the token. With F filling and S the server:
+//
+//   1. F  renews: `~a` for `a`       sent
+//   2. F  fills, by the token `a`    sent behind it
+//   3. S  the lease is `~a`          the fill is refused, although nobody took the lease
+//
+// The other way round, too, where the server does not know the fill's script yet: its text is sent behind the renewal. So
+// commands that use one lease token run one at a time.
+
+interface LeasesParts {
+  client: RedisClient
+  keys: Keys
+  write: Write
+  /** Called if the clock was lost. */
+  beginHistory: () => Promise<unknown>
+}
+
+export class Leases {
+  readonly #client: RedisClient
+  readonly #keys: Keys
+  readonly #write: Write
+  readonly #beginHistory: () => Promise<unknown>
+
+  constructor ({ client, keys, write, beginHistory }: LeasesParts) {
+    this.#client = client
+    this.#keys = keys
+    this.#write = write
+    this.#beginHistory = beginHistory
+  }
+
+  async take (key: string, variant: string | null, { bytes, marker }: Pick<Seen, 'bytes' | 'marker'>): Promise<Taken> {
+    const token = randomUUID()
+    const lease = this.#keys.lease(key, variant)
+    const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
+    const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes === null ? '' : checksumOf(bytes)]]
+    const taking = this.#withClock(marker === null
+      ? TAKE.run(this.#client, [lease, target], args)
+      : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
+        [...args, marker, FIRST_MARKER_TIME]))
+    const [taken, asOf] = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
+    const [mine, held] = (taken as unknown[]).map(String)
+    if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
+    return held === '' ? 'changed' : holding(held!)
+  }
+
+  /** Null: the key is in quarantine. */
+  async seize (key: string): Promise<Lease | null> {
+    const token = randomUUID()
+    const taking = this.#withClock(SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]))
+    const [seized, asOf] = await this.#orReleased(key, { token, variant: null }, { taking, heard: this.#write(taking) })
+    return Number(seized) === 1 ? { token, asOf, variant: null, isPass: false, isSeized: true } : null
+  }
+
+  /** Both are sent together. `asOf` may be read before or after the lease: the handler runs after either. */
+  async #withClock (lease: Promise<unknown>): Promise<[reply: unknown, asOf: number]> {
+    const [taken, clock] = await Promise.allSettled([lease, this.#client.get(this.#keys.clock)])
+    if (taken.status === 'rejected') throw taken.reason
+    if (clock.status === 'rejected') throw clock.reason
+    return [taken.value, await this.#asOf(clock.value)]
+  }
+
+  /** The lease may have been taken, also where its answer was lost, or comes too late: then it is given back. */
+  async #orReleased<T> (
+    key: string, { token, variant }: Pick<Lease, 'token' | 'variant'>, { taking, heard }: { taking: Promise<T>, heard: Promise<T> }
+  ): Promise<T> {
+    try {
+      return await heard
+    } catch (error) {
+      const release = async (): Promise<void> => { await this.release(key, { token, asOf: 0, variant, isPass: false }) }
+      taking.then(release, release).catch(() => {})
+      throw error
+    }
+  }
+
+  /** Without a clock nothing is valid: with it went the history, and a new one begins. */
+  async #asOf (clock: string | null): Promise<number> {
+    if (isGeneration(clock ?? '')) return Number(clock)
+    await this.#beginHistory()
+    return Number(await this.#client.get(this.#keys.clock) ?? 0)
+  }
+
+  async renew (key: string, lease: Lease, pass = false): Promise<boolean> {
+    return await inTurn(lease, async () => {
+      const token = pass && !lease.isPass ? PASS + lease.token : lease.token
+      const names = [this.#keys.lease(key, lease.variant)]
+      const renewed = await this.#write(RENEW.run(this.#client, names, [lease.token, LEASE_TIME, token]))
+      if (Number(renewed) !== 1) return false
+      lease.token = token
+      lease.isPass ||= pass
+      return true
+    })
+  }
+
+  async release (key: string, lease: Lease, pass = false): Promise<void> {
+    await inTurn(lease, async () => {
+      const args = pass ? [lease.token, PASS_TIME] : [lease.token]
+      await this.#write(RELEASE.run(this.#client, [this.#keys.lease(key, lease.variant)], args))
+    })
+  }
+
+  /** `epoch`: of the marker that the variant lies under; '': it is no variant. */
+  async end (key: string, lease: Lease, epoch: string): Promise<void> {
+    await inTurn(lease, async () => {
+      const { variant, token } = lease
+      const place = variant === null ? [this.#keys.entry(key)] : [this.#keys.variant(key, variant), this.#keys.entry(key)]
+      const args = [token, PASS_TIME, ...variant === null ? [] : [Buffer.from(epoch, 'latin1')]]
+      await this.#write(END.run(this.#client, [this.#keys.lease(key, variant), ...place], args))
+    })
+  }
+
+  /** A lease that lasts longer than any may is left over from before the server's time stepped back, and may be taken. */
+  async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
+    const name = this.#keys.lease(key, variant)
+    const [held, life] = await this.#write(Promise.all([this.#client.get(name), this.#client.pttl(name)]))
+    if (held === null) return 'none'
+    const isLeft = !String(held).startsWith(QUARANTINE) && Number(life) > (held === PASS ? PASS_TIME : LEASE_TIME)
+    return isLeft ? 'none' : holding(String(held))
+  }
+}
+
+/** Runs commands that use one lease token one at a time, in the order of the calls. */
+export async function inTurn<T> (lease: Lease, work: () => Promise<T>): Promise<T> {
+  const working = lease.turn === undefined ? work() : lease.turn.then(work)
+  lease.turn = working.then(() => {}, () => {})
+  return await working
+}
+
+/** Nobody is to wait for a quarantine, either. */
+function holding (value: string): 'held' | 'pass' {
+  return value.startsWith(PASS) || value.startsWith(QUARANTINE) ? 'pass' : 'held'
 }

@@ -1,6 +1,6 @@
 // A Lua script, which Redis runs as one step; and the parts that several scripts share.
 import { createHash } from 'node:crypto'
-import { heeded, type RedisClient } from '../server/redis-client.js'
+import { heed, type RedisClient } from '../server/redis-client.js'
 
 /** Called by its hash. A client resends commands that were under way when its connection was cut: each may run twice. */
 export class Script {
@@ -13,18 +13,19 @@ export class Script {
   }
 
   async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
-    return await heeded(client, this.#send(client, keys, args))
-  }
-
-  /** A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text. */
-  async #send (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await client.eval(this.#text, keys.length, ...keys, ...args)
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) return refused(client, error)
     }
+    // A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text.
+    return await client.eval(this.#text, keys.length, ...keys, ...args).catch((error: unknown) => refused(client, error))
   }
+}
+
+function refused (client: RedisClient, error: unknown): never {
+  heed(client, error)
+  throw error
 }
 
 /**
@@ -34,9 +35,9 @@ export class Script {
 export const ALLOWED_WHEN_FULL = '#!lua flags=allow-oom\n'
 
 /**
- * What of a quarantine stands yet. The value of a name in quarantine is `!<end>@<token>`, one for each `mutate` that has it
- * there, with commas between them; ends are milliseconds of the server's time, so that a process that died is not counted
- * when another's renewals keep the name alive.
+ * The part of a quarantine that still stands. A name's value in quarantine is `!<end>@<token>`, one for each `mutate` that
+ * has it there, with commas between them. Ends are milliseconds of the server's time, so that a process that died is not
+ * counted when another's renewals keep the name alive.
  *
  * A tag that an invalidation of several targets holds until it has them all is `#<end>@<token>` instead, so likewise, and
  * with `=` as the token of its last member what its generation must be at least when it is let go. Former builds take such

@@ -30,12 +30,12 @@ export interface RedisClient {
 }
 
 /** Commands that are sent together. */
-export interface Pipeline {
+interface Pipeline {
   getBuffer (key: string): unknown
   exec (): Promise<Array<[error: Error | null, reply: unknown]> | null>
 }
 
-/** Those that are there on a single server and on a Cluster. */
+/** The methods that the clients of a single server and of a Cluster both have. */
 const METHODS = [
   'ping', 'getBuffer', 'mgetBuffer', 'get', 'pttl', 'unlink', 'info', 'on', 'off', 'eval', 'evalsha'
 ] as const satisfies readonly (keyof RedisClient)[]
@@ -135,14 +135,17 @@ export function onRefusal (client: RedisClient, listener: () => void): () => voi
   return () => { all.delete(listener) }
 }
 
-/** The outcome of a write by this client; where a replica refused it, listeners are called first. */
+/** A write by this client failed: where a replica refused it, listeners are called. */
+export function heed (client: RedisClient, error: unknown): void {
+  if (isRefusal(error)) for (const listener of listeners.get(client) ?? []) listener()
+}
+
+/** The outcome of a write by this client, which is heeded where it fails. */
 export async function heeded<T> (client: RedisClient, write: Promise<T>): Promise<T> {
-  try {
-    return await write
-  } catch (error) {
-    if (isRefusal(error)) for (const listener of listeners.get(client) ?? []) listener()
+  return await write.catch((error: unknown) => {
+    heed(client, error)
     throw error
-  }
+  })
 }
 
 /** MASTERDOWN: a replica that has lost its primary, and is set to say nothing then. */

@@ -6,10 +6,10 @@ import { RouteCacheError } from '../../errors.js'
 import type { RedisClient } from './redis-client.js'
 import type { Milliseconds } from '../../duration.js'
 
-export interface Topology {
+interface Topology {
   /** All primaries. */
   servers: readonly RedisClient[]
-  /** Who has which slots, as a text to compare. */
+  /** The servers and their slots, as a text to compare. */
   slots: string
   /** No slot is being moved. */
   isSettled: boolean

@@ -13,7 +13,7 @@
 // have come, too, and the copies are good again. Where a heartbeat is missed, or a connection breaks, all copies go.
 //
 // The servers' roles, which reads look at with each question (floor.ts), are not looked at for what comes from the tier.
-// What guards it: a server that was demoted refuses the heartbeat's write, one that has died or was replaced breaks a
+// The guards: a server that was demoted refuses the heartbeat's write, one that has died or was replaced breaks a
 // connection, and on a Cluster no reply is kept of a server that is not tracked:
 //
 //   1. R  tracks A and B; `user:1` lies on A
@@ -35,7 +35,7 @@ export const INTERVAL: Milliseconds = 500
 /** How long it may take to come back; and how long connecting may. */
 export const DEADLINE: Milliseconds = 500
 
-export interface TrackingParts {
+interface TrackingParts {
   client: RedisClient
   keys: Keys
   /** Null: all of them. */
@@ -74,7 +74,7 @@ export class Tracking {
     this.#complain = complain
     this.#onDrop = onDrop
     this.#prefixes = keys.tracked
-    // Of this process only: others are not told of its heartbeats.
+    // Heartbeats of this process only: others are not told of them.
     this.#beatPrefix = keys.beats(randomBytes(9).toString('base64url'))
   }
 
@@ -161,7 +161,7 @@ export class Tracking {
     const servers = [...this.#servers.values()]
     this.#confirmedAt = Math.min(...servers.map(({ confirmedAt }) => confirmedAt))
     if (this.#isUp || !servers.every(({ isUp }) => isUp)) return
-    // What was asked for before is not to be kept, either.
+    // Reads that were sent before are not to be kept, either.
     this.#onChange(null)
     this.#isUp = true
     this.#hasComplained = false

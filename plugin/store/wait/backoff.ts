@@ -2,7 +2,7 @@
 // processes which wait for the same server don't ask it in step.
 import type { Milliseconds } from '../../duration.js'
 
-export interface BackoffShape {
+interface BackoffShape {
   first: Milliseconds
   longest: Milliseconds
   /** How much longer each pause is than the one before. Default 2. */

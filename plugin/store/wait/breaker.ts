@@ -23,7 +23,7 @@ const PAUSES = { first: 25, longest: 500 }
 /** For a probe where lookups have no limit. */
 const LONGEST_PROBE: Milliseconds = 1_000
 
-export interface BreakerParts {
+interface BreakerParts {
   /** Failures in a row that are too many; 0: it never opens. */
   threshold: number
   /** What a lookup may take; 0: no limit. */
@@ -44,25 +44,27 @@ export class Breaker {
   #failures = 0
   #isProbing = false
   #openedAt: Milliseconds | null = null
+  /** Nothing is to be asked of the store. */
+  isOpen = false
+  /** A lookup failed not long ago: those that succeed are to be told. */
+  isDoubtful = false
 
   constructor (parts: BreakerParts) {
     this.#parts = parts
     this.#deadline = parts.deadline === 0 ? LONGEST_PROBE : parts.deadline
   }
 
-  get isOpen (): boolean {
-    return this.#openedAt !== null
-  }
-
-  /** A lookup was answered in time. */
+  /** A lookup was answered in time. Where nothing is doubtful it changes nothing. */
   succeeded (): void {
-    if (this.#failures > 0) this.#failures = Math.max(0, this.#failures - 1 / FORGIVING)
+    this.#failures = Math.max(0, this.#failures - 1 / FORGIVING)
+    this.isDoubtful = this.#failures > 0
   }
 
   /** A lookup was not. */
   failed (): void {
     const { threshold } = this.#parts
     this.#failures++
+    this.isDoubtful = true
     if (threshold === 0 || this.#failures < threshold || this.#isProbing || this.#ended.signal.aborted) return
     this.#isProbing = true
     this.#probeUntilClosed().finally(() => { this.#isProbing = false }).catch(() => {})
@@ -110,15 +112,18 @@ export class Breaker {
   #open (error: unknown): void {
     if (this.#openedAt !== null) return
     this.#openedAt = performance.now()
+    this.isOpen = true
     this.#parts.onOpen?.(error)
     this.#parts.log.warn({ err: error }, 'the cache does without its store, which has failed too often, until it answers again')
   }
 
   #close (): void {
     this.#failures = 0
+    this.isDoubtful = false
     if (this.#openedAt === null) return
     const time = performance.now() - this.#openedAt
     this.#openedAt = null
+    this.isOpen = false
     this.#parts.onClose?.(time)
     this.#parts.log.info({ time: Math.round(time) }, 'the cache uses its store again')
   }

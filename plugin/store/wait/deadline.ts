@@ -7,6 +7,11 @@
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 
+/** The time of day, in milliseconds since 1970: read here and nowhere else, so that tests can have another. */
+export function wallClock (): Milliseconds {
+  return Date.now()
+}
+
 const SLICES = 5
 /** A timer this much too late tells of this process, not of the store. */
 const LATE: Milliseconds = 10
@@ -77,7 +82,7 @@ export class Deadline {
   }
 }
 
-/** The same for one command, all of whose time counts. */
+/** Waits for one command, all of whose time counts. */
 export function within<T> (time: Milliseconds, promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
   return new Deadline(time, 0).wait(promise, onLate)
 }
