@@ -23,6 +23,7 @@ export type { Bytes, Duration, Seconds } from './duration.js'
 export type { Warning } from './checks/warnings.js'
 export type { Check } from './options/checks.js'
 export type { RouteCacheOptions, TierOptions } from './options/options.js'
+export type { RouteRule } from './options/route-rules.js'
 export type { CacheOptions, InvalidationOptions } from './options/route-options.js'
 export type { EntryInfo, InvalidateOptions, RouteCache } from './calls/route-cache.js'
 export type { ExplainKeyOption, ExplainOption } from './calls/explain.js'
@@ -39,12 +40,13 @@ export type { StoreWrapper, TierStats } from './store/store.js'
 export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './key/target.js'
 export type { ValueOptions } from './calls/value.js'
 export type { WarmFailure, WarmOptions, WarmProgress, WarmSummary } from './calls/warm.js'
-export type { SetOptions } from './calls/write-through.js'
+export type { SetMadeOptions, SetOptions } from './calls/write-through.js'
+export type { PutOptions } from './calls/put.js'
 
 // TypeScript refuses two declarations of one member of an interface; but one that is inherited may be declared anew. So an
 // app inherits ours, as others, such as @fastify/caching, say something of `cache`, too. Where ours has to leave the name
 // to somebody else it is `unknown`, which each type fits.
-/** What the plugin adds to an app, under the name that its option `decorator` gives. */
+/** The plugin's decorator of an app, under the name that the option `decorator` gives. */
 export interface CacheDecorators {
   /**
    * The cache: keys, invalidation, a look into it, statistics. Where the app's types have it as `routeCache`, another
@@ -82,7 +84,7 @@ declare module 'fastify' {
   interface FastifyInstance extends CacheDecorators {}
 
   interface FastifyRequest {
-    /** What the cache did for this request, final from onSend on; null on a route that is not cached. */
+    /** The cache's outcome for this request, final from onSend on; null on a route that is not cached. */
     readonly cacheOutcome: CacheOutcome | null
     /**
      * What the handler is asked about, where its route says `revalidate`: the validators of the stale response that it may

@@ -30,7 +30,7 @@ interface Invalidating { work: () => Promise<number>, later: Targets, soft: bool
 
 export class Invalidation {
   readonly #parts: InvalidationParts
-  /** What the store was not told of yet. */
+  /** The targets that the store was not told of yet. */
   readonly journal: Journal
   readonly #confirmed: Confirmed
 
@@ -103,7 +103,7 @@ export class Invalidation {
     throw new RouteCacheError(code, `${message}; ${later}`, { cause })
   }
 
-  /** To who listens. */
+  /** Publishes it, where somebody listens. */
   #say ({ keys, tags, prefixes, all }: Targets, { began, soft, entries, error }: Ended): void {
     const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
     tell('invalidation', this.#parts.instance, { ...named, soft, entries, error, duration: since(began) ?? 0 })
@@ -114,7 +114,7 @@ export class Invalidation {
     return await this.#confirmed.by(later, async () => await this.#tellNow(targets, token))
   }
 
-  /** What the replicas have not confirmed is known to the primary, and kept: to tell it again would change nothing. */
+  /** The primary knows an invalidation that replicas have not confirmed, and keeps it: to repeat it would change nothing. */
   async #tellLate (targets: Targets): Promise<void> {
     await this.#tell(targets).catch((error: unknown) => { if (!isUnreplicated(error)) throw error })
   }
@@ -140,7 +140,7 @@ export class Invalidation {
     }, targets, work)
   }
 
-  /** What runs for them can't be stored any more: who comes now need not wait for it. */
+  /** Running fills for these targets can't be stored any more: new requests need not wait for them. */
   #forget ({ keys, prefixes, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
     this.#parts.flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))

@@ -28,7 +28,7 @@ const ITS_NAME = nameOf(EVERYTHING)
 interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
   log: Log
-  /** Of more, everything is invalidated instead. */
+  /** More targets than these are replaced by one: everything. */
   most: number
 }
 
@@ -148,7 +148,7 @@ export class Journal {
   }
 }
 
-/** The same for the same target. */
+/** Two equal targets have one name. */
 function nameOf (target: Targets): string {
   return JSON.stringify(target)
 }
@@ -314,7 +314,7 @@ class Span {
     this.#everything.set(confirmation.servers, confirmation)
   }
 
-  /** Of them, only the servers that confirmed are kept, and when they did last. */
+  /** Keeps of the targets only which servers confirmed them, and when they did last. */
   #fill (): void {
     this.#isFull = true
     for (const map of this.#named) {

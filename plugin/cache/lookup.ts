@@ -373,7 +373,7 @@ function only (tags: readonly string[], ground: ValidityBasis): ValidityBasis {
   }
 }
 
-/** Those that are not among the others: a list of articles may have a thousand. */
+/** The tags that are not among the others: a list of articles may have a thousand. */
 export function without (tags: readonly string[], others: readonly string[]): string[] {
   const known = new Set(others)
   return tags.filter((tag) => !known.has(tag))
@@ -445,7 +445,7 @@ export class TagMemory {
     return this.#late.get(key) ?? this.#early.get(key) ?? NONE
   }
 
-  /** Those that were remembered long ago go first, many at a time. */
+  /** The keys that were remembered long ago go first, many at a time. */
   remember (key: string, tags: readonly string[]): void {
     this.#late.delete(key)
     this.#early.delete(key)

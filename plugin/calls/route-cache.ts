@@ -1,4 +1,4 @@
-// What `fastify.cache` is: the calls that users make, their input checked.
+// The calls of `fastify.cache`, with their input checked.
 import { bodyOf, decodedSize, type Entry } from '../entry/entry.js'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Bytes, Duration, Seconds } from '../duration.js'
@@ -6,7 +6,7 @@ import { RouteCacheError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
 import type { RequestFields } from '../http/headers.js'
-import { buildKey } from '../key/key.js'
+import { buildKey, storedTags } from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
@@ -19,9 +19,10 @@ import {
   askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
 import { unpacked } from '../send/reply.js'
+import { put, type PutOptions } from './put.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
-import { set, type SetOptions, type WriteThrough } from './write-through.js'
+import { set, setMade, type SetMadeOptions, type SetOptions, type WriteThrough } from './write-through.js'
 import { selectBy } from '../cache/lookup.js'
 
 /** A stored response, seen from outside. */
@@ -36,6 +37,9 @@ export interface EntryInfo {
   /** The body's size. */
   size: Bytes
 }
+
+/** The dashboard's question, under a name that all builds share: it may be of another form of the package. */
+export const MAY_HAVE_TAG = Symbol.for('fastify-route-cache.may-have-tag')
 
 /** How `cache.invalidate` goes about it. */
 export interface InvalidateOptions {
@@ -69,7 +73,7 @@ export class RouteCache {
     this.#writeThrough = { ...values, requests }
   }
 
-  /** What its names in Redis begin with: the plugin's option `prefix`. */
+  /** The beginning of its names in Redis: the plugin's option `prefix`. */
   get prefix (): string {
     return this.#values.caller.source.instance.prefix
   }
@@ -149,7 +153,22 @@ export class RouteCache {
     if (message !== null) this.#warnings.say(this.#values.caller.log, { check: 'unknown-name', route: null, message })
   }
 
-  /** What is most likely a mistake in how the app uses the cache, as far as it is known now; the log has said each once. */
+  /**
+   * Whether an entry may have one of these tags. False: none has. Redis has no generation of theirs then, without which
+   * nothing is valid; in-process, nothing in this app has such a tag. Null: not known, as an invalidation may have left the
+   * generation.
+   * @internal
+   */
+  async [MAY_HAVE_TAG] (tags: readonly string[]): Promise<boolean | null> {
+    const { store } = this.#cache.shelf
+    const stored = storedTags(tags)
+    const isNamed = stored.some((tag) => this.#names.mayHaveTag(tag))
+    if (store.kind === 'memory') return isNamed
+    const { generations } = await store.generations(stored)
+    return generations.every((generation) => generation === null) ? false : isNamed || null
+  }
+
+  /** Likely mistakes in how the app uses the cache, as far as they are known now; the log has said each once. */
   get warnings (): readonly Warning[] {
     return this.#warnings.list
   }
@@ -167,8 +186,49 @@ export class RouteCache {
    * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
    * where `route` leads to no cached route, or to one that makes another key; and what `work` throws
    */
-  async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T> {
-    return await set(this.#writeThrough, { key: checkKeyOf(key), options, work: checkFunction('work', work) })
+  async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T>
+  /**
+   * The same where only what `work` gives tells the key, as for a row that the database gives its id: `set(({ id }) =>
+   * cache.key('user:{id}', { id }), work, { route: ({ id }) => '/users/' + id })`. As nothing can be taken before the key is
+   * known, the handler of the GET runs once `work` is done, and its answer is stored: the next GET is a hit, as exact as
+   * any. Where it can't be stored, nothing is; what lay under the key is gone in any case.
+   */
+  async set<T> (key: (result: T) => string, work: () => T | Promise<T>, options: SetMadeOptions<T>): Promise<T>
+  async set<T> (
+    key: string | ((result: T) => string), work: () => T | Promise<T>, options: SetOptions | SetMadeOptions<T>
+  ): Promise<T> {
+    const checked = checkFunction('work', work)
+    if (typeof key === 'function') {
+      return await setMade(this.#writeThrough, { key, options: options as SetMadeOptions<T>, work: checked })
+    }
+    return await set(this.#writeThrough, { key: checkKeyOf(key), options: options as SetOptions, work: checked })
+  }
+
+  /**
+   * Stores a value under a key, as `getOrSet` keeps values: from when this has resolved, `getOrSet` gives it, in every
+   * process. Give a function where the value is written or read: the right to fill is taken before it runs, from whoever has
+   * it, so a `load` that runs meanwhile stores nothing, and of two writers only the last to begin may store. Where another
+   * one came between, the key was invalidated, or it is in quarantine, the value is not stored: what is there ends, and the
+   * next `getOrSet` loads it. A value that is given counts as one of the moment of the call. Responses are not concerned,
+   * neither one under the same key nor those that were made of the value: invalidate them behind it.
+   * @returns the value
+   * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
+   * Redis could not be told: before the function, which then has not run, or, with `worked: true`, after it; and what the
+   * function throws
+   */
+  async put<T> (key: string, value: () => T | Promise<T>, options?: PutOptions): Promise<T>
+  async put<T> (key: string, value: T | Promise<T>, options?: PutOptions): Promise<T>
+  async put (key: string, value: unknown, options: PutOptions = {}): Promise<unknown> {
+    const work = typeof value === 'function' ? value as () => unknown : async () => await value
+    return await put(this.#values, { key: this.#hadKey(key, options), options, work })
+  }
+
+  /** A value's key as it is stored; names with it are known from now on. */
+  #hadKey (key: string, options: Pick<ValueOptions, 'tags'>): string {
+    const stored = checkKeyOf(key)
+    const tags = (options as Partial<ValueOptions> | undefined | null)?.tags
+    this.#names.had({ keys: [stored], tags: Array.isArray(tags) ? tags : [] })
+    return stored
   }
 
   /**
@@ -180,10 +240,7 @@ export class RouteCache {
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; and what `load` throws
    */
   async getOrSet<T> (key: string, options: ValueOptions, load: () => T | Promise<T>): Promise<T> {
-    const stored = checkKeyOf(key)
-    const tags = (options as Partial<ValueOptions> | undefined)?.tags
-    this.#names.had({ keys: [stored], tags: Array.isArray(tags) ? tags : [] })
-    return await getOrSet(this.#values, { key: stored, options, load })
+    return await getOrSet(this.#values, { key: this.#hadKey(key, options), options, load })
   }
 
   /**
@@ -207,7 +264,7 @@ export class RouteCache {
     return null
   }
 
-  /** The same as `get` without the body. */
+  /** As `get`, without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
     const entry = await this.#find(key, headers)
     return entry === null ? null : this.#describe(entry)
@@ -249,7 +306,7 @@ export class RouteCache {
     await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
   }
 
-  /** What the cache did since the process started. */
+  /** The cache's counters since the process started. */
   stats (): CacheStats {
     return this.#cache.stats
   }

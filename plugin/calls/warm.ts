@@ -2,10 +2,11 @@
 // with the lookup, the lease and the fill that a client's would have; but where nothing can come of it that is stored
 // (there is a fresh entry, the request goes past the cache, somebody else is filling it) the handler does not run, and
 // nobody hears what it is answered.
+import { setMaxListeners } from 'node:events'
 import { optionError } from '../errors.js'
 import { isCount, OptionReader } from '../options/reader.js'
-import { openTicket, type OwnRequests, type Ticket } from '../request/own-request.js'
-import type { BypassReason, End, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
+import { openTicket, type Order, type OwnRequests, type Ticket } from '../request/own-request.js'
+import type { BypassReason, CacheOutcome, End, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
 import { BYPASS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../telling/reasons.js'
 import { readRequest, type RequestOption, type Wish } from './request-option.js'
 
@@ -23,12 +24,12 @@ export interface WarmOptions {
 export interface WarmProgress {
   /** How many requests are done, this one included. */
   done: number
-  /** Of how many. */
+  /** How many there are in all. */
   total: number
   /** As it was given. */
   url: string
   outcome: 'stored' | 'hit' | 'bypass' | 'failed'
-  /** Of a bypass, or a failure; else null. */
+  /** The reason for a bypass, or the message of a failure; else null. */
   reason: BypassReason | WarmFailure['reason'] | null
 }
 
@@ -37,13 +38,13 @@ export interface WarmFailure {
   url: string
   /** Why its response was not stored (`RefusalReason`), or why there was none. */
   reason: RefusalReason | UncachedReason | StaleReason | NoAnswer
-  /** What the request was answered with; null: not at all. */
+  /** The status of the answer; null: there was none. */
   status: number | null
   /** The reason in words. */
   text: string
 }
 
-/** What became of a warm-up. */
+/** The result of a warm-up. */
 export interface WarmSummary {
   /** Responses that were stored. */
   stored: number
@@ -86,6 +87,8 @@ export async function warm (
   const total = wishes.length
   const failed = new AbortController()
   const ended = signal === undefined ? failed.signal : AbortSignal.any([failed.signal, signal])
+  // One for each request at work: no leak.
+  setMaxListeners(0, ended)
   let done = 0
   const left = wishes.values()
   const work = async (): Promise<void> => {
@@ -107,11 +110,23 @@ export async function warm (
   return summary
 }
 
-async function fill (requests: OwnRequests, { url, headers }: Wish, signal: AbortSignal): Promise<Warmed> {
+async function fill (requests: OwnRequests, wish: Wish, signal: AbortSignal): Promise<Warmed> {
+  return (await warmOne(requests, wish, signal)).warmed
+}
+
+/** Has one response stored. With what its lookup came to, which has the route's key for it; null: there was none. */
+export async function warmOne (
+  requests: OwnRequests, { url, headers }: Wish, signal?: AbortSignal
+): Promise<{ lookup: CacheOutcome | null, warmed: Warmed }> {
   const ticket = openTicket('warm', null)
-  ticket.hasAgent = 'user-agent' in headers
+  const warmed = await warmWith(requests, ticket, { url, headers, signal })
+  return { lookup: ticket.outcome?.() ?? null, warmed }
+}
+
+async function warmWith (requests: OwnRequests, ticket: Ticket, order: Order): Promise<Warmed> {
+  ticket.hasAgent = 'user-agent' in order.headers
   const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
-  const result = await requests.make(ticket, { url, headers, signal })
+  const result = await requests.make(ticket, order)
   if ('error' in result) {
     if (requests.isClosing(result)) return failure('closed')
     return result.isGivenUp ? failure('time') : failure('abandoned', null, (result.error as Error).message)

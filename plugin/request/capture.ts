@@ -67,7 +67,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const selects = selectingMembers(exchange.before, { vary: reply.getHeader('vary') })
   const isEncoded = isCompressed(exchange, reply, payload)
-  // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
+  // Accept-Encoding selects among the bodies of one entry, so it makes no variants. Vary names it from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
@@ -77,7 +77,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   }
   exchange.failed = false
   const body = bodyOf(cache, exchange, {
-    payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
+    payload, limit: exchange.site.policy.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
   })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
@@ -151,7 +151,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (mayBePart(exchange, reply)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
-  // It must not take the place of the entry that stands in for it.
+  // An error must not take the place of the entry that stands in for it.
   if (policy.rescue !== null && mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
@@ -159,7 +159,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
-  if (payloadSize(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
+  if (payloadSize(payload, all, 0) > policy.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
   if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
   const now = cache.now()
@@ -224,7 +224,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
     reply.getHeader('cache-control') !== undefined || answer.headers.some(([name]) => name === 'cache-control')
   if (cacheControl !== null && isLastOnSend && !isSaid()) {
     reply.header('cache-control', cacheControl)
-    // Its time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
+    // The declared time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
     for (const name of ['age', 'date']) reply.removeHeader(name)
     answer.headers.push(['cache-control', cacheControl])
   }
@@ -289,7 +289,9 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
   const tags = union(exchange.marks.tags, answer.tags)
   const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
+  const began = exchange.lookupBegan > 0 ? performance.now() : 0
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+  if (began > 0) exchange.site.worth.filled(performance.now() - began)
 }
 
 // How old an answer is when it is stored. One that its own header fields keep fresh may come from elsewhere, and be older
@@ -306,8 +308,8 @@ function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
   return { life: life - held, headers: seconds === 0 ? others : [...others, ['age', String(seconds)]] }
 }
 
-// What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
-// methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
+// Middleware may add fields when a head is written, behind all onSend hooks and our capture. For that it has replaced
+// methods of the raw response. The answer waits for its end then, and the head that was sent is judged as well.
 
 /** Why it may not be stored, by fields that were added to its head, such as a cookie; null: it may. */
 function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {

@@ -123,7 +123,7 @@ export class MemoryStore implements Store {
     this.#leases.delete(name)
     if (this.#tags.areAbove(late, lease.asOf)) return 'outdated'
     if (cost(key, bytes) > this.#maxBytes) {
-      // What lies there is what it was to take the place of.
+      // The entry under the name is the one that the fill was to take the place of.
       if (varied === null) this.#drop(key)
       return 'too-large'
     }

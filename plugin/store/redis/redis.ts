@@ -260,10 +260,10 @@ const MOST_NAMES = 1_000
 /** Each of them is a command that the client still keeps: a store that hangs must not be piled up with more. */
 const MOST_OVERDUE = 100
 const NONE: readonly never[] = []
-/** Where the floor stands among the names. */
+/** The place of the floor among the names. */
 const FLOOR = 0
 
-/** What the names of a batch hold, and what the floor says. */
+/** The values of a batch's names, and the floor's state. */
 export interface BatchAnswer extends FloorState { values: readonly (Buffer | null)[] }
 
 interface BatchParts {
@@ -304,7 +304,7 @@ class Batch {
     this.#waiting.push(waiting)
   }
 
-  /** Where this name's value will be. */
+  /** The place of this name's value. */
   place (name: string): number {
     let place = this.#places.get(name)
     if (place === undefined) {
@@ -427,7 +427,7 @@ interface LeasesParts {
   client: RedisClient
   keys: Keys
   write: Write
-  /** Where the clock was lost. */
+  /** Called if the clock was lost. */
   beginHistory: () => Promise<unknown>
 }
 
@@ -526,7 +526,7 @@ export class Leases {
     })
   }
 
-  /** What lasts longer than it ever does is left over from before the server's time stepped back, and may be taken. */
+  /** A lease that lasts longer than any may is left over from before the server's time stepped back, and may be taken. */
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     const name = this.#keys.lease(key, variant)
     const [held, life] = await this.#write(Promise.all([this.#client.get(name), this.#client.pttl(name)]))

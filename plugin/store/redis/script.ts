@@ -57,9 +57,9 @@ function isCorkable (stream: Partial<Corkable>): stream is Corkable {
 export const ALLOWED_WHEN_FULL = '#!lua flags=allow-oom\n'
 
 /**
- * What of a quarantine stands yet. The value of a name in quarantine is `!<end>@<token>`, one for each `mutate` that has it
- * there, with commas between them; ends are milliseconds of the server's time, so that a process that died is not counted
- * when another's renewals keep the name alive.
+ * The part of a quarantine that still stands. A name's value in quarantine is `!<end>@<token>`, one for each `mutate` that
+ * has it there, with commas between them. Ends are milliseconds of the server's time, so that a process that died is not
+ * counted when another's renewals keep the name alive.
  *
  * A tag that an invalidation of several targets holds until it has them all is `#<end>@<token>` instead, so likewise, and
  * with `=` as the token of its last member what its generation must be at least when it is let go. Former builds take such

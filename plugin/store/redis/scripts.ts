@@ -6,7 +6,7 @@ import { QUARANTINE } from '../keys.js'
 import { READING_LAYOUT } from '../layout.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 
-/** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
+/** The beginning of a lease's value if nobody is to wait: this alone, or with the token of a process that tries again. */
 export const PASS = '~'
 
 /**

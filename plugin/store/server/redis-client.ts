@@ -40,7 +40,7 @@ interface Pipeline {
   exec (): Promise<Array<[error: Error | null, reply: unknown]> | null>
 }
 
-/** Those that are there on a single server and on a Cluster. */
+/** The methods that the clients of a single server and of a Cluster both have. */
 const METHODS = [
   'ping', 'getBuffer', 'mgetBuffer', 'get', 'pttl', 'unlink', 'info', 'on', 'off', 'eval', 'evalsha'
 ] as const satisfies readonly (keyof RedisClient)[]
