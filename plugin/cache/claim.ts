@@ -33,6 +33,8 @@ export interface Selected {
   /** The bytes that lie where the fill would go; undefined: they were not read. */
   bytes: Buffer | null | undefined
   ground: ValidityBasis
+  /** The clock when all of the ground was read; null: it is not known. */
+  clock: number | null
 }
 
 /**

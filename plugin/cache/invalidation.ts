@@ -104,9 +104,9 @@ export class Invalidation {
   }
 
   /** Publishes it, where somebody listens. */
-  #say ({ keys, tags, prefixes, all }: Targets, { began, ...ended }: Ended): void {
+  #say ({ keys, tags, prefixes, all }: Targets, { began, soft, entries, error }: Ended): void {
     const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
-    tell('invalidation', this.#parts.instance, { ...named, ...ended, duration: since(began) ?? 0 })
+    tell('invalidation', this.#parts.instance, { ...named, soft, entries, error, duration: since(began) ?? 0 })
   }
 
   /** `token`: of the quarantine that ends with it; undefined: of none. */

@@ -360,8 +360,8 @@ interface Targetable extends Arrived { isTargeted: boolean }
  * what it says is invalid (§4.2.1: then it is stale), and where each use must be validated (`no-cache`, §5.2.2.4).
  * Undefined where it says nothing of it.
  */
-export function originFreshness ({ isTargeted, ...arrived }: Targetable): number | undefined {
-  const directives = directivesOf(arrived.fields, isTargeted)
+export function originFreshness (arrived: Targetable): number | undefined {
+  const directives = directivesOf(arrived.fields, arrived.isTargeted)
   if (['no-cache', 'private'].some((directive) => says(directives, directive))) return 0
   if (says(directives, 'no-store') && !says(directives, 'must-understand')) return 0
   const lifetime = leastOf(directives.map((each) => lifetimeOf(each, arrived)))

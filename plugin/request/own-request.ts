@@ -158,7 +158,8 @@ export class OwnRequests {
   }
 
   /** Makes the request that the ticket is for, and waits for its answer. Never rejects. */
-  async make (ticket: Ticket, { signal: left, headers, method = 'GET', ...order }: Order): Promise<Result> {
+  async make (ticket: Ticket, order: Order): Promise<Result> {
+    const { signal: left, headers, method = 'GET' } = order
     const id = randomUUID()
     this.open.set(id, ticket)
     const limit = new AbortController()
@@ -175,7 +176,7 @@ export class OwnRequests {
     this.#giveUps.add(giveUp)
     left?.addEventListener('abort', giveUp)
     const result = await Promise.race([limited, this.#inject({
-      method, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
+      ...order, method, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal
     }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error, isGivenUp: limit.signal.aborted }))])
     clearTimeout(timer)
     left?.removeEventListener('abort', giveUp)

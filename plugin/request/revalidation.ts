@@ -58,7 +58,10 @@ export function toValidate ({ site: { policy }, headers }: Exchange, present: Sp
 /** The conditional fields by which the handler is asked whether this entry is still right. */
 export function askedBy (entry: Entry): ShownConditions {
   const { etag = null, lastModified = null } = validatorsOf(entry) ?? {}
-  return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
+  const conditions: ShownConditions = {}
+  if (etag !== null) conditions['if-none-match'] = etag
+  if (lastModified !== null) conditions['if-modified-since'] = lastModified
+  return conditions
 }
 
 /** The validators that the handler is asked about; null: it is asked for a response. */

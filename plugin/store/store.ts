@@ -30,6 +30,19 @@
 //   5. F  fill                            stored, with asOf 7
 //   6. R  read                            the entry with asOf 7, generation 8 > 7: not valid, so a miss
 //
+// `asOf` may also be the clock that one server gave in one answer with the generations. It is the older one of the two. All
+// that looks at an entry, or at a fill, asks whether `asOf` is high enough, so an older one is never valid where a later one
+// is not. It costs a fill at most, where the tag is invalidated between the two:
+//
+//   1. F  read                            generation(users) = 5, clock 7
+//   2. W  invalidate tags ['users']       clock = 8, then generation(users) = 8
+//   3. F  take                            asOf = 7; reads the new row
+//   4. F  fill                            stored, and 8 > 7: nobody is served it, the next one fills again
+//
+// The clock is read with the lease instead where it was no part of such an answer: on a Cluster, whose servers answer at
+// different times; from the tier; where generations were read or created behind it, which may be above it; and where a
+// failover is trusted, as the server that gave it may have been another one, ahead of the one that invalidates.
+//
 // A generation that is not there (evicted) makes every entry with its tag invalid. Created anew it gets a new clock value,
 // above every `asOf` handed out so far, so what the lost one had dropped stays dropped.
 //
@@ -88,6 +101,8 @@ export interface Ask {
 
 /** The result of a read. Its bytes are not to be changed. */
 export interface Reading extends ValidityReading {
+  /** The clock of the same instant; null: it is not known. */
+  clock: number | null
   main: Buffer | null
   varied: Buffer | null
   /** Other readers get the same bytes, too, so their decoded entry is worth keeping. */
@@ -156,6 +171,8 @@ export interface Seen {
    * then the key's, so that each variant has its lease from the beginning. Null: nothing is put there.
    */
   marker: Buffer | null
+  /** The clock when the generations were read; null, absent: it is read with the lease. */
+  clock?: number | null
 }
 
 /** The bytes to store: an entry, or a variant together with the marker that it lies under. */

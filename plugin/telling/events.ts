@@ -153,7 +153,7 @@ type Saying<Event extends keyof CacheEvents> = Omit<CacheEvents[Event], keyof In
 
 /** Callers look first whether anybody listens. */
 export function tell<Event extends keyof CacheEvents> (event: Event, instance: Instance, saying: Saying<Event>): void {
-  channels[event].publish({ ...instance, ...saying })
+  channels[event].publish(Object.assign({}, instance, saying))
 }
 
 /** Publishes a lookup, which every hit does. */
@@ -169,7 +169,7 @@ export function tellLookup (
 export function tellFill (
   { instance, route }: Source, key: string, filled: Pick<FillEvent, 'result' | 'bytes' | 'duration'>
 ): void {
-  tell('fill', instance, { route, key: nameOf(key), ...filled })
+  tell('fill', instance, { route, key: nameOf(key), result: filled.result, bytes: filled.bytes, duration: filled.duration })
 }
 
 // The caller of the cache: counters and log of the route, and of the request, that the work is for.

@@ -48,6 +48,7 @@ export class MemoryStore implements Store {
   glance ({ key, variant, tags }: Ask): Reading {
     const { generations, softened } = this.#tags.read(tags)
     return {
+      clock: null,
       main: this.#get(key),
       varied: variant === null ? null : this.#get(slotName(key, variant)),
       history: this.#history,

@@ -1,6 +1,6 @@
 // A Lua script, which Redis runs as one step; and the parts that several scripts share.
 import { createHash } from 'node:crypto'
-import { heed, holdWrites, type RedisClient } from '../server/redis-client.js'
+import { heed, type Corkable, type RedisClient } from '../server/redis-client.js'
 
 /** Called by its hash. A client resends commands that were under way when its connection was cut: each may run twice. */
 export class Script {
@@ -27,6 +27,27 @@ export class Script {
 function refused (client: RedisClient, error: unknown): never {
   heed(client, error)
   throw error
+}
+
+// Scripts that are called together, by requests whose read had one answer for example, leave in one write: each write is a
+// call of the system here, and one read in Redis. Nothing waits longer for that than for what runs already. On a Cluster it
+// is not known here which connection a command takes; and a client whose stream can't be corked writes each by itself.
+
+const corked = new WeakSet<object>()
+
+/** Before a command is given to the client: its connection writes when the code that runs now is done, promises included. */
+function holdWrites ({ stream }: RedisClient): void {
+  if (stream == null || corked.has(stream) || !isCorkable(stream)) return
+  corked.add(stream)
+  stream.cork()
+  process.nextTick(() => {
+    corked.delete(stream)
+    stream.uncork()
+  })
+}
+
+function isCorkable (stream: Partial<Corkable>): stream is Corkable {
+  return typeof stream.cork === 'function' && typeof stream.uncork === 'function'
 }
 
 /**

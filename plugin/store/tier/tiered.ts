@@ -50,7 +50,7 @@ export class Tiered {
   constructor ({ client, keys, limits, now, complain, onDrop }: TieredParts) {
     this.#keys = keys
     this.#now = now
-    this.#tier = new Tier({ ...limits, now, isFor: (name) => !keys.isValue(name) })
+    this.#tier = new Tier({ ...limits, now, isFor: (name) => !keys.isValue(name) && name !== keys.clock })
     const onChange = (names: string[] | null): void => {
       if (names === null) this.#tier.changeAll()
       else this.#tier.change(names)
@@ -81,6 +81,7 @@ export class Tiered {
     this.#hits++
     this.#last = ask
     return {
+      clock: null,
       main: main.value.bytes,
       varied: variant === null ? null : this.#tier.get(this.#keys.variant(key, variant), now)?.bytes ?? null,
       history,
