@@ -57,7 +57,7 @@ export interface Row {
 
 const WARM_UP = 1_000
 /** Hits that are not back by then are not back. */
-const RECOVERY_LIMIT = 20_000
+const RECOVERY_LIMIT = 60_000
 const LOOK_EVERY = 50
 /** The share of hits of a cache that works. */
 const SOME = 0.5

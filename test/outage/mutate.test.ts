@@ -165,12 +165,11 @@ t.test('a quarantine is renewed while its work runs', async (t) => {
       let asked = 0
       await app.cache.mutate(target, async () => {
         const longer = performance.now() + 2_000
-        for (; performance.now() < longer; asked++) {
+        for (; performance.now() < longer || asked <= 10; asked++) {
           if (await ask(app, url) !== 'x: miss') t.fail(`${url}: a hit, the ${asked}th`)
           await delay(5)
         }
       })
-      t.ok(asked > 10, `${url}: ${asked} misses`)
       t.strictSame([await ask(app, url), await ask(app, url)], ['x: miss', 'x: hit'])
     }))
     t.notOk(lineOf(app, 'quarantine'), 'and never lost')
