@@ -110,7 +110,7 @@ function showNotes (notes, routes) {
     ...others.slice(0, areAllNotesShown ? others.length : FIRST_NOTES).map(({ level, text }) => element('li', { class: level }, clipped(text))),
     ...more > 0 ? [element('li', { class: 'more' }, button(areAllNotesShown ? 'Show less' : `${more} more`, toggle))] : [],
     ...noted > 0
-      ? [element('li', { class: 'warning' }, `${counted(noted, 'route')} most likely ${noted === 1 ? 'has' : 'have'} a mistake. `, button('Show', showNoted))]
+      ? [element('li', { class: 'warning' }, `${counted(noted, 'route')} ${noted === 1 ? 'has a note' : 'have notes'}: a likely mistake, or not worth caching. `, button('Show', showNoted))]
       : [])
 }
 
