@@ -31,7 +31,7 @@ interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number 
 /** An error of this plugin. */
 export class RouteCacheError extends Error {
   readonly code: ErrorCode
-  /** For `mutate` and `set`: whether `work` was done by then, so that its writes stand. For all others: false. */
+  /** For `mutate`, `set` and `put`: whether `work` was done by then, so that its writes stand. For all others: false. */
   readonly worked: boolean
   /** The status for Fastify's answer: 503 if a route with `onError: 'fail'` was not begun. For all others: undefined. */
   readonly statusCode: number | undefined

@@ -23,6 +23,7 @@ export type { Bytes, Duration, Seconds } from './duration.js'
 export type { Warning } from './checks/warnings.js'
 export type { Check } from './options/checks.js'
 export type { RouteCacheOptions, TierOptions } from './options/options.js'
+export type { RouteRule } from './options/route-rules.js'
 export type { CacheOptions, InvalidationOptions } from './options/route-options.js'
 export type { EntryInfo, InvalidateOptions, RouteCache } from './calls/route-cache.js'
 export type { ExplainKeyOption, ExplainOption } from './calls/explain.js'
@@ -39,7 +40,8 @@ export type { StoreWrapper, TierStats } from './store/store.js'
 export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './key/target.js'
 export type { ValueOptions } from './calls/value.js'
 export type { WarmFailure, WarmOptions, WarmProgress, WarmSummary } from './calls/warm.js'
-export type { SetOptions } from './calls/write-through.js'
+export type { SetMadeOptions, SetOptions } from './calls/write-through.js'
+export type { PutOptions } from './calls/put.js'
 
 // TypeScript refuses two declarations of one member of an interface; but one that is inherited may be declared anew. So an
 // app inherits ours, as others, such as @fastify/caching, say something of `cache`, too. Where ours has to leave the name

@@ -2,7 +2,7 @@
 // renewed until then, as the flight is on.
 import { flightName, type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
-import { placeFill, selectEntry, without, type Shelf } from './lookup.js'
+import { placeFill, selectEntry, union, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
 import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
@@ -15,6 +15,8 @@ import { count } from '../telling/stats.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
+
+const NONE: readonly string[] = []
 
 interface FillParts {
   shelf: Shelf
@@ -57,7 +59,7 @@ export class Fills {
     flight.isAnswered = true
     const storedAt = now()
     const life = longest - Math.floor(longest * jitter * random())
-    const tags = [...new Set([...selection.tags, ...named])]
+    const tags = union(selection.tags, named)
     memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
@@ -94,7 +96,8 @@ export class Fills {
         return await store.release(key, lease)
       }
       if (!kept.send()) return abandon(claim, caller, true)
-      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
+      const late = tags === ground.tags ? NONE : without(tags, ground.tags)
+      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
       this.#letGoLate(claim, filling)
       const result = await filling
       const refused = REFUSALS[result]
@@ -152,8 +155,9 @@ export class Fills {
     }
   }
 
-  /** Followers get the answer within the time of a lookup at most: a store may hang. */
+  /** Followers get the answer within the time of a lookup at most: a store that is asked may hang. */
   #letGoLate (claim: Claim, filling: Promise<unknown>): void {
+    if (this.#parts.shelf.store.kind === 'memory') return
     within(this.#parts.deadline, filling).catch((error: unknown) => {
       if (isLate(error)) this.#land(claim, { type: 'pass' })
     })

@@ -141,8 +141,9 @@ export class Flight {
   /** Lets everybody go though its handler has not answered, and gives the lease back. Rejects as the store does. */
   async cancel (): Promise<void> {
     if (this.isLanded || this.isAnswered) return
+    const giveBack = this.#giveBack
     this.land({ type: 'pass' })
-    await this.#giveBack?.()
+    await giveBack?.()
   }
 
   /** Lets everybody go. Does nothing the second time. */
@@ -154,7 +155,9 @@ export class Flight {
     this.#letGo(landing)
   }
 
+  /** It keeps nothing then: whoever still knows the flight would keep the lease and the store's work with it. */
   #stop (): void {
+    this.#giveBack = undefined
     clearInterval(this.#renewal)
     clearTimeout(this.#limit)
   }

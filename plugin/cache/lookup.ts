@@ -374,7 +374,8 @@ export function without (tags: readonly string[], others: readonly string[]): st
   return tags.filter((tag) => !known.has(tag))
 }
 
-function union (tags: readonly string[], others: readonly string[]): readonly string[] {
+/** All of them, each once. */
+export function union (tags: readonly string[], others: readonly string[]): readonly string[] {
   return others.length === 0 ? tags : [...new Set([...tags, ...others])]
 }
 

@@ -19,9 +19,10 @@ import {
   askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
 } from '../key/target.js'
 import { unpacked } from '../send/reply.js'
+import { put, type PutOptions } from './put.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
-import { set, type SetOptions, type WriteThrough } from './write-through.js'
+import { set, setMade, type SetMadeOptions, type SetOptions, type WriteThrough } from './write-through.js'
 import { selectBy } from '../cache/lookup.js'
 
 /** A stored response, seen from outside. */
@@ -185,8 +186,49 @@ export class RouteCache {
    * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
    * where `route` leads to no cached route, or to one that makes another key; and what `work` throws
    */
-  async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T> {
-    return await set(this.#writeThrough, { key: checkKeyOf(key), options, work: checkFunction('work', work) })
+  async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T>
+  /**
+   * The same where only what `work` gives tells the key, as for a row that the database gives its id: `set(({ id }) =>
+   * cache.key('user:{id}', { id }), work, { route: ({ id }) => '/users/' + id })`. As nothing can be taken before the key is
+   * known, the handler of the GET runs once `work` is done, and its answer is stored: the next GET is a hit, as exact as
+   * any. Where it can't be stored, nothing is; what lay under the key is gone in any case.
+   */
+  async set<T> (key: (result: T) => string, work: () => T | Promise<T>, options: SetMadeOptions<T>): Promise<T>
+  async set<T> (
+    key: string | ((result: T) => string), work: () => T | Promise<T>, options: SetOptions | SetMadeOptions<T>
+  ): Promise<T> {
+    const checked = checkFunction('work', work)
+    if (typeof key === 'function') {
+      return await setMade(this.#writeThrough, { key, options: options as SetMadeOptions<T>, work: checked })
+    }
+    return await set(this.#writeThrough, { key: checkKeyOf(key), options: options as SetOptions, work: checked })
+  }
+
+  /**
+   * Stores a value under a key, as `getOrSet` keeps values: from when this has resolved, `getOrSet` gives it, in every
+   * process. Give a function where the value is written or read: the right to fill is taken before it runs, from whoever has
+   * it, so a `load` that runs meanwhile stores nothing, and of two writers only the last to begin may store. Where another
+   * one came between, the key was invalidated, or it is in quarantine, the value is not stored: what is there ends, and the
+   * next `getOrSet` loads it. A value that is given counts as one of the moment of the call. Responses are not concerned,
+   * neither one under the same key nor those that were made of the value: invalidate them behind it.
+   * @returns the value
+   * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
+   * Redis could not be told: before the function, which then has not run, or, with `worked: true`, after it; and what the
+   * function throws
+   */
+  async put<T> (key: string, value: () => T | Promise<T>, options?: PutOptions): Promise<T>
+  async put<T> (key: string, value: T | Promise<T>, options?: PutOptions): Promise<T>
+  async put (key: string, value: unknown, options: PutOptions = {}): Promise<unknown> {
+    const work = typeof value === 'function' ? value as () => unknown : async () => await value
+    return await put(this.#values, { key: this.#hadKey(key, options), options, work })
+  }
+
+  /** A value's key as it is stored; names with it are known from now on. */
+  #hadKey (key: string, options: Pick<ValueOptions, 'tags'>): string {
+    const stored = checkKeyOf(key)
+    const tags = (options as Partial<ValueOptions> | undefined | null)?.tags
+    this.#names.had({ keys: [stored], tags: Array.isArray(tags) ? tags : [] })
+    return stored
   }
 
   /**
@@ -198,10 +240,7 @@ export class RouteCache {
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; and what `load` throws
    */
   async getOrSet<T> (key: string, options: ValueOptions, load: () => T | Promise<T>): Promise<T> {
-    const stored = checkKeyOf(key)
-    const tags = (options as Partial<ValueOptions> | undefined)?.tags
-    this.#names.had({ keys: [stored], tags: Array.isArray(tags) ? tags : [] })
-    return await getOrSet(this.#values, { key: stored, options, load })
+    return await getOrSet(this.#values, { key: this.#hadKey(key, options), options, load })
   }
 
   /**

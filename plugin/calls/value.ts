@@ -3,7 +3,7 @@
 import { DefaultDeserializer, serialize } from 'node:v8'
 import type { ResponseCache } from '../cache/cache.js'
 import { refuse, tellHit, channels, since, stamp, tell, tellLookup, type Caller } from '../telling/events.js'
-import type { Claim } from '../cache/claim.js'
+import type { Answer, Claim, Selection } from '../cache/claim.js'
 import type { Bytes, Duration, Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
 import { optionError } from '../errors.js'
@@ -55,7 +55,7 @@ export async function getOrSet<T> (values: Values, { key, options, load }: Value
     return await bypass(caller, began, { reason: 'policy', load })
   }
   const named = valueKey(key)
-  const selection = { needs: [], hint: { members: [] }, fingerprint: () => '', tags, maxVariants: 0 }
+  const selection = selectionOf(tags)
   const fresh = { toRefresh: false, mayBeStale: false, mayRescue: false, mayBeEarly: false }
   const question = { key: named, selection, toFill: life > 0, ...fresh, waitTimeout }
   let found = await cache.lookup(question, caller)
@@ -100,6 +100,16 @@ async function loaded<T> ({ source }: Caller, key: string | null, load: ValueReq
   }
 }
 
+/** A value is one for all who ask, and has the tags that its caller names. */
+export function selectionOf (tags: readonly string[]): Selection {
+  return { needs: [], hint: { members: [] }, fingerprint: () => '', tags, maxVariants: 0 }
+}
+
+/** A value as it is stored. */
+export function answerOf (body: Buffer, life: Milliseconds): Answer {
+  return { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, ...ONLY_FRESH }
+}
+
 interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
   found: { claim: Claim | null, why?: RefusalReason }
   life: Milliseconds
@@ -128,17 +138,17 @@ async function filled<T> (
     refuse(key, body === null ? 'payload' : 'size', caller)
     cache.abandon(claim, caller, true)
   } else {
-    cache.fill(claim, { status: 200, headers: [], body, kind: 'bytes', members: [], tags: [], life, ...ONLY_FRESH }, caller)
+    cache.fill(claim, answerOf(body, life), caller)
   }
   return value
 }
 
 /** Null: it holds what can't be copied, a function for example. */
-function bytesOf (value: unknown, { log }: Caller): Buffer | null {
+export function bytesOf (value: unknown, { log }: Caller): Buffer | null {
   try {
     return writeValue(value)
   } catch (error) {
-    log.warn({ err: error }, 'a value of cache.getOrSet can not be stored')
+    log.warn({ err: error }, 'a value of cache.getOrSet or cache.put can not be stored')
     return null
   }
 }

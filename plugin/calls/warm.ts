@@ -5,8 +5,8 @@
 import { setMaxListeners } from 'node:events'
 import { optionError } from '../errors.js'
 import { isCount, OptionReader } from '../options/reader.js'
-import { openTicket, type OwnRequests, type Ticket } from '../request/own-request.js'
-import type { BypassReason, End, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
+import { openTicket, type Order, type OwnRequests, type Ticket } from '../request/own-request.js'
+import type { BypassReason, CacheOutcome, End, RefusalReason, StaleReason, UncachedReason } from '../telling/outcome.js'
 import { BYPASS_WORDS, REFUSAL_WORDS, STALE_WORDS, UNCACHED_WORDS } from '../telling/reasons.js'
 import { readRequest, type RequestOption, type Wish } from './request-option.js'
 
@@ -110,11 +110,23 @@ export async function warm (
   return summary
 }
 
-async function fill (requests: OwnRequests, { url, headers }: Wish, signal: AbortSignal): Promise<Warmed> {
+async function fill (requests: OwnRequests, wish: Wish, signal: AbortSignal): Promise<Warmed> {
+  return (await warmOne(requests, wish, signal)).warmed
+}
+
+/** Has one response stored. With what its lookup came to, which has the route's key for it; null: there was none. */
+export async function warmOne (
+  requests: OwnRequests, { url, headers }: Wish, signal?: AbortSignal
+): Promise<{ lookup: CacheOutcome | null, warmed: Warmed }> {
   const ticket = openTicket('warm', null)
-  ticket.hasAgent = 'user-agent' in headers
+  const warmed = await warmWith(requests, ticket, { url, headers, signal })
+  return { lookup: ticket.outcome?.() ?? null, warmed }
+}
+
+async function warmWith (requests: OwnRequests, ticket: Ticket, order: Order): Promise<Warmed> {
+  ticket.hasAgent = 'user-agent' in order.headers
   const ended = new Promise<End>((resolve) => { ticket.onEnd = resolve })
-  const result = await requests.make(ticket, { url, headers, signal })
+  const result = await requests.make(ticket, order)
   if ('error' in result) {
     if (requests.isClosing(result)) return failure('closed')
     return result.isGivenUp ? failure('time') : failure('abandoned', null, (result.error as Error).message)

@@ -10,8 +10,12 @@ import type { Duration, Milliseconds } from '../duration.js'
 import { OptionReader } from '../options/reader.js'
 import { attempt, worked } from '../cache/mutation.js'
 import type { OwnRequests } from '../request/own-request.js'
+import { RouteCacheError, show } from '../errors.js'
 import { checkTags } from '../key/key.js'
+import { checkKeyOf } from '../key/target.js'
 import { valueKey } from '../store/keys.js'
+import { readRequest } from './request-option.js'
+import { warmOne } from './warm.js'
 
 /** Which response `cache.set` stores. */
 export interface SetOptions {
@@ -42,6 +46,63 @@ interface SetRequest<T> {
 
 const OPTIONS = ['route', 'ttl', 'tags']
 const WHERE = 'cache.set'
+const PATH_OF = '(user) => "/users/" + user.id'
+
+interface SetMadeRequest<T> {
+  key: (result: T) => unknown
+  options: SetMadeOptions<T>
+  work: () => T | Promise<T>
+}
+
+/** Which response `cache.set` stores whose key is made of the result. */
+export interface SetMadeOptions<T> {
+  /** The path of the GET whose response it is, made of what `work` has given: `(user) => '/users/' + user.id`. */
+  route: (result: T) => string
+}
+
+/**
+ * The same where only the result tells the key, the id of a new row for example. Another writer may have changed the row
+ * since it was committed, and could not be told from this one, as there was nothing to be taken before the work. So the
+ * handler of the GET runs: it reads the row when the key is known, under the lease, as for any miss.
+ */
+export async function setMade<T> (parts: WriteThrough, { key: keyOf, options: given, work }: SetMadeRequest<T>): Promise<T> {
+  const options = OptionReader.of(WHERE, given, { forms: `write { route: ${PATH_OF} }`, names: ['route'] })
+  const pathOf = options.get('route')
+  if (typeof pathOf !== 'function') {
+    throw options.error('route', `where the key is a function, it is one, too: ${PATH_OF}`)
+  }
+  const value = await work()
+  try {
+    const key = checkKeyOf(keyOf(value))
+    // A 404 of before may lie there.
+    await invalidate(parts, key)
+    await fillMade(parts, key, (pathOf as (result: T) => unknown)(value))
+  } catch (error) {
+    throw isUnsaid(error) ? done(error) : error
+  }
+  return value
+}
+
+/** What the caller named is wrong, and that is known only now. */
+function isUnsaid (error: unknown): error is RouteCacheError {
+  return error instanceof RouteCacheError && !error.worked
+}
+
+function done ({ code, message }: RouteCacheError): RouteCacheError {
+  return new RouteCacheError(code, `the work is done, but ${message}`, { worked: true })
+}
+
+/** Rejects with FRC_ROUTE where the path leads to no cached route, or to one that makes another key. */
+async function fillMade ({ requests }: WriteThrough, key: string, path: unknown): Promise<void> {
+  const wish = readRequest(WHERE, 'route', { value: path, others: [] })
+  const { lookup, warmed: { outcome, reason } } = await warmOne(requests, wish)
+  if (outcome === 'failed' && (reason === 'unseen' || reason === 'not-found' || reason === 'uncached')) {
+    throw new RouteCacheError('FRC_ROUTE', `${WHERE}: ${show(path)} is no cached route`)
+  }
+  if (lookup !== null && 'key' in lookup && lookup.key !== key) {
+    throw new RouteCacheError('FRC_ROUTE', `${WHERE}: the key of GET ${show(path)} is ${show(lookup.key)}, not ${show(key)}`)
+  }
+}
 
 /** The result of `work`; by then it is stored, or its key invalidated. Rejects as `RouteCache.set` says. */
 export async function set<T> (parts: WriteThrough, { key, options, work }: SetRequest<T>): Promise<T> {

@@ -27,17 +27,26 @@ interface CheckedApp {
   writers: readonly CheckedWriter[]
   /** Routes that have `invalidates` where Fastify ignores it. */
   misplaced: readonly string[]
+  /** Paths of the plugin's option `routes` that no route has. */
+  unused: readonly string[]
   names: KnownNames
 }
 
 /** `hears`: whether a check is not silenced. */
-export function checkApp ({ routes, writers, misplaced, names }: CheckedApp, hears: (check: Check) => boolean): Warning[] {
+export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Warning[] {
+  const { routes, writers, misplaced, unused, names } = app
   return [
     ...routes.flatMap(leftOutOf),
     ...hears('shared-key') ? sharedKeys(routes) : [],
     ...hears('unknown-name') ? unknownNames(names, writers) : [],
     ...misplaced.map((route): Warning => ({
       check: 'misplaced-option', route, message: `route ${route} has invalidates beside cache, where nobody reads it; write cache: { invalidates }`
+    })),
+    ...unused.map((path): Warning => ({
+      check: 'unused-rule',
+      route: null,
+      message: `the plugin's option routes has the path ${show(path)}, which gives no route its options: there is no such GET route behind the ` +
+        'plugin\'s registration, or rules in front of it have taken all; write the path as the route declares it, with its prefix'
     }))
   ]
 }

@@ -10,9 +10,9 @@ import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
-import { Warnings, type Warning } from '../checks/warnings.js'
+import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
+import { channels, tell, HarmlessLog, Worth, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
@@ -24,6 +24,7 @@ import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
 import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
+import { RouteRules, type Ruled } from '../route/rules.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
@@ -81,7 +82,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, names: checks.names }, settings)
+  const caching = cachingOf({ engine, stats, instance, checks, log }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
@@ -106,8 +107,11 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
+  const { names, warnings } = checks
+  const { shelf: { limits } } = cache
+  const rules = new RouteRules(settings.routes)
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
@@ -119,10 +123,12 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
     sites,
     unsaid,
     declared,
+    unused: () => rules.unused,
     isNest: () => isNest,
     onRoute: function (route) {
       isNest ||= isNestHandler(route.handler)
-      const option = (route as { cache?: unknown }).cache
+      const ruled = rules.ruleOf(route as RouteOptions & { cache?: unknown })
+      const option = ruled === null ? (route as { cache?: unknown }).cache : ruled.cache
       const own = option === undefined || option === false ? null : compileDeclaration(route, option)
       const where = `${[route.method].flat().join(',')} ${route.url}`
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
@@ -131,11 +137,12 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
       const declaration = isByPath ? withInvalidates(own, route, invalidatesOfPath(gets, route)) : own
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
-        route.onSend = withHook(route.onSend, concludingHook(cache, declaration))
+        route.onSend = withHook(route.onSend, concludingHook(cache, declaration, settings))
         route.handler = changingHandler(cache, declaration, route.handler)
       }
       if (own !== null || option === undefined || option === false) return
-      const compiled = compilePolicy(route, option, settings)
+      const compiled = compiledBy(ruled, () => compilePolicy(route, option, settings))
+      limits.maxBodyBytes = Math.max(limits.maxBodyBytes, compiled.maxBodyBytes)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
       engine.mayRefresh ||= policy.isRefreshed
@@ -152,6 +159,7 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
         policy,
         counters: stats.route(policy.route),
         source: { instance, route: policy.route },
+        worth: new Worth((figures) => { warnings.say(log, notWorthCaching(policy.route, figures)) }, settings.random),
         place: 'handler',
         hasOthersOnSend: true,
         isFirstOnSend: false,
@@ -179,13 +187,24 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
 interface Checks { names: KnownNames, warnings: Warnings, log: Log, isInProcess: boolean }
 
 /** A mistake that can't be looked for, by a getter that throws for example, keeps no app from starting. */
-function lookForMistakes (app: object, { declared }: Caching, { names, warnings, log, isInProcess }: Checks): void {
+function lookForMistakes (app: object, { declared, unused }: Caching, { names, warnings, log, isInProcess }: Checks): void {
   try {
-    for (const warning of checkApp({ ...declared, names }, (check) => warnings.hears(check))) warnings.say(log, warning)
+    const found = checkApp({ ...declared, unused: unused(), names }, (check) => warnings.hears(check))
+    for (const warning of found) warnings.say(log, warning)
     const late = isInProcess ? lateClient(app) : null
     if (late !== null) warnings.say(log, late)
   } catch (error) {
     log.debug({ err: error }, 'the checks for likely mistakes were not made to their end')
+  }
+}
+
+/** What is wrong stands in the plugin's options, and not where the route is declared. */
+function compiledBy (ruled: Ruled | null, compile: () => Policy): Policy {
+  try {
+    return compile()
+  } catch (error) {
+    if (ruled === null || !(error instanceof RouteCacheError)) throw error
+    throw new RouteCacheError(error.code, `${error.message} (the plugin's option ${ruled.place} gives this route its options)`)
   }
 }
 
@@ -212,7 +231,13 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, names: KnownNames }
+interface CachingParts {
+  engine: Engine
+  stats: Stats
+  instance: Instance
+  checks: { names: KnownNames, warnings: Warnings }
+  log: Log
+}
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
@@ -220,6 +245,8 @@ interface Caching {
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
   declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }
+  /** Paths of the option `routes` that no route has. */
+  unused: () => readonly string[]
   /** Whether a handler of Nest's is among the routes, cached or not. */
   isNest: () => boolean
   onRoute: (this: FastifyInstance, route: RouteOptions) => void

@@ -1,6 +1,7 @@
 // The plugin's options: types and their documentation. The checks are in settings.ts.
 import type { Bytes, Duration } from '../duration.js'
 import type { Check } from './checks.js'
+import type { RouteRule } from './route-rules.js'
 import type { RedisClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
 
@@ -102,9 +103,10 @@ export interface RouteCacheOptions {
   maxJournal?: number
   /**
    * The Cache-Status header (RFC 9211) of cached routes' responses. Default: on, under the name `fastify-route-cache`. `key`
-   * adds the key, which may tell more than clients should know. false: no such header.
+   * adds the key, which may tell more than clients should know. `writes`: responses of routes with `invalidates` say what
+   * was invalidated, how many keys and tags, or with `key` which ones; default false. false: no such header.
    */
-  cacheStatus?: false | { name?: string, key?: boolean }
+  cacheStatus?: false | { name?: string, key?: boolean, writes?: boolean }
   /** Whether responses also have `X-Cache: HIT` or `MISS`. Default false. */
   xCache?: boolean
   /**
@@ -126,6 +128,13 @@ export interface RouteCacheOptions {
    * begin so: `utm_*`. They select no response under a default key. Default: none, as a handler may read any.
    */
   ignoreQuery?: readonly string[]
+  /**
+   * `cache` options for GET routes that have none of their own, by their paths, so that an app is cached without touching
+   * its routes: `[{ path: '/api/me', cache: false }, { path: '/api/*', cache: { ttl: '1m' } }]`. Of several rules that fit a
+   * route, the first counts; a route's own `cache` wins. Routes with another method are never concerned. A path that no
+   * route has is said in the log (the check `unused-rule`). Default: none.
+   */
+  routes?: readonly RouteRule[]
   /**
    * Checks that are left out. A check looks for a mistake in how the app uses the cache, and says it in a log line of level
    * `warn`, with the name of the check, and in `cache.warnings`. Default: none is left out.

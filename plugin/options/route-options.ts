@@ -87,6 +87,7 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    * authentication. A list has all that tells answers apart: `[user.tenant, user.role]`. Absent, null, '' or a list of such:
    * nobody in particular, so requests with a mark of a user go past the cache. So does, with a log line, a text that many
    * users share by mistake, such as `undefined:undefined` or `[object Object]`, and a list in which one part is absent.
+   * A number is its digits: 7, 7n and '7' are one identity; as parts of a list, 7 and '7' are two.
    */
   identity?: (request: Request) => Identity | readonly Identity[]
   /** The response is the same for everybody who got through: marks of users don't matter. Default false. */
@@ -101,6 +102,8 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   waitTimeout?: Duration
   /** As the plugin's `maxVariants`, for this route. Default: the plugin's. */
   maxVariants?: number
+  /** As the plugin's `maxBodyBytes`, for this route: larger bodies are not stored. Bytes. Default: the plugin's. */
+  maxBodyBytes?: Bytes
   /** Whether the cache is used for this request: neither lookup nor fill where it says false. Default: always. */
   when?: (request: Request) => boolean | Promise<boolean>
   /** Whether this response may be stored, where all rules allow it. At once, no promise. Default: yes. */
@@ -161,10 +164,13 @@ export interface InvalidationOptions<Request = FastifyRequest, Reply = FastifyRe
    * as the handler gets them, and of targets as `cache.invalidate` takes them, templates too: `['user:{id}', { tags:
    * ['users'] }]`; or one such target: `{ tags: ['users'] }`. Or a function, for what only the body or the result tells: it
    * is called with the answer on its way and gives what `cache.invalidate` takes, keys and tags as they are, or a promise
-   * of it; `[]`: nothing. Where a reply was hijacked, all this comes when it is over.
+   * of it; `[]`: nothing. Where a reply was hijacked, all this comes when it is over. `payload` is what the handler has
+   * sent, as it gave it, before it is serialized: the new row, with its id. It is undefined where the handler sent nothing,
+   * a stream or a Response (who reads these takes them from the client), hijacked the reply, or with `onError: 'fail'` has
+   * not run yet.
    */
   invalidates: readonly (string | InvalidateTargets | { all: true })[] | InvalidateTargets | { all: true } |
-    ((request: Request, reply: Reply) => InvalidateTarget | Promise<InvalidateTarget>)
+    ((request: Request, reply: Reply, payload: any) => InvalidateTarget | Promise<InvalidateTarget>)
   /**
    * What becomes of a request where Redis can't be told. Absent: the write has happened, so its answer stands; the error is
    * logged, and Redis is told later (`cache.invalidate` says what that means). `'fail'`: keys and tags are put in

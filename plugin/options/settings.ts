@@ -5,6 +5,7 @@ import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { CHECKS } from './checks.js'
 import { readCookies, readCredentials, readIgnored, readMaxVariants, readVersion } from './common-options.js'
 import type { AnswerLimits, CacheLimits } from './limits.js'
+import { readRules, type RouteRule } from './route-rules.js'
 import { isCount, isFunction, isName, isObject, isSwitch, OptionReader } from './reader.js'
 import { clientForms, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
@@ -21,6 +22,7 @@ export interface Settings extends CacheLimits, AnswerLimits {
   credentials: readonly string[]
   cookies: readonly string[] | null
   ignoreQuery: readonly string[]
+  routes: readonly RouteRule[]
   quiet: readonly string[]
   decorator: string
   enabled: boolean
@@ -29,7 +31,7 @@ export interface Settings extends CacheLimits, AnswerLimits {
   trustFailover: boolean
   maxStoreBytes: Bytes
   memory: TierLimits | null
-  cacheStatus: { name: string, key: boolean } | null
+  cacheStatus: { name: string, key: boolean, writes: boolean } | null
   xCache: boolean
   invalidateUnsafe: boolean
   jitter: number
@@ -40,6 +42,8 @@ export interface Settings extends CacheLimits, AnswerLimits {
 
 const WHERE = 'fastify-route-cache'
 const PREFIX = /^[A-Za-z0-9_-]+$/
+const CACHE_STATUS = 'it is false, or { name, key, writes }: a token, whether to show the key, and whether responses of writes say what ' +
+  'was invalidated'
 const TOO_LONG = { tooLong: 'it is at most 24 days' }
 
 /** Throws FRC_OPTION for what is unknown or wrong. */
@@ -56,6 +60,7 @@ export function readSettings (given: unknown): Settings {
     credentials: readCredentials(options, CREDENTIAL_HEADERS),
     cookies: readCookies(options),
     ignoreQuery: readIgnored(options),
+    routes: readRules(options),
     quiet: options.read<readonly string[]>('quiet', [], areChecks, `it lists checks: ${CHECKS.join(', ')}`),
     decorator: options.read('decorator', 'cache', isName, 'it is the name of a decorator'),
     enabled: options.isOn('enabled', true),
@@ -111,11 +116,11 @@ function tierOf (options: OptionReader): TierLimits | null {
 
 /** RFC 9211 §2: the cache's name is a token here. */
 function cacheStatusOf (options: OptionReader): Settings['cacheStatus'] {
-  const given = options.get('cacheStatus') ?? {}
+  const given = options.read<unknown>('cacheStatus', {}, (value) => value === false || isObject(value), CACHE_STATUS)
   if (given === false) return null
-  const { name = WHERE, key = false } = given as { name?: unknown, key?: unknown }
-  const isRight = options.get('cacheStatus') !== null && typeof given === 'object' && typeof name === 'string' &&
-    /^[A-Za-z*][\w:/!#$%&'*+.^`|~-]*$/.test(name) && isSwitch(key)
-  if (!isRight) throw options.error('cacheStatus', 'it is false, or { name, key }: a token, and whether to show the key')
-  return { name, key }
+  const { name = WHERE, key = false, writes = false } = given as { name?: unknown, key?: unknown, writes?: unknown }
+  const isRight = Object.keys(given as object).every((one) => ['name', 'key', 'writes'].includes(one)) &&
+    typeof name === 'string' && /^[A-Za-z*][\w:/!#$%&'*+.^`|~-]*$/.test(name) && isSwitch(key) && isSwitch(writes)
+  if (!isRight) throw options.error('cacheStatus', CACHE_STATUS)
+  return { name, key, writes }
 }

@@ -1,6 +1,7 @@
 // From the handler's answer to the fill. `capture`: the answer enters the onSend chain. `commit`: it has left the chain.
 // `conclude`: the response is over. A whole body is stored at the commit, a stream at the end.
 import type { ResponseCache } from '../cache/cache.js'
+import { union } from '../cache/lookup.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
 import { headerBytes, type HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
@@ -34,6 +35,8 @@ export interface Sent {
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.replaces = exchange.stage === 'running'
   exchange.stage = 'captured'
+  // It would keep the request for so long that the garbage collector took it for an old one.
+  clearTimeout(exchange.nextLook)
   if (keyToFill(exchange) === null) return sent.payload
   const { request, reply, payload } = sent
   // Fastify's own HEAD route can't do with a Response.
@@ -74,7 +77,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   }
   exchange.failed = false
   const body = bodyOf(cache, exchange, {
-    payload, limit: sent.limits.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
+    payload, limit: exchange.site.policy.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
   })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
@@ -156,7 +159,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
   const refusal = refusalOf(head, policy.statuses)
   if (refusal !== null) return refusal
-  if (payloadSize(payload, all, 0) > sent.limits.maxBodyBytes) return 'size'
+  if (payloadSize(payload, all, 0) > policy.maxBodyBytes) return 'size'
   if (!areSendable(fields)) return 'header'
   if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
   const now = cache.now()
@@ -284,9 +287,11 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
-  const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
+  const tags = union(exchange.marks.tags, answer.tags)
   const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
+  const began = exchange.lookupBegan > 0 ? performance.now() : 0
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+  if (began > 0) exchange.site.worth.filled(performance.now() - began)
 }
 
 // How old an answer is when it is stored. One that its own header fields keep fresh may come from elsewhere, and be older

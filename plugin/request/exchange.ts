@@ -2,8 +2,8 @@
 // (`Exchange`). And how a request leaves the cache without a fill.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source } from '../telling/events.js'
-import type { Claim, Spare, Selection } from '../cache/claim.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source, type Worth } from '../telling/events.js'
+import type { Claim, Spare, Selection, Targets } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
 import type { HeaderFields } from '../http/headers.js'
@@ -26,6 +26,8 @@ export interface Site {
   counters: Counters
   /** The subject of its events. */
   source: Source
+  /** Measures whether its cache is worth its cost. */
+  worth: Worth
   /** The place of its lookup: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
@@ -119,6 +121,8 @@ export interface Exchange {
   trailers: Trailers
   /** Whether the client leaves before the handler has answered; null: nobody has looked. */
   departure: Departure | null
+  /** The next look for an answer past Fastify. */
+  nextLook: NodeJS.Timeout | undefined
   /** Puts the conditional fields back that the handler was not to see; null: it saw the request as it came. */
   showAll: (() => void) | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
@@ -221,6 +225,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     life: null,
     trailers: {},
     departure: null,
+    nextLook: undefined,
     showAll: null,
     failed: false,
     replaces: false,
@@ -257,10 +262,12 @@ export function tellOutcome ({ caller, request, outcome, lookupBegan: began }: E
 
 /** Publishes that the handler has answered, where anybody listens; once. */
 export function tellAnswer (exchange: Exchange, status: number): void {
-  const { caller: { source: { instance, route } }, outcome } = exchange
+  const { caller: { source: { instance, route } }, outcome, site: { worth } } = exchange
   const duration = since(exchange.handlerBegan)
   exchange.handlerBegan = 0
   if (duration === null) return
+  if (outcome.type === 'miss') worth.answered(duration)
+  if (!channels.handler.hasSubscribers) return
   const why = outcome.type === 'own' ? 'refresh' : outcome.type === 'miss' ? 'miss' : 'bypass'
   tell('handler', instance, { route, key: keyToFill(exchange), why, status, duration })
 }
@@ -347,8 +354,18 @@ export const CHANGE = Symbol('fastify-route-cache.change')
 export interface Change {
   /** An error was raised: what is sent is the error's answer. */
   failed: boolean
-  /** To be called when the answer is about to leave, which waits for this. Never rejects. */
-  conclude: () => Promise<void>
+  /**
+   * To be called when the answer is about to leave, which waits for this. Never rejects. Resolves with what was invalidated;
+   * null: nothing was.
+   */
+  conclude: () => Promise<Concluded | null>
+}
+
+/** What a write has invalidated. */
+export interface Concluded {
+  targets: Targets
+  /** The store could not be told yet. */
+  isLate: boolean
 }
 
 export interface Carrier {
@@ -514,12 +531,13 @@ export class Departure {
     const leave = (): void => { this.#leave() }
     const watchReads = (): void => { this.#watchReads() }
     this.#ours.add(leave).add(watchReads)
-    // Ahead of others: a listener may answer at once.
-    request.prependOnceListener('aborted', leave)
-    request.prependOnceListener('close', leave)
-    reply.prependOnceListener('close', leave)
+    // Ahead of others: a listener may answer at once. Not `once`, as each event comes once: taking a listener off costs more
+    // than leaving it.
+    request.prependListener('aborted', leave)
+    request.prependListener('close', leave)
+    reply.prependListener('close', leave)
     // By then Node has read them itself.
-    reply.once('close', watchReads)
+    reply.on('close', watchReads)
   }
 
   /** The handler noticed, and says so: it threw what an aborted signal has others throw. */

@@ -44,7 +44,7 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
     if (isAnswered(exchange) || reply.sent) return
     if (found === null) {
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
-      exchange.handlerBegan = stamp(channels.handler)
+      exchange.handlerBegan = stamp(channels.handler) || (exchange.lookupBegan > 0 ? performance.now() : 0)
       return proceed()
     }
     sendServed(cache, reply, servedOf(exchange, found))
@@ -113,6 +113,7 @@ export async function search (
   // A client that forces a new response wants no word of the old one.
   exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
   exchange.began = cache.now()
+  if (exchange.lookupBegan > 0) exchange.site.worth.lookedUp(performance.now() - exchange.lookupBegan, false)
   caller.counters.misses++
   tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
@@ -138,12 +139,14 @@ async function readable (
 type Present = Extract<Found, { entry: Entry }>
 
 function serve (exchange: Exchange, found: Present, { key, now }: { key: string, now: Milliseconds }): FoundEntry {
-  const { caller, request, lookupBegan: began, site: { policy: { waitTimeout } } } = exchange
+  const { caller, request, lookupBegan: began, site: { policy: { waitTimeout }, worth } } = exchange
   const { entry } = found
   const outcome: Served['outcome'] = found.type === 'stale'
     ? { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: found.ifError, status: null }
     : { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }
   exchange.outcome = outcome
+  // A wait for another's handler is no cost of the cache.
+  if (began > 0 && !(found.type === 'hit' && found.collapsed)) worth.lookedUp(performance.now() - began, true)
   tellHit(caller, request, { outcome, began })
   const selected = found.type === 'stale' ? found.selected : found.early
   return { entry, outcome, refreshable: selected === null ? null : { key, selected, waitTimeout } }
@@ -288,8 +291,8 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
   exchange.trailers = trailersOf(reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
-  reply.raw.once('finish', () => { isSent = true })
-  reply.raw.once('close', () => {
+  reply.raw.on('finish', () => { isSent = true })
+  reply.raw.on('close', () => {
     // If the client has left, the handler is still running, and its onSend is still to come.
     if (isAnswered(exchange) || reply.sent) conclude(cache, exchange, { reply, isSent })
     // Nobody waits for an internal request.
@@ -322,7 +325,7 @@ function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply: Fastif
       return
     }
     pause = Math.min(2 * pause, LONGEST_PAUSE)
-    setTimeout(look, pause).unref()
+    exchange.nextLook = setTimeout(look, pause).unref()
   }
-  setTimeout(look, pause).unref()
+  exchange.nextLook = setTimeout(look, pause).unref()
 }

@@ -29,6 +29,8 @@ interface PolicyDefaults {
   ttl: Milliseconds
   waitTimeout: Milliseconds
   maxVariants: number
+  /** Default: there is no limit. */
+  maxBodyBytes?: Bytes
   version: string | null
   /** Default: none. */
   ignoreQuery?: readonly string[]
@@ -91,6 +93,8 @@ export interface Policy extends PolicyLife {
   hook: 'onRequest' | 'preHandler' | null
   /** How many variants of a key there may be. */
   maxVariants: number
+  /** Larger bodies are not stored. */
+  maxBodyBytes: Bytes
   /** A CDN-Cache-Control counts instead of Cache-Control. */
   isTargeted: boolean
   /** Downstream Cache-Control where the handler sets none. */
@@ -106,7 +110,7 @@ type Ask = (asked: unknown) => unknown
 
 const OPTIONS = [
   'key', 'query', 'ignoreQuery', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary',
-  'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'hook',
+  'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'maxBodyBytes', 'hook',
   'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate'
 ]
 
@@ -156,6 +160,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     version,
     waitTimeout: reader.timer('waitTimeout', defaults.waitTimeout, { right: `${DURATION_FORMS}, at most 24 days` }),
     maxVariants: readMaxVariants(reader) ?? defaults.maxVariants,
+    maxBodyBytes: reader.size('maxBodyBytes', defaults.maxBodyBytes ?? Infinity),
     needs: [...new Set([...vary, ...hosts, ...pseudo])].sort(),
     marking: compileMarking({ credentials: readCredentials(reader, known), cookies, vary }),
     namesCookies: cookies !== null,

@@ -492,7 +492,7 @@ function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 
 
 export interface Handling {
   /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
-  fwd?: 'miss' | 'bypass' | 'request' | 'stale'
+  fwd?: 'miss' | 'bypass' | 'request' | 'stale' | 'method'
   /** The handler's status, if another is sent (§2.3). */
   fwdStatus?: number
   /** The request waited for another's response instead (§2.6). */
@@ -509,7 +509,7 @@ export interface Handling {
 export function cacheStatus (name: string, { fwd, fwdStatus, collapsed, ttl, detail, key }: Handling): string {
   return name + (fwd === undefined ? '; hit' : `; fwd=${fwd}`) + (fwdStatus === undefined ? '' : `; fwd-status=${fwdStatus}`) +
     (collapsed === true ? '; collapsed' : '') + (ttl === undefined ? '' : `; ttl=${ttl}`) +
-    (key === undefined ? '' : `; key=${quoted(key)}`) + (detail === undefined ? '' : `; detail=${detail}`)
+    (key === undefined ? '' : `; key=${sfString(key)}`) + (detail === undefined ? '' : `; detail=${detail}`)
 }
 
 /** The field with our member behind those that are there already. */
@@ -523,7 +523,7 @@ export function withMember (field: string, member: string): string {
 const EMPTY = ', \t\r\n'
 
 /** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */
-function quoted (text: string): string {
+export function sfString (text: string): string {
   const ascii = text.replace(/[^\x20-\x7e]+/g, (part) => encodeURIComponent(part))
   return `"${ascii.replace(/["\\]/g, '\\$&')}"`
 }

@@ -296,3 +296,94 @@ export class Complaints {
     log.warn(told === undefined || told.untold === 0 ? details : { ...details, untold: told.untold }, message)
   }
 }
+
+// Whether a route's cache saves more time than it costs, measured in a part of its requests. The cost: lookups, and the part
+// of each fill that this process does at once. The gain: the handler's time, with each hit.
+
+/** Means of the route's last measured requests. */
+export interface WorthFigures {
+  /** How many requests were measured. */
+  measured: number
+  /** The part of them that were hits, 0 to 1. */
+  hitRate: number
+  lookup: Milliseconds
+  handler: Milliseconds
+  fill: Milliseconds
+}
+
+/** Of so many requests one is measured, which one by chance: requests often come in a pattern. */
+const SAMPLED = 16
+/** Measured lookups between two judgments. */
+const JUDGED = 64
+/** Judgments in a row that find a loss before it is told: a cache that has just started has few hits. */
+const LOSSES = 2
+/** Measured handlers without which there is no judgment. */
+const LEAST_HANDLERS = 16
+
+export class Worth {
+  readonly #onLoss: (figures: WorthFigures) => void
+  readonly #random: () => number
+  readonly #lookups = new Mean()
+  readonly #hits = new Mean()
+  readonly #handlers = new Mean()
+  readonly #fills = new Mean()
+  #untilNext = 1
+  #measured = 0
+  #losses = 0
+
+  /** `onLoss`: called once, if the cache costs more than it saves. */
+  constructor (onLoss: (figures: WorthFigures) => void, random: () => number) {
+    this.#onLoss = onLoss
+    this.#random = random
+  }
+
+  /** The instant, if this request is measured; else 0. */
+  begin (): Milliseconds {
+    if (--this.#untilNext > 0) return 0
+    this.#untilNext = Math.ceil(this.#random() * 2 * SAMPLED)
+    return performance.now()
+  }
+
+  lookedUp (time: Milliseconds, isHit: boolean): void {
+    this.#lookups.add(time)
+    this.#hits.add(isHit ? 1 : 0)
+    if (++this.#measured % JUDGED === 0) this.#judge()
+  }
+
+  answered (time: Milliseconds): void {
+    this.#handlers.add(time)
+  }
+
+  filled (time: Milliseconds): void {
+    this.#fills.add(time)
+  }
+
+  #judge (): void {
+    if (this.#losses >= LOSSES || this.#handlers.count < LEAST_HANDLERS) return
+    const hitRate = this.#hits.value
+    const cost = this.#lookups.value + (1 - hitRate) * this.#fills.value
+    this.#losses = cost > hitRate * this.#handlers.value ? this.#losses + 1 : 0
+    if (this.#losses < LOSSES) return
+    const times = { lookup: this.#lookups.value, handler: this.#handlers.value, fill: this.#fills.value }
+    this.#onLoss({ ...times, measured: this.#measured, hitRate })
+  }
+}
+
+/** The mean of the last values: old ones weigh less and less. */
+class Mean {
+  #sum = 0
+  count = 0
+
+  get value (): number {
+    return this.count === 0 ? 0 : this.#sum / this.count
+  }
+
+  add (value: number): void {
+    this.#sum += value
+    if (++this.count < MOST_COUNTED) return
+    this.#sum /= 2
+    this.count /= 2
+  }
+}
+
+const MOST_COUNTED = 1_024

@@ -10,13 +10,15 @@
 // The answer is held where it leaves the onSend chain. A reply that was hijacked never gets there: its end has to do.
 import type { ResponseCache } from '../cache/cache.js'
 import { HarmlessLog, type Log } from '../telling/events.js'
-import { CHANGE, type Carrier, type Change } from '../request/exchange.js'
+import { CHANGE, type Carrier, type Change, type Concluded } from '../request/exchange.js'
 import type { Targets } from '../cache/claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import type { KeySource } from '../key/key.js'
 import { isNothing, together } from '../key/target.js'
+import { sayWrite, type WriteSignals } from './announcement.js'
+import { watchSent } from './sent-payload.js'
 
 /** A handler whose client has left may still be at work; not for longer than this. */
 const LONGEST_WORK: Milliseconds = 10 * 60_000
@@ -31,6 +33,9 @@ interface ReplyView {
   statusCode: number
   sent: boolean
   raw: { closed: boolean, once: (event: 'close', listener: () => void) => unknown }
+  send: (payload?: unknown) => unknown
+  getHeader: (name: string) => unknown
+  header: (name: string, value: string) => unknown
 }
 
 type Handler = (this: never, request: never, reply: never) => unknown
@@ -49,13 +54,12 @@ export function changingHandler<H extends Handler> (cache: ResponseCache, declar
 type SendHook = (request: object, reply: object, payload: unknown) => Promise<unknown>
 
 /** The route's last onSend hook. */
-export function concludingHook (cache: ResponseCache, { ahead }: Declaration): SendHook {
+export function concludingHook (cache: ResponseCache, { ahead }: Declaration, signals: WriteSignals): SendHook {
   return async (request, reply, payload) => {
     const { [CHANGE]: change } = request as Carrier
-    if (change != null) await change.conclude()
-    else if (ahead !== null && isSuccess(reply as ReplyView)) {
-      await invalidate(cache, request as RequestView, ahead(request, reply))
-    }
+    const isAhead = change == null && ahead !== null && isSuccess(reply as ReplyView)
+    const concluding = isAhead ? invalidate(cache, request as RequestView, ahead(request, reply)) : change?.conclude()
+    sayWrite(reply as ReplyView, await concluding ?? null, signals)
     return payload
   }
 }
@@ -65,12 +69,19 @@ function isSuccess ({ statusCode }: Pick<ReplyView, 'statusCode'>): boolean {
 }
 
 /** The write has happened, so its answer stands. */
-async function invalidate (cache: ResponseCache, request: RequestView, targets: Promise<readonly Targets[]>): Promise<void> {
+async function invalidate (
+  cache: ResponseCache, request: RequestView, asked: Promise<readonly Targets[]>
+): Promise<Concluded | null> {
+  let targets: Targets | null = null
   try {
-    const all = together(await targets)
-    if (!isNothing(all)) await cache.invalidation.run(all)
+    const all = together(await asked)
+    if (isNothing(all)) return null
+    targets = all
+    await cache.invalidation.run(all)
+    return { targets, isLate: false }
   } catch (error) {
     complain(request, error)
+    return targets === null ? null : { targets, isLate: true }
   }
 }
 
@@ -78,13 +89,14 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
   // Now, as handlers may change what their templates are filled with.
   const early = declaration.isEarly ? declaration.targets(request, reply) : null
   early?.catch(() => {}) // told of where it matters
+  const sent = declaration.looksAtPayload ? watchSent(reply) : null
   let isTold = false
   const change: Change = request[CHANGE] = {
     failed: false,
     conclude: async () => {
-      if (isTold || change.failed || !isSuccess(reply)) return
+      if (isTold || change.failed || !isSuccess(reply)) return null
       isTold = true
-      await invalidate(cache, request, early ?? declaration.targets(request, reply))
+      return await invalidate(cache, request, early ?? declaration.targets(request, reply, sent?.()))
     }
   }
   let isClosed = reply.raw.closed
@@ -113,19 +125,21 @@ function complain ({ log, routeOptions: { url } }: RequestView, error: unknown):
 async function runInQuarantine (
   cache: ResponseCache, declaration: Declaration, { request, reply, run }: Run
 ): Promise<unknown> {
-  const change: Change = request[CHANGE] = { failed: false, conclude: async () => {} }
+  const change: Change = request[CHANGE] = { failed: false, conclude: async () => null }
   const targets = together(await declaration.targets(request, reply))
   return await new Promise((resolve, reject) => {
     let hasBegun = false
+    let isLate = false
     const ended = cache.invalidation.mutate(targets, async () => {
       hasBegun = true
       // A time-out, for example.
       if (reply.sent || change.failed) return
       const work = new Work(reply)
       change.conclude = async () => {
-        if (change.failed && work.isRunning) return
+        if (change.failed && work.isRunning) return null
         work.end()
         await ended
+        return isNothing(targets) ? null : { targets, isLate }
       }
       try {
         const result = work.begin(run)
@@ -135,6 +149,7 @@ async function runInQuarantine (
       }
       await work.ended
     }).catch((error: unknown) => {
+      isLate = true
       if (hasBegun) complain(request, error)
       else reject(refused(error))
     })

@@ -11,8 +11,13 @@ import type { PolicyRoute } from '../route/policy.js'
 import { checkMutation, checkTarget } from '../key/target.js'
 
 export interface Declaration {
-  /** For this request: its templates filled, or the result of its function. Rejects where that is no target. */
-  targets: (request: KeySource, reply: unknown) => Promise<Targets[]>
+  /**
+   * For this request: its templates filled, or the result of its function. Rejects where that is no target. `payload`: what
+   * the handler has sent; undefined: that is not known.
+   */
+  targets: (request: KeySource, reply: unknown, payload?: unknown) => Promise<Targets[]>
+  /** Its function is to see what the handler sends. */
+  looksAtPayload: boolean
   /** The templates that it names; null: a function may name any. */
   named: Named | null
   /** The targets are known before the handler runs. */
@@ -31,7 +36,7 @@ interface Item { fill: (source: KeySource) => Targets, named: Named }
 
 const OPTIONS = ['invalidates', 'onError']
 const TARGETS = ['keys', 'tags', 'prefix', 'all']
-const FORMS = 'write templates such as ["user:{id}", { tags: ["users"] }], or a function of request and reply'
+const FORMS = 'write templates such as ["user:{id}", { tags: ["users"] }], or a function of request, reply and payload'
 
 /** Null where the option is not of this kind. Throws FRC_OPTION. */
 export function compileDeclaration (route: PolicyRoute, option: unknown): Declaration | null {
@@ -56,10 +61,10 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
 /** The route's declaration, with `invalidates`, which holds for any success, also one that a hook answers. */
 export function withInvalidates (declared: Declaration | null, route: PolicyRoute, invalidates: unknown): Declaration {
   const { targets: ahead } = compileInvalidates(nameOf(route), route, { invalidates, isStrict: false })
-  const targets: Declaration['targets'] = async (request, reply) =>
-    [...declared === null ? [] : await declared.targets(request, reply), ...await ahead(request, reply)]
-  const { named = null, isEarly = true, isStrict = false } = declared ?? {}
-  return { named, isEarly, isStrict, ahead, targets }
+  const targets: Declaration['targets'] = async (request, reply, payload) =>
+    [...declared === null ? [] : await declared.targets(request, reply, payload), ...await ahead(request, reply)]
+  const { named = null, isEarly = true, isStrict = false, looksAtPayload = false } = declared ?? {}
+  return { named, isEarly, isStrict, looksAtPayload, ahead, targets }
 }
 
 function nameOf ({ method, url }: PolicyRoute): string {
@@ -70,11 +75,12 @@ interface Invalidates { invalidates: unknown, isStrict: boolean }
 
 function compileInvalidates (
   where: string, route: PolicyRoute, { invalidates, isStrict }: Invalidates
-): Pick<Declaration, 'targets' | 'isEarly' | 'named'> {
+): Pick<Declaration, 'targets' | 'isEarly' | 'named' | 'looksAtPayload'> {
   if (typeof invalidates === 'function') {
     const check = isStrict ? checkMutation : checkTarget
-    const ask = invalidates as (request: unknown, reply: unknown) => unknown
-    return { named: null, isEarly: isStrict, targets: async (request, reply) => [check(await ask(request, reply))] }
+    const ask = invalidates as (request: unknown, reply: unknown, payload: unknown) => unknown
+    const targets: Declaration['targets'] = async (request, reply, payload) => [check(await ask(request, reply, payload))]
+    return { named: null, isEarly: isStrict, looksAtPayload: !isStrict, targets }
   }
   const isList = Array.isArray(invalidates)
   // One target, as `cache.invalidate` takes it, or a list.
@@ -86,7 +92,7 @@ function compileInvalidates (
     return typeof item === 'string' ? compileItem({ where, option, route }, { keys: [item] }) : compileItem({ where, option, route }, item)
   })
   const named = { keys: items.flatMap((item) => item.named.keys), tags: items.flatMap((item) => item.named.tags) }
-  return { named, isEarly: true, targets: async (source) => items.map(({ fill }) => fill(source)) }
+  return { named, isEarly: true, looksAtPayload: false, targets: async (source) => items.map(({ fill }) => fill(source)) }
 }
 
 /** Throws for what can't be put in quarantine. */

@@ -213,4 +213,57 @@ await onEachStore(t, async (t, open) => {
     t.strictSame((await Promise.all(asked)).map(({ row }) => row), ['new', 'new'])
     t.equal(runs(), 0)
   })
+
+  await t.test('a key made of the result: its GET is a hit, of what the database says by then', async (t) => {
+    const app = await opened()
+    const rows: string[] = []
+    let runs = 0
+    app.get('/rows/:id', { cache: { key: 'row:{id}', statuses: { 404: 60 } } }, async (request, reply) => {
+      runs++
+      return rows[Number((request.params as { id: string }).id)] ?? reply.code(404).send('none')
+    })
+    const made = { route: ({ id }: { id: number }) => `/rows/${id}` }
+    const keyOf = ({ id }: { id: number }): string => `row:${id}`
+    t.equal((await app.inject('/rows/0')).body, 'none')
+    await settled(app)
+    const create = async (row: string, between = async () => {}): Promise<unknown> => {
+      return await app.cache.set(keyOf, async () => {
+        const id = rows.push(row) - 1
+        await between()
+        return { id }
+      }, made)
+    }
+    t.strictSame(await create('first'), { id: 0 })
+    t.match(await app.inject('/rows/0'), { body: 'first', headers: { 'cache-status': HIT } }, 'in place of the 404')
+    t.equal(runs, 2)
+    // Another writer, between the commit and the moment that the key is known.
+    await create('second', async () => {
+      rows[1] = 'changed'
+      await app.cache.invalidate('row:1')
+    })
+    t.match(await app.inject('/rows/1'), { body: 'changed', headers: { 'cache-status': HIT } })
+    await t.rejects(app.cache.set(keyOf, async () => { throw new Error('not written') }, made as never), { message: 'not written' })
+  })
+
+  await t.test('a key made of the result that is none, or of another route: said behind the work', async (t) => {
+    const app = await opened()
+    withRow(app)
+    app.get('/plain', async () => 'x')
+    const work = (): { id: number } => ({ id: 7 })
+    const wrong: Array<[key: () => unknown, route: () => unknown, error: object]> = [
+      [() => '', () => '/rows/7', { code: 'FRC_TARGET' }],
+      [() => 'row:7', () => 'rows/7', { code: 'FRC_OPTION', message: /route is "rows\/7"/ }],
+      [() => 'row:8', () => '/rows/7', { code: 'FRC_ROUTE', message: /the work is done, but cache\.set: the key of GET "\/rows\/7" is "row:7", not "row:8"/ }],
+      [() => 'row:7', () => '/plain', { code: 'FRC_ROUTE', message: /"\/plain" is no cached route/ }],
+      [() => 'row:7', () => '/nowhere', { code: 'FRC_ROUTE' }]
+    ]
+    for (const [key, route, error] of wrong) {
+      const setting = app.cache.set(key as () => string, work, { route: route as () => string })
+      await t.rejects(setting, { ...error, worked: true } as unknown as Error)
+    }
+    const ran = (): never => { throw new Error('it ran') }
+    await t.rejects(app.cache.set(() => 'k', ran, { route: '/' } as never), { code: 'FRC_OPTION', message: /where the key is a function, it is one, too/ })
+    await t.rejects(app.cache.set(() => 'k', ran, { route: () => '/', ttl: 5 } as never), { code: 'FRC_OPTION' })
+    await settled(app)
+  })
 })

@@ -65,3 +65,22 @@ t.test('targets that are kept, beyond maxJournal', async (t) => {
   await told(app)
   t.pass('and is told')
 })
+
+t.test('maxBodyBytes of a route, above and below the plugin\'s, with another process that has the plugin\'s', async (t) => {
+  await onEachStore(t, async (t, open) => {
+    const app = await open({ maxBodyBytes: 100 })
+    const body = async (request: { params: unknown }): Promise<string> => 'x'.repeat(Number((request.params as { size: string }).size))
+    app.get('/more/:size', { cache: { key: 'more:{size}', maxBodyBytes: 200 } }, body)
+    app.get('/less/:size', { cache: { key: 'less:{size}', maxBodyBytes: 50 } }, body)
+    app.get('/none/:size', { cache: { key: 'none:{size}', maxBodyBytes: 0 } }, body)
+    app.get('/plain/:size', { cache: { key: 'plain:{size}' } }, body)
+    const isHit = async (path: string): Promise<boolean> => {
+      await app.inject(path)
+      await settled(app)
+      return /; hit/.test(String((await app.inject(path)).headers['cache-status']))
+    }
+    for (const [path, is] of Object.entries({
+      '/more/200': true, '/more/201': false, '/less/50': true, '/less/51': false, '/none/1': false, '/plain/100': true, '/plain/101': false
+    })) t.equal(await isHit(path), is, path)
+  })
+})

@@ -24,6 +24,8 @@ const wrong: [cache: unknown, message: RegExp, url?: string][] = [
   [{ staleIfError: 'a while' }, /cache\.staleIfError is "a while"; a duration is .*; 0 serves nothing stale/],
   [{ staleIfError: -1 }, /cache\.staleIfError is -1; a duration/],
   [{ earlyRefresh: 10 }, /cache\.earlyRefresh is 10; it is true or false/],
+  [{ maxBodyBytes: '1mb' }, /cache\.maxBodyBytes is "1mb"; it is a number of bytes/],
+  [{ maxBodyBytes: -1 }, /cache\.maxBodyBytes is -1; it is a number of bytes/],
   [{ when: true }, /cache\.when is true; it is a function/],
   [{ storeIf: 'yes' }, /cache\.storeIf is "yes"; it is a function/],
   [{ statuses: [404] }, /cache\.statuses is \[404\]; write the ttl of each status/],

@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import t from 'tap'
 import type { InvalidationOptions } from '../../plugin/index.js'
+import { faultyStore } from '../../plugin/extras/testing/index.js'
 import { cachedApp, gate, onEachStore, send, settled, type CachedApp } from '../helpers/app.js'
 
 const URLS = ['/user/1', '/user/2', '/post/1']
@@ -419,7 +420,7 @@ t.test('a function that throws, or gives no target', async (t) => {
 
 t.test('what is wrong is refused when the route is declared, and says what would be right', async (t) => {
   const app = await cachedApp(t)
-  const FORMS = 'write templates such as \\["user:{id}", { tags: \\["users"\\] }\\], or a function of request and reply$'
+  const FORMS = 'write templates such as \\["user:{id}", { tags: \\["users"\\] }\\], or a function of request, reply and payload$'
   const wrong: [cache: unknown, message: RegExp][] = [
     [{ invalidates: [] }, new RegExp(`^route PUT /things/:id: cache\\.invalidates is \\[\\]; ${FORMS}`)],
     [{ invalidates: 'user:{id}' }, new RegExp(`cache\\.invalidates is "user:{id}"; ${FORMS}`)],
@@ -466,4 +467,82 @@ t.test('what is wrong is refused when the route is declared, and says what would
   t.throws(() => app.get('/things/:id', { cache: { key: 'a', onError: 'fail' } as never }, async () => 'x'), {
     code: 'FRC_OPTION', message: /cache\.onError is "fail"; only routes that change something have it/
   })
+})
+
+t.test('a function sees what the handler has sent, before anything is made of it', async (t) => {
+  const app = await cachedApp(t)
+  app.addHook('preSerialization', async (_request, _reply, payload) => ({ data: payload }))
+  app.addHook('onSend', async (_request, _reply, payload) => typeof payload === 'string' ? payload.toUpperCase() : payload)
+  const book = { id: 7, hidden: 'x' }
+  const schema = { response: { 200: { type: 'object', properties: { data: { type: 'object', properties: { id: { type: 'number' } } } } } } }
+  const handlers: Record<string, [handler: Handler, payload: unknown]> = {
+    'gives it': [async () => book, book],
+    'gives it at once': [() => book, book],
+    'sends it': [(_request, reply) => { reply.code(201).send(book) }, book],
+    'sends it later': [async (_request, reply) => {
+      await turn()
+      await reply.send(book)
+      return reply
+    }, book],
+    'a text': [async () => 'text', 'text'],
+    nothing: [async (_request, reply) => await reply.code(204).send(), undefined],
+    'a stream': [async () => Readable.from(['a']), undefined],
+    'a web stream': [async () => new Blob(['a']).stream(), undefined],
+    'a Response': [async () => new Response('a'), undefined],
+    hijacked: [async (_request, reply) => {
+      reply.hijack()
+      reply.raw.end('a')
+    }, undefined]
+  }
+  const seen: unknown[] = []
+  const invalidates: InvalidationOptions['invalidates'] = (_request, _reply, payload) => {
+    seen.push(payload)
+    return payload?.id === undefined ? [] : [`user:${(payload as typeof book).id}`]
+  }
+  for (const [name, [handler]] of Object.entries(handlers)) {
+    app.post(`/${name.replaceAll(' ', '-')}`, { schema: name.includes('it') ? schema : {}, cache: { invalidates } }, handler)
+  }
+  app.post('/throws', { cache: { invalidates } }, async () => { throw new Error('no') })
+  app.post('/fails', { cache: { invalidates, onError: 'fail' } }, async () => book)
+  for (const [name, [, payload]] of Object.entries(handlers)) {
+    await app.inject({ method: 'POST', url: `/${name.replaceAll(' ', '-')}` })
+    t.equal(seen.length, 1, name)
+    t.equal(seen.pop(), payload, name)
+  }
+  await app.inject({ method: 'POST', url: '/throws' })
+  t.strictSame(seen, [], 'an error invalidates nothing')
+  t.match(await app.inject({ method: 'POST', url: '/fails' }), { statusCode: 200 })
+  t.strictSame(seen, [undefined], 'called before the handler')
+})
+
+t.test('cacheStatus.writes: the response says what was invalidated', async (t) => {
+  const said = async (cache: InvalidationOptions, { plugin = {}, handler = async () => 'x' }: { plugin?: object, handler?: Handler } = {}): Promise<unknown> => {
+    const app = await cachedApp(t, { cacheStatus: { writes: true, ...plugin } })
+    change(app, cache, handler)
+    return (await app.inject({ method: 'POST', url: '/do/1' })).headers['cache-status']
+  }
+  const key = { plugin: { key: true } }
+  for (const mode of MODES) {
+    t.equal(await said({ ...mode, invalidates: ['a', 'b', { tags: ['t'] }] }), 'fastify-route-cache; fwd=method; detail="invalidated: 2 keys, 1 tag"')
+    t.equal(await said({ ...mode, invalidates: ['b:{id}', { tags: ['t"'] }] }, key), 'fastify-route-cache; fwd=method; detail="invalidated: key b:1, tag t\\""')
+    t.equal(await said({ ...mode, invalidates: () => [] }), 'fastify-route-cache; fwd=method; detail="nothing invalidated"')
+  }
+  t.equal(await said({ invalidates: { prefix: ['a', 'b'] } }), 'fastify-route-cache; fwd=method; detail="invalidated: 2 prefixes"')
+  t.equal(await said({ invalidates: { all: true } }, { plugin: { name: 'edge' } }), 'edge; fwd=method; detail="invalidated: everything"')
+  const many = Array.from({ length: 11 }, (_, i) => `k${i}`)
+  t.equal(await said({ invalidates: many }, key), 'fastify-route-cache; fwd=method; detail="invalidated: 11 keys"')
+  t.equal(await said({ invalidates: ['a'] }, { handler: async (_request, reply) => await reply.code(400).send('no') }),
+    'fastify-route-cache; fwd=method; detail="nothing invalidated"')
+  t.equal(await said({ invalidates: ['a'] }, { handler: async (_request, reply) => await reply.header('cache-status', 'up; hit').send('x') }),
+    'up; hit, fastify-route-cache; fwd=method; detail="invalidated: 1 key"')
+  t.equal(await said({ invalidates: ['a'] }, { plugin: { writes: false } }), undefined)
+  const store = faultyStore()
+  const app = await cachedApp(t, { store, cacheStatus: { writes: true } })
+  change(app, { invalidates: ['a'] })
+  store.fail()
+  t.equal((await app.inject({ method: 'POST', url: '/do/1' })).headers['cache-status'],
+    'fastify-route-cache; fwd=method; detail="to be invalidated later: 1 key"')
+  for (const wrong of [{ writes: 1 }, { write: true }, [], null]) {
+    await t.rejects(cachedApp(t, { cacheStatus: wrong as never }), { code: 'FRC_OPTION', message: /cacheStatus is .*; it is false, or \{ name, key, writes \}/ })
+  }
 })

@@ -1,6 +1,6 @@
 // A Lua script, which Redis runs as one step; and the parts that several scripts share.
 import { createHash } from 'node:crypto'
-import { heed, type RedisClient } from '../server/redis-client.js'
+import { heed, holdWrites, type RedisClient } from '../server/redis-client.js'
 
 /** Called by its hash. A client resends commands that were under way when its connection was cut: each may run twice. */
 export class Script {
@@ -13,6 +13,7 @@ export class Script {
   }
 
   async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    holdWrites(client)
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {

@@ -6,6 +6,8 @@ import { RouteCacheError } from '../../errors.js'
 export interface RedisClient {
   status: string
   isCluster?: boolean
+  /** The connection; of a Cluster: none. */
+  stream?: Partial<Corkable> | null
   options: object
   ping (): Promise<unknown>
   getBuffer (key: string): Promise<Buffer | null>
@@ -28,6 +30,9 @@ export interface RedisClient {
   cluster?(command: 'NODES'): Promise<unknown>
   refreshSlotsCache?(callback: (error?: Error | null) => void): void
 }
+
+/** As a socket of Node: what is written while it is corked leaves in one write. */
+interface Corkable { cork: () => void, uncork: () => void }
 
 /** Commands that are sent together. */
 interface Pipeline {
@@ -120,6 +125,27 @@ function givesTexts (client: RedisClient): boolean {
 function readsFromReplicas (client: RedisClient): boolean {
   const { scaleReads = 'master', role = 'master' } = (client.options ?? {}) as { scaleReads?: unknown, role?: unknown }
   return role === 'slave' || (client.isCluster === true && scaleReads !== 'master')
+}
+
+// Scripts that are called together, by requests whose read had one answer for example, leave in one write: each write is a
+// call of the system here, and one read in Redis. Nothing waits longer for that than for what runs already. On a Cluster it
+// is not known here which connection a command takes; and a client whose stream can't be corked writes each by itself.
+
+const corked = new WeakSet<object>()
+
+/** Before a command is given to the client: its connection writes when the code that runs now is done, promises included. */
+export function holdWrites ({ stream }: RedisClient): void {
+  if (stream == null || corked.has(stream) || !isCorkable(stream)) return
+  corked.add(stream)
+  stream.cork()
+  process.nextTick(() => {
+    corked.delete(stream)
+    stream.uncork()
+  })
+}
+
+function isCorkable (stream: Partial<Corkable>): stream is Corkable {
+  return typeof stream.cork === 'function' && typeof stream.uncork === 'function'
 }
 
 // A server that refuses a write because it is a replica. Where it was a primary until now, and its connections were left
