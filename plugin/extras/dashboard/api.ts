@@ -15,7 +15,7 @@ const BODY_LIMIT = 64 * 1024
 
 interface ApiOptions {
   cache: RouteCache
-  /** Of this process, or null: of all; and the curve of this route, or null: of all. */
+  /** The report of this process, or null: of all; and the curve of this route, or null: of all. */
   overview: (only: string | null, route: string | null) => Promise<Overview>
 }
 

@@ -27,7 +27,7 @@ interface RouteOverview extends Sums {
   hitRate: number
   hit: Times
   miss: Times
-  /** What is to be said of the route itself: likely mistakes in how it is declared. */
+  /** Notes on the route itself: likely mistakes in its declaration. */
   notes: string[]
 }
 
@@ -73,11 +73,11 @@ export interface OverviewParts {
   name: string
   prefix: string
   heard: readonly Heard[]
-  /** Whose report is this process'. */
+  /** The report that is this process'. */
   own: string
   alone: string | null
   redis: RedisHealth | null
-  /** What is most likely a mistake in how this app uses the cache. */
+  /** Likely mistakes in how this app uses the cache. */
   warnings: readonly Warning[]
   now: Milliseconds
   /** Only this process; null: all. */

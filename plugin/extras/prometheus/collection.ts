@@ -7,7 +7,7 @@ import { hearDurations } from '../metrics/durations.js'
 import { measured, type Measured } from '../metrics/feed.js'
 import type { Observable, Timed, Timing } from '../metrics/instruments.js'
 
-/** Where metrics are kept, in whichever of prom-client's two formats. */
+/** The registry that keeps metrics, in either of prom-client's two formats. */
 export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
 
 /** Prometheus' base units, and their suffixes in names. https://prometheus.io/docs/practices/naming/#base-units */

@@ -13,7 +13,7 @@ export type { MetricsRegistry } from './collection.js'
 
 /** The options of `prometheusMetrics`. */
 export interface PrometheusOptions extends SubjectOptions, BudgetOptions {
-  /** Where they go: `app.metrics.client.register` of fastify-metrics, for example. Default: prom-client's global one. */
+  /** The registry: `app.metrics.client.register` of fastify-metrics, for example. Default: prom-client's global one. */
   register?: MetricsRegistry
   /** The beginning of all names. Default `route_cache_`. Letters, digits and `_`. */
   prefix?: string
@@ -22,7 +22,7 @@ export interface PrometheusOptions extends SubjectOptions, BudgetOptions {
    * each route has a histogram.
    */
   buckets?: readonly number[]
-  /** Where GET answers with the whole registry: `/metrics`. Default: nowhere, as most have such a route already. */
+  /** The path whose GET answers with the whole registry: `/metrics`. Default: none, as most apps have such a route. */
   path?: string
 }
 
@@ -37,7 +37,7 @@ const NAMES = ['register', 'prefix', 'buckets', 'path', ...BUDGET_NAMES]
 export const prometheusMetrics = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache-prometheus' })
 export default prometheusMetrics
 
-/** Of each registry, by the beginning of its names. */
+/** The collections of each registry, by the beginning of their names. */
 const collections = new WeakMap<MetricsRegistry, Map<string, Collected>>()
 
 async function plugin (app: FastifyInstance, options: PrometheusOptions): Promise<void> {
@@ -57,7 +57,7 @@ async function plugin (app: FastifyInstance, options: PrometheusOptions): Promis
   })
 }
 
-/** What the metrics of a collection are like. */
+/** Properties of a collection's metrics. */
 interface Wanted { prefix: string, form: Form }
 
 /** The options that caches in one collection share, as its metrics exist once. */
