@@ -528,7 +528,7 @@ t.test('wrong input: it says what is wrong, and does not load', async (t) => {
 
 t.test('a load that wants its own key, and two that want each other\'s: the log names the key when the wait has ended', async (t) => {
   await onEachStore(t, async (t, open) => {
-    const app = await open({ waitTimeout: 0.05, deadline: 30 })
+    const app = await open({ waitTimeout: 0.4, deadline: 30 })
     const { cache } = app
     t.equal(await cache.getOrSet('own', {}, async () => await cache.getOrSet('own', {}, async () => 'inner')), 'inner')
     await Promise.all([
@@ -536,7 +536,7 @@ t.test('a load that wants its own key, and two that want each other\'s: the log 
       cache.getOrSet('b', {}, async () => await cache.getOrSet('a', {}, async () => 'a'))
     ])
     const told = app.lines.filter(({ msg }) => /asks for this very key/.test(String(msg)))
-    t.match(told[0], { level: 40, key: 'own', waitTimeout: 50 })
+    t.match(told[0], { level: 40, key: 'own', waitTimeout: 400 })
     t.match(told.slice(1).map(({ level }) => level), told.slice(1).map(() => 20), 'once in a while')
     t.ok(told.length >= 2, 'of the two at least one has waited')
   })
