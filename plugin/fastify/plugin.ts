@@ -11,6 +11,7 @@ import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
 import { Warnings, type Warning } from '../checks/warnings.js'
+import { neverStored } from '../checks/refused-answers.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
@@ -30,7 +31,8 @@ import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
 import type { Engine } from '../request/hit.js'
 import { readSettings, type Settings } from '../options/settings.js'
-import { Stats } from '../telling/stats.js'
+import { Stats, type Counters } from '../telling/stats.js'
+import type { RefusalReason } from '../telling/outcome.js'
 import { Keys } from '../store/keys.js'
 import { MemoryStore } from '../store/memory/memory.js'
 import { RedisStore } from '../store/redis/redis.js'
@@ -82,7 +84,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, names: checks.names }, settings)
+  const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
@@ -107,7 +109,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
   const { shelf: { limits } } = cache
   const rules = new RouteRules(settings.routes)
@@ -117,6 +119,10 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
   const gets: Gets = new Map()
   const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
   const registration = randomBytes(8).toString('hex')
+  const sayNeverStored = (route: string, counters: Counters, reason: RefusalReason): void => {
+    const found = warnings.hears('never-stored') ? neverStored(route, counters, reason) : null
+    if (found !== null) warnings.say(log, found)
+  }
   let isNest = false
   return {
     sites,
@@ -154,9 +160,10 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
         declared.routes.push(checkedRoute(route, policy))
       }
+      const counters = stats.route(policy.route)
       const site: Site = {
         policy,
-        counters: stats.route(policy.route),
+        counters,
         source: { instance, route: policy.route },
         place: 'handler',
         hasOthersOnSend: true,
@@ -167,6 +174,7 @@ function cachingOf ({ engine, stats, instance, names }: CachingParts, settings: 
         isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof memberOf(option, name) === 'function'),
         hint: { members: policy.needs },
+        onRefused: (reason) => { sayNeverStored(policy.route, counters, reason) },
         isExplained: false,
         isTooLate: false
       }
@@ -229,7 +237,7 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, names: KnownNames }
+interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, names: KnownNames, warnings: Warnings }
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
