@@ -26,6 +26,9 @@ export type ErrorCode =
   /** Of fastify-route-cache/postgres: the database can't be used, or lacks what tells of its changes. */
   | 'FRC_POSTGRES'
 
+/** A request whose handler lets one of these through may be made again. */
+const OF_THE_STORE: readonly ErrorCode[] = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
+
 interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number }
 
 /** An error of this plugin. */
@@ -33,7 +36,10 @@ export class RouteCacheError extends Error {
   readonly code: ErrorCode
   /** Of `mutate`, `set` and `put`: whether `work` was done by then, so that what it wrote stands. Of all others: false. */
   readonly worked: boolean
-  /** What Fastify answers with: 503 where a route with `onError: 'fail'` was not begun. Of all others: undefined. */
+  /**
+   * What Fastify answers with where nobody catches it: 503 of FRC_STORE, FRC_DEADLINE and FRC_REPLICAS, and where a route
+   * with `onError: 'fail'` was not begun. Of all others: undefined, which is 500.
+   */
   readonly statusCode: number | undefined
 
   constructor (code: ErrorCode, message: string, { cause, worked = false, statusCode }: ErrorDetails = {}) {
@@ -41,7 +47,7 @@ export class RouteCacheError extends Error {
     this.name = 'RouteCacheError'
     this.code = code
     this.worked = worked
-    this.statusCode = statusCode
+    this.statusCode = statusCode ?? (OF_THE_STORE.includes(code) ? 503 : undefined)
   }
 }
 

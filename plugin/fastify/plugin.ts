@@ -15,6 +15,8 @@ import { neverStored } from '../checks/refused-answers.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
+import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
+import { Outage } from '../store/server/outage.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { own as memberOf, readPath } from '../key/key.js'
@@ -49,12 +51,16 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
   const instance: Instance = { cache: {}, prefix: settings.prefix }
-  const client = settings.redis ?? findClient(app, settings.namespace)
-  const opened = openStore(app, client, { settings, instance })
+  const log = new HarmlessLog(app.log)
+  const { redis } = settings
+  const made = redis === null || isRedisClient(redis) ? null : await openClient(redis as RedisConnection, log, settings.now)
+  const client = made?.client ?? (redis as RedisClient | null) ?? findClient(app, settings.namespace)
+  const opened = openedOr(made, () => openStore(app, client, { settings, instance }))
   const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, settings.now())
-  const log = new HarmlessLog(app.log)
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance })
+  const outage = new Outage(client)
+  const describe = (error: unknown): string => outage.describe(error)
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe })
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
@@ -105,6 +111,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onClose', async () => {
     await cache.close()
     own.close()
+    outage.close()
+    made?.close()
   })
 }
 
@@ -284,6 +292,16 @@ function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<stri
     return { surroundings: readSurroundings(app), error: null }
   } catch (error) {
     return { surroundings: new Map(), error }
+  }
+}
+
+/** A client of the plugin's own must not outlive a start that fails. */
+function openedOr (made: OwnClient | null, open: () => Store): Store {
+  try {
+    return open()
+  } catch (error) {
+    made?.close()
+    throw error
   }
 }
 
