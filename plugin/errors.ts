@@ -26,6 +26,9 @@ export type ErrorCode =
   /** From fastify-route-cache/postgres: the database can't be used, or lacks the triggers that report its changes. */
   | 'FRC_POSTGRES'
 
+/** A request whose handler lets one of these through may be made again. */
+const OF_THE_STORE: readonly ErrorCode[] = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
+
 interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number }
 
 /** An error of this plugin. */
@@ -33,7 +36,10 @@ export class RouteCacheError extends Error {
   readonly code: ErrorCode
   /** For `mutate`, `set` and `put`: whether `work` was done by then, so that its writes stand. For all others: false. */
   readonly worked: boolean
-  /** The status for Fastify's answer: 503 if a route with `onError: 'fail'` was not begun. For all others: undefined. */
+  /**
+   * The status for Fastify's answer if nobody catches the error: 503 for FRC_STORE, FRC_DEADLINE and FRC_REPLICAS, and if a
+   * route with `onError: 'fail'` was not begun. For all others: undefined, which is 500.
+   */
   readonly statusCode: number | undefined
 
   constructor (code: ErrorCode, message: string, { cause, worked = false, statusCode }: ErrorDetails = {}) {
@@ -41,7 +47,7 @@ export class RouteCacheError extends Error {
     this.name = 'RouteCacheError'
     this.code = code
     this.worked = worked
-    this.statusCode = statusCode
+    this.statusCode = statusCode ?? (OF_THE_STORE.includes(code) ? 503 : undefined)
   }
 }
 

@@ -31,6 +31,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   log: Log
   /** The subject of its events. */
   instance: Instance
+  /** Which store failed, and why, in words. */
+  describe?: (error: unknown) => string
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
@@ -68,7 +70,7 @@ export class ResponseCache {
     this.failures = new Failures(now)
     this.formerBuild = new FormerBuild(log, now())
     this.#refreshes = new Refreshes({ store, flights, now })
-    this.#complaints = new Complaints(now)
+    this.#complaints = new Complaints(now, parts.describe)
     this.breaker = this.#openBreaker()
     const { shelf, failures, formerBuild, breaker } = this
     const abandon = (right: Right, caller: Caller, pass?: boolean): void => { this.abandon(right, caller, pass) }
@@ -84,14 +86,25 @@ export class ResponseCache {
 
   #openBreaker (): Breaker {
     const { store, log, instance, deadline, breakerThreshold: threshold } = this.#parts
+    let lookups = 0
     const onOpen = (error: unknown): void => {
+      lookups = this.#past
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error, duration: null })
     }
     const onClose = (duration: Milliseconds): void => {
       this.invalidation.hurry()
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
-    return new Breaker({ threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose, log })
+    const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
+    const { describe } = this.#parts
+    const said = { ...describe !== undefined && { describe }, past, log }
+    return new Breaker({ ...said, threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose })
+  }
+
+  /** How many lookups went past the store, as it failed. */
+  get #past (): number {
+    const { store = 0, breaker = 0 } = this.#parts.stats.read().total.bypasses
+    return store + breaker
   }
 
   get stats (): CacheStats {
@@ -226,7 +239,9 @@ export class ResponseCache {
     try {
       await within(CONNECT_WAIT, this.#parts.store.connect())
     } catch (error) {
-      this.#parts.log.warn({ err: error }, 'the cache starts without its store, and uses it when it is there')
+      const { log, describe } = this.#parts
+      log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: requests go to their ` +
+        'handlers, until it is there')
     }
   }
 

@@ -1,7 +1,7 @@
 // The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
 // kept in the journal; and whole writes with their targets in quarantine.
 import type { Background, Flights } from './flight.js'
-import { channels, since, stamp, tell, type Log, type CacheEvents, type Instance } from '../telling/events.js'
+import { channels, since, stamp, tell as publish, type Log, type CacheEvents, type Instance } from '../telling/events.js'
 import type { Targets } from './claim.js'
 import { Confirmed, isUnreplicated, Journal } from './journal.js'
 import type { Milliseconds } from '../duration.js'
@@ -20,6 +20,8 @@ interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJou
   flights: Flights
   background: Background
   instance: Instance
+  /** Which store failed, and why, in words. */
+  describe?: (error: unknown) => string
 }
 
 /** An invalidation that has ended. `began`: when it began; 0: nobody listens. */
@@ -36,8 +38,9 @@ export class Invalidation {
 
   constructor (parts: InvalidationParts) {
     this.#parts = parts
-    const { store: { witness }, log, maxJournal: most } = parts
-    this.journal = new Journal({ tell: async (targets) => await this.#tellLate(targets), log, most })
+    const { store: { witness }, log, maxJournal: most, describe } = parts
+    const tell = async (targets: Targets): Promise<void> => await this.#tellLate(targets)
+    this.journal = new Journal({ tell, log, most, ...describe !== undefined && { describe } })
     const again = (list: readonly Targets[]): void => { this.journal.again(list) }
     this.#confirmed = new Confirmed({ witness, again, isTold: () => this.isTold })
   }
@@ -106,7 +109,7 @@ export class Invalidation {
   /** Publishes it, where somebody listens. */
   #say ({ keys, tags, prefixes, all }: Targets, { began, soft, entries, error }: Ended): void {
     const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
-    tell('invalidation', this.#parts.instance, { ...named, soft, entries, error, duration: since(began) ?? 0 })
+    publish('invalidation', this.#parts.instance, { ...named, soft, entries, error, duration: since(began) ?? 0 })
   }
 
   /** `token`: of the quarantine that ends with it; undefined: of none. */
@@ -169,6 +172,7 @@ export async function telling<T> ({ kind }: Store, what: string, work: Promise<T
     return await work
   } catch (error) {
     if (error instanceof RouteCacheError) throw error
-    throw new RouteCacheError('FRC_STORE', `${what}: ${kind} failed: ${(error as Error).message}`, { cause: error })
+    // A client may be answered with it: the server's words, with names and addresses, are in the cause.
+    throw new RouteCacheError('FRC_STORE', `${what}: ${kind} failed`, { cause: error })
   }
 }

@@ -28,6 +28,8 @@ const ITS_NAME = nameOf(EVERYTHING)
 interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
   log: Log
+  /** Which store failed, and why, in words. */
+  describe?: (error: unknown) => string
   /** More targets than these are replaced by one: everything. */
   most: number
 }
@@ -35,7 +37,10 @@ interface JournalParts {
 export class Journal {
   readonly #tell: JournalParts['tell']
   readonly #log: Log
+  readonly #describe: (error: unknown) => string
   readonly #most: number
+  /** When the first of those was kept that are kept now. */
+  #since: Milliseconds = 0
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
   readonly kept = new Map<string, Targets>()
   /** How many of them are told again: these have a limit of their own. */
@@ -47,7 +52,8 @@ export class Journal {
   #replay: Promise<void> | null = null
   #isClosed = false
 
-  constructor ({ tell, log, most }: JournalParts) {
+  constructor ({ tell, log, most, describe = () => 'the store' }: JournalParts) {
+    this.#describe = describe
     this.#tell = tell
     this.#log = log
     this.#most = most
@@ -71,8 +77,9 @@ export class Journal {
       this.kept.set(ITS_NAME, { ...EVERYTHING })
     }
     if (wasEmpty) {
-      this.#log.error({ err: error, journal: this.size }, 'the cache could not be told of an invalidation: it is kept, and ' +
-        'nothing is served from the cache until it is told')
+      this.#since = performance.now()
+      this.#log.error({ err: error, journal: this.size }, `the cache could not be told of an invalidation, as ${this.#describe(error)} did ` +
+        'not take it: it is kept, and nothing is served from the cache by this process until it is told. It is lost if the process ends before')
     }
     this.#schedule()
   }
@@ -80,6 +87,7 @@ export class Journal {
   /** Keeps what another server confirmed than the one that answers now, however much it is; it is told at once. */
   again (list: readonly Targets[]): void {
     const each = list.flatMap(apart)
+    if (this.isEmpty) this.#since = performance.now()
     for (const one of each) this.kept.set(nameOf(one), one)
     if (this.#repeated === 0) {
       this.#log.warn({ journal: this.size }, 'another Redis server answers than the one that confirmed the last invalidations: ' +
@@ -143,8 +151,11 @@ export class Journal {
     for (const [name, targets] of told) if (this.kept.get(name) === targets) this.kept.delete(name)
     this.#pauses.reset()
     if (!this.isEmpty) return
+    const level = this.#repeated > 0 ? 'warn' : 'error'
     this.#repeated = 0
-    this.#log.info({ told: told.length }, 'the cache was told of all invalidations, and serves again')
+    const time = Math.round(performance.now() - this.#since)
+    // As loud as the line that it ends.
+    this.#log[level]({ told: told.length, time }, `the cache was told of all invalidations, and serves again, after ${(time / 1000).toFixed(1)} s`)
   }
 }
 

@@ -11,9 +11,12 @@ import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
 import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
+import { neverStored } from '../checks/refused-answers.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, HarmlessLog, Worth, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
+import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
+import { Outage } from '../store/server/outage.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { own as memberOf, readPath } from '../key/key.js'
@@ -30,7 +33,8 @@ import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
 import type { Engine } from '../request/hit.js'
 import { readSettings, type Settings } from '../options/settings.js'
-import { Stats } from '../telling/stats.js'
+import { Stats, type Counters } from '../telling/stats.js'
+import type { RefusalReason } from '../telling/outcome.js'
 import { Keys } from '../store/keys.js'
 import { MemoryStore } from '../store/memory/memory.js'
 import { RedisStore } from '../store/redis/redis.js'
@@ -47,12 +51,16 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
   const instance: Instance = { cache: {}, prefix: settings.prefix }
-  const client = settings.redis ?? findClient(app, settings.namespace)
-  const opened = openStore(app, client, { settings, instance })
+  const log = new HarmlessLog(app.log)
+  const { redis } = settings
+  const made = redis === null || isRedisClient(redis) ? null : await openClient(redis as RedisConnection, log, settings.now)
+  const client = made?.client ?? (redis as RedisClient | null) ?? findClient(app, settings.namespace)
+  const opened = openedOr(made, () => openStore(app, client, { settings, instance }))
   const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, settings.now())
-  const log = new HarmlessLog(app.log)
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance })
+  const outage = new Outage(client)
+  const describe = (error: unknown): string => outage.describe(error)
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe })
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
@@ -82,7 +90,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, checks, log }, settings)
+  const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
@@ -103,13 +111,14 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onClose', async () => {
     await cache.close()
     own.close()
+    outage.close()
+    made?.close()
   })
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
-  const { names, warnings } = checks
   const { shelf: { limits } } = cache
   const rules = new RouteRules(settings.routes)
   const owners = new Map<string, string>()
@@ -118,6 +127,10 @@ function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, sett
   const gets: Gets = new Map()
   const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
   const registration = randomBytes(8).toString('hex')
+  const sayNeverStored = (route: string, counters: Counters, reason: RefusalReason): void => {
+    const found = warnings.hears('never-stored') ? neverStored(route, counters, reason) : null
+    if (found !== null) warnings.say(log, found)
+  }
   let isNest = false
   return {
     sites,
@@ -155,9 +168,10 @@ function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, sett
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
         declared.routes.push(checkedRoute(route, policy))
       }
+      const counters = stats.route(policy.route)
       const site: Site = {
         policy,
-        counters: stats.route(policy.route),
+        counters,
         source: { instance, route: policy.route },
         worth: new Worth((figures) => { warnings.say(log, notWorthCaching(policy.route, figures)) }, settings.random),
         place: 'handler',
@@ -169,6 +183,7 @@ function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, sett
         isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof memberOf(option, name) === 'function'),
         hint: { members: policy.needs },
+        onRefused: (reason) => { sayNeverStored(policy.route, counters, reason) },
         isExplained: false,
         isTooLate: false
       }
@@ -231,13 +246,7 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts {
-  engine: Engine
-  stats: Stats
-  instance: Instance
-  checks: { names: KnownNames, warnings: Warnings }
-  log: Log
-}
+interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, names: KnownNames, warnings: Warnings }
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
@@ -284,6 +293,16 @@ function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<stri
     return { surroundings: readSurroundings(app), error: null }
   } catch (error) {
     return { surroundings: new Map(), error }
+  }
+}
+
+/** A client of the plugin's own must not outlive a start that fails. */
+function openedOr (made: OwnClient | null, open: () => Store): Store {
+  try {
+    return open()
+  } catch (error) {
+    made?.close()
+    throw error
   }
 }
 

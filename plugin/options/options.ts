@@ -13,10 +13,13 @@ export interface RouteCacheOptions {
    */
   prefix?: string
   /**
-   * An ioredis client, `Redis` or `Cluster`. It stays yours: the plugin never closes it. Absent: `fastify.redis` where
-   * @fastify/redis is registered; without that, entries live in this process (`maxStoreBytes`).
+   * An ioredis client, `Redis` or `Cluster`. It stays yours: the plugin never closes it. Or where the server is: `{ url:
+   * 'redis://…' }`, or options of ioredis such as `{ host, port, password }`, also beside `url`: then the plugin makes a
+   * client of its own (`npm i ioredis`), which connects again within half a second, and closes it with the app; the app
+   * starts while the server is down. Absent: `fastify.redis` where @fastify/redis is registered; without that, entries live
+   * in this process (`maxStoreBytes`).
    */
-  redis?: RedisClient
+  redis?: RedisClient | ({ url?: string } & Record<string, unknown>)
   /** Which of @fastify/redis' namespaces to use: `fastify.redis[namespace]`. Absent: `fastify.redis` itself. */
   namespace?: string
   /** How long entries are served where the route doesn't say. Default 60 seconds. 0: nothing is stored. */

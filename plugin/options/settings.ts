@@ -7,13 +7,13 @@ import { readCookies, readCredentials, readIgnored, readMaxVariants, readVersion
 import type { AnswerLimits, CacheLimits } from './limits.js'
 import { readRules, type RouteRule } from './route-rules.js'
 import { isCount, isFunction, isName, isObject, isSwitch, OptionReader } from './reader.js'
-import { clientForms, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientForms, isRedisClient, looksLikeClient, type RedisClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
 import type { TierLimits } from '../store/tier/tiered.js'
 
 export interface Settings extends CacheLimits, AnswerLimits {
   prefix: string
-  redis: RedisClient | null
+  redis: RedisClient | object | null
   namespace: string | null
   ttl: Milliseconds
   waitTimeout: Milliseconds
@@ -51,7 +51,7 @@ export function readSettings (given: unknown): Settings {
   const options = new OptionReader(WHERE, given)
   const settings: Settings = {
     prefix: options.read('prefix', 'cache', (value) => typeof value === 'string' && PREFIX.test(value), 'it has letters, digits, "_" and "-" only'),
-    redis: options.read<RedisClient | null>('redis', null, isRedisClient, clientForms),
+    redis: options.read<object | null>('redis', null, isClientOrPlace, (value) => `${clientForms(value)}; or write { url: "redis://..." }`),
     namespace: options.read<string | null>('namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
     ttl: options.duration('ttl', 60_000),
     waitTimeout: options.timer('waitTimeout', 10_000, TOO_LONG),
@@ -89,6 +89,14 @@ export function readSettings (given: unknown): Settings {
     throw options.error('namespace', 'it chooses among what fastify.redis has, so leave it out, or leave out redis')
   }
   return settings
+}
+
+/** A client; or where the server is, for a client of the plugin's own. */
+function isClientOrPlace (value: unknown): boolean {
+  if (isRedisClient(value)) return true
+  const { url } = isObject(value) ? value as { url?: unknown } : {}
+  return isObject(value) && !looksLikeClient(value) && Object.getPrototypeOf(value) === Object.prototype &&
+    (url === undefined ? 'host' in value || 'path' in value || 'sentinels' in value || 'port' in value : isName(url))
 }
 
 /** A quarantine that is over at once keeps nothing away. */

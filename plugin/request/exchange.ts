@@ -46,6 +46,8 @@ export interface Site {
   isNarrowedAhead: boolean
   /** The fields by which its responses varied last. */
   hint: Selection['hint']
+  /** Hears of each answer that is refused, once it is counted. */
+  onRefused: (reason: RefusalReason) => void
   /** The log has said why requests go past the cache. */
   isExplained: boolean
   /** And that something is said of its responses too late. */
@@ -129,6 +131,8 @@ export interface Exchange {
   failed: boolean
   /** The handler's answer takes the place of the entry that is stored, be the answer stored itself or not. */
   replaces: boolean
+  /** Why the answer is not stored, where it is known that it isn't, and that is for what it is. */
+  refused: RefusalReason | null
   /** The answer was made 304 or 206 for this client. */
   isNarrowed: boolean
   /** The captured answer; null until then, and where it is not stored. */
@@ -229,6 +233,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     showAll: null,
     failed: false,
     replaces: false,
+    refused: null,
     isNarrowed: false,
     answer: null,
     kept: null
@@ -307,7 +312,11 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   const { claim, caller, outcome } = exchange
   const isEnd = endsEntry(exchange, reason)
   if (isEnd && outcome.type === 'own' && outcome.why === 'refresh') caller.onEnd?.('replaced')
-  if (key !== null) refuse(key, reason, caller)
+  if (key !== null) {
+    refuse(key, reason, caller)
+    if (OF_THE_ANSWER.includes(reason)) exchange.refused ??= reason
+    exchange.site.onRefused(reason)
+  }
   exchange.answer = null
   if (isEnd) {
     exchange.claim = null

@@ -267,9 +267,14 @@ export function releaseAnswer (
   if (exchange.stage !== 'committed' && exchange.stage !== 'concluded') {
     exchange.stage = 'committed'
     if (exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') answeredEarly(exchange, reply.request as Carrier)
+    // It may be refused for what hooks have written since.
+    commit(cache, exchange, reply)
+    const { outcome, refused } = exchange
+    if (outcome.type === 'miss' && refused !== null) exchange.outcome = { ...outcome, refused }
     announce(reply, exchange.outcome, signals)
+  } else {
+    commit(cache, exchange, reply)
   }
-  commit(cache, exchange, reply)
   // A client that left before there was a stream to send: nothing will pass, and `close` has been.
   if (reply.raw.closed) conclude(cache, exchange, { reply, isSent: false })
 }

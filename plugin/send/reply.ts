@@ -476,7 +476,10 @@ function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling 
   if (outcome.type === 'hit') return outcome.collapsed ? { fwd: 'miss', collapsed: true, ttl: outcome.ttl } : { ttl: outcome.ttl }
   if (outcome.type === 'stale') return staleHandling(outcome)
   if (outcome.type === 'miss' && outcome.revalidated === true) return { fwd: 'stale', fwdStatus: 304 }
-  if (outcome.type === 'miss') return { fwd: outcome.forced ? 'request' : 'miss' }
+  if (outcome.type === 'miss') {
+    const fwd = outcome.forced ? 'request' : 'miss'
+    return outcome.refused === undefined ? { fwd } : { fwd, detail: outcome.refused }
+  }
   return { fwd: 'bypass', detail: outcome.detail ?? outcome.reason }
 }
 

@@ -280,8 +280,12 @@ export class Complaints {
   readonly #now: () => Milliseconds
   readonly #told = new Map<string, Told>()
 
-  constructor (now: () => Milliseconds) {
+  readonly #describe: ((error: unknown) => string) | null
+
+  /** `describe`: which store failed, and why; for messages with an error. Default: messages are as they are. */
+  constructor (now: () => Milliseconds, describe?: (error: unknown) => string) {
     this.#now = now
+    this.#describe = describe ?? null
   }
 
   /** Logs one message at most once in ten seconds, with the number of those in between, which are logged at level debug. */
@@ -293,7 +297,8 @@ export class Complaints {
       return log.debug(details, message)
     }
     this.#told.set(message, { at: now, untold: 0 })
-    log.warn(told === undefined || told.untold === 0 ? details : { ...details, untold: told.untold }, message)
+    const words = this.#describe !== null && 'err' in details ? `${message}: ${this.#describe(details.err)}` : message
+    log.warn(told === undefined || told.untold === 0 ? details : { ...details, untold: told.untold }, words)
   }
 }
 

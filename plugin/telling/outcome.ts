@@ -156,9 +156,10 @@ export type CacheOutcome =
   | { type: 'stale', key: string, ttl: number, ifError: boolean, status: number | null }
   /**
    * Not in the store, or (`forced`) not good enough for this client: the handler ran. `revalidated`: it was asked about the
-   * stale entry, found nothing changed, and that was sent; absent: it was not so.
+   * stale entry, found nothing changed, and that was sent; absent: it was not so. `refused`: why the response is not stored,
+   * for what it is, as far as that is known when its header leaves; absent: nothing is against it by then.
    */
-  | { type: 'miss', key: string, forced: boolean, revalidated?: true }
+  | { type: 'miss', key: string, forced: boolean, revalidated?: true, refused?: RefusalReason }
   /**
    * The store was not asked, or could not answer: the handler ran. `detail`: of a request that is somebody's own, by which
    * of several marks: `credential:x-api-key`.

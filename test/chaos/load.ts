@@ -177,6 +177,6 @@ export class Load {
  */
 function outcomeOf (cacheStatus: string, kind: Kind, isCopy: boolean): string {
   if (cacheStatus === '' && kind === 'cached') return isCopy ? 'hit' : 'miss'
-  return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*detail=([\w-]+)/.exec(cacheStatus)?.[1] ??
+  return /;\s*(hit|collapsed)\b/.exec(cacheStatus)?.[1] ?? /;\s*fwd=bypass;.*detail=([\w-]+)/.exec(cacheStatus)?.[1] ??
     /;\s*fwd=([\w-]+)/.exec(cacheStatus)?.[1] ?? 'uncached'
 }

@@ -1,6 +1,6 @@
 // What is most likely a mistake in how an app uses the cache is said once, with what to write instead; and what is right is
 // not.
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
@@ -284,4 +284,38 @@ t.test('explain tells of the route, and of the app as a whole', async (t) => {
   t.same(books.warnings.map(({ check }) => check), ['query-left-out', 'unknown-name'])
   t.same(other.warnings.map(({ check }) => check), ['unknown-name'])
   t.match(books.text, /\nwarning: route GET \/books: its key leaves out query values/)
+})
+
+type Send = (reply: FastifyReply, run: number) => unknown
+
+t.test('a route whose first responses are all refused for one reason', async (t) => {
+  const said = async (send: Send, { times = 25, options = {} } = {}): Promise<string[]> => {
+    let run = 0
+    const { app, said } = await opened(t, (app) => {
+      app.get('/x', { cache: true }, async (_request, reply) => await send(reply, ++run))
+    }, options)
+    for (let i = 0; i < times; i++) await app.inject('/x')
+    t.equal(app.cache.warnings.length, said().length)
+    if (said().length > 0) t.match((await app.cache.explain('/x')).text, /warning: route GET \/x: 20 responses were refused/)
+    return said()
+  }
+  const refused: Record<string, [send: Send, says: RegExp]> = {
+    'set-cookie': [(reply) => reply.header('set-cookie', 'a=b').send('x'), /it sets a cookie, .* So set cookies on routes without cache/],
+    private: [(reply) => reply.header('cache-control', 'private').send('x'), /its Cache-Control says private\. So send/],
+    'no-store': [(reply) => reply.header('cache-control', 'no-store').send('x'), /its Cache-Control says no-store\. So send another/],
+    vary: [(reply) => reply.header('vary', '*').send('x'), /its Vary is .* So name/],
+    size: [(reply) => reply.send('x'.repeat(200)), /its body is larger .* So raise maxBodyBytes/]
+  }
+  for (const [reason, [send, says]] of Object.entries(refused)) {
+    const lines = await said(send, { options: { maxBodyBytes: 100 } })
+    t.equal(lines.length, 1, reason)
+    t.match(lines[0], `never-stored GET /x fastify-route-cache: route GET /x: 20 responses were refused (${reason}), and none was stored: `)
+    t.match(lines[0], says, reason)
+  }
+  const cookie = refused['set-cookie']![0]
+  t.strictSame(await said(cookie, { times: 19 }), [], 'too few')
+  t.strictSame(await said(cookie, { options: { quiet: ['never-stored'] } }), [], 'silenced')
+  t.strictSame(await said((reply, run) => run === 5 ? reply.send('x') : cookie(reply, run), { options: { ttl: 0.001 } }), [], 'one was stored')
+  t.strictSame(await said((reply) => reply.noCache().send('x')), [], 'on purpose')
+  t.strictSame(await said((reply) => reply.code(404).send('x')), [], 'nothing to be found')
 })

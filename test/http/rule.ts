@@ -166,5 +166,6 @@ export function outcome (field: unknown): string {
   const [, what, reason] = /; (hit|fwd=\w+)(?:; ttl=\d+)?(?:; key="[^"]*")?(?:; detail=([\w-]+))?$/.exec(String(field)) ?? []
   if (what === 'hit') return 'hit'
   if (what === 'fwd=request') return 'refresh'
+  if (what === 'fwd=miss') return 'miss'
   return reason === undefined ? String(what).slice('fwd='.length) : `bypass ${reason}`
 }

@@ -1,4 +1,5 @@
 // Cache-Status is well-formed (RFC 9211, RFC 8941) for every outcome that there is.
+import type { FastifyReply } from 'fastify'
 import { parseList } from 'structured-headers'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -98,4 +99,28 @@ t.test('behind the members of caches on the way to the handler', async (t) => {
   app.get('/', { cache: { key: 'k' } }, async (_, reply) => reply.header('cache-status', 'origin; hit; ttl=5').send('x'))
   t.strictSame(await members(app), [['origin', { hit: true, ttl: 5 }], [NAME, { fwd: 'token miss' }]])
   t.strictSame(await members(app), [['origin', { hit: true, ttl: 5 }], [NAME, { hit: true, ttl: 60 }]])
+})
+
+t.test('a miss says why its response is not stored, where that is known', async (t) => {
+  const hooks: Record<string, (reply: FastifyReply) => unknown> = {
+    '': (reply) => reply.send('x'),
+    'set-cookie': (reply) => reply.header('set-cookie', 'a=b').send('x'),
+    'no-store': (reply) => reply.header('cache-control', 'no-store').send('x'),
+    status: (reply) => reply.code(404).send('x'),
+    size: (reply) => reply.send('x'.repeat(200)),
+    'no-cache-called': (reply) => reply.noCache().send('x'),
+    vary: (reply) => reply.header('vary', '*').send('x'),
+    header: (reply) => reply.send('by a hook')
+  }
+  for (const [reason, send] of Object.entries(hooks)) {
+    const app = await cachedApp(t, { maxBodyBytes: 100 })
+    if (reason === 'header') app.addHook('onSend', async (_request, reply) => { reply.header('set-cookie', 'hook=1') })
+    let outcome: unknown
+    app.addHook('onResponse', async (request) => { outcome = request.cacheOutcome })
+    app.get('/', { cache: { key: 'k' } }, async (_request, reply) => await send(reply))
+    const { headers } = await app.inject('/')
+    const said = reason === 'header' ? 'set-cookie' : reason
+    t.equal(headers['cache-status'], `fastify-route-cache; fwd=miss${said === '' ? '' : `; detail=${said}`}`)
+    t.strictSame(outcome, { type: 'miss', key: 'k', forced: false, ...said !== '' && { refused: said } })
+  }
 })

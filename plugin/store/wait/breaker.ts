@@ -30,11 +30,15 @@ interface BreakerParts {
   deadline: Milliseconds
   /** Asks the store for as little as tells that it works. */
   probe: () => Promise<unknown>
+  /** Which store it is, and why it failed, for the log. */
+  describe?: (error: unknown) => string
+  /** What there is to say when it closes, for the log. */
+  past?: () => string
   /** Told when it opens, and why. */
   onOpen?: (error: unknown) => void
   /** Told when it closes again, and how long it was open. */
   onClose?: (time: Milliseconds) => void
-  log: Record<'warn' | 'info', (details: object, message: string) => void>
+  log: Record<'warn', (details: object, message: string) => void>
 }
 
 export class Breaker {
@@ -114,7 +118,9 @@ export class Breaker {
     this.#openedAt = performance.now()
     this.isOpen = true
     this.#parts.onOpen?.(error)
-    this.#parts.log.warn({ err: error }, 'the cache does without its store, which has failed too often, until it answers again')
+    const { log, describe } = this.#parts
+    log.warn({ err: error }, `the cache does without its store${describe === undefined ? '' : `, ${describe(error)},`} which has failed too ` +
+      'often: requests go to their handlers, until it answers again')
   }
 
   #close (): void {
@@ -125,6 +131,6 @@ export class Breaker {
     this.#openedAt = null
     this.isOpen = false
     this.#parts.onClose?.(time)
-    this.#parts.log.info({ time: Math.round(time) }, 'the cache uses its store again')
+    this.#parts.log.warn({ time: Math.round(time) }, `the cache uses its store again, after ${(time / 1000).toFixed(1)} s${this.#parts.past?.() ?? ''}`)
   }
 }

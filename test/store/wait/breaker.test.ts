@@ -29,8 +29,7 @@ function watched (t: Test, { threshold = 3, deadline = 20 } = {}): Watched {
     }),
     onClose: () => { all.closings++ },
     log: {
-      warn: (details, message) => { said.push(`warn ${message}: ${(details as { err: Error }).err.message}`) },
-      info: (_, message) => { said.push(`info ${message}`) }
+      warn: (details, message) => { said.push(`warn ${message}: ${(details as { err?: Error }).err?.message ?? ''}`) }
     }
   })
   t.teardown(() => { breaker.end() })
@@ -68,10 +67,11 @@ t.test('where the probe fails it opens, and closes by itself when one is answere
   await until(async () => probes.length === 3, 'the breaker did not get there')
   probes[2]!.answer()
   await until(async () => !breaker.isOpen, 'the breaker did not get there')
-  t.strictSame(said, [
-    'warn the cache does without its store, which has failed too often, until it answers again: gone',
-    'info the cache uses its store again'
-  ], 'said once')
+  t.equal(said.length, 2, 'said once')
+  t.match(said, [
+    'warn the cache does without its store which has failed too often: requests go to their handlers, until it answers again: gone',
+    /^warn the cache uses its store again, after \d+\.\d s: $/
+  ])
 })
 
 t.test('a probe that hangs opens it; there is no other until it is answered, and that is not enough', async (t) => {

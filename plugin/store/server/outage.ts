@@ -1,0 +1,113 @@
+// A server that fails, in words for the log: which one, and why. A command that waits for a connection fails late, and
+// without its cause; the cause is in the client's own error event. That is looked at without being a listener to it: a
+// client to whose errors the app does not listen must go on saying so on stderr.
+import { errorMonitor } from 'node:events'
+import { RouteCacheError } from '../../errors.js'
+import type { RedisClient } from './redis-client.js'
+
+/** What the first word of a server's or the system's error means, and what helps. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'the name of the host can\'t be looked up now',
+  ETIMEDOUT: 'no answer from there',
+  EHOSTUNREACH: 'no way to the host',
+  ECONNRESET: 'the connection was cut',
+  WRONGPASS: 'the password or the user name is wrong',
+  NOAUTH: 'the server wants a password, and the client has none',
+  NOPERM: 'the client\'s user lacks a right',
+  OOM: 'the server is full (maxmemory), and its policy lets nothing go; stored responses are still served',
+  READONLY: 'the server is a replica, which takes no writes',
+  MASTERDOWN: 'the server is a replica that has lost its primary',
+  MISCONF: 'the server can\'t write its snapshot, and takes no writes until it can',
+  NOREPLICAS: 'the server has fewer replicas than it wants (min-replicas-to-write)',
+  LOADING: 'the server still reads its memory from disk',
+  MOVED: 'the server is one of a Cluster, and the client is for a single one: give the plugin new Cluster([{ host, port }]) of ioredis',
+  CLUSTERDOWN: 'the Cluster lacks slots, or can\'t reach enough primaries'
+}
+
+export class Outage {
+  readonly #client: RedisClient | null
+  /** The last error of its connection. */
+  #last: unknown = null
+  readonly #note = (error: unknown): void => { this.#last = error }
+
+  /** Null: entries live in this process. */
+  constructor (client: RedisClient | null) {
+    this.#client = client
+    ;(client as Listened | null)?.on(errorMonitor, this.#note)
+  }
+
+  /** The server, with its address, never with a password. */
+  get name (): string {
+    return this.#client === null ? 'the in-process store' : `Redis ${addressOf(this.#client)}`
+  }
+
+  /** `Redis 127.0.0.1:6379 (ECONNREFUSED: nothing listens there)`. */
+  describe (error: unknown): string {
+    return `${this.name} (${this.#causeOf(error)})`
+  }
+
+  #causeOf (error: unknown): string {
+    const said = causeOf(error)
+    if (said !== null) return said
+    const isAway = this.#client !== null && this.#client.status !== 'ready'
+    const last = isAway ? causeOf(this.#last) : null
+    if (last !== null) return last
+    if (isAway) return 'it is not connected'
+    return isLate(error) ? 'it did not answer in time' : textOf(error)
+  }
+
+  close (): void {
+    (this.#client as Listened | null)?.off(errorMonitor, this.#note)
+  }
+}
+
+interface Listened {
+  on: (event: symbol, listener: (error: unknown) => void) => unknown
+  off: (event: symbol, listener: (error: unknown) => void) => unknown
+}
+
+/** In words, by the first error of the chain that means something; null: none does. */
+export function causeOf (error: unknown): string | null {
+  for (let [one, depth] = [error, 0]; one != null && depth < 5; one = next(one), depth++) {
+    const { code, message } = one as { code?: unknown, message?: unknown }
+    const name = [String(code), .../\b[A-Z]{3,12}\b/.exec(String(message)) ?? []].find((name) => MEANINGS[name] !== undefined)
+    if (name === undefined) continue
+    const command = name === 'NOPERM' ? /'[\w|]+' command/.exec(String(message))?.[0] : undefined
+    return `${name}: ${MEANINGS[name]}${command === undefined ? '' : `, for the ${command}`}`
+  }
+  return null
+}
+
+/** That which lies behind it: several attempts, or the last node that a Cluster's client has tried. */
+function next (error: object): unknown {
+  const { cause, errors, lastNodeError } = error as { cause?: unknown, errors?: unknown, lastNodeError?: unknown }
+  return cause ?? lastNodeError ?? (Array.isArray(errors) ? errors[0] : undefined)
+}
+
+function isLate (error: unknown): boolean {
+  return error instanceof RouteCacheError && error.code === 'FRC_DEADLINE'
+}
+
+function textOf (error: unknown): string {
+  return error instanceof Error ? error.message.slice(0, 200) : 'it failed'
+}
+
+interface Place { host?: string, port?: number | string }
+interface Addressed extends Place { path?: string | null, sentinels?: Place[], name?: string }
+
+/** As the client was told; of a Cluster its first node. */
+function addressOf (client: RedisClient): string {
+  const { options, startupNodes } = client as { options?: Addressed, startupNodes?: ReadonlyArray<Place | string | number> }
+  if (client.isCluster === true) return `Cluster at ${placeOf(startupNodes?.[0])}`
+  if (Array.isArray(options?.sentinels)) return `${options.name ?? ''} by the sentinel ${placeOf(options.sentinels[0])}`
+  return typeof options?.path === 'string' ? options.path : placeOf(options)
+}
+
+function placeOf (node: Place | string | number | undefined): string {
+  // A URL may have a password.
+  if (typeof node === 'string') return node.replace(/^.*@/, '').replace(/^\w+:\/\//, '')
+  if (typeof node === 'number') return `localhost:${node}`
+  return `${node?.host ?? 'localhost'}:${node?.port ?? 6379}`
+}
