@@ -40,7 +40,7 @@ export class Invalidation {
     this.#parts = parts
     const { store: { witness }, log, maxJournal: most, describe } = parts
     const tell = async (targets: Targets): Promise<void> => await this.#tellLate(targets)
-    this.journal = new Journal({ tell, log, most, ...describe !== undefined && { describe } })
+    this.journal = new Journal({ tell, log, most, describe })
     const again = (list: readonly Targets[]): void => { this.journal.again(list) }
     this.#confirmed = new Confirmed({ witness, again, isTold: () => this.isTold })
   }

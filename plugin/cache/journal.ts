@@ -29,7 +29,7 @@ interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
   log: Log
   /** Which store failed, and why, in words. */
-  describe?: (error: unknown) => string
+  describe?: ((error: unknown) => string) | undefined
   /** More targets than these are replaced by one: everything. */
   most: number
 }

@@ -13,7 +13,7 @@ import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start
 import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, HarmlessLog, Worth, type Instance, type Log } from '../telling/events.js'
+import { channels, tell, HarmlessLog, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
 import { findClient } from './found-client.js'
 import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
 import { Outage } from '../store/server/outage.js'
@@ -121,6 +121,10 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const { cache } = engine
   const { shelf: { limits } } = cache
   const rules = new RouteRules(settings.routes)
+  const worthOf = (route: string): Worth => {
+    const onLoss = (figures: WorthFigures): void => { warnings.say(log, notWorthCaching(route, figures)) }
+    return new Worth(onLoss, settings.random, warnings.hears('not-worth-caching'))
+  }
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
@@ -173,7 +177,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         policy,
         counters,
         source: { instance, route: policy.route },
-        worth: new Worth((figures) => { warnings.say(log, notWorthCaching(policy.route, figures)) }, settings.random),
+        worth: worthOf(policy.route),
         place: 'handler',
         hasOthersOnSend: true,
         isFirstOnSend: false,

@@ -2,7 +2,8 @@
 // called `fastify-route-cache:lookup` and so on. Each is told next to the counter that it belongs to.
 //
 // For a channel that nobody listens to nothing is made and nothing is measured: `hasSubscribers` is looked at first, also
-// before a clock is read. So what began before somebody listened has no duration.
+// before a clock is read. So an event that began before somebody listened has no duration. (Only the requests that `Worth`
+// measures, below, are timed all the same.)
 //
 // A subscriber is called at once, in the middle of the work. Where it throws, no request hears of it: Node keeps the error
 // and raises it as an uncaughtException in the next tick, which ends a process that has no handler for that.
@@ -332,21 +333,26 @@ export class Worth {
   readonly #hits = new Mean()
   readonly #handlers = new Mean()
   readonly #fills = new Mean()
-  #untilNext = 1
+  #untilNext: number
   #measured = 0
   #losses = 0
 
   /** `onLoss`: called once, if the cache costs more than it saves. */
-  constructor (onLoss: (figures: WorthFigures) => void, random: () => number) {
+  constructor (onLoss: (figures: WorthFigures) => void, random: () => number, isMeasured = true) {
     this.#onLoss = onLoss
     this.#random = random
+    this.#untilNext = isMeasured ? this.#pause() : Infinity
   }
 
   /** The instant, if this request is measured; else 0. */
   begin (): Milliseconds {
     if (--this.#untilNext > 0) return 0
-    this.#untilNext = Math.ceil(this.#random() * 2 * SAMPLED)
+    this.#untilNext = this.#pause()
     return performance.now()
+  }
+
+  #pause (): number {
+    return Math.ceil(this.#random() * 2 * SAMPLED)
   }
 
   lookedUp (time: Milliseconds, isHit: boolean): void {

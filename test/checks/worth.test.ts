@@ -37,6 +37,8 @@ t.test('the cost of lookups and fills against the time that hits save', (t) => {
 t.test('one in sixteen requests is measured', (t) => {
   const worth = new Worth(() => {}, () => 0.5)
   t.equal(Array.from({ length: 160 }, () => worth.begin()).filter((began) => began > 0).length, 10)
+  const quiet = new Worth(() => {}, () => 0.5, false)
+  t.notOk(Array.from({ length: 100 }, () => quiet.begin()).some((began) => began > 0), 'none, where nobody wants to know')
   const any = new Worth(() => {}, Math.random)
   const measured = Array.from({ length: 16_000 }, () => any.begin()).filter((began) => began > 0).length
   t.ok(measured > 700 && measured < 1_300, `by chance: ${measured} of 16,000`)

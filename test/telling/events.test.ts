@@ -338,7 +338,7 @@ t.test('several apps in one process are told apart', async (t) => {
 })
 
 t.test('nobody listens: nothing is made, and no clock is read for it', async (t) => {
-  const app = await cachedApp(t)
+  const app = await cachedApp(t, { quiet: ['not-worth-caching'] })
   app.get('/:id', { cache: { key: '{id}', tags: ['t'], staleWhileRevalidate: 60 } }, async () => 'x')
   const published: string[] = []
   for (const channel of Object.values(channels)) {
@@ -374,7 +374,7 @@ t.test('nobody listens: nothing is made, and no clock is read for it', async (t)
 })
 
 t.test('who begins to listen while something runs hears of it, without a duration', async (t) => {
-  const app = await cachedApp(t)
+  const app = await cachedApp(t, { quiet: ['not-worth-caching'] })
   const handler = gate()
   app.get('/', { cache: { key: 'k' } }, async () => {
     await handler.wait()
