@@ -160,7 +160,7 @@ class FastLookup implements Reader {
     const { cache } = this.#engine
     const { selector: { site, caller, headers }, request, reply, began, wanted: { key } } = this.#of
     const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed: false }
-    if (began > 0) site.worth.lookedUp(performance.now() - began, true)
+    if (began > 0 && site.worth.isOn) site.worth.lookedUp(performance.now() - began, true)
     tellHit(caller, request, { outcome, began })
     // A hook behind ours may need all fields that were there before; else the content type is enough.
     const before = site.isFirstOnSend ? typeOn(reply) : reply.getHeaders()

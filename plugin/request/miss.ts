@@ -113,7 +113,8 @@ export async function search (
   // A client that forces a new response wants no word of the old one.
   exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
   exchange.began = cache.now()
-  if (exchange.lookupBegan > 0) exchange.site.worth.lookedUp(performance.now() - exchange.lookupBegan, false)
+  const { lookupBegan: began, site: { worth } } = exchange
+  if (began > 0 && worth.isOn) worth.lookedUp(performance.now() - began, false)
   caller.counters.misses++
   tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
@@ -146,7 +147,7 @@ function serve (exchange: Exchange, found: Present, { key, now }: { key: string,
     : { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }
   exchange.outcome = outcome
   // A wait for another's handler is no cost of the cache.
-  if (began > 0 && !(found.type === 'hit' && found.collapsed)) worth.lookedUp(performance.now() - began, true)
+  if (began > 0 && worth.isOn && !(found.type === 'hit' && found.collapsed)) worth.lookedUp(performance.now() - began, true)
   tellHit(caller, request, { outcome, began })
   const selected = found.type === 'stale' ? found.selected : found.early
   return { entry, outcome, refreshable: selected === null ? null : { key, selected, waitTimeout } }

@@ -327,6 +327,8 @@ const LOSSES = 2
 const LEAST_HANDLERS = 16
 
 export class Worth {
+  /** False: nobody wants to know, so nothing is measured. */
+  readonly isOn: boolean
   readonly #onLoss: (figures: WorthFigures) => void
   readonly #random: () => number
   readonly #lookups = new Mean()
@@ -338,10 +340,11 @@ export class Worth {
   #losses = 0
 
   /** `onLoss`: called once, if the cache costs more than it saves. */
-  constructor (onLoss: (figures: WorthFigures) => void, random: () => number, isMeasured = true) {
+  constructor (onLoss: (figures: WorthFigures) => void, random: () => number, isOn = true) {
+    this.isOn = isOn
     this.#onLoss = onLoss
     this.#random = random
-    this.#untilNext = isMeasured ? this.#pause() : Infinity
+    this.#untilNext = isOn ? this.#pause() : Infinity
   }
 
   /** The instant, if this request is measured; else 0. */
