@@ -94,8 +94,8 @@ export const BROKEN_BUILDS = {
   declared: {
     mode: 'declarative',
     file: 'writing/change.ts',
-    text: '    if (change != null) await change.conclude()\n',
-    replacement: '    if (change != null) setTimeout(() => { change.conclude() }, 20)\n'
+    text: ' : change?.conclude()\n',
+    replacement: ' : (change != null && setTimeout(() => { change.conclude() }, 20), null)\n'
   },
   /** What a process itself writes stays in its tier until Redis tells of it: shows with `--memory`. */
   tier: {
