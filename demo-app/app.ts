@@ -11,6 +11,7 @@ import { answerFrameworkError, answerProblems } from './problem.js'
 import { disconnectRedis } from './redis.js'
 import { cities } from './routes/cities.js'
 import { countries } from './routes/countries.js'
+import { experiments } from './routes/experiments.js'
 import { invalidations } from './routes/invalidations.js'
 import { nearest } from './routes/nearest.js'
 import { page } from './routes/page.js'
@@ -71,7 +72,7 @@ export async function buildApp (options: DemoOptions): Promise<FastifyInstance> 
   // Everybody who reaches the demo may use it; an app of your own says who may: `guard: (request) => ...`.
   await app.register(dashboard, { prefix: '/dashboard', public: true, hosts })
 
-  for (const routes of [cities, countries, nearest, users, invalidations]) await app.register(routes)
+  for (const routes of [cities, countries, nearest, users, invalidations, experiments]) await app.register(routes)
   await app.register(page, { database: databaseName })
   return app
 }

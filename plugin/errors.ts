@@ -1,7 +1,7 @@
 // Every error that this plugin throws, with its code. A configuration error is thrown where the mistake was made; of the
 // cache's own work only `invalidate` and the other calls that somebody waits for reject.
 
-/** What went wrong, as a stable string to test for. */
+/** The kind of failure, as a stable string to test for. */
 export type ErrorCode =
   /** An option of the plugin or of a route is unknown or has a wrong value. */
   | 'FRC_OPTION'
@@ -11,11 +11,11 @@ export type ErrorCode =
   | 'FRC_KEY_TAKEN'
   /** A key, or the values for a key template, can't be used. */
   | 'FRC_KEY'
-  /** What was given as tags is no list of non-empty strings. */
+  /** The given tags are not a list of non-empty strings. */
   | 'FRC_TAG'
   /** A URL leads to no cached GET route, or to one that makes another key. */
   | 'FRC_ROUTE'
-  /** What was to be invalidated is neither key, keys nor prefix. */
+  /** The given target is neither key, keys nor prefix. */
   | 'FRC_TARGET'
   /** The store failed or could not be reached; `cause` has the store's own error. */
   | 'FRC_STORE'
@@ -23,7 +23,7 @@ export type ErrorCode =
   | 'FRC_DEADLINE'
   /** Redis has it, but fewer replicas than `waitForReplicas` confirmed it in time. */
   | 'FRC_REPLICAS'
-  /** Of fastify-route-cache/postgres: the database can't be used, or lacks what tells of its changes. */
+  /** From fastify-route-cache/postgres: the database can't be used, or lacks the triggers that report its changes. */
   | 'FRC_POSTGRES'
 
 /** A request whose handler lets one of these through may be made again. */
@@ -34,7 +34,7 @@ interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number 
 /** An error of this plugin. */
 export class RouteCacheError extends Error {
   readonly code: ErrorCode
-  /** Of `mutate`, `set` and `put`: whether `work` was done by then, so that what it wrote stands. Of all others: false. */
+  /** For `mutate`, `set` and `put`: whether `work` was done by then, so that its writes stand. For all others: false. */
   readonly worked: boolean
   /**
    * What Fastify answers with where nobody catches it: 503 of FRC_STORE, FRC_DEADLINE and FRC_REPLICAS, and where a route

@@ -46,7 +46,7 @@ export type { PutOptions } from './calls/put.js'
 // TypeScript refuses two declarations of one member of an interface; but one that is inherited may be declared anew. So an
 // app inherits ours, as others, such as @fastify/caching, say something of `cache`, too. Where ours has to leave the name
 // to somebody else it is `unknown`, which each type fits.
-/** What the plugin adds to an app, under the name that its option `decorator` gives. */
+/** The plugin's decorator of an app, under the name that the option `decorator` gives. */
 export interface CacheDecorators {
   /**
    * The cache: keys, invalidation, a look into it, statistics. Where the app's types have it as `routeCache`, another
@@ -84,7 +84,7 @@ declare module 'fastify' {
   interface FastifyInstance extends CacheDecorators {}
 
   interface FastifyRequest {
-    /** What the cache did for this request, final from onSend on; null on a route that is not cached. */
+    /** The cache's outcome for this request, final from onSend on; null on a route that is not cached. */
     readonly cacheOutcome: CacheOutcome | null
     /**
      * What the handler is asked about, where its route says `revalidate`: the validators of the stale response that it may

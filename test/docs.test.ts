@@ -110,6 +110,12 @@ t.test('links within the repository lead somewhere', async (t) => {
   t.ok(links > 50, `${links} links`)
 })
 
+t.test('the README is short', async (t) => {
+  const words = texts.get('README.md')!.split(/\s+/).filter((word) => word !== '').length
+  t.ok(words <= 2_500, `${words} words`)
+  t.ok((await stat(new URL('docs/dashboard.png', root))).size < 120_000, 'and its picture small')
+})
+
 t.test('paths and commands that are named are there', async (t) => {
   const { scripts } = JSON.parse(await read('package.json'))
   let paths = 0
@@ -151,11 +157,11 @@ t.test('tables name all that there is', async (t) => {
   t.strictSame(lack(ofPlugin, rowsOf(options)), [], 'options of the plugin')
   const ofRoutes = [...await membersOf('plugin/options/route-options.ts', 'CacheOptions'), ...await membersOf('plugin/options/route-options.ts', 'InvalidationOptions')]
   t.ok(ofRoutes.length > 15)
-  t.strictSame(lack(ofRoutes, texts.get('README.md')!), [], 'options of routes')
+  t.strictSame(lack(ofRoutes, texts.get('docs/routes.md')!), [], 'options of routes')
   const [, calls] = /^export class RouteCache \{\n([^]*?)^\}/m.exec(await read('plugin/calls/route-cache.ts'))!
   const members = Array.from(calls!.matchAll(/^ {2}(?:async |get |readonly )?([a-z]\w*)(?:<\w>)? ?[(:]/gm), ([, member]) => member!)
   t.ok(members.length > 12, members.join())
-  const rows = sectionOf(texts.get('README.md')!, '| `fastify.cache` |')
+  const rows = sectionOf(texts.get('docs/api.md')!, '| `fastify.cache` |')
   t.strictSame(members.filter((name) => name !== 'constructor' && !new RegExp(`\`${name}[(\`]`).test(rows)), [], 'fastify.cache')
   t.strictSame(lack(Object.keys(BYPASS_WORDS), sectionOf(options, '| bypass |')), [], 'bypasses')
   t.strictSame(lack(Object.keys(REFUSAL_WORDS), sectionOf(options, '| refusal |')), [], 'refusals')
@@ -171,7 +177,7 @@ t.test('tables name all that there is', async (t) => {
   const entries = Object.keys((JSON.parse(await read('package.json')) as { exports: object }).exports)
     .filter((name) => name !== '.' && name !== './package.json').map((name) => name.replace('./', 'fastify-route-cache/'))
   t.ok(entries.length > 4)
-  t.strictSame(lack(entries, sectionOf(texts.get('README.md')!, '| export |')), [], 'exports')
+  t.strictSame(lack(entries, sectionOf(texts.get('docs/api.md')!, '| export |')), [], 'exports')
   t.strictSame(lack(await membersOf('plugin/extras/dashboard/settings.ts', 'DashboardOptions'), rowsOf(texts.get('docs/dashboard.md')!)), [], 'options of the dashboard')
 })
 

@@ -1,5 +1,7 @@
 // Sends the requests and keeps the log. The numbers are the dashboard's, which asks for them itself.
 /* global document, fetch, performance */
+import { duration, showAnswer } from './effects.js'
+import './experiments.js'
 
 const routes = [
   ['GET /nearest', '/nearest?lat=52.52&lng=13.4', 'The distance to every city, the ten smallest'],
@@ -15,14 +17,14 @@ const byId = (id) => document.getElementById(id)
 for (const route of routes) addRoute(route)
 
 for (const button of document.querySelectorAll('button[data-path]')) {
-  button.addEventListener('click', () => send(button.dataset.method, button.dataset.path))
+  button.addEventListener('click', () => send(effectIn(byId('changes')), button.dataset.method, button.dataset.path))
 }
 
 const names = ['Ada Brandt', 'Ada Brandt-Sommer']
 byId('rename').addEventListener('click', async () => {
   const user = await (await fetch('/users/1', { cache: 'no-store' })).json()
   const name = user.name === names[0] ? names[1] : names[0]
-  await send('PUT', '/users/1', { ...user, id: undefined, name })
+  await send(effectIn(byId('changes')), 'PUT', '/users/1', { ...user, id: undefined, name })
 })
 
 function addRoute ([route, path, purpose]) {
@@ -35,18 +37,21 @@ function addRoute ([route, path, purpose]) {
   input.setAttribute('aria-label', `Path to request for ${route}`)
   article.querySelector('form').addEventListener('submit', (event) => {
     event.preventDefault()
-    send('GET', input.value)
+    send(effectIn(article), 'GET', input.value)
   })
-  article.querySelector('.burst').addEventListener('click', () => sendMany(input.value))
+  article.querySelector('.burst').addEventListener('click', () => sendMany(effectIn(article), input.value))
   byId('routes').append(article)
 }
 
-async function send (method, path, body) {
-  const response = await request(method, path, body)
-  log({ request: `${method} ${path}`, ...response })
+function effectIn (article) {
+  return article.querySelector('.effect')
 }
 
-async function sendMany (path) {
+async function send (place, method, path, body) {
+  say(place, { request: `${method} ${path}`, ...await request(method, path, body) })
+}
+
+async function sendMany (place, path) {
   const startedAt = performance.now()
   const responses = await Promise.all(Array.from({ length: burst }, () => request('GET', path)))
   const hits = responses.filter(({ outcome }) => outcome === 'hit').length
@@ -54,7 +59,12 @@ async function sendMany (path) {
   const took = performance.now() - startedAt
   const status = `${hits} hits, ${burst - hits - failed} misses${failed > 0 ? `, ${failed} errors` : ''}; the time is for all`
   const outcome = failed > 0 ? 'error' : hits * 2 >= burst ? 'hit' : 'miss'
-  log({ request: `${burst} × GET ${path}`, outcome, label: `${burst} ×`, status, took })
+  say(place, { request: `${burst} × GET ${path}`, outcome, label: `${burst} ×`, code: null, status, took, text: '' })
+}
+
+function say (place, answer) {
+  showAnswer(place, answer)
+  log(answer)
 }
 
 async function request (method, path, body) {
@@ -69,18 +79,19 @@ async function request (method, path, body) {
     const took = performance.now() - startedAt
     return { ...describe(response, text), took }
   } catch (error) {
-    return { outcome: 'error', label: 'failed', status: String(error.message), took: performance.now() - startedAt }
+    return { outcome: 'error', label: 'failed', code: null, status: String(error.message), took: performance.now() - startedAt, text: '' }
   }
 }
 
 function describe (response, text) {
+  const { status: code, ok } = response
   const cacheStatus = response.headers.get('cache-status')
-  if (!response.ok) return { outcome: 'error', label: String(response.status), status: detail(text) }
+  if (!ok) return { outcome: 'error', label: String(code), code, status: cacheStatus ?? '', text: detail(text) }
   if (cacheStatus !== null) {
     const outcome = /; hit\b/.test(cacheStatus) ? 'hit' : /fwd=bypass/.test(cacheStatus) ? 'bypass' : 'miss'
-    return { outcome, label: outcome, status: cacheStatus }
+    return { outcome, label: outcome, code, status: cacheStatus, text }
   }
-  return { outcome: 'change', label: String(response.status), status: text.length < 80 ? text : '' }
+  return { outcome: 'change', label: String(code), code, status: '', text }
 }
 
 function detail (text) {
@@ -91,19 +102,15 @@ function detail (text) {
   }
 }
 
-function log ({ request, outcome, label, status, took }) {
+function log ({ request, outcome, label, status, took, text }) {
   const line = byId('line').content.cloneNode(true).firstElementChild
   line.dataset.outcome = outcome
   line.querySelector('.request').textContent = request
   line.querySelector('.outcome').textContent = label
-  line.querySelector('.status').textContent = status
+  line.querySelector('.status').textContent = outcome === 'change' || outcome === 'error' ? text.slice(0, 200) || status : status
   line.querySelector('.took').textContent = duration(took)
   const list = byId('log')
   list.prepend(line)
   while (list.children.length > logLength) list.lastElementChild.remove()
   byId('empty').hidden = true
-}
-
-function duration (ms) {
-  return `${ms < 1 ? ms.toFixed(2) : ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }

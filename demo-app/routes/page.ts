@@ -6,6 +6,8 @@ const files = [
   ['/', 'index.html', 'text/html; charset=utf-8'],
   ['/page.css', 'page.css', 'text/css; charset=utf-8'],
   ['/page.js', 'page.js', 'text/javascript; charset=utf-8'],
+  ['/effects.js', 'effects.js', 'text/javascript; charset=utf-8'],
+  ['/experiments.js', 'experiments.js', 'text/javascript; charset=utf-8'],
   ['/favicon.svg', 'favicon.svg', 'image/svg+xml'],
   // Some browsers ask for it whatever the page says.
   ['/favicon.ico', 'favicon.svg', 'image/svg+xml']

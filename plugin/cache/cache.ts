@@ -29,7 +29,7 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
   stats: Stats
   log: Log
-  /** Whom events are about. */
+  /** The subject of its events. */
   instance: Instance
   /** Which store failed, and why, in words. */
   describe?: (error: unknown) => string
@@ -40,7 +40,7 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   enabled: boolean
 }
 
-/** What a look finds; and whether a fill is on its way, or nobody is to wait for one. */
+/** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
 
 export class ResponseCache {
@@ -156,8 +156,8 @@ export class ResponseCache {
   }
 
   /**
-   * The same of a response that can't be shared, and ends the entry that lies there: the response takes its place. Nobody
-   * waits for it; it never rejects.
+   * Gives the lease back after a response that can't be shared, and ends the entry under the key: the response takes its
+   * place. Nobody waits for it; it never rejects.
    */
   end (right: Right, caller: Caller): void {
     const { key, lease, marker } = right
@@ -220,7 +220,7 @@ export class ResponseCache {
     return entry !== null && isTold && useOf(entry, this.#parts.now(), {}) === 'fresh' ? entry : null
   }
 
-  /** What a lookup finds that selects so, and who is about to fill it. Leaves no trace. Rejects with FRC_STORE. */
+  /** A lookup's result with this selection, and whether a fill is on its way. Leaves no trace. Rejects with FRC_STORE. */
   async look (key: string, selection: Selection): Promise<LookResult> {
     const shelf = { ...this.shelf, memory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {

@@ -1,4 +1,4 @@
-// What goes into the cache and comes out of it: a request's question, what was found, the right to fill, and an answer.
+// The values that go into the cache and come out of it: a request's question, the finding, the right to fill, and an answer.
 import type { Milliseconds } from '../duration.js'
 import type { EncodedBody, Entry, ValidityBasis, HeaderField, Marker, PayloadKind } from '../entry/entry.js'
 import type { Flight } from './flight.js'
@@ -33,6 +33,8 @@ export interface Selected {
   /** The bytes that lie where the fill would go; undefined: they were not read. */
   bytes: Buffer | null | undefined
   ground: ValidityBasis
+  /** The clock when all of the ground was read; null: it is not known. */
+  clock: number | null
 }
 
 /**
@@ -57,9 +59,9 @@ export interface Question {
   selection: Selection
   /** A miss will be filled: the lease is taken. */
   toFill: boolean
-  /** What its own handler answers is of no use to others: the lease is not taken, but another's handler is waited for. */
+  /** Its own handler's answer is of no use to others: the lease is not taken, but another's handler is waited for. */
   toFollow?: boolean
-  /** What is there is not good enough for this client: only the lease is wanted. */
+  /** A stored entry is not good enough for this client: only the lease is wanted. */
   toRefresh: boolean
   /** A stale entry will do that may be served so. */
   mayBeStale: boolean
@@ -94,7 +96,7 @@ export interface Claim extends Right {
   selection: Selection
 }
 
-/** What a handler answered, ready to be stored. */
+/** A handler's answer, ready to be stored. */
 export interface Answer {
   status: number
   headers: readonly HeaderField[]
@@ -102,7 +104,7 @@ export interface Answer {
   kind: PayloadKind
   /** The members of its `Vary`. */
   members: readonly string[]
-  /** Those that the handler named. */
+  /** The tags that the handler named. */
   tags: readonly string[]
   /** How long it is fresh. */
   life: Milliseconds
@@ -110,7 +112,7 @@ export interface Answer {
   stale: Milliseconds
   /** How long beyond that it may stand in where the handler fails. */
   rescue: Milliseconds
-  /** What the handler took. */
+  /** How long the handler took. */
   cost: Milliseconds
   /** Whether its body is stored in codings, too. Then it must not change any more. */
   isEncoded: boolean

@@ -2,7 +2,7 @@
 // renewed until then, as the flight is on.
 import { flightName, type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
-import { placeFill, selectEntry, without, type Shelf } from './lookup.js'
+import { placeFill, selectEntry, union, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
 import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
@@ -15,6 +15,8 @@ import { count } from '../telling/stats.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
+
+const NONE: readonly string[] = []
 
 interface FillParts {
   shelf: Shelf
@@ -57,7 +59,7 @@ export class Fills {
     flight.isAnswered = true
     const storedAt = now()
     const life = longest - Math.floor(longest * jitter * random())
-    const tags = [...new Set([...selection.tags, ...named])]
+    const tags = union(selection.tags, named)
     memory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
@@ -94,7 +96,8 @@ export class Fills {
         return await store.release(key, lease)
       }
       if (!kept.send()) return abandon(claim, caller, true)
-      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late: without(tags, ground.tags) })
+      const late = tags === ground.tags ? NONE : without(tags, ground.tags)
+      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
       this.#letGoLate(claim, filling)
       const result = await filling
       const refused = REFUSALS[result]
@@ -134,7 +137,7 @@ export class Fills {
     return entry !== null && bytes?.equals(basis) === true
   }
 
-  /** What was stored is not to be kept. */
+  /** Takes the stored entry away again. */
   #end (key: string, { log }: Caller): void {
     const { background, invalidate } = this.#parts
     background.run(async () => { await invalidate(key) }, (error) => {
@@ -142,7 +145,7 @@ export class Fills {
     })
   }
 
-  /** What fails here costs bytes on the way to clients, so it is not worth more than a line for who looks for it. */
+  /** A failure here costs bytes on the way to clients, so a line at level debug is enough. */
   async #compress (body: Buffer, key: string, { log }: Caller): Promise<readonly EncodedBody[]> {
     try {
       return await this.#compressor.run(body)
@@ -152,8 +155,9 @@ export class Fills {
     }
   }
 
-  /** Who waits for this run has its answer no later than a lookup would have had: a store may hang. */
+  /** Followers get the answer within the time of a lookup at most: a store that is asked may hang. */
   #letGoLate (claim: Claim, filling: Promise<unknown>): void {
+    if (this.#parts.shelf.store.kind === 'memory') return
     within(this.#parts.deadline, filling).catch((error: unknown) => {
       if (isLate(error)) this.#land(claim, { type: 'pass' })
     })
@@ -163,7 +167,7 @@ export class Fills {
     this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
   }
 
-  /** What has not begun to be compressed is stored as it is. */
+  /** Bodies whose compression has not begun are stored as they are. */
   close (): void {
     this.#compressor.close()
   }
@@ -190,7 +194,7 @@ interface KeptParts {
 }
 
 export class Kept {
-  /** Those of its entry. */
+  /** The tags of its entry. */
   readonly tags: readonly string[]
   readonly #parts: KeptParts
   #state: 'here' | 'sent' | 'stored' | 'gone' = 'here'
@@ -202,7 +206,7 @@ export class Kept {
     this.#parts = parts
   }
 
-  /** It is not to be kept; `told` hears if it would have been. Only the first call counts. */
+  /** Keeps the response out of the store; `told` is called if it would have been stored. Only the first call counts. */
   giveUp (told: () => void): void {
     const { until, now } = this.#parts
     if (this.#told !== null || this.#state === 'gone' || now() >= until) return

@@ -33,7 +33,7 @@ export type Landing =
   | { type: 'pass' }
   | { type: 'failed' }
 
-/** What a landing hands out, and for whom it is: what selects it, and the tags that it is valid under. */
+/** The entry that a landing hands out, with the selection and the tags that decide who may have it. */
 export interface LandedEntry extends Place {
   entry: Entry
   tags: readonly string[]
@@ -141,8 +141,9 @@ export class Flight {
   /** Lets everybody go though its handler has not answered, and gives the lease back. Rejects as the store does. */
   async cancel (): Promise<void> {
     if (this.isLanded || this.isAnswered) return
+    const giveBack = this.#giveBack
     this.land({ type: 'pass' })
-    await this.#giveBack?.()
+    await giveBack?.()
   }
 
   /** Lets everybody go. Does nothing the second time. */
@@ -154,7 +155,9 @@ export class Flight {
     this.#letGo(landing)
   }
 
+  /** It keeps nothing then: whoever still knows the flight would keep the lease and the store's work with it. */
   #stop (): void {
+    this.#giveBack = undefined
     clearInterval(this.#renewal)
     clearTimeout(this.#limit)
   }
@@ -167,7 +170,7 @@ export class Flights {
   readonly #aloft = new Set<Flight>()
   #areCancelled = false
 
-  /** Those that have not landed. */
+  /** The flights that have not landed. */
   get aloft (): readonly Flight[] {
     return [...this.#aloft]
   }
@@ -221,7 +224,7 @@ export class Flights {
   }
 }
 
-/** What is filled: a key, or a variant of it. Fingerprints contain no colon. */
+/** The name of the place that is filled: a key, or a variant of it. Fingerprints contain no colon. */
 export function flightName (key: string, variant: string | null): string {
   return `${variant ?? ''}:${key}`
 }

@@ -6,7 +6,7 @@ import type { Entry } from '../entry/entry.js'
 
 export class FormerBuild {
   readonly #log: Log
-  /** What was stored before is what a former build has left, as after any upgrade. */
+  /** Entries from before this instant are left by a former build, as after any upgrade. */
   readonly #since: Milliseconds
   #isTold = false
 

@@ -32,7 +32,7 @@ interface Invalidating { work: () => Promise<number>, later: Targets, soft: bool
 
 export class Invalidation {
   readonly #parts: InvalidationParts
-  /** What the store was not told of yet. */
+  /** The targets that the store was not told of yet. */
   readonly journal: Journal
   readonly #confirmed: Confirmed
 
@@ -40,7 +40,7 @@ export class Invalidation {
     this.#parts = parts
     const { store: { witness }, log, maxJournal: most, describe } = parts
     const tell = async (targets: Targets): Promise<void> => await this.#tellLate(targets)
-    this.journal = new Journal({ tell, log, most, ...describe !== undefined && { describe } })
+    this.journal = new Journal(describe === undefined ? { tell, log, most } : { tell, log, most, describe })
     const again = (list: readonly Targets[]): void => { this.journal.again(list) }
     this.#confirmed = new Confirmed({ witness, again, isTold: () => this.isTold })
   }
@@ -106,10 +106,10 @@ export class Invalidation {
     throw new RouteCacheError(code, `${message}; ${later}`, { cause })
   }
 
-  /** To who listens. */
-  #say ({ keys, tags, prefixes, all }: Targets, { began, ...ended }: Ended): void {
+  /** Publishes it, where somebody listens. */
+  #say ({ keys, tags, prefixes, all }: Targets, { began, soft, entries, error }: Ended): void {
     const named = { keys: keys.length, tags: tags.length, prefixed: prefixes.length > 0, all }
-    publish('invalidation', this.#parts.instance, { ...named, ...ended, duration: since(began) ?? 0 })
+    publish('invalidation', this.#parts.instance, { ...named, soft, entries, error, duration: since(began) ?? 0 })
   }
 
   /** `token`: of the quarantine that ends with it; undefined: of none. */
@@ -117,7 +117,7 @@ export class Invalidation {
     return await this.#confirmed.by(later, async () => await this.#tellNow(targets, token))
   }
 
-  /** What the replicas have not confirmed is known to the primary, and kept: to tell it again would change nothing. */
+  /** The primary knows an invalidation that replicas have not confirmed, and keeps it: to repeat it would change nothing. */
   async #tellLate (targets: Targets): Promise<void> {
     await this.#tell(targets).catch((error: unknown) => { if (!isUnreplicated(error)) throw error })
   }
@@ -143,7 +143,7 @@ export class Invalidation {
     }, targets, work)
   }
 
-  /** What runs for them can't be stored any more: who comes now need not wait for it. */
+  /** Running fills for these targets can't be stored any more: new requests need not wait for them. */
   #forget ({ keys, prefixes, all }: Targets): void {
     const forgotten = new Set(keys.flatMap(withValue))
     this.#parts.flights.forget((key) => all || forgotten.has(key) || prefixes.some((prefix) => key.startsWith(prefix)))

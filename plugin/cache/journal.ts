@@ -30,7 +30,7 @@ interface JournalParts {
   log: Log
   /** Which store failed, and why, in words. */
   describe?: (error: unknown) => string
-  /** Of more, everything is invalidated instead. */
+  /** More targets than these are replaced by one: everything. */
   most: number
 }
 
@@ -159,7 +159,7 @@ export class Journal {
   }
 }
 
-/** The same for the same target. */
+/** Two equal targets have one name. */
 function nameOf (target: Targets): string {
   return JSON.stringify(target)
 }
@@ -325,7 +325,7 @@ class Span {
     this.#everything.set(confirmation.servers, confirmation)
   }
 
-  /** Of them, only the servers that confirmed are kept, and when they did last. */
+  /** Keeps of the targets only which servers confirmed them, and when they did last. */
   #fill (): void {
     this.#isFull = true
     for (const map of this.#named) {

@@ -173,7 +173,7 @@ export class Lookup {
 
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
   async #open (ticket: Ticket, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
-    const { variant, bytes, marker: present, ground } = selected
+    const { variant, bytes, marker: present, ground, clock } = selected
     const { key, selection, toRefresh } = ticket
     const first = present === null ? firstMarker(selection) : null
     const name = flightName(key, variant)
@@ -183,7 +183,7 @@ export class Lookup {
       const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
       const matters = first !== null || (!toRefresh && ticket.canWait)
       const marker = first === null ? null : encodeMarker(first)
-      const seen = { tags: ground.tags, missing, bytes: matters ? bytes : undefined, marker }
+      const seen = { tags: ground.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
       taken = await this.#parts.shelf.store.take(key, variant, seen)
     } finally {
       if (taken === 'pass') this.#parts.flights.land(name, flight, { type: 'pass' })
@@ -306,7 +306,8 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const { needs, hint, fingerprint } = selection
   const asked = first?.asked ?? askFor(shelf, key, selection)
   const { variant: guess, tags, members } = asked
-  const { main, varied: guessed, history, least, generations, softened } = first?.reading ?? await shelf.store.read(asked)
+  const reading = first?.reading ?? await shelf.store.read(asked)
+  const { main, varied: guessed, history, least, generations, softened, clock } = reading
   const ground = { history, least, generations, softened, tags }
   const marker = main === null ? null : soundMarker(main)
   if (marker === null) {
@@ -314,28 +315,30 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
     const entry = needs.length > 0 ? null : present
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
     const isUnreadable = main !== null && present === null
-    const found = await judged(shelf, { key, entry, epoch: '', selection }, ground)
+    const found = await judged(shelf, { key, entry, epoch: '', selection, clock }, ground)
     return { ...found, isUnreadable, marker: null, variant, bytes: main }
   }
   hint.members = marker.members
   const variant = guess !== null && isSame(marker.members, members) ? guess : fingerprint(marker.members)
   if (!contains(marker.members, needs)) {
-    return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground }
+    return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground, clock }
   }
   const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
   const entry = varied === null ? null : soundEntry({ bytes: varied, name: ownName(key, { variant }) }, shelf.limits)
   const isUnreadable = varied !== null && entry === null
-  const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection }, ground)
+  const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection, clock }, ground)
   return { ...found, isUnreadable, marker, variant, bytes: varied }
 }
 
-type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground'>
+type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground' | 'clock'>
 
-interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection }
+interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection, clock: number | null }
 
 /** The entry if it is of this epoch and valid, and the basis of that judgment. */
-async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate, ground: ValidityBasis): Promise<Judged> {
-  if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground }
+async function judged (
+  shelf: Shelf, { key, entry, epoch, selection, clock }: Candidate, ground: ValidityBasis
+): Promise<Judged> {
+  if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground, clock }
   const { history: first } = ground
   const unread = without(entry.tags, ground.tags)
   if (unread.length > 0) {
@@ -348,12 +351,14 @@ async function judged (shelf: Shelf, { key, entry, epoch, selection }: Candidate
       generations: [...ground.generations, ...generations],
       softened: [...ground.softened, ...softened]
     }
+    // These generations may be above it.
+    clock = null
   }
   // Tags that an earlier response had say nothing about this one.
   const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
   // Two reads must be of one history: see the head of floor.ts.
   const isSound = ground.history === first && isValid(entry, telling)
-  return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, ground }
+  return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, ground, clock }
 }
 
 /** The part of it that is about these tags. */
@@ -368,13 +373,14 @@ function only (tags: readonly string[], ground: ValidityBasis): ValidityBasis {
   }
 }
 
-/** Those that are not among the others: a list of articles may have a thousand. */
+/** The tags that are not among the others: a list of articles may have a thousand. */
 export function without (tags: readonly string[], others: readonly string[]): string[] {
   const known = new Set(others)
   return tags.filter((tag) => !known.has(tag))
 }
 
-function union (tags: readonly string[], others: readonly string[]): readonly string[] {
+/** All of them, each once. */
+export function union (tags: readonly string[], others: readonly string[]): readonly string[] {
   return others.length === 0 ? tags : [...new Set([...tags, ...others])]
 }
 
@@ -439,7 +445,7 @@ export class TagMemory {
     return this.#late.get(key) ?? this.#early.get(key) ?? NONE
   }
 
-  /** Those that were remembered long ago go first, many at a time. */
+  /** The keys that were remembered long ago go first, many at a time. */
   remember (key: string, tags: readonly string[]): void {
     this.#late.delete(key)
     this.#early.delete(key)

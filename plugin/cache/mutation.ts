@@ -35,7 +35,7 @@ export async function mutate<T> (
   try {
     await quarantine(targets, token)
   } catch (error) {
-    // It may be there all the same.
+    // The quarantine may be there all the same.
     undo(targets, token).catch(() => {})
     throw error
   }

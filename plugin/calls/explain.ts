@@ -25,7 +25,7 @@ export interface ExplainOption extends RequestOption {
 export interface ExplainKeyOption {
   /** As `cache.key()` builds it: `user:7`. */
   key: string
-  /** Where the key's responses vary: those of a request that would get the one in question. Default: none. */
+  /** If the key's responses vary: the headers of a request that would get the response in question. Default: none. */
   headers?: RequestOption['headers']
 }
 
@@ -41,7 +41,7 @@ export async function explain (
   return await explainRequest(parts, option as string | ExplainOption)
 }
 
-/** Of the response under it; where there is none, of the value that `getOrSet` keeps there. */
+/** Explains the response under the key; or if there is none, the value that `getOrSet` keeps there. */
 async function explainKey ({ cache, ttl }: ExplainParts, option: ExplainKeyOption): Promise<ToldInWords> {
   new OptionReader(WHERE, option).onlyKnows(['key', 'headers'], 'there is no such option beside key; there is: headers')
   const headers = readHeaders(WHERE, 'headers', option.headers)

@@ -10,7 +10,7 @@ import { nameOf } from '../store/keys.js'
 import type { Selected } from '../cache/claim.js'
 import { show } from '../errors.js'
 
-/** What would happen to a request, and why. */
+/** The result that a request would have, and why. */
 export interface Explanation {
   /** The outcome that the request would have; null: the route is not cached. */
   outcome: 'hit' | 'stale' | 'miss' | 'bypass' | null
@@ -18,21 +18,21 @@ export interface Explanation {
   reason: 'fresh' | StaleReason | MissReason | BypassReason | UncachedReason
   /** The cached route, `GET /users/:id`; or the path of the one that is not cached; null: none was come to, or asked for. */
   route: string | null
-  /** What the route's `cache` option says; null: there is none, or a key was asked for. */
+  /** The route's `cache` option in effect; null: there is none, or a key was asked for. */
   policy: ExplainedPolicy | null
   /** Null where the request goes past the cache before it has one. */
   key: string | null
   /** Which response under the key; null: there is but one, or none is known. */
   variant: { members: readonly string[], fingerprint: string } | null
-  /** What lies there, be it valid or not; null: nothing, or nothing readable. */
+  /** The stored entry, be it valid or not; null: none, or none that can be read. */
   entry: ExplainedEntry | null
-  /** Those that decide about the entry: of the policy, and of the entry itself. */
+  /** The tags that decide about the entry: those of the policy, and those of the entry itself. */
   tags: ExplainedTag[]
   /** `held`: somebody is filling it; `pass`: nobody waits for it, or it is in quarantine; null: the store was not asked. */
   lease: 'held' | 'pass' | 'none' | null
   /** How many of the route's responses were not stored since the start, by why. */
   refusals: Partial<Record<RefusalReason, number>>
-  /** What is most likely a mistake in how the app uses the cache: of this route, and of the app as a whole. */
+  /** Likely mistakes in how the app uses the cache: on this route, and in the app as a whole. */
   warnings: readonly Warning[]
   /** All of it, in some lines for people. */
   text: string
@@ -54,18 +54,18 @@ export interface ExplainedPolicy {
   staleWhileRevalidate: boolean
   /** Whether it may stand in where the handler fails. */
   staleIfError: boolean
-  /** Where the lookup stands: in onRequest, or in front of the handler. */
+  /** The place of the lookup: in onRequest, or in front of the handler. */
   lookup: 'onRequest' | 'handler'
 }
 
-/** What lies where the response would. */
+/** The entry in the place of the response. */
 export interface ExplainedEntry {
   status: number
   /** How long ago it was stored. */
   age: Seconds
   /** How long it is fresh yet; 0 or less: it is stale. */
   ttl: Seconds
-  /** Of the body as the handler sent it. */
+  /** The size of the body as the handler sent it. */
   size: Bytes
   /** The clock's value before its handler ran. */
   asOf: number
@@ -86,7 +86,7 @@ type Verdict = Pick<Explanation, 'outcome' | 'reason'>
 
 const NOTHING = { policy: null, key: null, variant: null, entry: null, tags: [], lease: null, refusals: {} }
 
-/** Of a request that came to no lookup. `more`: what else there is to say. */
+/** The explanation of a request that came to no lookup. `more`: further sentences. */
 export function unexamined (
   what: string, route: string | null, reason: UncachedReason | 'answered', more = ''
 ): ToldInWords {
@@ -98,10 +98,10 @@ export function unexamined (
 /** That, and its text. */
 export type ToldInWords = Omit<Explanation, 'warnings'>
 
-/** What this request alone leads to. */
+/** The part that this request alone decides. */
 export type Told = Omit<Explanation, 'text' | 'warnings'>
 
-/** Of one whose lookup was examined. `ttl`: where the route says none. */
+/** The explanation of a request whose lookup was examined. `ttl`: for a route without one. */
 export function explained (examined: Examined, ttl: Milliseconds): Told {
   const { site, wanted, sight } = examined
   return {
@@ -117,7 +117,7 @@ export function explained (examined: Examined, ttl: Milliseconds): Told {
   }
 }
 
-/** What the lookup would decide: the same questions in the same order as in lookup.ts. */
+/** The decision of the lookup: the same questions in the same order as in lookup.ts. */
 function verdictOf ({ bypass, wanted, sight, site, now, hasFailed, present }: Examined): Verdict {
   const policy = site?.policy
   if (bypass !== null || sight === null) return { outcome: 'bypass', reason: bypass ?? 'store' }

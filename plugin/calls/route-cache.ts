@@ -1,4 +1,4 @@
-// What `fastify.cache` is: the calls that users make, their input checked.
+// The calls of `fastify.cache`, with their input checked.
 import { bodyOf, decodedSize, type Entry } from '../entry/entry.js'
 import type { ResponseCache } from '../cache/cache.js'
 import type { Bytes, Duration, Seconds } from '../duration.js'
@@ -6,7 +6,7 @@ import { RouteCacheError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
 import type { RequestFields } from '../http/headers.js'
-import { buildKey } from '../key/key.js'
+import { buildKey, storedTags } from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
@@ -37,6 +37,9 @@ export interface EntryInfo {
   /** The body's size. */
   size: Bytes
 }
+
+/** The dashboard's question, under a name that all builds share: it may be of another form of the package. */
+export const MAY_HAVE_TAG = Symbol.for('fastify-route-cache.may-have-tag')
 
 /** How `cache.invalidate` goes about it. */
 export interface InvalidateOptions {
@@ -70,7 +73,7 @@ export class RouteCache {
     this.#writeThrough = { ...values, requests }
   }
 
-  /** What its names in Redis begin with: the plugin's option `prefix`. */
+  /** The beginning of its names in Redis: the plugin's option `prefix`. */
   get prefix (): string {
     return this.#values.caller.source.instance.prefix
   }
@@ -150,7 +153,22 @@ export class RouteCache {
     if (message !== null) this.#warnings.say(this.#values.caller.log, { check: 'unknown-name', route: null, message })
   }
 
-  /** What is most likely a mistake in how the app uses the cache, as far as it is known now; the log has said each once. */
+  /**
+   * Whether an entry may have one of these tags. False: none has. Redis has no generation of theirs then, without which
+   * nothing is valid; in-process, nothing in this app has such a tag. Null: not known, as an invalidation may have left the
+   * generation.
+   * @internal
+   */
+  async [MAY_HAVE_TAG] (tags: readonly string[]): Promise<boolean | null> {
+    const { store } = this.#cache.shelf
+    const stored = storedTags(tags)
+    const isNamed = stored.some((tag) => this.#names.mayHaveTag(tag))
+    if (store.kind === 'memory') return isNamed
+    const { generations } = await store.generations(stored)
+    return generations.every((generation) => generation === null) ? false : isNamed || null
+  }
+
+  /** Likely mistakes in how the app uses the cache, as far as they are known now; the log has said each once. */
   get warnings (): readonly Warning[] {
     return this.#warnings.list
   }
@@ -246,7 +264,7 @@ export class RouteCache {
     return null
   }
 
-  /** The same as `get` without the body. */
+  /** As `get`, without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
     const entry = await this.#find(key, headers)
     return entry === null ? null : this.#describe(entry)
@@ -288,7 +306,7 @@ export class RouteCache {
     await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
   }
 
-  /** What the cache did since the process started. */
+  /** The cache's counters since the process started. */
   stats (): CacheStats {
     return this.#cache.stats
   }

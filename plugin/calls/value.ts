@@ -24,7 +24,7 @@ export interface ValueOptions {
   waitTimeout?: Duration
 }
 
-/** Where values are kept, and the defaults of their options. */
+/** The cache that keeps values, and the defaults of their options. */
 export interface Values {
   cache: ResponseCache
   caller: Caller
@@ -85,7 +85,7 @@ async function bypass<T> (
   return await loaded(caller, null, load)
 }
 
-/** What `load` gives, or throws. */
+/** The result of `load`; rejects as it does. */
 async function loaded<T> ({ source }: Caller, key: string | null, load: ValueRequest<T>['load']): Promise<T> {
   const began = stamp(channels.handler)
   try {
@@ -115,7 +115,7 @@ interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
   life: Milliseconds
 }
 
-/** What `load` gives; under the claim it is stored. */
+/** The result of `load`, which is stored under the claim. */
 async function filled<T> (
   { cache, caller, maxBodyBytes }: Values, { key, found: { claim, why = 'lease' }, life, load }: Filling<T>
 ): Promise<T> {

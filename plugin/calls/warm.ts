@@ -2,6 +2,7 @@
 // with the lookup, the lease and the fill that a client's would have; but where nothing can come of it that is stored
 // (there is a fresh entry, the request goes past the cache, somebody else is filling it) the handler does not run, and
 // nobody hears what it is answered.
+import { setMaxListeners } from 'node:events'
 import { optionError } from '../errors.js'
 import { isCount, OptionReader } from '../options/reader.js'
 import { openTicket, type Order, type OwnRequests, type Ticket } from '../request/own-request.js'
@@ -23,12 +24,12 @@ export interface WarmOptions {
 export interface WarmProgress {
   /** How many requests are done, this one included. */
   done: number
-  /** Of how many. */
+  /** How many there are in all. */
   total: number
   /** As it was given. */
   url: string
   outcome: 'stored' | 'hit' | 'bypass' | 'failed'
-  /** Of a bypass, or a failure; else null. */
+  /** The reason for a bypass, or the message of a failure; else null. */
   reason: BypassReason | WarmFailure['reason'] | null
 }
 
@@ -37,13 +38,13 @@ export interface WarmFailure {
   url: string
   /** Why its response was not stored (`RefusalReason`), or why there was none. */
   reason: RefusalReason | UncachedReason | StaleReason | NoAnswer
-  /** What the request was answered with; null: not at all. */
+  /** The status of the answer; null: there was none. */
   status: number | null
   /** The reason in words. */
   text: string
 }
 
-/** What became of a warm-up. */
+/** The result of a warm-up. */
 export interface WarmSummary {
   /** Responses that were stored. */
   stored: number
@@ -86,6 +87,8 @@ export async function warm (
   const total = wishes.length
   const failed = new AbortController()
   const ended = signal === undefined ? failed.signal : AbortSignal.any([failed.signal, signal])
+  // One for each request at work: no leak.
+  setMaxListeners(0, ended)
   let done = 0
   const left = wishes.values()
   const work = async (): Promise<void> => {

@@ -30,7 +30,7 @@ export interface SetOptions {
   tags?: readonly string[]
 }
 
-/** Where responses are kept, and how one is made without a client. */
+/** The cache that keeps responses, and the way to make one without a client. */
 export interface WriteThrough {
   cache: ResponseCache
   requests: OwnRequests
@@ -104,7 +104,7 @@ async function fillMade ({ requests }: WriteThrough, key: string, path: unknown)
   }
 }
 
-/** What `work` gives, stored or invalidated by then. Rejects as `RouteCache.set` says. */
+/** The result of `work`; by then it is stored, or its key invalidated. Rejects as `RouteCache.set` says. */
 export async function set<T> (parts: WriteThrough, { key, options, work }: SetRequest<T>): Promise<T> {
   const { cache, caller, waitTimeout } = parts
   const wanted = read(options)
@@ -151,14 +151,14 @@ async function store (
   return rendered.type === 'stored'
 }
 
-/** What `work` gives goes to its caller, too: a stream would have been read by then. Nothing at all is no response. */
+/** Refuses results of `work` that can't be a response: a stream, as the caller gets the result too, and undefined. */
 function canBeSentTwice (value: unknown): boolean {
   if (value === undefined) return false
   const isStream = typeof value === 'object' && value !== null && ('pipe' in value || 'getReader' in value)
   return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
-/** Where the invalidation is told later, it ends all under the key: the response may be older by then. */
+/** An invalidation that is told later ends all under the key: the response may be older by then. */
 async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = false } = {}): Promise<void> {
   const targets = { ...NO_TARGETS, keys: [key] }
   try {

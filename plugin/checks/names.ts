@@ -29,7 +29,7 @@ interface Known { pattern: NamePattern, route: string }
 
 /** More beginnings than these are not remembered. */
 const MOST_BEGINNINGS = 1_000
-/** Of a call's names only the first are looked at, and so many are doubted at most. */
+/** Only the first names of a call are looked at, and no more than these are doubted. */
 const MOST_LOOKED_AT = 20
 const MOST_DOUBTED = 20
 
@@ -57,6 +57,13 @@ export class KnownNames {
   #note (kind: Kind, name: string): void {
     const beginnings = this.#had[kind]
     if (beginnings.size < MOST_BEGINNINGS) beginnings.add(beginningOf(name))
+  }
+
+  /** Whether a route, a handler or a value of this app may have this tag; `tag` as it is stored. */
+  mayHaveTag (tag: string): boolean {
+    const had = this.#had.tag
+    if (this.#isOpen.tag || had.size >= MOST_BEGINNINGS || had.has(beginningOf(tag))) return true
+    return this.#known.tag.some(({ pattern }) => canMake(pattern, tag))
   }
 
   /** The mistake in a writer's template, in words; null: none is known. */

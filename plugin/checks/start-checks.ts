@@ -1,4 +1,4 @@
-// What can be told of an app when all its routes are declared.
+// Checks of an app when all its routes are declared.
 import type { Milliseconds } from '../duration.js'
 import { show } from '../errors.js'
 import type { Check } from '../options/checks.js'

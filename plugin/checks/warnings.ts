@@ -1,12 +1,13 @@
-// What is most likely a mistake in how an app uses the cache. Each is said once: in the log, by `cache.warnings`, `explain`
+// Likely mistakes in how an app uses the cache. Each is said once: in the log, by `cache.warnings`, `explain`
 // and the dashboard. Nothing is refused, since the plugin can't be sure.
+import type { Milliseconds } from '../duration.js'
 import type { Check } from '../options/checks.js'
-import type { Log } from '../telling/events.js'
+import type { Log, WorthFigures } from '../telling/events.js'
 
 /** One finding. */
 export interface Warning {
   check: Check
-  /** Its route: `GET /books`; null: it is about the whole app. */
+  /** The route: `GET /books`; null: the warning is about the whole app. */
   route: string | null
   /** The finding, and what to write instead. */
   message: string
@@ -38,4 +39,17 @@ export class Warnings {
     this.#list.push(warning)
     log.warn({ check, ...route !== null && { route } }, `fastify-route-cache: ${message}. (The plugin's option quiet: ["${check}"] silences this)`)
   }
+}
+
+/** The warning of a route whose cache costs more time than it saves. */
+export function notWorthCaching (route: string, { measured, hitRate, lookup, handler, fill }: WorthFigures): Warning {
+  const percent = Math.round(hitRate * 1000) / 10
+  const message = `${route} is not worth caching: of ${measured} measured requests ${percent} % were hits. A lookup takes ${milliseconds(lookup)}, ` +
+    `a fill ${milliseconds(fill)} of this process, and the handler ${milliseconds(handler)}. Leave the option cache out; or raise the part of hits, ` +
+    'by a longer ttl, or a key with fewer values'
+  return { check: 'not-worth-caching', route, message }
+}
+
+function milliseconds (time: Milliseconds): string {
+  return `${time.toPrecision(2)} ms`
 }

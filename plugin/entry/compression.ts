@@ -1,6 +1,6 @@
 // Compresses bodies before they are stored: once for all hits, in Node's pool of threads, so that the event loop goes on.
 // That pool has four threads, which files and look-ups of names need, too: so one body at a time, in both codings at once.
-// What comes meanwhile waits; where too much waits already, it is stored as it is.
+// Bodies that come meanwhile wait; if too much waits already, a body is stored as it is.
 import type { Transform } from 'node:stream'
 import { constants, createBrotliCompress, createGzip } from 'node:zlib'
 import type { Bytes } from '../duration.js'
@@ -21,7 +21,7 @@ const ENCODERS: Record<Coding, (size: Bytes) => Transform> = {
   gzip: () => createGzip({ level: GZIP_LEVEL, chunkSize: CHUNK })
 }
 
-/** Of bodies that wait for others: a third of a second's work, as requests wait for what is being filled. */
+/** The bytes of bodies that wait for others: a third of a second's work, as requests wait for a fill. */
 const MOST_WAITING: Bytes = 8 * 1024 * 1024
 /** A small body counts as much: setting up its two encoders takes as long as compressing that. */
 const LEAST_COST: Bytes = 16 * 1024

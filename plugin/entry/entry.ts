@@ -37,7 +37,7 @@ export const NOT_ENCODED: readonly EncodedBody[] = []
 
 export const NOT_SOFTENED: readonly Milliseconds[] = []
 
-/** What a key holds when its response varies: the fields that select a variant, and an id that all its variants carry. */
+/** The value of a key whose response varies: the fields that select a variant, and an id that all its variants carry. */
 export interface Marker {
   /** In lower case, sorted. */
   members: readonly string[]
@@ -51,7 +51,7 @@ export interface Entry {
   headers: readonly HeaderField[]
   /** As it is; or its size, where only `encoded` has it: see `bodyOf`. */
   body: Buffer | Bytes
-  /** The same body, for clients that take it so; where there is one, no header says that it is encoded. */
+  /** The body in content codings, for clients that accept them; the stored header has no Content-Encoding then. */
   encoded: readonly EncodedBody[]
   /** The kind of payload that the handler sent: on a hit, onSend hooks get the same kind. */
   kind: PayloadKind
@@ -59,7 +59,7 @@ export interface Entry {
   epoch: string
   /** The floor's when the handler was about to run. */
   history: string
-  /** Those of the policy and those that the handler named. */
+  /** The tags of the policy and those that the handler named. */
   tags: readonly string[]
   storedAt: Milliseconds
   /** The instants at which it was made stale, by its key and by its tags: they bring those below forward. */
@@ -108,11 +108,11 @@ export function isValid ({ history, asOf }: Entry, ground: ValidityBasis): boole
     ground.generations.every((generation) => generation !== null && generation <= asOf)
 }
 
-/** What a request takes besides a fresh entry. Absent: not that. */
+/** The kinds of entry that a request takes besides a fresh one. Absent: false. */
 interface Taking {
   /** A stale entry, while it is refreshed. */
   mayBeStale?: boolean
-  /** One that stands in where the handler fails. */
+  /** An entry that stands in if the handler fails. */
   mayRescue?: boolean
   /** The handler failed lately. */
   hasFailed?: boolean | (() => boolean)
@@ -243,7 +243,7 @@ export function seal (bytes: Buffer, name: string): Buffer {
 /** Decoded entries by their bytes, of bytes that never change. */
 const kept = new WeakMap<Buffer, { name: string, entry: Entry | null }>()
 
-/** The same as `decode`, of bytes that are never changed: they are looked at once. */
+/** As `decode`, for bytes that never change: they are decoded once. */
 function decodeKept (bytes: Buffer, name: string): Entry | null {
   let known = kept.get(bytes)
   if (known?.name !== name) kept.set(bytes, known = { name, entry: decode(bytes, name) })
@@ -406,7 +406,7 @@ function append (headers: [string, string | string[]][], name: string, value: st
 
 type Bodies = Pick<Entry, 'body' | 'encoded'>
 
-/** Of the table, in bytes. */
+/** The size of the table, in bytes. */
 const LENGTH = 4
 const RECORD = 5
 
@@ -418,7 +418,7 @@ function bodiesSize ({ body, encoded }: Bodies): Bytes {
   return encoded.reduce((size, { body }) => size + RECORD + body.length, LENGTH)
 }
 
-/** Of the body as it is. */
+/** The size of the body without a coding. */
 export function decodedSize ({ body }: Pick<Entry, 'body'>): Bytes {
   return typeof body === 'number' ? body : body.length
 }
@@ -486,7 +486,7 @@ interface StoredBytes { bytes: Buffer, name: string, isKept?: boolean }
 
 /** The entry of these bytes; null where they are none that may be served. Never throws. */
 export function soundEntry ({ bytes, name, isKept = false }: StoredBytes, limits: AnswerLimits): Entry | null {
-  // Of bytes that are kept, the decoded entry is kept, too.
+  // The decoded entry of bytes that are kept is kept, too.
   const entry = isKept ? decodeKept(bytes, name) : decode(bytes, name)
   return entry !== null && isSound(entry, limits) ? entry : null
 }
@@ -522,7 +522,7 @@ function isEncodable ({ encoded, headers, kind }: Entry): boolean {
   return new Set(encoded.map(({ coding }) => coding)).size === encoded.length
 }
 
-/** Of header blocks that were seen before: those of a hot entry are the same with each hit. Their size; null: not sound. */
+/** Sizes of header blocks that were checked before, null: not sound. A hot entry has the same block with each hit. */
 const seen = new WeakMap<readonly HeaderField[], number | null>()
 
 function areSound (headers: readonly HeaderField[], { maxHeaderBytes }: AnswerLimits): boolean {

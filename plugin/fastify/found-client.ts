@@ -3,7 +3,7 @@ import { optionError } from '../errors.js'
 import { own } from '../key/key.js'
 import { clientForms, isRedisClient, looksLikeClient, type RedisClient } from '../store/server/redis-client.js'
 
-/** What @fastify/redis has decorated the instance with, by namespace or as it is; null where there is nothing. */
+/** The client by which @fastify/redis has decorated the instance, by namespace or alone; null: there is none. */
 export function findClient (app: object, namespace: string | null): RedisClient | null {
   const found = (app as { redis?: unknown }).redis
   const client = namespace === null ? found : own(found, namespace)

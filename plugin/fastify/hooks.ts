@@ -1,4 +1,4 @@
-// Where Fastify calls us. For each request of a cached route, in this order:
+// The functions that Fastify calls. For each request of a cached route, in this order:
 //
 //   arrival   the first onRequest hook of the instance, where we are registered first: recognises internal requests, and
 //             remembers the others for a later refresh
@@ -30,7 +30,7 @@ import { announce, type Signals } from '../send/reply.js'
 import { REPLY } from '../users/identity.js'
 import { OUR_HOOKS } from './placement.js'
 
-/** Where a route's config has it that the route is cached. */
+/** The property of a cached route's config that holds the route's site. */
 export const SITE = Symbol('fastify-route-cache.site')
 
 /**

@@ -4,7 +4,7 @@
 import { RouteCacheError } from '../errors.js'
 import { own } from '../key/key.js'
 
-/** What Nest's adapter gives Fastify as the strategy for versions says this of a version that it can't use. */
+/** The message of Nest's version strategy for a version that the strategy can't use. */
 const NEST_VERSION = 'Version constraint should be a string or an array of strings.'
 
 /** Since Nest 12 its adapter puts a function with this line around the handlers of paths with parameters. */

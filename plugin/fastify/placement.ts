@@ -1,4 +1,4 @@
-// Where the lookup of a route may stand, read from what Fastify's router knows of the route's hooks when all are known.
+// The place of a route's lookup, read from Fastify's list of the route's hooks when all are known.
 //
 // A hit that is sent in onRequest skips everything later, so it may only be sent there where nothing comes later that could
 // be authentication: no hook in preParsing, preValidation or preHandler, and none behind ours in onRequest. Each lookup has
@@ -7,7 +7,7 @@
 // Fastify tells of hooks where it prints routes. They are printed method by method: for all methods together the router is
 // built anew, which throws where a version is no text. And the printer is given a function of ours for what it says of a
 // route: the app's own (`buildPrettyMeta`) may be anything, and is not to be called because of us.
-/** What stands around a route's lookup. */
+/** The hooks around a route's lookup. */
 export interface Surroundings {
   /** Nothing that comes behind the lookup could refuse the request. */
   isLast: boolean
@@ -19,7 +19,7 @@ export interface Surroundings {
   isLastOnSend: boolean
 }
 
-/** Where it can't be read. */
+/** The surroundings if the list can't be read. */
 export const UNKNOWN: Surroundings = {
   isLast: false, hasOthersOnSend: true, isFirstOnSend: false, isLastOnSend: false
 }
@@ -29,7 +29,7 @@ const CACHED = ['GET', 'HEAD'] as const
 const LATER_HOOKS = ['preParsing', 'preValidation', 'preHandler'] as const
 const HOOKS = ['onRequest', ...LATER_HOOKS, 'onSend'] as const
 
-/** What our own hooks of the instance, and the last onSend hooks of routes, are called. */
+/** The names of our own hooks of the instance, and of the last onSend hooks of routes. */
 export const OUR_HOOKS = { arrival: 'routeCacheArrival', capture: 'routeCacheCapture', announce: 'routeCacheAnnounce' } as const
 
 /** As much of an app as prints its routes. */
@@ -38,7 +38,7 @@ interface Printer { printRoutes: (options: object) => string }
 /** A route as the printer has it: `store` is what Fastify keeps with it. */
 interface PrintedRoute { store?: unknown }
 
-/** Of each lookup by its name. Throws where the routes can't be printed: a constraint of theirs may have no text. */
+/** The surroundings of each lookup, by its name. Throws if the routes can't be printed: a constraint may have no text. */
 export function readSurroundings (app: Printer): Map<string, Surroundings> {
   const found = new Map<string, Surroundings>()
   const look = ({ store }: PrintedRoute): void => {

@@ -10,10 +10,10 @@ import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
-import { Warnings, type Warning } from '../checks/warnings.js'
+import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
+import { channels, tell, HarmlessLog, Worth, type Instance, type Log } from '../telling/events.js'
 import { findClient } from './found-client.js'
 import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
 import { Outage } from '../store/server/outage.js'
@@ -43,7 +43,7 @@ import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/identity.js'
 
-/** Where an instance has it that we are registered, with what is inside: for tests. */
+/** The property of an instance that holds our registrations and their parts: for tests. */
 export const REGISTERED = Symbol('fastify-route-cache.registered')
 
 export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {
@@ -90,7 +90,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
+  const caching = cachingOf({ engine, stats, instance, checks, log }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine))
   app.addHook('onError', async (request, reply, error) => {
@@ -117,8 +117,9 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, checks, log }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
+  const { names, warnings } = checks
   const { shelf: { limits } } = cache
   const rules = new RouteRules(settings.routes)
   const owners = new Map<string, string>()
@@ -173,6 +174,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         policy,
         counters,
         source: { instance, route: policy.route },
+        worth: new Worth((figures) => { warnings.say(log, notWorthCaching(policy.route, figures)) }, settings.random),
         place: 'handler',
         hasOthersOnSend: true,
         isFirstOnSend: false,
@@ -245,7 +247,13 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, names: KnownNames, warnings: Warnings }
+interface CachingParts {
+  engine: Engine
+  stats: Stats
+  instance: Instance
+  checks: { names: KnownNames, warnings: Warnings }
+  log: Log
+}
 
 interface Caching {
   sites: ReadonlyMap<string, Site>

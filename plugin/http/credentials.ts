@@ -13,12 +13,12 @@ export const CREDENTIAL_HEADERS: readonly string[] = Object.freeze([
   'x-session', 'x-jwt', 'x-jwt-assertion', 'x-client-secret', 'dpop', 'signature-input', 'private-token', 'x-gitlab-token', 'x-goog-api-key',
   'x-amz-security-token', 'x-functions-key', 'ocp-apim-subscription-key', 'x-rapidapi-key', 'x-rapidapi-user', 'x-vault-token',
   'x-shopify-access-token', 'x-hasura-admin-secret', 'x-hasura-user-id', 'x-parse-session-token',
-  // Who it is, as services behind a gateway tell each other
+  // The user's identity, as services behind a gateway pass it on
   'x-user', 'x-user-id', 'x-user-name', 'x-user-email', 'x-username', 'x-userinfo', 'x-account-id', 'x-tenant-id', 'x-org-id',
   'x-tenant', 'x-org', 'x-organization', 'x-organization-id', 'x-workspace', 'x-workspace-id', 'x-account', 'x-customer', 'x-customer-id',
   'x-company-id', 'x-team-id', 'x-member-id', 'x-role', 'x-roles', 'x-groups', 'x-user-role', 'x-user-roles', 'x-user-groups',
   'x-auth-userid', 'x-auth-email', 'x-auth-subject', 'x-jwt-claim-sub', 'x-jwt-claim-email', 'x-envoy-user', 'x-impersonate-user',
-  // Of a session, or of an app on one device
+  // A session, or an app on one device
   'x-csrf-token', 'x-xsrf-token', 'x-firebase-appcheck',
   // Authenticating proxies: oauth2-proxy, Authelia, authentik, Kubernetes, Grafana's auth proxy, Pomerium, Vouch, Tailscale
   'x-forwarded-user', 'x-forwarded-email', 'x-forwarded-preferred-username', 'x-forwarded-groups', 'x-forwarded-access-token',
@@ -27,7 +27,7 @@ export const CREDENTIAL_HEADERS: readonly string[] = Object.freeze([
   'x-authentik-username', 'x-authentik-email', 'x-authentik-name', 'x-authentik-uid', 'x-authentik-groups', 'x-authentik-jwt',
   'x-webauth-user', 'x-webauth-email', 'x-pomerium-jwt-assertion', 'x-pomerium-claim-email', 'x-pomerium-claim-user', 'x-vouch-user',
   'tailscale-user-login', 'tailscale-user-name',
-  // Of the clouds: Cloudflare Access, Google IAP and API Gateway, AWS' load balancer, Azure App Service
+  // Clouds: Cloudflare Access, Google IAP and API Gateway, AWS' load balancer, Azure App Service
   'cf-access-jwt-assertion', 'cf-access-authenticated-user-email', 'cf-access-client-id', 'cf-access-client-secret',
   'x-goog-iap-jwt-assertion', 'x-goog-authenticated-user-id', 'x-goog-authenticated-user-email', 'x-apigateway-api-userinfo',
   'x-endpoint-api-userinfo', 'x-amzn-oidc-data', 'x-amzn-oidc-identity', 'x-amzn-oidc-accesstoken', 'x-ms-client-principal',
@@ -47,7 +47,7 @@ export const CREDENTIAL_HEADERS: readonly string[] = Object.freeze([
   'x-amzn-mtls-clientcert-serial-number', 'x-arr-clientcert'
 ])
 
-/** What proxies send where nobody is logged in: nothing, an empty text in quotes, or Apache's "(null)". */
+/** The values that proxies send if nobody is logged in: nothing, an empty text in quotes, or Apache's "(null)". */
 export function namesNobody (value: string | readonly string[] | undefined): boolean {
   if (value === undefined || value === '') return true
   if (typeof value !== 'string') return value.every(namesNobody)
@@ -85,7 +85,7 @@ const ANALYTICS: ReadonlySet<string> = new Set([
   'ak_bmsc', 'bm_sv', 'bm_sz', 'bm_mi', '_abck'
 ])
 
-/** Those that have an account, a site or a property in their name. */
+/** Analytics cookies with an account, a site or a property in their name. */
 const ANALYTICS_FORMS: readonly RegExp[] = [
   /^_ga_[A-Z0-9]{6,16}$/, /^_gat_(?:gtag_)?UA[_-]\d{1,12}[_-]\d{1,6}$/, /^_dc_gtm_UA-\d{1,12}-\d{1,6}$/,
   /^_gac_(?:UA-\d{1,12}-\d{1,6}|gb_[A-Z0-9-]{6,20})$/, /^_gcl_[a-z]{2}$/,
@@ -93,7 +93,7 @@ const ANALYTICS_FORMS: readonly RegExp[] = [
   /^Hm_l[vp]t_[\da-f]{32}$/, /^(?:visid_incap|nlbi)_\d{1,12}(?:_\d{1,12})?$/, /^incap_ses_\d{1,12}_\d{1,12}$/
 ]
 
-/** Where nobody says which count: all but those of analytics and of CDNs. */
+/** The default rule: all cookies count but those of analytics and of CDNs. */
 export const isNoAnalyticsCookie: CookieRule = (name) =>
   !ANALYTICS.has(name) && !ANALYTICS_FORMS.some((form) => form.test(name))
 

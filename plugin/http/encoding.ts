@@ -7,7 +7,7 @@ import { parseCacheControl, type HeaderFields } from './headers.js'
 export const CODINGS = ['br', 'gzip'] as const
 export type Coding = typeof CODINGS[number]
 
-/** What the answer depends on, as `Vary` has it. */
+/** The request field that decides about the coding, as `Vary` names it. */
 export const ACCEPT_ENCODING = 'accept-encoding'
 
 const NONE: readonly Coding[] = []

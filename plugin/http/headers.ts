@@ -122,7 +122,7 @@ function normalized (name: string, value: string | readonly string[] | undefined
   if (value === undefined) return null
   const text = String(value)
   if (name === 'accept-encoding') return codings(text)
-  // Of a list, white space around commas and semicolons means nothing; in quotes, and in other fields, it might.
+  // White space around a list's commas and semicolons means nothing; in quotes, and in other fields, it might.
   if (!name.startsWith('accept') || text.includes('"')) return text
   const members = text.split(',').map((member) => member.split(';').map(withoutSpace).join(';'))
   // Nor do empty members: §5.6.1.2.
@@ -169,13 +169,13 @@ function codings (field: string): string {
   return [...accepted, ...telling.map((coding) => `!${coding}`)].sort().join(',')
 }
 
-// What a response says to a shared cache: whether it may be stored (RFC 9111 §3), its Cache-Control (§5.2), and how long it
-// is fresh (§4.2). What is stored besides 200 is the policy's to say.
+// A response's header, as a shared cache reads it: whether the response may be stored (RFC 9111 §3), its Cache-Control
+// (§5.2), and how long it is fresh (§4.2). The policy decides which statuses besides 200 are stored.
 // https://www.rfc-editor.org/rfc/rfc9111#section-3
 
 export type HeadRefusal = 'status' | 'set-cookie' | 'no-store' | 'private' | 'vary' | 'payload'
 
-/** What counts as an error that a stored response may stand in for: RFC 5861 §4. */
+/** The errors that a stored response may stand in for: RFC 5861 §4. */
 const ERRORS = [500, 502, 503, 504]
 
 export function isError (status: number): boolean {
@@ -191,7 +191,7 @@ interface ResponseHead {
   added: HeaderFields
   /** The fields of the whole response: what the app's hooks say of it counts too. */
   all: HeaderFields
-  /** Those of its fields that are meant for this cache. */
+  /** The directives that are meant for this cache. */
   directives: readonly Directives[]
 }
 
@@ -211,7 +211,7 @@ export function refusalOf ({ status, added, all, directives }: ResponseHead, sta
   return /^text\/event-stream/i.test(String(all['content-type'] ?? '')) ? 'payload' : null
 }
 
-// What a status says of whether its response may be stored: RFC 9110 §15, RFC 9111 §3.
+// Which statuses may be stored: RFC 9110 §15, RFC 9111 §3.
 // https://www.rfc-editor.org/rfc/rfc9110#section-15.1
 
 /** RFC 9111 §3: final; §3.3: whole, and 304 has no body of its own. */
@@ -236,7 +236,7 @@ export function isStorableByFields (status: number): boolean {
   return STORABLE_STATUSES.has(status) && !OF_ONE_REQUEST.has(status)
 }
 
-/** Those that speak of the request, of its client, or of this moment, and so say nothing of what is stored. */
+/** Statuses that speak of the request, of its client, or of this moment, and so say nothing of the stored response. */
 const BESIDE_THE_POINT = new Set([
   206, 304, 401, 406, 407, 408, 411, 412, 413, 414, 415, 416, 417, 421, 423, 425, 426, 428, 429, 431
 ])
@@ -249,7 +249,7 @@ export function isReplacement (status: number): boolean {
   return status >= 200 && status < 500 && !BESIDE_THE_POINT.has(status)
 }
 
-/** Those of RFC 9110 §15: what they ask of a cache is done. */
+/** The statuses of RFC 9110 §15, whose requirements on caches are met here. */
 const UNDERSTOOD = [[200, 205], [300, 303], [305, 305], [307, 308], [400, 417], [421, 422], [426, 426], [500, 505]] as const
 
 /** RFC 9111 §5.2.2.3, `must-understand`. */
@@ -267,7 +267,7 @@ type FieldLine = readonly [name: string, value: string | readonly string[]]
  * §2); fields of the connection never come here. §3.2.
  */
 const OF_THE_STORED_BODY = ['content-encoding', 'content-range', 'content-length', 'content-digest', 'content-md5']
-/** They speak of the message that they came in: of when it was made, and how old it was. §4.2.3. */
+/** Fields about the message that they came in: when it was made, and how old it was. §4.2.3. */
 const OF_THE_MESSAGE = ['age', 'date']
 
 /** The stored fields, each replaced by all of its name in the 304, in their order; then those that are new. */
@@ -298,7 +298,7 @@ export function parseCacheControl (field: string): Map<string, string> {
 // CDN-Cache-Control. RFC 9213 §2.
 // https://www.rfc-editor.org/rfc/rfc9213#section-2
 
-/** What one field says, and whether Expires says the rest. */
+/** The directives of one field, and whether Expires counts beside them. */
 interface Directives {
   /** By name, each with its argument: '' where it has none. */
   said: ReadonlyMap<string, string>
@@ -360,8 +360,8 @@ interface Targetable extends Arrived { isTargeted: boolean }
  * what it says is invalid (§4.2.1: then it is stale), and where each use must be validated (`no-cache`, §5.2.2.4).
  * Undefined where it says nothing of it.
  */
-export function originFreshness ({ isTargeted, ...arrived }: Targetable): number | undefined {
-  const directives = directivesOf(arrived.fields, isTargeted)
+export function originFreshness (arrived: Targetable): number | undefined {
+  const directives = directivesOf(arrived.fields, arrived.isTargeted)
   if (['no-cache', 'private'].some((directive) => says(directives, directive))) return 0
   if (says(directives, 'no-store') && !says(directives, 'must-understand')) return 0
   const lifetime = leastOf(directives.map((each) => lifetimeOf(each, arrived)))
@@ -384,7 +384,7 @@ function lifetimeOf ({ said, withExpires }: Directives, { fields, now }: Arrived
   return Math.max(0, Math.floor((expires - (httpDate(single(fields.date), now) ?? now)) / 1000))
 }
 
-/** Where there are two fields, one of which says nothing, the one that can't be read has no say of its own. */
+/** Of two fields, one of which gives no lifetime, the one that can't be read does not decide. */
 function leastOf (lifetimes: ReadonlyArray<number | undefined>): number | undefined {
   const [general, unread] = lifetimes
   if (general === undefined || unread === undefined) return unread === undefined ? general : 0

@@ -37,7 +37,7 @@ function instant (year: number, { month, day, time }: Calendar): number | null {
   return new Date(midnight).getUTCDate() === day ? midnight + time : null
 }
 
-/** What would be more than 50 years ahead is the most recent year in the past with these digits. */
+/** A year more than 50 years ahead is the most recent year in the past with the same two digits. */
 function inCentury (digits: number, date: Calendar, now: number): number | null {
   const present = new Date(now)
   const year = present.getUTCFullYear()

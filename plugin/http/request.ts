@@ -1,4 +1,4 @@
-// What a request asks for: its target, content and protocol; conditions (RFC 9110 §13) and ranges (§14).
+// A request's target, content and protocol; its conditions (RFC 9110 §13) and ranges (§14).
 import { hash } from 'node:crypto'
 import { varyMembers, type RequestFields } from './headers.js'
 import { httpDate } from './http-date.js'
@@ -20,7 +20,7 @@ export function isOriginForm (target: string): boolean {
 // §9.3.1), so a handler that reads it answers by something that no key has.
 // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.1
 
-/** Of HTTP/2: whether the request ended with its header. */
+/** For HTTP/2: whether the request ended with its header. */
 interface RawRequest { stream?: { endAfterHeaders?: unknown } | null }
 
 /** Whether the message says that there is any. */
@@ -47,7 +47,7 @@ export function asksForUpgrade (request: RequestFields): boolean {
 
 // RFC 9110 §9.2.1. https://www.rfc-editor.org/rfc/rfc9110#section-9.2.1
 
-/** Those that are defined as safe: they change nothing that their client asked for. */
+/** The methods that are defined as safe: the client asks for no change. */
 export const SAFE_METHODS: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE']
 
 // Conditional requests, RFC 9110 §13, as far as a cache answers them itself; and ranges, below. If-Match and
@@ -115,7 +115,7 @@ export function areSameTag (a: string, b: string): boolean {
 interface Whole {
   /** In bytes. */
   size: number
-  /** Its Accept-Ranges. */
+  /** The Accept-Ranges field. */
   acceptRanges: string | undefined
   etag: string | undefined
   lastModified: string | undefined

@@ -30,7 +30,7 @@ export function parseDictionary (field: string): Map<string, Member> | null {
   return members
 }
 
-/** What stands at a place of the text, form by form. */
+/** The forms that may stand at a place of the text. */
 class Scanner {
   readonly #text: string
   #at = 0
@@ -43,7 +43,7 @@ class Scanner {
     return this.#at === this.#text.length
   }
 
-  /** What has this form here, and goes on behind it; null: nothing has. */
+  /** The text of this form at the place, which moves behind it; null: no such text. */
   take (form: RegExp): string | null {
     form.lastIndex = this.#at
     const [found] = form.exec(this.#text) ?? []
@@ -76,7 +76,7 @@ const FORMS: Record<BareType, RegExp> = {
   display: /%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[\da-f]{2})*"/y
 }
 
-/** What a form can't say: how many digits a number has (§4.2.4), and whether a display string is UTF-8 (§4.2.10). */
+/** Rules that a form can't express: a number's digits (§4.2.4), and that a display string is UTF-8 (§4.2.10). */
 function isWithin (type: BareType, text: string): boolean {
   if (type === 'integer') return /^-?\d{1,15}$/.test(text)
   if (type === 'decimal') return /^-?\d{1,12}\.\d{1,3}$/.test(text)

@@ -28,7 +28,7 @@ export type TemplatePart = string | Placeholder
 /** A longer key is hashed. */
 const MOST_CHARACTERS = 1000
 const HEAD_CHARACTERS = 900
-/** What `escapeValue` never gives. */
+/** A text that `escapeValue` never gives. */
 const SEPARATOR = /[^\w.!~*'()%,[\]=-]/
 /** The forms that a stored key has for what a user can't have written so. */
 const OWN_FORM = /%(_*[<>!~])/g
@@ -94,7 +94,7 @@ function textAt (part: Placeholder, read: (place: Placeholder) => unknown): stri
   }
 }
 
-/** What says so to people: `query.ids is a Set …`. */
+/** The reason in words: `query.ids is a Set …`. */
 export function keyless (error: unknown, place: string): unknown {
   if (!(error instanceof Keyless)) return error
   const inside = error.path.map((name) => (typeof name === 'number' ? `[${name}]` : `.${name}`)).join('')
@@ -108,7 +108,7 @@ function shortened (place: string): string {
   return place.length > 100 ? `${place.slice(0, 97)}...` : place
 }
 
-/** What a request has under this name in one of its parts; undefined where there is none. Throws Keyless, FRC_KEY. */
+/** The value under this name in one of the request's parts; undefined: there is none. Throws Keyless, FRC_KEY. */
 function readMember (source: KeySource, { scope, name }: Placeholder): unknown {
   const part = partOf(source, scope!)
   return part === null ? undefined : memberOf(part, name)
@@ -249,7 +249,7 @@ const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[
 /** The most values that a list or an object may hold, at all levels: one that stands in it twice counts twice. */
 const MOST_VALUES = 100_000
 
-/** Of a list's items this is much faster than to look at each one's descriptor. */
+/** For a list's items this is much faster than to read each one's descriptor. */
 const getterOf = (Object.prototype as unknown as { __lookupGetter__: (name: number) => unknown }).__lookupGetter__
 
 /** One piece of a key and nothing else. Throws Keyless. */
@@ -392,7 +392,7 @@ function isOfAnotherRealm (prototype: object): boolean {
 function isPlainList (value: object): value is unknown[] {
   if (!Array.isArray(value)) return false
   const prototype = Object.getPrototypeOf(value) as object | null
-  // Of any realm: only a prototype of arrays is an array itself.
+  // Arrays of any realm: only a prototype of arrays is an array itself.
   return prototype === Array.prototype || (Array.isArray(prototype) && prototype.length === 0)
 }
 
@@ -477,9 +477,9 @@ export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
-// What a route's templates mean: which of the request's values each placeholder stands for, in its key and its tags.
+// A route's templates: which of the request's values each placeholder stands for, in its key and its tags.
 
-/** What templates need to know of the route. */
+/** The parts of a route that its templates depend on. */
 export interface TemplateRoute {
   url: string
   schema?: unknown
@@ -489,7 +489,7 @@ export interface TemplateRoute {
 interface CompiledKey {
   /** The key with `{}` for every placeholder; null where that is not known. */
   shape: string | null
-  /** What of it is most likely a mistake, for the log; null: nothing. */
+  /** A likely mistake in the template, for the log; null: none. */
   doubt: string | null
   /** Which names its template can make; null: it is none. */
   pattern: NamePattern | null
@@ -759,7 +759,7 @@ export function readPath (path: string): RoutePath {
   return { params, shape }
 }
 
-/** Where the path goes on behind the param's regular expression, if it has one: its parentheses may nest. */
+/** The place behind the param's regular expression, if there is one: its parentheses may nest. */
 function afterPattern (path: string, from: number): number {
   if (path[from] !== '(') return from
   let depth = 0
@@ -832,7 +832,7 @@ export function canMeet (one: NamePattern, other: NamePattern): boolean {
   return next[0]!
 }
 
-/** Its characters one by one, and for each value those that it can have. */
+/** The pattern's characters one by one, and for each value the characters that a value can have. */
 function charactersOf ({ parts }: NamePattern): Array<string | RegExp> {
   return parts.flatMap((part): Array<string | RegExp> => typeof part === 'string' ? [...part] : [part])
 }

@@ -3,10 +3,10 @@ import { NO_TARGETS, type Targets } from '../store/store.js'
 import { RouteCacheError, show } from '../errors.js'
 import { boundKey, boundPrefix, escapeKey, own, storedKeys, checkTags } from './key.js'
 
-/** What to invalidate: a key; keys; keys, what carries one of the tags, and all keys that begin so; everything. */
+/** The targets of an invalidation: a key; keys; keys, responses with one of the tags, and keys with a prefix; everything. */
 export type InvalidateTarget = string | readonly string[] | InvalidateTargets | { all: true }
 
-/** What is to be invalidated, all of it together. Each may be absent: nothing of that kind. */
+/** Targets that are invalidated together. A kind that is absent has none. */
 export interface InvalidateTargets {
   /** As routes, or `cache.key()`, build them. */
   keys?: readonly string[]
@@ -16,7 +16,7 @@ export interface InvalidateTargets {
   prefix?: string | readonly string[]
 }
 
-/** What a mutation is about: a key; keys; keys and tags. */
+/** The targets of a mutation: a key; keys; keys and tags. */
 export type MutateTarget = string | readonly string[] | Omit<InvalidateTargets, 'prefix'>
 
 /** Throws FRC_TARGET. */

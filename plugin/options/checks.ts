@@ -1,7 +1,9 @@
 // The checks for what is most likely a mistake in how an app uses the cache.
 
 /** Each can be silenced by the plugin's option `quiet`. */
-export const CHECKS = ['late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'unused-rule', 'never-stored'] as const
+export const CHECKS = [
+  'late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'unused-rule', 'never-stored', 'not-worth-caching'
+] as const
 
 /** The name of a check. */
 export type Check = typeof CHECKS[number]

@@ -1,9 +1,9 @@
 // The bounds that the plugin's options set, in the units that we work with.
 import type { Bytes, Milliseconds } from '../duration.js'
 
-/** Of the work with the store. */
+/** Limits of the work with the store. */
 export interface CacheLimits {
-  /** What a lookup may take. */
+  /** How long a lookup may take. */
   deadline: Milliseconds
   /** Failed lookups that open the breaker; 0: it never opens. */
   breakerThreshold: number
@@ -15,7 +15,7 @@ export interface CacheLimits {
   maxJournal: number
 }
 
-/** Of what is stored. */
+/** Limits of a stored response. */
 export interface AnswerLimits {
   maxBodyBytes: Bytes
   maxHeaderBytes: Bytes

@@ -1,4 +1,4 @@
-// What users may say of the plugin as a whole. Types and their documentation; the checks are in settings.ts.
+// The plugin's options: types and their documentation. The checks are in settings.ts.
 import type { Bytes, Duration } from '../duration.js'
 import type { Check } from './checks.js'
 import type { RouteRule } from './route-rules.js'

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Bytes, Duration } from '../duration.js'
 import type { InvalidateTarget, InvalidateTargets } from '../key/target.js'
 
-/** What `identity` gives, or a part of it. */
+/** The result of `identity`, or a part of it. */
 type Identity = string | number | bigint | null | undefined
 
 /**

@@ -1,6 +1,7 @@
 // From the handler's answer to the fill. `capture`: the answer enters the onSend chain. `commit`: it has left the chain.
 // `conclude`: the response is over. A whole body is stored at the commit, a stream at the end.
 import type { ResponseCache } from '../cache/cache.js'
+import { union } from '../cache/lookup.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
 import { headerBytes, type HeaderField } from '../entry/entry.js'
 import { RouteCacheError, show } from '../errors.js'
@@ -34,6 +35,8 @@ export interface Sent {
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.replaces = exchange.stage === 'running'
   exchange.stage = 'captured'
+  // It would keep the request for so long that the garbage collector took it for an old one.
+  clearTimeout(exchange.nextLook)
   if (keyToFill(exchange) === null) return sent.payload
   const { request, reply, payload } = sent
   // Fastify's own HEAD route can't do with a Response.
@@ -64,7 +67,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const selects = selectingMembers(exchange.before, { vary: reply.getHeader('vary') })
   const isEncoded = isCompressed(exchange, reply, payload)
-  // It selects among the bodies of one entry, so it makes no variants; and says so from the first answer on.
+  // Accept-Encoding selects among the bodies of one entry, so it makes no variants. Vary names it from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
   const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
   if (typeof times === 'string') {
@@ -148,7 +151,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (mayBePart(exchange, reply)) return 'incomplete'
   // An error may be answered with a status that the policy stores, such as 404; but not pass for a success.
   if (exchange.failed && reply.statusCode < 400) return 'error'
-  // It must not take the place of the entry that stands in for it.
+  // An error must not take the place of the entry that stands in for it.
   if (policy.rescue !== null && mayBeRescued(exchange, reply.statusCode)) return 'status'
   const all = reply.getHeaders()
   const fields = addedFields(before, all)
@@ -221,7 +224,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
     reply.getHeader('cache-control') !== undefined || answer.headers.some(([name]) => name === 'cache-control')
   if (cacheControl !== null && isLastOnSend && !isSaid()) {
     reply.header('cache-control', cacheControl)
-    // Its time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
+    // The declared time begins with this answer, not with one that the handler was given: see `isDeclaredBy`.
     for (const name of ['age', 'date']) reply.removeHeader(name)
     answer.headers.push(['cache-control', cacheControl])
   }
@@ -284,9 +287,11 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const isEncoded = answer.isEncoded && compressFrom !== null && body.length >= compressFrom
   // The handler may use its bytes for something else when they are sent, and they are compressed behind that.
   const bytes = isEncoded && answer.kind.endsWith('bytes') && body === answer.body ? Buffer.from(body) : body
-  const tags = [...new Set([...exchange.marks.tags, ...answer.tags])]
+  const tags = union(exchange.marks.tags, answer.tags)
   const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
+  const began = exchange.lookupBegan > 0 ? performance.now() : 0
   exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+  if (began > 0) exchange.site.worth.filled(performance.now() - began)
 }
 
 // How old an answer is when it is stored. One that its own header fields keep fresh may come from elsewhere, and be older
@@ -303,8 +308,8 @@ function aged ({ age, at, life, headers }: Captured, now: Milliseconds): Aged {
   return { life: life - held, headers: seconds === 0 ? others : [...others, ['age', String(seconds)]] }
 }
 
-// What middleware says of a response when its head is written, behind all onSend hooks and our capture: it has replaced
-// methods of the raw response for that. The answer waits for its end then, and the head that was sent is judged as well.
+// Middleware may add fields when a head is written, behind all onSend hooks and our capture. For that it has replaced
+// methods of the raw response. The answer waits for its end then, and the head that was sent is judged as well.
 
 /** Why it may not be stored, by fields that were added to its head, such as a cookie; null: it may. */
 function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawResponseView): HeadRefusal | null {

@@ -27,7 +27,7 @@ export async function examine (cache: ResponseCache, { site, request, headers }:
   return 'bypass' in selected ? { ...examined, bypass: selected.bypass, mark: selected.mark ?? null } : await looked(cache, examined, selected)
 }
 
-/** The same for a key, without a route's policy. Never rejects. */
+/** Examines the lookup of a key, without a route's policy. Never rejects. */
 export async function examineKey (cache: ResponseCache, key: string, selection: Selection): Promise<Examined> {
   return await looked(cache, unseen(cache), { key, selection, toRefresh: false, identity: undefined })
 }

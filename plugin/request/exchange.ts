@@ -2,7 +2,7 @@
 // (`Exchange`). And how a request leaves the cache without a fill.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source } from '../telling/events.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source, type Worth } from '../telling/events.js'
 import type { Claim, Spare, Selection, Targets } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
@@ -24,9 +24,11 @@ import type { Arrival, Ticket } from './own-request.js'
 export interface Site {
   policy: Policy
   counters: Counters
-  /** Whom events are about. */
+  /** The subject of its events. */
   source: Source
-  /** Where its lookup stands: the handler, until it is known that nothing behind onRequest could refuse the request. */
+  /** Measures whether its cache is worth its cost. */
+  worth: Worth
+  /** The place of its lookup: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
@@ -55,7 +57,7 @@ export interface Site {
 /** The calls of `reply.noCache` and `reply.cacheTags` so far. */
 export interface Marks {
   noCache: boolean
-  /** Its own: more may be added. */
+  /** An array of its own: tags may be added. */
   tags: string[]
 }
 
@@ -105,7 +107,7 @@ export interface Exchange {
   lookupBegan: Milliseconds
   /** When the handler could begin. */
   began: Milliseconds
-  /** The same for events; 0: nobody listened to handlers, or its event was published. */
+  /** The same instant for events; 0: nobody listened to handlers, or the event was published. */
   handlerBegan: Milliseconds
   /** Held from a miss until the fill, or until it is clear that there will be none. */
   claim: Claim | null
@@ -121,6 +123,8 @@ export interface Exchange {
   trailers: Trailers
   /** Whether the client leaves before the handler has answered; null: nobody has looked. */
   departure: Departure | null
+  /** The next look for an answer past Fastify. */
+  nextLook: NodeJS.Timeout | undefined
   /** Puts the conditional fields back that the handler was not to see; null: it saw the request as it came. */
   showAll: (() => void) | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
@@ -133,7 +137,7 @@ export interface Exchange {
   isNarrowed: boolean
   /** The captured answer; null until then, and where it is not stored. */
   answer: Captured | null
-  /** The same from when it is being stored on; null until then, and where it is not stored. */
+  /** The answer from when it is being stored; null until then, and if it is not stored. */
   kept: Kept | null
 }
 
@@ -157,13 +161,13 @@ export interface Captured {
   age: number | null
   /** How long the handler took. */
   cost: Milliseconds
-  /** It is compressed before it is stored, if it is long enough. */
+  /** The body is compressed before it is stored, if it is long enough. */
   isEncoded: boolean
   /** The bytes of the entry that it is made of, and its coded bodies and tags, where the handler found nothing changed. */
   basis: Buffer | null
   encoded: readonly EncodedBody[] | null
   tags: readonly string[]
-  /** Its Content-Length; null: it has none. */
+  /** The Content-Length; null: there is none. */
   length: number | null
   /** The whole body, or its recording. */
   body: Buffer | Recording
@@ -198,7 +202,7 @@ export interface CapturedReply {
 
 /** The parts that a request comes with. */
 export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> {
-  /** Of a request of our own. */
+  /** The ticket of an internal request; null: a client's request. */
   ticket: Required<Pick<Caller, 'onEnd'>> | null
 }
 
@@ -225,6 +229,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     life: null,
     trailers: {},
     departure: null,
+    nextLook: undefined,
     showAll: null,
     failed: false,
     replaces: false,
@@ -262,10 +267,12 @@ export function tellOutcome ({ caller, request, outcome, lookupBegan: began }: E
 
 /** Publishes that the handler has answered, where anybody listens; once. */
 export function tellAnswer (exchange: Exchange, status: number): void {
-  const { caller: { source: { instance, route } }, outcome } = exchange
+  const { caller: { source: { instance, route } }, outcome, site: { worth } } = exchange
   const duration = since(exchange.handlerBegan)
   exchange.handlerBegan = 0
   if (duration === null) return
+  if (outcome.type === 'miss') worth.answered(duration)
+  if (!channels.handler.hasSubscribers) return
   const why = outcome.type === 'own' ? 'refresh' : outcome.type === 'miss' ? 'miss' : 'bypass'
   tell('handler', instance, { route, key: keyToFill(exchange), why, status, duration })
 }
@@ -337,11 +344,11 @@ export const STATE = Symbol('fastify-route-cache.state')
 export const MARKS = Symbol('fastify-route-cache.marks')
 /** How it came, where a later refresh may come the same way. */
 export const ARRIVAL = Symbol('fastify-route-cache.arrival')
-/** Its headers as the lookup found them. */
+/** The headers as the lookup found them. */
 export const HEADERS = Symbol('fastify-route-cache.headers')
-/** Of an internal request: its purpose. */
+/** The ticket of an internal request: its purpose. */
 export const TICKET = Symbol('fastify-route-cache.ticket')
-/** Of an unsafe request, params and query as they came. */
+/** Params and query of an unsafe request, as they came. */
 export const SOURCE = Symbol('fastify-route-cache.source')
 
 /** The validation has refused it. */
@@ -349,7 +356,7 @@ export const INVALID = Symbol('fastify-route-cache.invalid')
 /** How many listened to the reply's end when the request arrived: no handlers. */
 export const LISTENERS = Symbol('fastify-route-cache.listeners')
 
-/** Of a request that declares changes: how they are concluded. */
+/** The changes that a request declares, and how they are concluded. */
 export const CHANGE = Symbol('fastify-route-cache.change')
 
 /** A request that declares changes, from when its handler begins. */
@@ -382,7 +389,7 @@ export interface Carrier {
   [INVALID]?: boolean
 }
 
-/** What the cache did for this request, as far as it is known by now; null where the route is not cached. */
+/** The cache's outcome for this request, as far as it is known by now; null: the route is not cached. */
 export function outcomeOf (request: object): CacheOutcome | null {
   const { [STATE]: state, [TICKET]: ticket } = request as Carrier
   // Also while the hooks run that come before the lookup: one that counts requests, or refuses too many, may let it pass.
@@ -491,15 +498,15 @@ const INSTEAD: Readonly<Record<LateCall['call'], string>> = {
 //   - Nobody asks one of the three whether it is destroyed, between its end and the answer. For so long their properties
 //     tell us that they are read; the values are the same.
 //
-// Where somebody noticed and did not stop, the handler runs once more than it had to.
+// If somebody noticed and did not stop, the handler runs once more than necessary.
 
-/** Of a request and its reply, as Node has them. */
+/** Node's objects of a request and its reply. */
 interface RawPair { request: IncomingMessage, reply: ServerResponse }
 
 /** Properties that tell that the client has left. */
 const SIGNS = ['aborted', 'destroyed', 'closed', 'readableAborted', 'errored'] as const
 
-/** Of an aborted signal; of undici, axios and others that heard of one. */
+/** Names and codes of the errors of an aborted signal, and of undici, axios and others that follow one. */
 const ABORTS: readonly unknown[] = ['AbortError', 'ABORT_ERR', 'UND_ERR_ABORTED', 'ERR_CANCELED', 'ERR_ABORTED', 'CanceledError']
 const MOST_CAUSES = 5
 
@@ -533,12 +540,13 @@ export class Departure {
     const leave = (): void => { this.#leave() }
     const watchReads = (): void => { this.#watchReads() }
     this.#ours.add(leave).add(watchReads)
-    // Ahead of others: a listener may answer at once.
-    request.prependOnceListener('aborted', leave)
-    request.prependOnceListener('close', leave)
-    reply.prependOnceListener('close', leave)
+    // Ahead of others: a listener may answer at once. Not `once`, as each event comes once: taking a listener off costs more
+    // than leaving it.
+    request.prependListener('aborted', leave)
+    request.prependListener('close', leave)
+    reply.prependListener('close', leave)
     // By then Node has read them itself.
-    reply.once('close', watchReads)
+    reply.on('close', watchReads)
   }
 
   /** The handler noticed, and says so: it threw what an aborted signal has others throw. */

@@ -127,7 +127,7 @@ function beforeSending (reply: HandlerReply, end: () => void): Array<() => void>
     }
     ways[way] = ours
     undo.push(() => {
-      // Where somebody has put another in its place, that calls ours, which does no more than call theirs.
+      // A method that somebody has put in its place calls ours, which only calls theirs.
       if (ways[way] !== ours) return
       if (isOwn) ways[way] = theirs
       else Reflect.deleteProperty(ways, way)
@@ -143,7 +143,7 @@ function beforeSending (reply: HandlerReply, end: () => void): Array<() => void>
 // RFC 9111 §4.3.2: what is evaluated are the validators of the answer that has just come. They are the handler's, so the
 // same holds where the answer is not stored: then it keeps all that does not describe its body.
 
-/** Of the body, and so of no answer without one: RFC 9110 §8, §6.4, RFC 9530. */
+/** Fields about the body, which an answer without one does not have: RFC 9110 §8, §6.4, RFC 9530. */
 const OF_THE_BODY = [
   'content-type', 'content-length', 'content-encoding', 'content-language', 'content-range', 'content-md5', 'content-digest',
   'repr-digest', 'digest', 'transfer-encoding'
@@ -164,7 +164,7 @@ export function narrowed (exchange: Exchange, { reply, payload, now }: Narrowing
   if (size === null) return payload
   const madeAt = httpDate(textOf(fields['date']), now) ?? now
   const part = partOf(headers, { size, etag, lastModified, acceptRanges, madeAt }, now)
-  // It is none but all of it, or it would have been the handler's.
+  // The range is the whole, or it would have been the handler's.
   if (part === null || part === 'unsatisfiable' || part.from > 0 || part.to < size - 1) return payload
   exchange.isNarrowed = true
   reply.code(206)

@@ -56,7 +56,7 @@ export function serveHit (engine: Engine, site: Site, waiting: Waiting, otherwis
     openOn(site, waiting)
     return proceed()
   }
-  const began = stamp(channels.lookup)
+  const began = stamp(channels.lookup) || site.worth.begin()
   if (!cache.isReady) return otherwise(engine, site, { request, reply, proceed, began })
   const { [HEADERS]: headers } = request as Carrier
   const caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
@@ -160,6 +160,7 @@ class FastLookup implements Reader {
     const { cache } = this.#engine
     const { selector: { site, caller, headers }, request, reply, began, wanted: { key } } = this.#of
     const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed: false }
+    if (began > 0) site.worth.lookedUp(performance.now() - began, true)
     tellHit(caller, request, { outcome, began })
     // A hook behind ours may need all fields that were there before; else the content type is enough.
     const before = site.isFirstOnSend ? typeOn(reply) : reply.getHeaders()

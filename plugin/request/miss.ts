@@ -44,7 +44,7 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
     if (isAnswered(exchange) || reply.sent) return
     if (found === null) {
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
-      exchange.handlerBegan = stamp(channels.handler)
+      exchange.handlerBegan = stamp(channels.handler) || (exchange.lookupBegan > 0 ? performance.now() : 0)
       return proceed()
     }
     sendServed(cache, reply, servedOf(exchange, found))
@@ -57,7 +57,7 @@ function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: Foun
   return { stage: 'served', site, outcome, entry, headers, before, failed: false }
 }
 
-/** What is known of the lookup already. */
+/** The part of the lookup that is done already. */
 type Searching = Pick<Missing, 'selecting' | 'first'> & {
   /** A stale entry does not do, unless the handler fails. */
   onlyFresh?: boolean
@@ -113,13 +113,14 @@ export async function search (
   // A client that forces a new response wants no word of the old one.
   exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
   exchange.began = cache.now()
+  if (exchange.lookupBegan > 0) exchange.site.worth.lookedUp(performance.now() - exchange.lookupBegan, false)
   caller.counters.misses++
   tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
   return null
 }
 
-/** What is found, with a body that can be sent: an entry whose body can't be decoded is none. */
+/** The finding, with a body that can be sent: an entry whose body can't be decoded counts as none. */
 async function readable (
   cache: ResponseCache, { caller, headers }: Exchange, { question, first }: { question: Question, first: Missing['first'] }
 ): Promise<Found> {
@@ -138,12 +139,14 @@ async function readable (
 type Present = Extract<Found, { entry: Entry }>
 
 function serve (exchange: Exchange, found: Present, { key, now }: { key: string, now: Milliseconds }): FoundEntry {
-  const { caller, request, lookupBegan: began, site: { policy: { waitTimeout } } } = exchange
+  const { caller, request, lookupBegan: began, site: { policy: { waitTimeout }, worth } } = exchange
   const { entry } = found
   const outcome: Served['outcome'] = found.type === 'stale'
     ? { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: found.ifError, status: null }
     : { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }
   exchange.outcome = outcome
+  // A wait for another's handler is no cost of the cache.
+  if (began > 0 && !(found.type === 'hit' && found.collapsed)) worth.lookedUp(performance.now() - began, true)
   tellHit(caller, request, { outcome, began })
   const selected = found.type === 'stale' ? found.selected : found.early
   return { entry, outcome, refreshable: selected === null ? null : { key, selected, waitTimeout } }
@@ -159,7 +162,7 @@ export function runHandler (cache: ResponseCache, exchange: Exchange, { request,
   const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.isForHandler || !isConditional(headers) ? null : {}
   if (asked === null) return
   exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
-  // What the handler sees makes its answer this client's own.
+  // The handler sees this client's conditions, so its answer is this client's own.
   if (exchange.showAll === null) abandon(cache, exchange)
 }
 
@@ -293,11 +296,11 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
   exchange.trailers = trailersOf(reply)
   let isSent = false
   // Not `writableFinished`, which stays false under `inject`.
-  reply.raw.once('finish', () => { isSent = true })
-  reply.raw.once('close', () => {
-    // Where a client has left, the handler is still running, and its onSend is still to come.
+  reply.raw.on('finish', () => { isSent = true })
+  reply.raw.on('close', () => {
+    // If the client has left, the handler is still running, and its onSend is still to come.
     if (isAnswered(exchange) || reply.sent) conclude(cache, exchange, { reply, isSent })
-    // Of a request of our own: nobody waits for that.
+    // Nobody waits for an internal request.
     else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
   })
@@ -327,7 +330,7 @@ function watchRawAnswer (cache: ResponseCache, exchange: Exchange, reply: Fastif
       return
     }
     pause = Math.min(2 * pause, LONGEST_PAUSE)
-    setTimeout(look, pause).unref()
+    exchange.nextLook = setTimeout(look, pause).unref()
   }
-  setTimeout(look, pause).unref()
+  exchange.nextLook = setTimeout(look, pause).unref()
 }

@@ -68,7 +68,7 @@ interface Sent { end: End, result: Result }
 /** Fastify's error for an internal request while the app closes: it still answers the requests that it has. */
 const CLOSING = 'FST_ERR_REOPENED_CLOSE_SERVER'
 
-/** Of a refresh. What was invalidated meanwhile, or while the app closes, is not stored; a page may be gone. */
+/** Ends of a refresh that are no failure: the entry was invalidated meanwhile, the app closes, or a page is gone. */
 const EXPECTED_ENDS: readonly End[] = ['stored', 'replaced', 'lease', 'outdated', 'disabled']
 
 /** The entry that was served. */
@@ -79,9 +79,9 @@ function presentIn ({ selected }: Refreshable): Spare | null {
 export class OwnRequests {
   readonly #cache: ResponseCache
   readonly #inject: Inject
-  /** Those whose requests have not come to our first hook. */
+  /** Tickets whose requests have not come to our first hook. */
   readonly open = new Map<string, Ticket>()
-  /** Of those under way: each has one given up. */
+  /** How to give up each request that is under way. */
   readonly #giveUps = new Set<() => void>()
   /** A request that takes longer is given up: its lease keeps others from filling. */
   longest: Milliseconds = 60_000
@@ -158,7 +158,8 @@ export class OwnRequests {
   }
 
   /** Makes the request that the ticket is for, and waits for its answer. Never rejects. */
-  async make (ticket: Ticket, { signal: left, headers, method = 'GET', ...order }: Order): Promise<Result> {
+  async make (ticket: Ticket, order: Order): Promise<Result> {
+    const { signal: left, headers, method = 'GET' } = order
     const id = randomUUID()
     this.open.set(id, ticket)
     const limit = new AbortController()
@@ -175,7 +176,7 @@ export class OwnRequests {
     this.#giveUps.add(giveUp)
     left?.addEventListener('abort', giveUp)
     const result = await Promise.race([limited, this.#inject({
-      method, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal, ...order
+      ...order, method, headers: { ...headers, [TICKET_HEADER]: id }, signal: limit.signal
     }).then(({ statusCode }) => ({ status: statusCode }), (error: unknown) => ({ error, isGivenUp: limit.signal.aborted }))])
     clearTimeout(timer)
     left?.removeEventListener('abort', giveUp)
@@ -206,17 +207,17 @@ export type Why = Extract<CacheOutcome, { type: 'own' }>['why']
 /** The purpose of an internal request, and what it needs and finds. */
 export interface Ticket {
   why: Why
-  /** Of a set: the value in place of the handler's answer. */
+  /** For a set: the value in place of the handler's answer. */
   value: unknown
   /** How long it is served; null: as the policy says. */
   life: Milliseconds | null
   /** Beside those of the policy. */
   tags: readonly string[]
-  /** Of a refresh: how it comes. */
+  /** For a refresh: how the first request came. */
   arrival: Arrival | null
   /** There is a User-Agent among its headers. */
   hasAgent: boolean
-  /** Of a refresh: the entry that was served. */
+  /** For a refresh: the entry that was served. */
   present: Spare | null
   /** Null from when the request has taken it; and where it comes without. */
   right: Right | null
@@ -230,9 +231,9 @@ export interface Ticket {
   path: string | null
   /** The key that the route makes for it; null where that is not known. */
   key: string | null
-  /** Of a warm-up: the outcome of its lookup by now; null: there was no lookup. */
+  /** For a warm-up: the outcome of its lookup by now; null: there was no lookup. */
   outcome: (() => CacheOutcome) | null
-  /** Of an explanation: the examined lookup; null: the request did not get so far. */
+  /** For an explanation: the examined lookup; null: the request did not get so far. */
   examined: Examined | null
   /** Called once, with the end of the right to fill. */
   onEnd: (end: End) => void
@@ -258,7 +259,7 @@ export interface Examined {
   sight: LookResult | null
   /** The entry that lies there, be it valid or not. */
   present: Entry | null
-  /** Its handler failed just now. */
+  /** The key's handler failed just now. */
   hasFailed: boolean
 }
 /** Null: without a right to fill. */
@@ -349,7 +350,7 @@ function takeOff (raw: RawView, names: readonly string[]): void {
   raw.rawHeaders = fieldsOf(raw.rawHeaders, (name) => !names.includes(name))
 }
 
-/** Those of the pairs of name and value. */
+/** The fields of these pairs of name and value. */
 function fieldsOf (rawHeaders: readonly string[], isWanted: (name: string) => boolean): string[] {
   return rawHeaders.filter((_, i) => isWanted(rawHeaders[i - i % 2]!.toLowerCase()))
 }

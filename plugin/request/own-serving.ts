@@ -31,7 +31,7 @@ function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, procee
   }).catch((error: unknown) => { reply.send(error) })
 }
 
-/** Of a request of our own: takes the right to fill that it came with; false where it can't use it. Never rejects. */
+/** An internal request takes the right to fill that it came with; false: it can't use the right. Never rejects. */
 async function adopt (cache: ResponseCache, exchange: Exchange, ticket: Ticket): Promise<boolean> {
   const selected = await select(cache, exchange)
   const { right, why } = ticket
@@ -75,7 +75,7 @@ function turnAway (cache: ResponseCache, { caller }: Exchange, { ticket, right, 
   return false
 }
 
-/** Of a warm-up: runs the handler where its answer can be stored, and else answers at once. */
+/** A warm-up runs the handler if its answer can be stored; if not, it is answered at once. */
 function warm ({ cache }: Engine, site: Site, { request, reply, ticket, proceed }: Own): void {
   const exchange = openOn(site, { request, reply })
   ticket.outcome = () => exchange.outcome
@@ -95,7 +95,7 @@ function warm ({ cache }: Engine, site: Site, { request, reply, ticket, proceed 
   }).catch((error: unknown) => { failedToSend({ request, reply }, error) })
 }
 
-/** Of an explanation: examines the lookup, and answers at once. */
+/** An explanation examines the lookup, and is answered at once. */
 function explain ({ cache }: Engine, site: Site, { request, reply, ticket }: Own): void {
   const headers = (request as Carrier)[HEADERS] ?? request.headers
   examine(cache, { site, request: request as RequestView, headers }).then((examined) => {
@@ -106,7 +106,7 @@ function explain ({ cache }: Engine, site: Site, { request, reply, ticket }: Own
 
 const WAYS = { set: fulfil, refresh: fulfil, warm, explain }
 
-/** Where its lookup would stand. */
+/** The place where its lookup would stand. */
 export function serveOwn (engine: Engine, site: Site, own: Own): void {
   WAYS[own.ticket.why](engine, site, own)
 }

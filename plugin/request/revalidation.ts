@@ -37,7 +37,7 @@ export interface Validators {
   lastModified: string | null
 }
 
-/** Those that the handler gave this response; null: none. */
+/** The validators that the handler gave this response; null: none. */
 function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): Validators | null {
   if (status !== 200) return null
   const fieldOf = (name: string): string | null => {
@@ -58,7 +58,10 @@ export function toValidate ({ site: { policy }, headers }: Exchange, present: Sp
 /** The conditional fields by which the handler is asked whether this entry is still right. */
 export function askedBy (entry: Entry): ShownConditions {
   const { etag = null, lastModified = null } = validatorsOf(entry) ?? {}
-  return { ...etag !== null && { 'if-none-match': etag }, ...lastModified !== null && { 'if-modified-since': lastModified } }
+  const conditions: ShownConditions = {}
+  if (etag !== null) conditions['if-none-match'] = etag
+  if (lastModified !== null) conditions['if-modified-since'] = lastModified
+  return conditions
 }
 
 /** The validators that the handler is asked about; null: it is asked for a response. */
@@ -104,7 +107,7 @@ interface Answered { fields: Parameters<typeof addedFields>[1], now: Millisecond
 /** Has the captured answer be stored in the entry's place, with its bodies, its tags and its cost. */
 export function asConfirmed (answer: Captured, { entry, selected }: Spare, { hasVary }: FreshenedHeader): void {
   answer.kind = entry.kind
-  // Its Vary may be ours in part, as it has its body in codings.
+  // The entry's Vary may be ours in part, if its body is stored in codings.
   if (!hasVary) answer.members = selected.marker?.members ?? []
   answer.cost = Math.max(answer.cost, entry.cost)
   answer.basis = selected.bytes ?? null
@@ -117,10 +120,11 @@ export function keptFor ({ site: { policy } }: Exchange, { status, headers, life
   return policy.revalidates && validatorsOf({ status, headers }) !== null ? Math.min(life, LONGEST_KEPT) : 0
 }
 
-// What a handler says with that knows when its response has changed: `reply.notModified`. It compares with what the request
-// asks while the handler runs, be that the cache's question about a stale entry (handler-view.ts) or a client's own.
+// `reply.notModified`, for a handler that knows when its response has changed. It compares with the conditions
+// that the request has while the handler runs: the cache's question about a stale entry (handler-view.ts), or the client's
+// own.
 
-/** What a response will be told by. At least one. */
+/** The validators of a response. At least one. */
 export interface ResponseValidators {
   /**
    * Another text or number for each version of the response, such as a row's `updated_at` or `version`; or an entity tag as

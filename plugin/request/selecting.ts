@@ -1,4 +1,4 @@
-// What a request of a cached route asks for, by the policy: its key and its variant; or why it goes past the cache. At once,
+// The key and variant that a request of a cached route selects, by the policy; or why it goes past the cache. At once,
 // unless a function of the policy or a validator gives a promise.
 import type { ResponseCache } from '../cache/cache.js'
 import { IDENTITY, MATCHED_HOST, VERSION } from '../cache/lookup.js'
@@ -16,13 +16,13 @@ import {
   identify, unpromised, credentialsIn, lackedBy, hasChangedSession, type UserMark, type MarkedRequest, type MarkReason
 } from '../users/identity.js'
 
-/** What is looked up. */
+/** The key and selection that are looked up. */
 export interface Wanted {
   key: string
   selection: Selection
-  /** What is there is not good enough for this client. */
+  /** A stored entry is not good enough for this client. */
   toRefresh: boolean
-  /** Who asks; undefined: nobody in particular. */
+  /** The user who asks; undefined: nobody in particular. */
   identity: string | undefined
 }
 
@@ -31,7 +31,7 @@ interface Bypassed { bypass: BypassReason, mark?: UserMark }
 
 export type Selecting = Wanted | Bypassed
 
-/** Who selects: the request, and its headers as they came. */
+/** The request that selects, and its headers as they came. */
 export interface Selector {
   site: Site
   caller: Caller
@@ -59,7 +59,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
   }
 }
 
-/** Of a request that is somebody's own. */
+/** The bypass of a request that is somebody's own. */
 function ownOf ({ site, caller }: Selector, mark: UserMark): Bypassed {
   warnOfMark(site, caller, mark)
   return { bypass: mark.reason, mark }
@@ -178,10 +178,10 @@ function asksForRefresh (headers: RequestView['headers']): boolean {
 
 // Whether a response is for whoever asked at the lookup, and what the log says of requests that are somebody's own.
 
-/** Who asks, by the policy's identity, and with which headers. */
+/** The user who asks, by the policy's identity, and the request's headers. */
 interface Asking { identity: string | undefined, headers: RequestFields }
 
-/** What tells that the request is somebody's own; null: nothing does, or the route says what is to become of it. */
+/** The mark that shows that the request is somebody's own; null: none, or the route decides about such requests. */
 export function markOf (policy: Policy, request: MarkedRequest, { identity, headers }: Asking): UserMark | null {
   return policy.shared || identity !== undefined ? null : policy.marking(request, headers)
 }
@@ -223,7 +223,7 @@ function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }
     `users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }${WAYS[reason] ?? ''}`)
 }
 
-/** What else may be meant. */
+/** Advice if something else may be meant. */
 const WAYS: Partial<Record<MarkReason, string>> = {
   cookie: "; or which cookies count, cache: { cookies: ['session'] }",
   credential: '; or that it selects the response, cache: { vary: [...] }',

@@ -44,7 +44,7 @@ function withPart ({ params, query }: KeySource, part: ValidatedPart, value: unk
   return { params: part === 'params' ? value : params, query: part === 'querystring' ? value : query }
 }
 
-/** Those for which the route has a validation. */
+/** The parts for which the route has a validation. */
 export function validatedParts (request: Pick<Validated, 'getValidationFunction'>): ValidatedPart[] {
   return PARTS.filter((part) => request.getValidationFunction(part) !== undefined)
 }
@@ -95,7 +95,7 @@ interface Run {
   after: object
   /** Gives the validator's result, or throws what it has thrown. */
   result: () => unknown
-  /** What a validator says on itself of why it has refused. */
+  /** The errors that a validator keeps on itself when it refuses. */
   errors: unknown
 }
 
@@ -113,7 +113,7 @@ export function rememberValidation (route: { validatorCompiler?: unknown }, inhe
 function rememberingOf (compiled: Validate): Validate {
   // The HEAD route that Fastify adds has the compiler of its GET.
   if (typeof compiled !== 'function' || remembering.has(compiled)) return compiled
-  // What else the function has, such as `errors`, Fastify finds on it.
+  // Fastify finds the function's other properties, such as `errors`, on it.
   const once = new Proxy(compiled, {
     apply: (validate, self, args: [unknown]): unknown => {
       const run = take(once, args[0])
@@ -130,7 +130,7 @@ function runAhead (validate: Validate, input: unknown, copy: unknown): unknown {
   const before = copyPlain(input)
   const result = attempt(validate, copy)
   const { errors } = validate as { errors?: unknown }
-  // What can't be copied can't be told to have changed.
+  // A value that can't be copied can't be compared later.
   if (before !== input) runs.set(input, { validate, before, after: copy, result, errors })
   return result()
 }

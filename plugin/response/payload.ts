@@ -1,4 +1,4 @@
-// What a handler sends, as Fastify hands it to onSend hooks: what can be told of it before it is read.
+// A handler's payload, as Fastify hands it to onSend hooks: what is known of it before it is read.
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import type { Bytes } from '../duration.js'
@@ -26,7 +26,7 @@ export function isResponse (payload: unknown): payload is Response {
   return Object.prototype.toString.call(payload) === '[object Response]'
 }
 
-/** What is known of the size by now; `unknown` where nothing is. */
+/** The size as far as it is known by now; else `unknown`. */
 export function payloadSize (payload: unknown, all: HeaderFields, unknown: Bytes): Bytes {
   if (payload == null) return 0
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? unknown)
@@ -92,7 +92,7 @@ export function discard (payload: unknown): void {
   stream.cancel?.().catch(() => {})
 }
 
-/** Of Node, or of the web. */
+/** A stream of Node, or of the web. */
 type Discardable = {
   on?: (event: 'error', listener: () => void) => void
   destroy?: () => void
@@ -127,7 +127,7 @@ async function readWeb (stream: ReadableStream, isWorth: () => boolean): Promise
 // A Response of the web, as other plugins' onSend hooks see it: Fastify puts its status and its fields on the reply only
 // when all of them have run. What we store is read off the reply, so it is put there for a moment, and taken away again.
 
-/** What was on the reply before the Response's head was put there, and the body as it is sent on. */
+/** The reply's head before the Response's was put there, and the body as it is sent on. */
 interface Apart { status: number, fields: HeaderFields, body: unknown }
 
 /** Takes a Response's head off the reply again; gives the Response with this body. */

@@ -10,7 +10,7 @@ import Stream, { type Readable } from 'node:stream'
 import { ReadableStream, type ReadableStreamDefaultReader as Reader, type TransformStreamDefaultController } from 'node:stream/web'
 import type { Bytes } from '../duration.js'
 
-/** What has passed so far. */
+/** The bytes that have passed so far. */
 export class Recording {
   readonly #limit: Bytes
   readonly #onOverflow: () => void
@@ -45,7 +45,7 @@ export class Recording {
     if (this.#state === 'open') this.#state = 'whole'
   }
 
-  /** What is kept is not the whole, or not what was sent. */
+  /** The kept bytes are not the whole, or not those that were sent. */
   spoil (): void {
     if (this.#state !== 'open') return
     this.#state = 'over'
@@ -88,7 +88,7 @@ function listen (source: Readable, recording: Recording): void {
     return emit.call(this, name, ...args)
   })
   if (unshift === undefined || setEncoding === undefined) return
-  // What was read already, and comes again.
+  // A chunk that was read already, and comes again.
   replace(source, 'unshift', function (this: Readable, ...args: Parameters<Readable['unshift']>) {
     recording.spoil()
     return unshift.apply(this, args)
@@ -133,7 +133,7 @@ function watchReader (reader: Reader, recording: Recording): Reader {
     reading.then(({ done, value }) => { done ? recording.end() : recording.add(value) }, () => {})
     return reading
   })
-  // What is read behind that is said to be the end.
+  // A read behind the end gives the end again.
   replace(reader, 'cancel', function (this: Reader, reason?: unknown) {
     recording.spoil()
     return cancel.call(this, reason)

@@ -19,12 +19,12 @@ import { isName, isObject, OptionReader } from '../options/reader.js'
 import type { Caller } from '../telling/events.js'
 import { compileMarking, type Marking } from '../users/identity.js'
 
-/** What a policy needs to know of the route that it belongs to. */
+/** The parts of a route that its policy depends on. */
 export interface PolicyRoute extends TemplateRoute {
   method: string | string[]
 }
 
-/** What holds where the route says nothing. */
+/** The defaults for options that the route does not give. */
 interface PolicyDefaults {
   ttl: Milliseconds
   waitTimeout: Milliseconds
@@ -46,7 +46,7 @@ export interface Policy extends PolicyLife {
   route: string
   /** The key's shape, with `{}` for every placeholder: two routes of one shape would share keys. Null: not known. */
   shape: string | null
-  /** What of the key is most likely a mistake, for the log; null: nothing. */
+  /** A likely mistake in the key, for the log; null: none. */
   doubt: string | null
   /** Which keys its template can make; null: it is none. */
   pattern: NamePattern | null
@@ -69,15 +69,15 @@ export interface Policy extends PolicyLife {
   isRefreshed: boolean
   when: ((request: unknown) => unknown) | null
   storeIf: ((reply: unknown) => unknown) | null
-  /** Who asks, as far as it selects the response. */
+  /** The user, as far as the user selects the response. */
   identity: ((request: unknown) => unknown) | null
-  /** What tells that a request is somebody's own, where the route does not say how users are told apart. */
+  /** The marks of requests that are somebody's own, if the route does not say how users are told apart. */
   marking: Marking
   /** The app has said which cookies are marks, so it knows. */
   namesCookies: boolean
   /** The response is the same for everybody who got through. */
   shared: boolean
-  /** Of what the handler makes: another build's entries are not this one's. */
+  /** The version of the handler's output: another build's entries are not this one's. */
   version: string | null
   /** How long a request waits for another one's handler. 0: not at all. */
   waitTimeout: Milliseconds
@@ -89,7 +89,7 @@ export interface Policy extends PolicyLife {
   revalidates: boolean
   /** Handlers see conditional fields as they came. */
   isForHandler: boolean
-  /** Where the lookup stands; null: where it is safe. */
+  /** The place of the lookup; null: the first safe one. */
   hook: 'onRequest' | 'preHandler' | null
   /** How many variants of a key there may be. */
   maxVariants: number
@@ -221,7 +221,7 @@ function compileCompress (where: string, reader: OptionReader): Bytes | null {
 /** Counts and says that one of the policy's functions threw, or gave what it must not. */
 export function policyFailed (policy: Policy, { counters, log }: Caller, error: unknown): void {
   counters.errors++
-  // What a client sends may be the cause: its requests must not fill the log.
+  // The client's input may be the cause: requests must not fill the log.
   const since = performance.now() - (failuresTold.get(policy) ?? -Infinity)
   if (since < PAUSE) return log.debug({ err: error, route: policy.route }, 'cache policy failed')
   failuresTold.set(policy, performance.now())
@@ -235,13 +235,13 @@ const PAUSE: Milliseconds = 10_000
 // How long a policy's responses are served: fresh, stale while they are refreshed, or where the handler fails; and which
 // statuses are stored at all.
 
-/** What a ttl may depend on. */
+/** The values that a ttl may depend on. */
 export interface PolicyResponse {
   request: unknown
   reply: unknown
   headers: HeaderFields
   now: Milliseconds
-  /** What the handler took. */
+  /** How long the handler took. */
   delay: Milliseconds
 }
 
@@ -250,9 +250,9 @@ type Ttl = (response: PolicyResponse) => Milliseconds | undefined
 /** Null: none of them ever. */
 type PolicyStale = ((response: PolicyResponse) => Milliseconds) | null
 
-/** What a policy says of each status. */
+/** A policy's rules for each status. */
 interface PolicyLife {
-  /** Those that are stored; of some, only responses whose fields say for how long. */
+  /** The statuses that are stored; for some, only responses whose fields say for how long. */
   statuses: { has: (status: number, fields: HeaderFields) => boolean }
   /** How long a response is served; 0: it is not stored; undefined: a ttl function gave no duration. */
   life: (status: number, response: PolicyResponse) => Milliseconds | undefined

@@ -44,7 +44,7 @@ function sendText (reply: FastifyReply, text: string): void {
     reply.send(place === undefined ? Buffer.from(text) : text)
     return
   }
-  // It is there again for the error of a hook that comes behind.
+  // The field is there again for the error of a hook that comes behind.
   let isPast = false
   reply.serializer((stored) => {
     isPast = true
@@ -59,7 +59,7 @@ type Serializer = (payload: unknown) => string
 
 let serializerPlace: symbol | undefined
 
-/** Where a reply keeps its own serializer: Fastify has a function that sets it, and none that gives it. */
+/** A reply's property for its own serializer: Fastify has a function that sets it, and none that gives it. */
 function findSerializerPlace (reply: FastifyReply): symbol | undefined {
   const twin = Object.create(reply) as FastifyReply
   const probe: Serializer = () => ''
@@ -67,7 +67,7 @@ function findSerializerPlace (reply: FastifyReply): symbol | undefined {
   return Object.getOwnPropertySymbols(twin).find((place) => (twin as unknown as Record<symbol, unknown>)[place] === probe)
 }
 
-/** Of what is on its way out: Fastify gives the reply a Response's status later. */
+/** The status of the answer on its way out: Fastify gives the reply a Response's status later. */
 export function statusOf (reply: FastifyReply, payload: unknown): number {
   return isResponse(payload) ? payload.status : reply.statusCode
 }
@@ -86,7 +86,7 @@ export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): v
   if (outcome?.type === 'stale' && outcome.status !== null) reply.code(outcome.status).removeHeader('content-type')
 }
 
-/** What the reply is on its way with, and the fields that it had at the lookup. */
+/** The reply's payload, and the fields that the reply had at the lookup. */
 export interface Failed { payload: unknown, before: HeaderFields }
 
 /** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
@@ -131,7 +131,7 @@ function putBefore (reply: FastifyReply, before: HeaderFields): void {
 function putHead (reply: FastifyReply, hit: Hit, mayWrap = true): Payload | undefined {
   const { entry, headers: conditions, now } = hit
   const { status } = entry
-  // Who replaces methods of the raw response looks at it, too.
+  // Middleware that replaces methods of the raw response looks at the body, too.
   const asSent = hit.asSent || !isOwnOfNode(reply.raw)
   const { body, coding, headers, head } = representationOf(entry, conditions[ACCEPT_ENCODING])
   const notModified = status === 200 && isNotModified(conditions, head, now)
@@ -204,7 +204,7 @@ function partOfEntry (reply: FastifyReply, { entry, headers: conditions, now }: 
   return partOf(conditions, { ...head, madeAt, size: typeof body === 'number' ? body : body.length }, now)
 }
 
-/** What they say of the content is of all of it: RFC 9530 §2, RFC 2616 §14.15. */
+/** Fields about all of the content: RFC 9530 §2, RFC 2616 §14.15. */
 const OF_THE_WHOLE = ['content-digest', 'content-md5']
 /**
  * Fields that tell what the 200 is, how long others may keep it, and how old it is. Beside a 416 they would have a cache in
@@ -288,14 +288,14 @@ function ageOf (entry: Entry, age: string | undefined, now: Milliseconds): numbe
   return (age === undefined ? 0 : deltaSeconds(age) ?? 0) + Math.max(0, Math.floor((now - entry.storedAt) / 1000))
 }
 
-/** Its body as the handler sent it, where somebody looks at it (`asSent`); or in what takes least. */
+/** The entry's body as the handler sent it, if somebody looks at it (`asSent`); or in the cheapest form. */
 export function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
   if (entry.kind === 'none') return undefined
   const body = bodyOf(entry)
   return asSent ? payloadOf(entry.kind, body) : body
 }
 
-/** Of those that are made of an entry. */
+/** Properties of the bodies that are made of an entry. */
 const BODILESS = [304, 416]
 
 /** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */
@@ -318,7 +318,7 @@ interface Representation {
   head: Head
 }
 
-/** What the entry is for a request with this Accept-Encoding. */
+/** The entry's representation for a request with this Accept-Encoding. */
 function representationOf (entry: Entry, acceptEncoding: string | readonly string[] | undefined): Representation {
   const { encoded, headers } = entry
   if (encoded.length > 0) {
@@ -359,7 +359,7 @@ function makeHeaders (coding: Coding, headers: Fields): Fields {
 interface Head {
   /** All but Age, which is made anew with each response. */
   fields: Fields
-  /** Those that a 304 has. */
+  /** The fields of a 304. */
   fieldsOf304: Fields
   /** Node encodes the head as it does the body, so a string's with other bytes than a Buffer's where they are not ASCII. */
   hasNonAscii: boolean
@@ -371,7 +371,7 @@ interface Head {
   cacheControl: string | undefined
 }
 
-/** What a 304 has of a 200's fields: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
+/** The fields of a 200 that a 304 has, too: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
 const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
 
 const heads = new WeakMap<readonly HeaderField[], Head>()
@@ -446,7 +446,7 @@ async function decoded (encoded: Entry['encoded'], size: number): Promise<Buffer
   return whole
 }
 
-// What a response says of what the cache did: Cache-Status (RFC 9211), and X-Cache where it is asked for.
+// The fields that say what the cache did: Cache-Status (RFC 9211), and X-Cache if the option asks for it.
 
 /** How responses say what the cache did. */
 export interface Signals {
@@ -483,7 +483,7 @@ function handlingOf (outcome: Exclude<CacheOutcome, { type: 'own' }>): Handling 
   return { fwd: 'bypass', detail: outcome.detail ?? outcome.reason }
 }
 
-/** Its ttl is negative: RFC 9211 §2.4. `fwd=stale` is of one that waited for the handler (§2.2). */
+/** The ttl of a stale entry is negative: RFC 9211 §2.4. `fwd=stale`: the request waited for the handler (§2.2). */
 function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 'stale' }>): Handling {
   if (!ifError) return { ttl }
   const detail = 'stale-if-error'
@@ -496,9 +496,9 @@ function staleHandling ({ ttl, ifError, status }: Extract<CacheOutcome, { type: 
 export interface Handling {
   /** Why the request went to the handler (§2.2); absent: it did not, it was a hit (§2.1). */
   fwd?: 'miss' | 'bypass' | 'request' | 'stale' | 'method'
-  /** What the handler answered, where that is not what is sent (§2.3). */
+  /** The handler's status, if another is sent (§2.3). */
   fwdStatus?: number
-  /** It waited for another request's response instead (§2.6). */
+  /** The request waited for another's response instead (§2.6). */
   collapsed?: boolean
   /** Seconds left (§2.4). */
   ttl?: number
@@ -522,7 +522,7 @@ export function withMember (field: string, member: string): string {
   return end === 0 ? member : `${field.slice(0, end)}, ${member}`
 }
 
-/** Of empty members at the end nothing is left. */
+/** Drops empty members at the end. */
 const EMPTY = ', \t\r\n'
 
 /** An sf-string, RFC 8941 §3.3.3: what is not visible ASCII is percent-encoded. Keys are well-formed Unicode. */
@@ -534,7 +534,7 @@ export function sfString (text: string): string {
 // Node's response under a reply, as others may have made it: middleware replaces its methods to see, or to change, how a
 // response leaves.
 
-/** What a head and a body go through on their way, those that Node calls itself among them. */
+/** The methods that a head and a body go through, those that Node calls itself among them. */
 type Methods = Partial<Record<
   'writeHead' | 'write' | 'end' | 'setHeader' | 'setHeaders' | 'appendHeader' | 'removeHeader' | 'getHeader' | 'getHeaders' |
   'getHeaderNames' | 'hasHeader' | 'flushHeaders' | 'addTrailers' | '_implicitHeader' | '_storeHeader' | '_send', unknown

@@ -18,7 +18,7 @@ import { EPOCH_LENGTH } from './layout.js'
 /** No user's key contains a brace, so none ends like this. */
 const VALUE = '{value}'
 
-/** What the name of a key's list of variants ends with. */
+/** The end of the name of a key's list of variants. */
 const VARIANTS = 'variants'
 
 /** Names the value that getOrSet keeps under a key, apart from the response under it: a key like others for the store. */
@@ -26,7 +26,7 @@ export function valueKey (key: string): string {
   return key + VALUE
 }
 
-/** What goes with a key: its response and its value. A value alone can be named as well. */
+/** The names that go with a key: its response and its value. A value alone can be named as well. */
 export function withValue (key: string): string[] {
   return isValueKey(key) ? [key] : [key, valueKey(key)]
 }
@@ -72,7 +72,7 @@ export class Keys {
     return `{${this.#prefix}:${key}}:v:${variant}`
   }
 
-  /** What lists the variants of a key, the one first that was stored longest ago. */
+  /** The list of a key's variants, the one first that was stored longest ago. */
   variants (key: string): string {
     return `{${this.#prefix}:${key}}:${VARIANTS}`
   }
@@ -96,17 +96,17 @@ export class Keys {
     return `${this.#prefix}#tag:${tag}`
   }
 
-  /** What the names begin with that a tier may hold: entries, variants and values, generations, the floor. None overlap. */
+  /** The beginnings of names that a tier may hold: entries, variants and values, generations, the floor. None overlap. */
   get tracked (): string[] {
     return [`${this.#prefix}:`, `{${this.#prefix}:`, this.tag(''), this.floor]
   }
 
-  /** What the names of a process' heartbeats begin with. */
+  /** The beginning of the names of a process' heartbeats. */
   beats (process: string): string {
     return `${this.#prefix}#beat:${process}:`
   }
 
-  /** What the names begin with of entries, variants and values of all keys that begin so. */
+  /** The beginnings of the names of entries, variants and values, for all keys with this prefix. */
   beginnings (keyPrefix: string): string[] {
     return [this.entry(keyPrefix), `{${this.entry(keyPrefix)}`]
   }
@@ -126,12 +126,12 @@ export class Keys {
     return name.endsWith(`}:${VARIANTS}`)
   }
 
-  /** The same as `entryPattern` for their variants, the lists of these, and values. */
+  /** As `entryPattern`, for variants, their lists, and values. */
   variantPattern (keyPrefix: string, before: string): string {
     return `${escapeGlob(`${before}{${this.entry(keyPrefix)}`)}*`
   }
 
-  /** The same for the leases of both. */
+  /** As `entryPattern`, for the leases of both. */
   leasePattern (keyPrefix: string, before: string): string {
     return `${escapeGlob(`${before}lease:{${this.entry(keyPrefix)}`)}*`
   }
@@ -141,14 +141,14 @@ function escapeGlob (text: string): string {
   return text.replace(/[*?[\]\\^-]/g, '\\$&')
 }
 
-// What the floor says: `<history>;<record>;<record>… <runs>`. A record names prefixes, and below which value of `asOf` the
+// The floor's text: `<history>;<record>;<record>… <runs>`. A record names prefixes, and below which value of `asOf` the
 // entries under them are invalid; the scripts that write it are in joint-scripts.ts.
 
-/** Of a prefix in a record. */
+/** A prefix in a record. */
 const HEAD_CHARACTERS = 100
 const NONE: readonly PrefixGeneration[] = []
 
-/** Of entries whose key begins so: what began before this value of the clock is invalid. */
+/** Entries whose key has this prefix are invalid if their handler began before this value of the clock. */
 export interface PrefixGeneration { prefix: string, value: number, end: Milliseconds }
 
 export interface FloorState {
@@ -197,11 +197,11 @@ export function leastOf (prefixes: readonly PrefixGeneration[], key: string): nu
   return least
 }
 
-// What a tag's name holds in Redis: its generation, `<dropped>` or `<dropped>~<stale>`; or that nothing is valid under it.
+// The value of a tag's name in Redis: its generation, `<dropped>` or `<dropped>~<stale>`; or that nothing is valid under it.
 
-/** What a name's value begins with in quarantine. */
+/** The beginning of a name's value in quarantine. */
 export const QUARANTINE = '!'
-/** What a tag's generation begins with while an invalidation of several targets has it. */
+/** The beginning of a tag's value while an invalidation of several targets holds it. */
 export const HOLD = '#'
 
 /** Before which value what carries the tag is dropped, and before which it is stale. */

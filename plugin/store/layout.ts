@@ -1,4 +1,4 @@
-// Where the parts of an entry's and of a marker's bytes lie. The codec (entry/entry.ts) writes and reads all of them; the
+// The places of the parts of an entry's and of a marker's bytes. entry/entry.ts writes and reads all of them; the
 // stores read and change some of them in place, the Redis store by Lua. All take them from here, so a new layout is a new
 // LAYOUT_VERSION, and what moves moves here. Integers and doubles are big-endian.
 //
@@ -44,10 +44,10 @@ export const LAYOUT_VERSION: number = 5
 /** The first byte of markers, of whatever layout, is at least this; of entries it is less. */
 const LEAST_MARKER = 128
 export const MARKER_VERSION = LEAST_MARKER + LAYOUT_VERSION
-/** Of an epoch or a history, in characters. */
+/** The length of an epoch or a history, in characters. */
 export const EPOCH_LENGTH = 12
 
-/** Of an entry's parts, in bytes from its beginning. `headers`: where the header block begins. */
+/** The places of an entry's parts, in bytes from its beginning. `headers`: the beginning of the header block. */
 export const ENTRY = {
   checksum: 1,
   status: 5,
@@ -67,15 +67,15 @@ export const ENTRY = {
   headers: 93
 } as const
 
-/** The same of a marker's. */
+/** The places of a marker's parts. */
 export const MARKER = { checksum: 1, epoch: 5, members: 17 } as const
 
-/** What tells two entries, or two markers, apart. */
+/** The bytes that differ between two entries, or two markers. */
 export function checksumOf (bytes: Buffer): Buffer {
   return bytes.subarray(ENTRY.checksum, ENTRY.status)
 }
 
-/** Of a marker's bytes; '' where there are none. */
+/** The epoch in a marker's bytes; '' if there are none. */
 export function epochOf (marker: Buffer | undefined): string {
   return marker?.toString('latin1', MARKER.epoch, MARKER.members) ?? ''
 }

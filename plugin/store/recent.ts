@@ -2,7 +2,7 @@
 // to walk past every one that was deleted in front of it: where the first ones are deleted all the time, as a full store
 // does, that is most of the work. So the order is a list, and the Map only finds a place in it.
 
-/** Where a name stands in the order. Kept by who asks often, it needs no search: see `touch`. */
+/** A name's place in the order. A caller that keeps it need not search for the name: see `touch`. */
 export interface ListPlace<V> {
   readonly name: string
   value: V

@@ -1,6 +1,6 @@
 // The port: where entries live, and the contract that every store keeps (test/store/contract.ts runs it against each).
 //
-// What a lease is for, with two actors, F filling `user:1` and W writing to the database:
+// The purpose of a lease, with two actors, F filling `user:1` and W writing to the database:
 //
 //   1. F  take('user:1')              -> lease
 //   2. F  reads the old row
@@ -21,7 +21,7 @@
 //
 // and a reader takes a variant only under a marker that it read together with it, or before it, with the same epoch.
 //
-// What generations are for, where the two meet under a tag `users` that many keys carry:
+// The purpose of generations, if the two meet under a tag `users` that many keys carry:
 //
 //   1. F  read                            generation(users) = 5, or it is created now, with a new clock value
 //   2. F  take                            asOf = 7, the clock before the handler runs; reads the old row
@@ -30,13 +30,26 @@
 //   5. F  fill                            stored, with asOf 7
 //   6. R  read                            the entry with asOf 7, generation 8 > 7: not valid, so a miss
 //
+// `asOf` may also be the clock that one server gave in one answer with the generations. It is the older one of the two. All
+// that looks at an entry, or at a fill, asks whether `asOf` is high enough, so an older one is never valid where a later one
+// is not. It costs a fill at most, where the tag is invalidated between the two:
+//
+//   1. F  read                            generation(users) = 5, clock 7
+//   2. W  invalidate tags ['users']       clock = 8, then generation(users) = 8
+//   3. F  take                            asOf = 7; reads the new row
+//   4. F  fill                            stored, and 8 > 7: nobody is served it, the next one fills again
+//
+// The clock is read with the lease instead where it was no part of such an answer: on a Cluster, whose servers answer at
+// different times; from the tier; where generations were read or created behind it, which may be above it; and where a
+// failover is trusted, as the server that gave it may have been another one, ahead of the one that invalidates.
+//
 // A generation that is not there (evicted) makes every entry with its tag invalid. Created anew it gets a new clock value,
 // above every `asOf` handed out so far, so what the lost one had dropped stays dropped.
 //
 // Entries also carry the history that was read before their handler ran. Where the memory that answers may be an older one
 // (floor.ts) or everything is invalidated, there is another history, and with it no entry.
 //
-// What a quarantine is for, with a writer W that may die at any point, and a slow reader F:
+// The purpose of a quarantine, with a writer W that may die at any point, and a slow reader F:
 //
 //   1. W  quarantine('user:1')            the entry goes; the lease's name is occupied
 //   2. F  take('user:1')                  -> 'pass': its own handler, which reads the old row; it will store nothing
@@ -47,7 +60,7 @@
 // the generation, so that nothing is valid under it; when it runs out the generation is missing, and created with a value
 // above every `asOf` before. Several writers may have one name in quarantine: it ends with the last of them.
 //
-// What `seize` is for, with two writers A and B of one row, that write to the database and the cache:
+// The purpose of `seize`, with two writers A and B of one row, that write to the database and the cache:
 //
 //   1. A  seize('user:1')
 //   2. B  seize('user:1')                 A's lease is lost
@@ -56,8 +69,8 @@
 //   5. B  fill                            B's row is stored, older than the database
 //   6. A  fill -> 'lost'; so A invalidates, which removes B's row, or had 5 not come yet, B's lease
 //
-// What `end` is for: a handler H answers that there is no such page any more, while a stale response of it is served. With a
-// writer W who has it back, and a reader R:
+// The purpose of `end`: a handler H answers that there is no such page any more, while a stale response of it is served.
+// With a writer W who brings the page back, and a reader R:
 //
 //   1. H  take('user:1')                  where the stale one lies; reads that there is no row
 //   2. W  writes the row; invalidate      removes the entry and the lease
@@ -77,22 +90,24 @@ import type { Bytes, Milliseconds } from '../duration.js'
 import type { DelayStats } from './wait/delays.js'
 import type { Witness } from './witness.js'
 
-/** What to read, in one trip. */
+/** The names to read in one trip. */
 export interface Ask {
   key: string
   /** A variant of it; null: the key alone. */
   variant: string | null
-  /** Whose generations decide about the entry. */
+  /** The tags whose generations decide about the entry. */
   tags: readonly string[]
 }
 
-/** What there was. Bytes are not to be changed. */
+/** The result of a read. Its bytes are not to be changed. */
 export interface Reading extends ValidityReading {
+  /** The clock of the same instant; null: it is not known. */
+  clock: number | null
   main: Buffer | null
   varied: Buffer | null
   /** Other readers get the same bytes, too, so their decoded entry is worth keeping. */
   isKept: boolean
-  /** It comes from this process' memory: no server was asked. */
+  /** The reading comes from this process' memory: no server was asked. */
   isNear: boolean
 }
 
@@ -103,7 +118,7 @@ export interface Reader {
   failed: (error: unknown) => void
 }
 
-/** What decides about entries. */
+/** The values that decide about entries. */
 export interface ValidityReading {
   history: string
   /** Below which `asOf` the key's entry is invalid by its prefix; 0: it is not. */
@@ -114,7 +129,7 @@ export interface ValidityReading {
   softened: readonly number[]
 }
 
-/** What a writer is about to change. */
+/** The targets that a writer is about to change. */
 export interface Writing { keys: readonly string[], tags: readonly string[] }
 
 /** The right to fill a key. */
@@ -122,11 +137,11 @@ export interface Lease {
   token: string
   /** The clock's value when the lease was taken, before the handler runs. */
   asOf: number
-  /** Of which variant; null: of the key itself. */
+  /** The variant; null: the key itself. */
   variant: string | null
   /** The key's last response could not be shared: nobody is to wait for this one. */
   isPass: boolean
-  /** It was taken whatever lies there; absent: by who had seen that no marker does, or is to fill a variant. */
+  /** The lease was taken whatever lies under the key; absent: the taker has seen no marker there, or fills a variant. */
   isSeized?: true
   /** The tags whose generations the fill needs, and when it was last seen to that they live; where somebody has to. */
   needs?: { tags: readonly string[], at: Milliseconds }
@@ -143,11 +158,11 @@ export type Taken = Lease | 'held' | 'pass' | 'changed'
 /** A lease that was taken from whoever had it, and the history that was read before. */
 export interface Seized { lease: Lease, history: string }
 
-/** What a lookup found that now wants the lease. */
+/** The findings of a lookup that now wants the lease. */
 export interface Seen {
   /** Tags that decide about the fill. */
   tags: readonly string[]
-  /** Those without a generation. */
+  /** The tags without a generation. */
   missing: readonly string[]
   /** The bytes under the key, or the variant, that the lease is for; undefined: they don't matter. */
   bytes: Buffer | null | undefined
@@ -156,17 +171,19 @@ export interface Seen {
    * then the key's, so that each variant has its lease from the beginning. Null: nothing is put there.
    */
   marker: Buffer | null
+  /** The clock when the generations were read; null, absent: it is read with the lease. */
+  clock?: number | null
 }
 
-/** What is stored: an entry, or a variant together with the marker that it lies under. */
+/** The bytes to store: an entry, or a variant together with the marker that it lies under. */
 export interface Fill {
   bytes: Buffer
   life: Milliseconds
-  /** Where the response varies; else null. */
+  /** The variant's place if the response varies; else null. */
   varied: Varied | null
   /** All tags of the entry. */
   tags: readonly string[]
-  /** Those of them whose generation was not there before the handler ran, or not looked at. */
+  /** The tags whose generation was not there before the handler ran, or not looked at. */
   late: readonly string[]
 }
 
@@ -181,12 +198,12 @@ export interface Varied {
 }
 
 /**
- * What became of a fill: stored; stored, but an older variant went for it; refused, as lease or generations say that it is
+ * The result of a fill: stored; stored, but an older variant went for it; refused, as lease or generations say that it is
  * old, or as it is more than fits.
  */
 export type FillResult = 'stored' | 'crowded' | 'lost' | 'outdated' | 'too-large'
 
-/** What `cache.stats().tier` gives. Counters start at 0 with the process. */
+/** The result of `cache.stats().tier`. Counters start at 0 with the process. */
 export interface TierStats {
   /** Names whose values are kept now: entries, markers, variants, generations, the floor. */
   entries: number
@@ -212,15 +229,15 @@ export interface Store {
   /** Resolves when the store has answered as little as tells that it works. */
   probe (): Promise<void>
   read (ask: Ask): Promise<Reading>
-  /** What is at hand in this process; null: it has to be asked for. */
+  /** The reading that is at hand in this process; null: the server has to be asked. */
   glance (ask: Ask): Reading | null
-  /** Of what is at hand in this process, in front of the store; null: nothing is. */
+  /** The figures of the tier in front of the store; null: there is none. */
   readonly tier: TierStats | null
   /** Tells when other servers answer; null: there are no others. */
   readonly witness: Witness | null
   /** Reads, together with what else is read in this turn of the event loop; within the lookup's deadline. */
   ask (ask: Ask, reader: Reader): void
-  /** Of tags that only the entry told of; in their order, and the history that they belong to. */
+  /** The generations of tags that only the entry named, in their order, and the history that they belong to. */
   generations (tags: readonly string[]): Promise<ValidityReading>
   /**
    * Takes the lease of a key or a variant, for `LEASE_TIME`, after it has created the generations that are missing. A key
@@ -242,7 +259,7 @@ export interface Store {
    * does nothing.
    */
   end (key: string, lease: Lease, epoch: string): Promise<void>
-  /** What the lease's name holds: 'held' while a fill is under way that is worth waiting for. */
+  /** The state of the lease: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
   /** Takes the lease of a key, whoever had it: a fill under the former lease is refused. Null: the key is in quarantine. */
   seize (key: string): Promise<Seized | null>
@@ -284,7 +301,7 @@ export const FIRST_LIFE: Milliseconds = 60_000
 /** How long nobody waits for a key whose last response could not be shared. */
 export const PASS_TIME: Milliseconds = 10_000
 
-/** What one call invalidates: all together, so that nothing is made of one target's old entry while another's is gone. */
+/** The targets of one call, which go together, so that nothing is made of one target's old entry while another's is gone. */
 export interface Targets {
   keys: readonly string[]
   tags: readonly string[]

@@ -10,9 +10,9 @@
 //   6. W  asks B who it is: the floor names B's run already, so there is no new history, and `user:1` would stay
 //   7. W  B is not who confirmed: B is told of `user:1` again, before anything of B counts for W's process
 //
-// Where W itself has begun a history on B, all that was confirmed before that is moot: no entry is older than the history.
+// If W itself has begun a history on B, all earlier confirmations are moot: no entry is older than the history.
 
-/** Where it is told who answers. */
+/** The follower's source: which servers answer. */
 export interface Witness {
   /** The primaries that answer now, as a text to compare; '' while one of them is not known. */
   readonly servers: string

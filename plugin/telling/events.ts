@@ -16,7 +16,7 @@ import { show } from '../errors.js'
 
 /** One registration of the plugin: several apps may live in one process. */
 export interface Instance {
-  /** What `fastify.cache` is there: for comparing. */
+  /** The app's `fastify.cache`: for comparing. */
   cache: object
   /** The prefix of its names in the store. */
   prefix: string
@@ -29,13 +29,13 @@ export interface Source {
   route: string | null
 }
 
-/** What those have that are about a route, or where `route` is null, about values of `getOrSet`. */
+/** The members of events about a route, or if `route` is null, about values of `getOrSet`. */
 interface ToldOfRoute extends Instance {
   /** As declared, never as asked for: `GET /users/:id`. */
   route: string | null
 }
 
-/** What a request came to, at the end of its lookup; of a hit before it is sent. Once for each request of a cached route. */
+/** A request's outcome, at the end of its lookup; for a hit before it is sent. Once for each request of a cached route. */
 interface LookupEvent extends ToldOfRoute {
   /** The FastifyRequest; null: a call of `getOrSet`. */
   request: object | null
@@ -56,7 +56,7 @@ interface RescueEvent extends ToldOfRoute {
 interface HandlerEvent extends ToldOfRoute {
   /** Null: the request went past the cache. */
   key: string | null
-  /** What had it run. */
+  /** The reason for the run. */
   why: 'miss' | 'bypass' | 'refresh'
   /** Null: that of a `load`. */
   status: number | null
@@ -153,10 +153,10 @@ type Saying<Event extends keyof CacheEvents> = Omit<CacheEvents[Event], keyof In
 
 /** Callers look first whether anybody listens. */
 export function tell<Event extends keyof CacheEvents> (event: Event, instance: Instance, saying: Saying<Event>): void {
-  channels[event].publish({ ...instance, ...saying })
+  channels[event].publish(Object.assign({}, instance, saying))
 }
 
-/** The same of a lookup, which is told for each hit. */
+/** Publishes a lookup, which every hit does. */
 export function tellLookup (
   { instance: { cache, prefix }, route }: Source, request: object | null,
   { outcome, began }: { outcome: LookupEvent['outcome'], began: Milliseconds }
@@ -169,7 +169,7 @@ export function tellLookup (
 export function tellFill (
   { instance, route }: Source, key: string, filled: Pick<FillEvent, 'result' | 'bytes' | 'duration'>
 ): void {
-  tell('fill', instance, { route, key: nameOf(key), ...filled })
+  tell('fill', instance, { route, key: nameOf(key), result: filled.result, bytes: filled.bytes, duration: filled.duration })
 }
 
 // The caller of the cache: counters and log of the route, and of the request, that the work is for.
@@ -191,7 +191,7 @@ export interface Caller {
   onEnd?: (end: End) => void
 }
 
-/** What a hit is told by; `began`: when its lookup did, 0: nobody listened. */
+/** The values of a hit's event; `began`: when its lookup began, 0: nobody listened. */
 interface ToldHit { outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>, began: Milliseconds }
 
 /** Counts a hit, and says that there is one. `request`: null: a call of `getOrSet`. */
@@ -301,3 +301,94 @@ export class Complaints {
     log.warn(told === undefined || told.untold === 0 ? details : { ...details, untold: told.untold }, words)
   }
 }
+
+// Whether a route's cache saves more time than it costs, measured in a part of its requests. The cost: lookups, and the part
+// of each fill that this process does at once. The gain: the handler's time, with each hit.
+
+/** Means of the route's last measured requests. */
+export interface WorthFigures {
+  /** How many requests were measured. */
+  measured: number
+  /** The part of them that were hits, 0 to 1. */
+  hitRate: number
+  lookup: Milliseconds
+  handler: Milliseconds
+  fill: Milliseconds
+}
+
+/** Of so many requests one is measured, which one by chance: requests often come in a pattern. */
+const SAMPLED = 16
+/** Measured lookups between two judgments. */
+const JUDGED = 64
+/** Judgments in a row that find a loss before it is told: a cache that has just started has few hits. */
+const LOSSES = 2
+/** Measured handlers without which there is no judgment. */
+const LEAST_HANDLERS = 16
+
+export class Worth {
+  readonly #onLoss: (figures: WorthFigures) => void
+  readonly #random: () => number
+  readonly #lookups = new Mean()
+  readonly #hits = new Mean()
+  readonly #handlers = new Mean()
+  readonly #fills = new Mean()
+  #untilNext = 1
+  #measured = 0
+  #losses = 0
+
+  /** `onLoss`: called once, if the cache costs more than it saves. */
+  constructor (onLoss: (figures: WorthFigures) => void, random: () => number) {
+    this.#onLoss = onLoss
+    this.#random = random
+  }
+
+  /** The instant, if this request is measured; else 0. */
+  begin (): Milliseconds {
+    if (--this.#untilNext > 0) return 0
+    this.#untilNext = Math.ceil(this.#random() * 2 * SAMPLED)
+    return performance.now()
+  }
+
+  lookedUp (time: Milliseconds, isHit: boolean): void {
+    this.#lookups.add(time)
+    this.#hits.add(isHit ? 1 : 0)
+    if (++this.#measured % JUDGED === 0) this.#judge()
+  }
+
+  answered (time: Milliseconds): void {
+    this.#handlers.add(time)
+  }
+
+  filled (time: Milliseconds): void {
+    this.#fills.add(time)
+  }
+
+  #judge (): void {
+    if (this.#losses >= LOSSES || this.#handlers.count < LEAST_HANDLERS) return
+    const hitRate = this.#hits.value
+    const cost = this.#lookups.value + (1 - hitRate) * this.#fills.value
+    this.#losses = cost > hitRate * this.#handlers.value ? this.#losses + 1 : 0
+    if (this.#losses < LOSSES) return
+    const times = { lookup: this.#lookups.value, handler: this.#handlers.value, fill: this.#fills.value }
+    this.#onLoss({ ...times, measured: this.#measured, hitRate })
+  }
+}
+
+/** The mean of the last values: old ones weigh less and less. */
+class Mean {
+  #sum = 0
+  count = 0
+
+  get value (): number {
+    return this.count === 0 ? 0 : this.#sum / this.count
+  }
+
+  add (value: number): void {
+    this.#sum += value
+    if (++this.count < MOST_COUNTED) return
+    this.#sum /= 2
+    this.count /= 2
+  }
+}
+
+const MOST_COUNTED = 1_024

@@ -106,7 +106,7 @@ export type RefusalReason =
 export type MissReason =
   /** Nothing lies there. */
   | 'absent'
-  /** What lies there has had its time. */
+  /** The stored entry has expired. */
   | 'expired'
   /** One of its tags was invalidated since its handler began, or is in quarantine, or its generation was lost. */
   | 'tag'
@@ -140,12 +140,12 @@ export type UncachedReason =
   | 'unseen'
 
 /**
- * What becomes of a right to fill; 'abandoned': there was no response; 'replaced': the response of a refresh is not stored,
+ * The end of a right to fill; 'abandoned': there was no response; 'replaced': the response of a refresh is not stored,
  * and has ended the entry.
  */
 export type End = 'stored' | 'abandoned' | 'replaced' | RefusalReason | BypassReason
 
-/** What the cache did for a request: one closed union, which feeds header, log and statistics. */
+/** The cache's outcome for a request: one closed union, which feeds header, log and statistics. */
 export type CacheOutcome =
   /** Served from the store, with this many seconds to live; `collapsed`: after waiting for another request's handler. */
   | { type: 'hit', key: string, ttl: number, collapsed: boolean }

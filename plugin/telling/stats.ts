@@ -34,12 +34,12 @@ export interface RouteStats {
   hitRate: number
 }
 
-/** What `cache.stats()` gives. Counters start at 0 with the process. */
+/** The result of `cache.stats()`. Counters start at 0 with the process. */
 export interface CacheStats {
   store: 'redis' | 'memory'
   /** The instant the counters started, in milliseconds since 1970. */
   since: number
-  /** Those that succeeded: calls of `invalidate`, ends of `mutate` and `set`, and those that routes declare. */
+  /** Invalidations that succeeded: calls of `invalidate`, ends of `mutate` and `set`, and those that routes declare. */
   invalidations: number
   /** Entries that they removed. */
   invalidated: number
@@ -61,7 +61,7 @@ export interface CacheStats {
   total: RouteStats
   /** By method and path as declared: `GET /users/:id`. */
   routes: Record<string, RouteStats>
-  /** Those of `getOrSet`; in `total`, too. */
+  /** The counters of `getOrSet`; they are in `total`, too. */
   values: RouteStats
 }
 
@@ -72,7 +72,7 @@ export class Stats {
   readonly #store: CacheStats['store']
   readonly #since: number
   readonly #routes = new Map<string, Counters>()
-  /** Those of `getOrSet`. */
+  /** The counters of `getOrSet`. */
   readonly values: Counters = zeros()
   #invalidations = 0
   #invalidated = 0
@@ -146,7 +146,7 @@ function zeros (): Counters {
   }
 }
 
-/** Those that are numbers, and are added where routes or processes are put together. */
+/** The counters that are numbers, and are added up over routes or processes. */
 export const SUMS = [
   'hits', 'collapsed', 'stale', 'misses', 'rescued', 'outdated', 'unreadable', 'refreshes', 'sets', 'stores', 'errors', 'bytes'
 ] as const

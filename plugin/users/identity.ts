@@ -1,4 +1,4 @@
-// Who asks, by the policy's `identity`: a text that is this one's own, or nobody in particular.
+// The user who asks, by the policy's `identity`: a text that only this user has, or nobody in particular.
 import { RouteCacheError, show } from '../errors.js'
 import { countedCookie, isNoAnalyticsCookie, listedCookies, namesNobody, type CookieRule } from '../http/credentials.js'
 import type { RequestFields } from '../http/headers.js'
@@ -7,7 +7,7 @@ import { isThenable, type KeySource } from '../key/key.js'
 /** As much of a policy as says it. */
 interface Telling { identity: ((request: unknown) => unknown) | null }
 
-/** Who asks; undefined where the policy doesn't tell users apart, or nobody in particular asks. Throws FRC_OPTION. */
+/** The user who asks; undefined: the policy doesn't tell users apart, or nobody in particular asks. Throws FRC_OPTION. */
 export function identify ({ identity }: Telling, request: object): string | undefined {
   if (identity === null) return undefined
   const given = unpromised(identity(request))
@@ -26,7 +26,7 @@ export function unpromised (value: unknown): unknown {
 /** Begins the text of a list. A text that begins so gets it twice, so no text is that of a list. */
 const LIST = '\0'
 
-/** Where all parts are absent, nobody in particular asks; where some are, all who lack them would share the rest. */
+/** If all parts are absent, nobody in particular asks; if only some are, all users who lack them would share the rest. */
 function joined (parts: readonly unknown[]): string | undefined {
   const texts = parts.map((part) => textOf(typeof part === 'string' && part.trim() === '' ? '' : part, parts))
   if (texts.every((text) => text === undefined)) return undefined
@@ -34,7 +34,7 @@ function joined (parts: readonly unknown[]): string | undefined {
   return LIST + JSON.stringify(parts.map((part) => (typeof part === 'bigint' ? [String(part)] : part)))
 }
 
-/** Of one value; `given`: all that there was. */
+/** The identity of one value; `given`: all values. */
 function textOf (value: unknown, given: unknown): string | undefined {
   if (value == null || value === '') return undefined
   // Any other value has a text that all users share, such as "[object Promise]" or "NaN".
@@ -49,7 +49,7 @@ function textOf (value: unknown, given: unknown): string | undefined {
 }
 
 /**
- * What becomes of a value that is absent, or no text, as a whole or as one part: `undefined:undefined`, `acme/null`,
+ * The text of a value that is absent, or no text, as a whole or as one part: `undefined:undefined`, `acme/null`,
  * `42undefined`, `[object Object]`, a function's source.
  */
 const COMMON = new RegExp([
@@ -156,12 +156,12 @@ function credentialMark (field: string): UserMark {
   return { reason: 'credential', detail: `credential:${field}`, words: `the header field ${field}` }
 }
 
-/** Its name comes from the client, so it is for the log only. */
+/** The field's name comes from the client, so it is for the log only. */
 function cookieMark (name: string | null): UserMark | null {
   return name === null ? null : { reason: 'cookie', detail: 'cookie', words: `the cookie ${JSON.stringify(name.slice(0, 60))}` }
 }
 
-// Where hooks, and middleware of other frameworks, put who asks: the names of the properties, on Fastify's request and on
+// The properties in which hooks, and middleware of other frameworks, keep the user: their names, on Fastify's request and on
 // Node's. All are read for each request, so they stand in expressions: reads whose names are known cost a nanosecond each
 // as long as they miss, a tenth of what a loop over names takes. The list of names is read from the expression itself, once,
 // by a Proxy that notes the names that it is asked for.
@@ -220,7 +220,7 @@ function noting (names: Set<string>): Owner {
   })
 }
 
-/** Where a request has its reply: hooks keep the data of pages there, and it may be a user's. */
+/** A request's property for its reply: hooks keep the data of pages there, which may be a user's. */
 export const REPLY = Symbol('fastify-route-cache.reply')
 
 interface Reply { locals?: unknown, raw?: { locals?: unknown } }
@@ -286,7 +286,7 @@ function markIn (given: unknown, place: string): UserMark | null {
   return { reason: 'user', detail: kebab(detail), words: `a ${place}.${name}` }
 }
 
-/** What @fastify/request-context has, or an AsyncLocalStorage, is behind a method. */
+/** The data of @fastify/request-context, or of an AsyncLocalStorage, are behind a method. */
 function storeOf (scope: unknown): unknown {
   const getStore = typeof scope === 'object' && scope !== null ? (scope as { getStore?: unknown }).getStore : undefined
   return typeof getStore === 'function' ? getStore.call(scope) : scope
@@ -345,7 +345,7 @@ function presentsCertificate (raw: { socket?: unknown }): boolean {
 /** As @fastify/session, @fastify/secure-session, express-session and cookie-session have it. */
 interface Session { changed?: unknown, isChanged?: unknown, isModified?: () => unknown, data?: () => unknown }
 
-/** Of a session itself, not of who has it. */
+/** Members of a session itself, which say nothing of its user. */
 const NO_DATA = ['cookie', 'changed', 'deleted']
 
 /** Whether it may say who asks: not so an empty text, false, an object or a list without anything, or a method. */
@@ -364,7 +364,7 @@ function isBare (value: object): boolean {
 }
 
 /**
- * What is in a session came with its cookie, or was put there by a hook just now. One that hides what it has is somebody's,
+ * A session's data came with its cookie, or was put there by a hook just now. A session that hides its data is somebody's,
  * unless it says that it is empty.
  */
 function isOwnSession (session: unknown): boolean {
@@ -451,7 +451,7 @@ interface Targeted { url: string, raw: { originalUrl?: unknown } }
 /** A name in the query as it was sent, decoded, and which credential that is. */
 interface Credential { name: string, as: string }
 
-/** Of the query as the client sent it: the validation may have taken away what a hook has read. */
+/** Looks at the query as the client sent it: the validation may have taken away values that a hook has read. */
 export function credentialsIn ({ url, raw: { originalUrl } }: Targeted): readonly Credential[] {
   const found = findIn(url)
   // Before the app has rewritten it. Fastify's own getter would keep it on each request.
@@ -482,7 +482,7 @@ function findIn (url: string): readonly Credential[] {
   return found
 }
 
-/** Of `token[0]` and `auth[user]`, as some parsers of queries nest them, each part counts by itself. */
+/** Each part of `token[0]` and `auth[user]`, as some parsers of queries nest them, counts by itself. */
 function credentialOf (name: string): string | undefined {
   for (const part of [name, ...name.split(/[[\].]/)]) {
     const letters = lettersOf(part)

@@ -101,7 +101,7 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
   }
   let isClosed = reply.raw.closed
   const concludePast = (): void => { if (isClosed && reply.sent) change.conclude().catch(() => {}) }
-  // Where a client has left, its answer is still to come.
+  // If the client has left, the answer is still to come.
   reply.raw.once('close', () => {
     isClosed = true
     concludePast()
@@ -156,7 +156,7 @@ async function runInQuarantine (
   })
 }
 
-/** Of a request that was not begun. */
+/** The error of a request that was not begun. */
 function refused (error: unknown): unknown {
   if (!(error instanceof RouteCacheError)) return error
   return new RouteCacheError(error.code, 'the cache can not be told what this request would change, so nothing was changed: ' +

@@ -20,15 +20,15 @@ export interface Declaration {
   looksAtPayload: boolean
   /** The templates that it names; null: a function may name any. */
   named: Named | null
-  /** They are known before the handler runs. */
+  /** The targets are known before the handler runs. */
   isEarly: boolean
   /** Nothing is written unless the store can be told. */
   isStrict: boolean
-  /** What a success invalidates that a hook answers in front of the handler; null: nothing. */
+  /** The targets of a success that a hook answers in front of the handler; null: none. */
   ahead: Declaration['targets'] | null
 }
 
-/** Of keys and of tags. */
+/** Templates of keys and of tags. */
 interface Named { keys: readonly NamePattern[], tags: readonly NamePattern[] }
 
 type Fill = (source: KeySource) => string
@@ -58,7 +58,7 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
   return { isStrict, ahead: null, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
 }
 
-/** What the route declares, and `invalidates` with it: that holds for any success, also one that a hook answers. */
+/** The route's declaration, with `invalidates`, which holds for any success, also one that a hook answers. */
 export function withInvalidates (declared: Declaration | null, route: PolicyRoute, invalidates: unknown): Declaration {
   const { targets: ahead } = compileInvalidates(nameOf(route), route, { invalidates, isStrict: false })
   const targets: Declaration['targets'] = async (request, reply, payload) =>

@@ -27,7 +27,7 @@ export type Gets = Map<string, Get[]>
 interface Get {
   route: PolicyRoute
   params: readonly string[]
-  /** Of its params; compiled when it is first asked for, by then the route is complete. */
+  /** The template of its params; compiled when it is first needed: by then the route is complete. */
   validator: () => Validate | undefined
 }
 
@@ -46,7 +46,7 @@ export function withPathTag (gets: Gets, policy: Policy, declared: Declared): Po
   return { ...policy, tags: (source, request) => [...tags(source, request), pathTag(canonical, source)] }
 }
 
-/** What a route with an unsafe method invalidates by its path: a function as the option `invalidates` takes it. */
+/** The targets that a route with an unsafe method invalidates by its path: a function for the option `invalidates`. */
 export function invalidatesOfPath (gets: Gets, unsafe: PolicyRoute): PathInvalidates {
   return async (request) => {
     const { method, [SOURCE]: source } = request as KeySource & Carrier & { method: string }

@@ -32,8 +32,8 @@ t.teardown(async () => {
   await redis.stop()
 })
 
-async function startShop (tier: string): Promise<Shop> {
-  const child = fork(program, [String(redis.port), tier])
+async function startShop (tier: string, routes = 0): Promise<Shop> {
+  const child = fork(program, [String(redis.port), tier, String(routes)])
   const [base] = await once(child, 'message') as [string]
   return { base, child }
 }
@@ -44,24 +44,26 @@ async function stop ({ child }: Shop): Promise<void> {
   await once(child, 'exit')
 }
 
-interface Look { width?: number, colorScheme?: 'light' | 'dark' }
+interface Look { width?: number, colorScheme?: 'light' | 'dark', shop?: Shop, processes?: string }
 
 /** Opens the dashboard of the first process. What it does wrong, and whom it asks besides that, is collected. */
-async function open (t: Test, { width = 1280, colorScheme = 'light' }: Look = {}): Promise<{ page: Page, faults: string[] }> {
+async function open (
+  t: Test, { width = 1280, colorScheme = 'light', shop = one, processes = '2 processes' }: Look = {}
+): Promise<{ page: Page, faults: string[] }> {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme, ...account })
   t.teardown(async () => { await context.close() })
-  const { page, faults } = await watched(context)
-  await page.goto(`${one.base}/cache`)
-  await page.getByText('2 processes').waitFor()
+  const { page, faults } = await watched(context, shop)
+  await page.goto(`${shop.base}/cache`)
+  await page.getByText(processes).waitFor()
   return { page, faults }
 }
 
-async function watched (context: BrowserContext): Promise<{ page: Page, faults: string[] }> {
+async function watched (context: BrowserContext, { base }: Shop): Promise<{ page: Page, faults: string[] }> {
   const page = await context.newPage()
   const faults: string[] = []
   page.on('console', (message) => { faults.push(`${message.type()}: ${message.text()}`) })
   page.on('pageerror', (error) => { faults.push(String(error)) })
-  page.on('request', (request) => { if (!request.url().startsWith(`${one.base}/cache`)) faults.push(`asks ${request.url()}`) })
+  page.on('request', (request) => { if (!request.url().startsWith(`${base}/cache`)) faults.push(`asks ${request.url()}`) })
   return { page, faults }
 }
 
@@ -116,13 +118,13 @@ async function lookUp (page: Page, kind: 'Key' | 'GET request', what: string): P
 t.test('live numbers of both processes, together and each', async (t) => {
   const { page, faults } = await open(t)
   const [route, path] = ['GET /items/:id', '/items/1']
-  await says(page, 'routes', route, { Requests: '0', 'Hit rate': '–', Hit: '–', Miss: '–' })
+  await says(page, 'routes', route, { Requests: '0', 'Hit rate': '–', 'Hit p50 / p99': '–', 'Miss p50 / p99': '–' })
   await fill(one, path)
   await fill(other, path)
   for (let i = 0; i < 8; i++) await send(i < 5 ? one : other, path)
   const [ofOne, ofOther] = [sentTo(one, path), sentTo(other, path)]
-  await says(page, 'routes', route, { Requests: String(ofOne + ofOther), 'Past the cache': '0', 'Not stored': '0' })
-  const { Hit: hit, Miss: miss } = await cells(rowOf(page, 'routes', route))
+  await says(page, 'routes', route, { Requests: String(ofOne + ofOther), Bypassed: '0', 'Not stored': '0' })
+  const { 'Hit p50 / p99': hit, 'Miss p50 / p99': miss } = await cells(rowOf(page, 'routes', route))
   t.match(hit, /^[\d.]+ ms \/ [\d.]+ ms$/)
   t.match(miss, /^[\d.]+ ms \/ [\d.]+ ms$/)
 
@@ -137,7 +139,7 @@ t.test('live numbers of both processes, together and each', async (t) => {
 
   await page.locator('#route').selectOption(route)
   await page.getByText(`${ofOne + ofOther} requests in this time`).waitFor()
-  t.match(await page.locator('#curve-text').innerText(), /: \d+ hits, \d+ miss(es)?, 0 past the cache. Hit rate \d\d % ?.$/)
+  t.match(await page.locator('#curve-text').innerText(), /: \d+ hits, \d+ miss(es)?, 0 bypassed. Hit rate \d\d % ?.$/)
   t.equal(await page.locator('#curve canvas').count(), 1)
   await page.locator('#route').selectOption('GET /hello')
   await page.getByText('No requests in this time.').waitFor()
@@ -145,7 +147,7 @@ t.test('live numbers of both processes, together and each', async (t) => {
 
   await send(one, '/me', { authorization: 'Bearer x' })
   await send(other, '/me')
-  await says(page, 'reasons', 'Authorization header', { Requests: '1', What: 'past the cache' })
+  await says(page, 'reasons', 'Authorization header', { Requests: '1', What: 'bypassed' })
   await says(page, 'reasons', 'its Cache-Control says private', { Requests: '1', What: 'not stored' })
   await says(page, 'store', String(redis.port), { 'When full': 'noeviction', Evicted: '0' })
   t.match(await page.locator('#store').innerText(), /(Redis|Valkey) \d+\.\d+[^]*hits without Redis/)
@@ -203,10 +205,11 @@ t.test('a key, a prefix, softly: by the form, and by keyboard alone', async (t) 
   await fill(one, '/items/3')
   await form.locator('[name="what"]').focus()
   await page.keyboard.press('Tab')
+  t.equal(await page.locator(':focus').innerText(), 'Invalidate')
+  await page.keyboard.press('Tab')
   t.equal(await page.locator(':focus').getAttribute('name'), 'soft')
   await page.keyboard.press('Space')
-  await page.keyboard.press('Tab')
-  t.equal(await page.locator(':focus').innerText(), 'Invalidate')
+  await page.keyboard.press('Shift+Tab')
   await page.keyboard.press('Enter')
   await done.getByText('Softly invalidated: key item:3. 1 entry became stale.').waitFor()
   t.match((await send(other, '/items/3')).status, /; hit; ttl=-\d/, 'served stale')
@@ -224,6 +227,14 @@ t.test('a key, a prefix, softly: by the form, and by keyboard alone', async (t) 
   await done.getByText(/Invalidated: all keys that begin with item:. \d entries went./).waitFor()
   for (const path of ['/items/3', '/items/4']) t.match((await send(other, path)).status, 'fwd=miss', path)
 
+  await form.getByRole('radio', { name: 'Tag' }).check()
+  await form.locator('[name="what"]').fill('team:redd')
+  await page.keyboard.press('Enter')
+  await done.getByText('Invalidated: tag team:redd. Nothing had this tag, so nothing has changed.').waitFor()
+  await form.getByRole('radio', { name: 'Key', exact: true }).check()
+  await form.locator('[name="what"]').fill('boook:3')
+  await page.keyboard.press('Enter')
+  await done.getByText('Invalidated: key boook:3. Nothing was stored under this key, so nothing has changed.').waitFor()
   await form.getByRole('radio', { name: 'Tag' }).check()
   await form.locator('[name="what"]').fill('  ')
   await form.getByRole('button', { name: 'Invalidate' }).click()
@@ -249,6 +260,68 @@ t.test('at 1280 and 390 px, light and dark: screenshots, nothing sideways, no vi
       t.same(faults, [], `${name}: neither errors nor requests to others`)
       t.same(await violations(page), [], `${name}: axe`)
     }
+  }
+})
+
+t.test('200 routes: less than 100 kB of document; sorted, searched, filtered, a page at a time', async (t) => {
+  const large = await startShop('', 200)
+  t.teardown(async () => { await stop(large) })
+  const pathOf = (i: number): string => `/api/v1/departments/7/${['orders', 'invoices', 'articles', 'suppliers'][i % 4]}-${i}/1`
+  for (let i = 0; i < 200; i++) {
+    await send(large, pathOf(i), { authorization: 'Bearer x' })
+    await send(large, pathOf(i))
+    for (let hits = 0; hits < i % 7; hits++) await send(large, pathOf(i))
+  }
+  for (const width of [1280, 390]) {
+    const { page, faults } = await open(t, { width, shop: large, processes: '1 process' })
+    const routes = page.locator('#routes tbody tr')
+    const matching = page.locator('#matching')
+    const numbers = async (name: string): Promise<number[]> => (await page.locator(`#routes [data-label="${name}"]`).allInnerTexts()).map(Number)
+    await matching.getByText('203 routes', { exact: true }).waitFor()
+    const bytes = await page.evaluate('new TextEncoder().encode(document.documentElement.outerHTML).length') as number
+    t.ok(bytes < 100_000, `${width} px: ${bytes} bytes`)
+    t.comment(`${width} px: ${bytes} bytes of document`)
+    await page.screenshot({ path: `${screenshots}dashboard-200-routes-${width}.png` })
+    await page.screenshot({ path: `${screenshots}dashboard-200-routes-${width}-full.png`, fullPage: true })
+    t.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
+    const tops = await Promise.all(['#look', '#invalidate'].map(async (form) => {
+      const box = await page.locator(form).boundingBox()
+      return box!.y + box!.height
+    }))
+    t.ok(tops.every((bottom) => bottom < 900), `looking up and invalidating are on the first screen: ${tops}`)
+
+    const shown = await numbers('Requests')
+    const size = width === 1280 ? 25 : 10
+    t.equal(shown.length, size)
+    t.strictSame(shown, [...shown].sort((a, b) => b - a), 'the busiest first')
+    const sort = async (name: string): Promise<void> => {
+      if (width === 1280) await page.locator('#routes thead').getByRole('button', { name, exact: true }).click()
+      else await page.locator('#filter [name="sort"]').selectOption(name)
+    }
+    await sort('Route')
+    t.match(await routes.first().innerText(), 'articles-10/', 'by path')
+    await page.locator('#routes').getByRole('button', { name: 'Next' }).click()
+    await page.locator('#routes').getByText(`${size + 1} to ${2 * size} of 203`).waitFor()
+    await page.locator('#filter').getByLabel('Find').fill('ORDERS departments')
+    await matching.getByText('50 of 203 routes').waitFor()
+    await page.locator('#routes').getByText(`${size + 1} to ${2 * size} of 50`).waitFor()
+    await page.locator('#filter').getByLabel('Find').fill('orders-40/')
+    await matching.getByText('1 of 203 routes').waitFor()
+    t.match(await routes.innerText(), /orders-40[^]*"?page"?/, 'with its note')
+    t.equal(await page.locator('#reasons tbody tr').count(), 1, 'and its reasons alone')
+    await page.locator('#filter').getByLabel('Find').fill('')
+    await page.locator('#filter').getByLabel('Only').selectOption('notes')
+    await matching.getByText('20 of 203 routes').waitFor()
+    await page.locator('#filter').getByLabel('Only').selectOption('refused')
+    await matching.getByText('0 of 203 routes').waitFor()
+    await page.locator('#routes').getByText('No such route.').waitFor()
+    await page.locator('#filter').getByLabel('Only').selectOption('')
+    await page.locator('#filter').getByLabel('Find').fill('suppliers-199')
+    await page.getByRole('button', { name: /suppliers-199/ }).click()
+    await page.getByText('5 requests in this time').waitFor()
+    t.match(await page.locator('#route').inputValue(), /suppliers-199/, 'its curve is chosen')
+    t.same(faults, [], `${width} px`)
+    t.same(await violations(page), [], `${width} px: axe`)
   }
 })
 

@@ -1,5 +1,7 @@
 // The page in a real browser: `npm run test:browser`. Needs Chromium, so `npm test` leaves it out.
-import { chromium, type Browser, type Page } from 'playwright-core'
+import { mkdir } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { chromium, type Browser, type Locator, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { buildApp } from '../../demo-app/app.js'
 import { startPostgres } from '../helpers/postgres.js'
@@ -12,6 +14,9 @@ const browser: Browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: ['--no-sandbox']
 })
 
+const screenshots = fileURLToPath(new URL('../../build/screenshots/', import.meta.url))
+await mkdir(screenshots, { recursive: true })
+
 t.teardown(async () => {
   await browser.close()
   await app.close()
@@ -20,7 +25,7 @@ t.teardown(async () => {
 
 /** Opens the page. What it does wrong, and whom it asks besides us, is collected. */
 async function open (t: Test, width = 1280, colorScheme: 'light' | 'dark' = 'light'): Promise<{ page: Page, faults: string[] }> {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme })
+  const context = await browser.newContext({ viewport: { width, height: width === 390 ? 844 : 800 }, colorScheme })
   t.teardown(async () => await context.close())
   const page = await context.newPage()
   const faults: string[] = []
@@ -62,15 +67,15 @@ t.test('a miss, a hit, an invalidation, a miss: in the log and in the numbers', 
   const route = 'GET /nearest'
   const article = page.locator(`[data-route="${route}"]`)
   const send = article.getByRole('button', { name: 'Send', exact: true })
-  const none = { Requests: '^0$', 'Hit rate': '^–$', Hit: '^–$', Miss: '^–$' }
-  t.match(await until(page, route, none), { Requests: '0', 'Hit rate': '–', Hit: '–', Miss: '–' })
+  const none = { Requests: '^0$', 'Hit rate': '^–$', 'Hit p50 / p99': '^–$', 'Miss p50 / p99': '^–$' }
+  t.match(await until(page, route, none), { Requests: '0', 'Hit rate': '–', 'Hit p50 / p99': '–', 'Miss p50 / p99': '–' })
 
   await send.click()
   t.equal(await newest(page, 1), 'miss')
-  t.match(await until(page, route, { Requests: '^1$' }), { 'Hit rate': '0 %', Misses: '1', Hit: '–', Miss: /\d ms/ })
+  t.match(await until(page, route, { Requests: '^1$' }), { 'Hit rate': '0 %', Misses: '1', 'Hit p50 / p99': '–', 'Miss p50 / p99': /\d ms/ })
   await send.click()
   t.equal(await newest(page, 2), 'hit')
-  t.match(await until(page, route, { Requests: '^2$' }), { 'Hit rate': '50 %', Misses: '1', Hit: /\d ms/ })
+  t.match(await until(page, route, { Requests: '^2$' }), { 'Hit rate': '50 %', Misses: '1', 'Hit p50 / p99': /\d ms/ })
 
   await page.getByRole('button', { name: 'All nearest' }).click()
   t.equal(await newest(page, 3), 'change')
@@ -122,6 +127,50 @@ t.test('a narrow screen needs no scrolling sideways, in light and in dark', asyn
     const [content, screen] = await page.evaluate('[document.documentElement.scrollWidth, window.innerWidth]') as [number, number]
     t.equal(screen, 390)
     t.ok(content <= screen, `${content} px wide`)
+    t.same(faults, [])
+  }
+})
+
+/** Presses it, and resolves with what then stands below it, which is all on the screen. */
+async function effectOf (t: Test, button: Locator, cards = 2): Promise<string> {
+  const effect = button.locator('xpath=ancestor::*[self::article or @id="changes"][1]').locator('.effect')
+  const earlier = await effect.innerText()
+  await button.click()
+  await holding(async () => (await effect.innerText()) !== earlier && await effect.locator('.answer').count() === cards, 'it shows no effect')
+  const { x, y, width, height } = (await effect.boundingBox())!
+  const screen = button.page().viewportSize()!
+  const isSeen = x >= 0 && y >= 0 && x + width <= screen.width && y + height <= screen.height
+  t.ok(isSeen, `${await button.innerText()}: ${JSON.stringify({ x, y, width, height, screen })}`)
+  return await effect.innerText()
+}
+
+t.test('each button shows its effect below it, on the screen, also a small one', async (t) => {
+  for (const width of [1280, 390]) {
+    const { page, faults } = await open(t, width)
+    const sends = page.locator('#routes article').getByRole('button', { name: 'Send', exact: true })
+    t.equal(await sends.count(), 5)
+    await page.getByRole('button', { name: 'All nearest' }).click()
+    for (let i = 0; i < 5; i++) {
+      await effectOf(t, sends.nth(i), 1)
+      const found = await effectOf(t, sends.nth(i))
+      t.match(found, /^Now\s+hit\s+[\d.]+ ms\s[^]*200 · GET \/[^]*fastify-route-cache; hit; ttl=\d+[^]*\{"[^]*Before\s+(miss|hit)\s+[\d.]+ ms/, found)
+      if (i === 0) await page.screenshot({ path: `${screenshots}demo-${width}-send.png` })
+    }
+    await effectOf(t, page.locator('#routes article').getByRole('button', { name: 'Send 50' }).last())
+    t.match(await effectOf(t, page.getByRole('button', { name: 'User 1', exact: true }), 2), /removed/)
+    t.match(await effectOf(t, page.getByRole('button', { name: 'Rename user 1' })), /Ada Brandt/)
+
+    const race = page.getByRole('button', { name: 'Race a writer' })
+    const [ours, theirs] = (await effectOf(t, race)).split('A cache by hand')
+    t.match(ours, /refused, not kept\.[^]*New\. Right\./)
+    t.match(theirs, /kept for all\.[^]*Old, until its ttl ends\./)
+    await page.screenshot({ path: `${screenshots}demo-${width}-race.png` })
+    const [one, many] = (await effectOf(t, page.getByRole('button', { name: 'Send 50, cold' }))).split('A cache by hand')
+    t.match(one, 'The handler ran 1 time.')
+    t.match(many, /The handler ran \d\d times\./)
+    await page.screenshot({ path: `${screenshots}demo-${width}-crowd.png` })
+    await page.screenshot({ path: `${screenshots}demo-${width}-full.png`, fullPage: true })
+    t.equal(await page.evaluate('document.documentElement.scrollWidth'), width)
     t.same(faults, [])
   }
 })

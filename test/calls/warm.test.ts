@@ -216,6 +216,19 @@ await onEachStore(t, async (t, open) => {
     t.equal(runs, 2)
   })
 
+  await t.test('with a signal, Node warns of no leak, however many are at work', async (t) => {
+    const app = await opened()
+    app.get('/:id', { cache: { key: '{id}' } }, async () => 'x')
+    const warnings: string[] = []
+    const hear = ({ message }: Error): void => { warnings.push(message) }
+    process.on('warning', hear)
+    t.teardown(() => { process.off('warning', hear) })
+    const paths = Array.from({ length: 24 }, (_, i) => `/${i}`)
+    t.match(await app.cache.warm(paths, { concurrency: 12, signal: new AbortController().signal }), { stored: 24 })
+    await beyondLookup(app)
+    t.strictSame(warnings, [])
+  })
+
   await t.test('what onProgress throws ends it', async (t) => {
     const app = await opened()
     app.get('/:id', { cache: { key: '{id}' } }, async () => 'x')

@@ -33,7 +33,7 @@ export class ChaosApp {
 
   /** After a collection. */
   async stats (): Promise<ProcessStats> {
-    const response = await fetch(`${this.url}/stats`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(10_000) })
+    const response = await fetch(`${this.url}/stats`, { headers: { connection: 'close' }, signal: AbortSignal.timeout(60_000) })
     return await response.json() as ProcessStats
   }
 

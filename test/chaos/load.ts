@@ -23,6 +23,11 @@ const STEP = 2
 /** An answer that takes longer is none. */
 const PATIENCE = 10_000
 const KEPT_CAUSES = 5
+/** Where a machine keeps up, no more wait than came in so long, in milliseconds. */
+const KEEPS_UP = 100
+/** Fewer a second would say too little. */
+const LEAST_FITTED = 60
+const FIT_PAUSE = 500
 
 interface Answer {
   status: number
@@ -41,7 +46,7 @@ export class Load {
   /** Writes whose invalidation rejected, by its code. */
   readonly refusals: Record<string, number> = {}
   readonly #url: string
-  readonly #interval: number
+  #interval: number
   readonly #random: Random
   readonly #agent = new Agent({ keepAlive: true, maxSockets: Infinity })
   readonly #underWay = new Set<Promise<void>>()
@@ -54,6 +59,14 @@ export class Load {
     this.#url = url
     this.#interval = 1000 / rate
     this.#random = new Random(seed)
+  }
+
+  /** Halves the rate until the answers keep up with it: on a busy machine, more would only show its queue. */
+  async fit (): Promise<void> {
+    while (this.#underWay.size * this.#interval > KEEPS_UP && this.#interval * 2 <= 1_000 / LEAST_FITTED) {
+      this.#interval *= 2
+      await delay(FIT_PAUSE)
+    }
   }
 
   start (): void {

@@ -14,6 +14,8 @@ export interface RowOptions {
   calm?: number
   rate?: number | undefined
   seed?: number | undefined
+  /** On a busy machine, requests come as slowly as they can be answered before the fault. */
+  isFitted?: boolean
   /** At least so many milliseconds of load that is not looked at, before all, until there are hits. Default 1000. */
   warmUp?: number
 }
@@ -57,19 +59,19 @@ export interface Row {
 
 const WARM_UP = 1_000
 /** Hits that are not back by then are not back. */
-const RECOVERY_LIMIT = 20_000
+const RECOVERY_LIMIT = 60_000
 const LOOK_EVERY = 50
 /** The share of hits of a cache that works. */
 const SOME = 0.5
 
 export async function runRow (stage: Stage, fault: FaultName, options: RowOptions): Promise<Row> {
-  const { seconds, calm = seconds, rate, seed, warmUp = WARM_UP } = options
+  const { seconds, calm = seconds, rate, seed, warmUp = WARM_UP, isFitted = false } = options
   const time = seconds * 1000
   const statsBefore = await stage.app.stats()
   const load = new Load({ url: stage.app.url, ...rate === undefined ? {} : { rate }, ...seed === undefined ? {} : { seed } })
   load.start()
   try {
-    await warmedUp(load.samples, warmUp)
+    await warmedUp(load, warmUp, isFitted)
     const from = performance.now()
     await delay(calm * 1000)
     const begun = performance.now()
@@ -112,10 +114,11 @@ export async function runRow (stage: Stage, fault: FaultName, options: RowOption
 }
 
 /** Code is compiled and keys are filled; a busy machine takes its time. */
-async function warmedUp (samples: Samples, least: number): Promise<void> {
+async function warmedUp (load: Load, least: number, isFitted: boolean): Promise<void> {
   const started = performance.now()
   await delay(least)
-  await until(async () => samples.recovery(started, SOME) !== null, 'there are hits before the fault', RECOVERY_LIMIT)
+  if (isFitted) await load.fit()
+  await until(async () => load.samples.recovery(started, SOME) !== null, 'there are hits before the fault', RECOVERY_LIMIT)
 }
 
 /** Lets the load go on for this time, and longer until hits are back. */

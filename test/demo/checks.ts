@@ -44,6 +44,7 @@ export async function checkDemo (t: Test, base: string): Promise<void> {
   await t.test('the exercise: a user, by hand and by a write', async (t) => await users(t, send))
   await t.test('a city that moves takes both countries along', async (t) => await moveCity(t, send))
   await t.test('a city comes and goes', async (t) => await newCity(t, send))
+  await t.test('the experiments: the cache holds what it promises, a cache by hand does not', async (t) => await experiments(t, send))
   await t.test('problems name the field', async (t) => await problems(t, send))
   await t.test('the page and its numbers', async (t) => await page(t, send, base))
 }
@@ -142,6 +143,21 @@ async function newCity (t: Test, send: Client): Promise<void> {
   t.match(await send('GET', list), { cache: 'miss', json: { total: before } })
 }
 
+async function experiments (t: Test, send: Client): Promise<void> {
+  const crowd = await send('POST', '/experiments/crowd')
+  t.match(crowd, { status: 200, json: { requests: 50, cached: { runs: 1 } } })
+  t.ok(crowd.json.byHand.runs > 1, `${crowd.json.byHand.runs} runs`)
+  const { json: { name: before } } = await send('GET', '/users/1')
+  const { status, json: { cached, byHand } } = await send('POST', '/experiments/late-reader')
+  t.equal(status, 200)
+  t.strictSame(cached, { read: before, written: cached.written, late: before, isKept: false, next: cached.written })
+  t.strictSame(byHand, { read: before, written: cached.written, late: before, isKept: true, next: before })
+  t.not(cached.written, before)
+  t.match(await send('GET', '/users/1'), { json: { name: before } }, 'and the row is as it was')
+  const twice = await Promise.all([send('POST', '/experiments/late-reader'), send('POST', '/experiments/late-reader')])
+  for (const { json: { cached } } of twice) t.equal(cached.next, cached.written, 'two at once')
+}
+
 const city = { name: 'Nowhere', lat: 1, lng: 1, country: 'DE' }
 const user = { name: 'Ada', email: 'ada@example.com' }
 
@@ -161,6 +177,8 @@ const refused: [string, string, number, string, unknown?][] = [
   ['GET', '/countries/DE/cities?page=0', 400, 'page'],
   ['GET', '/countries/DE/cities?page=1&page=2', 400, 'page'],
   ['GET', '/nearest', 400, 'lat'],
+  ['GET', '/experiments/row', 400, 'run'],
+  ['GET', '/experiments/by-hand/report?run=a%2Fb', 400, 'run'],
   ['GET', '/nearest?lat=1', 400, 'lng'],
   ['GET', '/nearest?lat=90.1&lng=1', 400, 'lat'],
   ['GET', '/nearest?lat=1&lng=180.5', 400, 'lng'],
@@ -195,7 +213,7 @@ async function problems (t: Test, send: Client): Promise<void> {
 }
 
 const pageFiles = [
-  ['/', 'text/html'], ['/page.js', 'text/javascript'], ['/page.css', 'text/css'], ['/favicon.ico', 'image/svg+xml']
+  ['/', 'text/html'], ...['page', 'effects', 'experiments'].map((name) => [`/${name}.js`, 'text/javascript'] as const), ['/page.css', 'text/css'], ['/favicon.ico', 'image/svg+xml']
 ] as const
 
 async function page (t: Test, send: Client, base: string): Promise<void> {

@@ -59,6 +59,8 @@ t.test('on a Redis and a Postgres', async (t) => {
   await query("update route_cache_demo.cities set name = 'psql' where id = 1")
   await until(async () => (await send('GET', '/cities/1')).json.name === 'psql', 'what another connection writes is seen')
   await query(`update route_cache_demo.cities set name = '${name}' where id = 1`)
+  // Heard as well: what is filled next stays.
+  await until(async () => (await send('GET', '/cities/1')).json.name === name, 'the second write is seen')
 
   await t.test('with caches in front', async (t) => { await checkCachesInFront(t, base) })
 

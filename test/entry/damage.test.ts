@@ -3,7 +3,13 @@ import { Cluster, type Redis } from 'ioredis'
 import { randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { cachedApp, settled, type CachedApp } from '../helpers/app.js'
+import { extent } from '../helpers/extent.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
+
+/** Of so many bits one is flipped, of which chance decides. */
+const STEP = extent(6, 1)
+/** Compressed entries. */
+const COUNT = extent(500, 3_000)
 
 async function appOn (t: Test, redis: Redis | Cluster): Promise<CachedApp> {
   const app = await cachedApp(t, { redis })
@@ -73,18 +79,19 @@ t.test("another variant's entry is a miss", async (t) => {
   t.equal(await ask('ann'), 'ann: hit')
 })
 
-t.test('an entry with one bit flipped in Redis, each in turn: a miss, or what it was', async (t) => {
+t.test('an entry with one bit flipped in Redis, one after the other: a miss, or what it was', async (t) => {
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })
   const redis = server.client()
   await redis.ping()
   const app = await appOn(t, redis)
-  // All entries have the same length: one entry for each of its bits.
+  // All entries have the same length: one entry for each bit that is flipped.
   const pathOf = (id: number): string => `/${String(id).padStart(5, '0')}`
   const bitsOf = async (id: number): Promise<number> => await redis.strlen(`cache:k:${pathOf(id).slice(1)}`) * 8
   await app.inject(pathOf(0))
   await settled(app)
-  const ids = Array.from({ length: await bitsOf(0) }, (_, id) => id)
+  const bits = await bitsOf(0)
+  const ids = Array.from({ length: Math.floor(bits / STEP) }, (_, id) => id)
   const answers = async (): Promise<Array<Record<'body' | 'a' | 'etag' | 'status', unknown>>> => {
     const all = []
     for (let from = 0; from < ids.length; from += 100) {
@@ -97,11 +104,12 @@ t.test('an entry with one bit flipped in Redis, each in turn: a miss, or what it
     return all
   }
   const first = await answers()
-  t.ok(ids.length > 1_000, `${ids.length} bits`)
+  t.ok(bits > 1_000, `${bits} bits`)
   await Promise.all(ids.map(async (id) => {
-    if (await bitsOf(id) !== ids.length) t.fail(`${id} has another length`)
+    if (await bitsOf(id) !== bits) t.fail(`${id} has another length`)
     const name = `cache:k:${pathOf(id).slice(1)}`
-    await redis.setbit(name, id, 1 - await redis.getbit(name, id))
+    const at = id * STEP + randomInt(STEP)
+    await redis.setbit(name, at, 1 - await redis.getbit(name, at))
   }))
   const damaged = await answers()
   let misses = 0
@@ -116,7 +124,7 @@ t.test('an entry with one bit flipped in Redis, each in turn: a miss, or what it
   for (const { status } of await answers()) if (!/hit/.test(status as string)) t.fail(`afterwards: ${String(status)}`)
 })
 
-t.test('3,000 compressed entries with one bit flipped in Redis: a miss, or what it was', async (t) => {
+t.test(`${COUNT} compressed entries with one bit flipped in Redis: a miss, or what it was`, async (t) => {
   const server = await startRedis()
   t.teardown(async () => { await server.stop() })
   const redis = server.client()
@@ -127,7 +135,7 @@ t.test('3,000 compressed entries with one bit flipped in Redis: a miss, or what 
     return { text: `body of ${id}, `.repeat(10) }
   })
   await app.ready()
-  const ids = Array.from({ length: 3_000 }, (_, id) => id)
+  const ids = Array.from({ length: COUNT }, (_, id) => id)
   const answers = async (): Promise<Array<{ is: string, coding: unknown, etag: unknown, bytes: string }>> => {
     const all = []
     for (let from = 0; from < ids.length; from += 100) {
@@ -155,7 +163,7 @@ t.test('3,000 compressed entries with one bit flipped in Redis: a miss, or what 
     if (JSON.stringify(damaged[id]) !== JSON.stringify(expected)) t.fail(`${id} has another answer: ${JSON.stringify(damaged[id])}`)
   }
   const missed = damaged.filter(({ is }) => is === 'fwd=miss').length
-  t.ok(missed > 2_700, `${missed} misses: all but those with a bit of an instant that is not checked`)
-  t.match(app.cache.stats().total, { errors: 0, misses: 3_000 + missed })
+  t.ok(missed > 0.85 * COUNT, `${missed} misses: all but those with a bit of an instant that is not checked`)
+  t.match(app.cache.stats().total, { errors: 0, misses: COUNT + missed })
   t.strictSame(await answers(), first, 'afterwards they are what they were')
 })

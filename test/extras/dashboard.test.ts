@@ -209,12 +209,14 @@ t.test('invalidating', async (t) => {
   await onEachStore(t, {}, async (t, { app, post, lines }) => {
     const life = { ttl: 60, staleWhileRevalidate: 60 }
     app.get('/users/:id', { cache: { key: 'user:{id}', tags: ['users', 'user/{id}'], ...life } }, async () => 'x')
+    app.get('/late', { cache: { key: 'late' } }, async (_, reply) => { reply.cacheTags('team:red'); return 'x' })
     const stateOf = async (id: number): Promise<unknown> => (await app.cache.explain(`/users/${id}`)).outcome
     const fill = async (): Promise<void> => {
       for (const id of [1, 2, 30]) await app.inject(`/users/${id}`)
       await settled(app)
     }
-    const cases: Array<[body: object, entries: number | null, after: unknown[]]> = [
+    const nothing = ['hit', 'hit', 'hit']
+    const cases: Array<[body: object, entries: number | null, after: unknown[], found?: boolean]> = [
       [{ target: 'user:1' }, 1, ['miss', 'hit', 'hit']],
       [{ target: { keys: ['user:1'] } }, 1, ['miss', 'hit', 'hit']],
       [{ target: ['user:1', 'user:30', 'user:99'] }, 2, ['miss', 'hit', 'miss']],
@@ -224,14 +226,21 @@ t.test('invalidating', async (t) => {
       [{ target: { all: true } }, null, ['miss', 'miss', 'miss']],
       [{ target: { keys: ['user:1'] }, soft: true }, 1, ['stale', 'hit', 'hit']],
       [{ target: { tags: ['users'] }, soft: true }, 0, ['stale', 'stale', 'stale']],
-      [{ target: 'nobody has this: ä/{x}' }, 0, ['hit', 'hit', 'hit']]
+      [{ target: 'nobody has this: ä/{x}' }, 0, nothing, false],
+      [{ target: { keys: ['nobody', 'user:99'] }, soft: true }, 0, nothing, false],
+      [{ target: { tags: ['user-2'] } }, 0, nothing, false],
+      [{ target: { tags: ['user-9'] }, soft: true }, 0, nothing, false],
+      [{ target: { tags: ['boook:2', 'ä\0'] } }, 0, nothing, false],
+      [{ target: { tags: ['boook:2', 'user/2'] } }, 0, ['hit', 'miss', 'hit']],
+      [{ target: { tags: ['boook:2'], keys: ['user:1'] } }, 1, ['miss', 'hit', 'hit']],
+      [{ target: { prefix: 'nobody' } }, 0, nothing, false]
     ]
-    for (const [body, entries, after] of cases) {
+    for (const [body, entries, after, found = true] of cases) {
       await app.cache.invalidate({ all: true })
       await fill()
       const { statusCode, body: text } = await post('/api/invalidate', body)
       t.equal(statusCode, 200, text)
-      if (entries !== null) t.strictSame(JSON.parse(text), { entries }, JSON.stringify(body))
+      if (entries !== null) t.strictSame(JSON.parse(text), { entries, found }, JSON.stringify(body))
       t.strictSame([await stateOf(1), await stateOf(2), await stateOf(30)], after, JSON.stringify(body))
       t.match(lines.filter(({ msg }) => msg === 'invalidated by the dashboard').at(-1), { level: 30, ...body })
     }
@@ -252,8 +261,26 @@ t.test('invalidating', async (t) => {
       t.match(JSON.parse(text), { message, code: /^FRC_(?:OPTION|TARGET|TAG)$/ })
     }
     t.equal(app.cache.stats().invalidations, invalidations)
-    t.strictSame([await stateOf(1), await stateOf(2), await stateOf(30)], ['hit', 'hit', 'hit'])
+    t.strictSame([await stateOf(1), await stateOf(2), await stateOf(30)], nothing)
+
+    const isFound = async (tags: string[]): Promise<boolean | null> => JSON.parse((await post('/api/invalidate', { target: { tags } })).body).found
+    t.equal(await isFound(['team:red']), false, 'a handler has it, but has not run')
+    t.not(await isFound(['team:red']), true, 'Redis may keep what the first call left')
+    await app.inject('/late')
+    await settled(app)
+    t.equal(await isFound(['team:red']), true)
   })
+})
+
+t.test('a route\'s likely mistakes stand beside it', async (t) => {
+  const { app, overview } = await openSite(t)
+  const schema = { querystring: { type: 'object', properties: { page: { type: 'integer' } } } }
+  app.get('/posts', { schema, cache: { key: 'posts' } }, async () => 'x')
+  app.get('/users', { cache: { key: 'users' } }, async () => 'x')
+  await app.ready()
+  const { routes, notes } = await overview()
+  t.match(routes, [{ route: 'GET /posts', notes: [/"?page"?/] }, { route: 'GET /users', notes: [] }])
+  t.strictSame(notes.map(({ text }) => text), routes[0]!.notes)
 })
 
 t.test('Redis is away', async (t) => {

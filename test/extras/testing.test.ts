@@ -219,7 +219,7 @@ await onEachStore(t, async (t, open) => {
 /** What an app does while its store is away: the same whatever store it is. */
 async function outage (t: Test, open: (options: RouteCacheOptions) => Promise<CachedApp>): Promise<void> {
   const store = faultyStore()
-  const app = await open({ store, deadline: '20ms', writeDeadline: '30ms', breakerThreshold: 3 })
+  const app = await open({ store, deadline: '500ms', writeDeadline: '500ms', breakerThreshold: 3 })
   let runs = 0
   app.get('/', { cache: { key: 'k', tags: ['t'] } }, async () => String(++runs))
   assertMiss(await app.inject('/'))

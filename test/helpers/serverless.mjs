@@ -1,4 +1,4 @@
-// The test files that need no server, found by what they import: no helper that starts one. For `npm run test:fast`.
+// Which test files need no server, and which have a longer form: found by what they import. For `test:fast` and `test:long`.
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
@@ -9,15 +9,25 @@ const SLOW = ['test/race/', 'test/types/', 'test/work.test.ts', 'test/docs.test.
 
 /** Of these files, given by their paths from `root`, those that can do without a server and are quick. */
 export function serverless (root, files) {
+  const needsServer = reaching(root, STARTS_SERVERS)
+  return files.filter((path) => !SLOW.some((slow) => path.startsWith(slow)) && !needsServer(path))
+}
+
+/** Of these files, those that do more of what they do in `npm run test:long`. */
+export function extensible (root, files) {
+  return files.filter(reaching(root, /^test\/helpers\/extent\.ts$/))
+}
+
+/** Whether a file is such a one, or imports one, over however many others. */
+function reaching (root, pattern) {
   const isKnown = new Map()
-  const needsServer = (path) => {
+  return function reaches (path) {
     if (isKnown.has(path)) return isKnown.get(path)
     isKnown.set(path, false)
-    const needs = STARTS_SERVERS.test(path) || importsOf(root, path).some(needsServer)
-    isKnown.set(path, needs)
-    return needs
+    const does = pattern.test(path) || importsOf(root, path).some(reaches)
+    isKnown.set(path, does)
+    return does
   }
-  return files.filter((path) => !SLOW.some((slow) => path.startsWith(slow)) && !needsServer(path))
 }
 
 function importsOf (root, path) {

@@ -1,6 +1,7 @@
 // The test command: sees to a Redis server, builds, runs tap, and closes with `N passed, N failed` (assertions). With
-// --browser it runs test/browser/ instead, which needs Chromium; with --fast only what needs neither a server nor a build.
-// With --built, what was built just now is tested. Other arguments go to tap: files to run, options.
+// --browser it runs test/browser/ instead, which needs Chromium; with --fast only what needs neither a server nor a build;
+// with --long those that go on for longer, and those that only run then. With --built, what was built just now is tested.
+// Other arguments go to tap: files to run, options.
 import { spawn } from 'node:child_process'
 import { accessSync, constants, existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -9,15 +10,26 @@ import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { ensureRedisServer } from './redis-server.mjs'
-import { serverless } from './serverless.mjs'
+import { extensible, serverless } from './serverless.mjs'
 import { isEndOfTest, lineFilter } from './tap-lines.mjs'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const tapBin = join(root, 'node_modules/tap/dist/esm/run.mjs')
-const argv = process.argv.slice(2).filter((argument) => argument !== '--built')
+const SWITCHES = ['--built', '--browser', '--fast', '--long']
+const argv = process.argv.slice(2).filter((argument) => !SWITCHES.includes(argument))
+const isOn = (name) => process.argv.slice(2).includes(name)
+
+/** They prove little of the package for the time that they take: `npm run test:long` has them. */
+const LONG_ONLY = [
+  'test/demo/embedded.test.ts', 'test/demo/refusals.test.ts', 'test/demo/servers.test.ts',
+  'test/extras/postgres-builds.test.ts', 'test/extras/postgres-docs.test.ts', 'test/extras/postgres-scale.test.ts',
+  'test/store/next-layout.test.ts'
+]
+/** On two quiet cores, from the start to the totals. */
+const MINUTES = { short: 9, long: 6 }
 
 try {
-  const run = argv.includes('--browser') ? browserTests : argv.includes('--fast') ? fastTests : tests
+  const run = isOn('--browser') ? browserTests : isOn('--fast') ? fastTests : isOn('--long') ? longTests : tests
   const { passed, failed, reason } = await run()
   finish(passed, failed, reason)
 } catch (error) {
@@ -27,9 +39,23 @@ try {
 async function tests () {
   const { path } = await ensureRedisServer()
   console.log(`Redis: ${path}`)
-  if (argv.length === 0) console.log(`${testFiles().length} files, two at a time: about a quarter of an hour on two quiet cores.`)
+  const files = argv.length > 0 ? [] : testFiles().filter((file) => !LONG_ONLY.includes(file))
+  if (files.length > 0) announce(files, MINUTES.short)
   await build()
-  return await runTap(argv)
+  return await runTap([...files, ...argv], { files })
+}
+
+async function longTests () {
+  const { path } = await ensureRedisServer()
+  console.log(`Redis: ${path}`)
+  const files = [...extensible(root, testFiles()), ...LONG_ONLY].sort()
+  announce(files, MINUTES.long)
+  await build()
+  return await runTap([...files, ...argv], { files, env: { TEST_LONG: '1' } })
+}
+
+function announce (files, minutes) {
+  console.log(`${files.length} files: about ${minutes} minutes on two quiet cores, several times that on busy ones.`)
 }
 
 async function browserTests () {
@@ -39,15 +65,15 @@ async function browserTests () {
   const folder = join(root, 'test/browser')
   if (!existsSync(folder)) throw new Error('there is no test/browser')
   const files = readdirSync(folder).filter((name) => /(?<!\.d)\.ts$/.test(name)).map((name) => join(folder, name))
-  const others = argv.filter((argument) => argument !== '--browser')
-  return await runTap([...files, ...others], { CHROMIUM: chromium })
+  return await runTap([...files, ...argv], { files, env: { CHROMIUM: chromium } })
 }
 
 async function fastTests () {
-  return await runTap([...serverless(root, testFiles()), ...argv.filter((argument) => argument !== '--fast')])
+  const files = serverless(root, testFiles())
+  return await runTap([...files, ...argv], { files })
 }
 
-/** Those that tap finds without arguments: see package.json. */
+/** All: those that tap finds without arguments, see package.json. */
 function testFiles (folder = 'test') {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = `${folder}/${entry.name}`
@@ -57,15 +83,16 @@ function testFiles (folder = 'test') {
 }
 
 async function build () {
-  if (process.argv.includes('--built')) return
+  if (isOn('--built')) return
   const code = await ended(start([join(root, 'build.mjs')]))
   if (code !== 0) throw new Error('the build failed')
 }
 
-async function runTap (args, env = {}) {
+/** `files`: those among `args` whose number is known. */
+async function runTap (args, { files, env = {} }) {
   // tap makes a class of its plugins, once. Where it has to do that itself, this run still has those that are left out.
   if (!existsSync(join(root, '.tap/plugins'))) await ended(start([tapBin, 'build'], {}, 'ignore'))
-  return await (process.stdout.isTTY ? runOnTerminal(args, env) : runForLog(args, env))
+  return await (process.stdout.isTTY ? runOnTerminal(args, env) : runForLog(args, { files, env }))
 }
 
 // tap's closing comment is the only place that has the totals of all files; it stands in what it writes to a file.
@@ -82,20 +109,27 @@ async function runOnTerminal (args, env) {
 
 // Without a terminal tap prints each assertion of every test, and its shorter reporters redraw the screen or lose the
 // failures when a file runs out of time. So: a line for each file as it ends, and whatever is not ok, with its details.
-async function runForLog (args, env) {
+async function runForLog (args, { files, env }) {
   const child = start([tapBin, '--reporter=tap', ...args], env, 'pipe')
   const end = ended(child)
   const lines = []
-  const all = args.length === 0 ? ` of ${testFiles().length}` : ''
+  const began = performance.now()
+  const all = files.length === 0 ? '' : ` of ${files.length}`
   const isShown = lineFilter()
   let count = 0
   for await (const line of createInterface({ input: child.stdout })) {
     const isEnd = isEndOfTest(line)
     if (isEnd) count++
-    if (isShown(line)) console.log(isEnd && all !== '' ? `${line} (${count}${all})` : line)
+    if (isShown(line)) console.log(isEnd && all !== '' ? `${line} (${count}${all}, ${minutes(performance.now() - began)})` : line)
     lines.push(line)
   }
   return judge(await end, lines.join('\n'))
+}
+
+/** `3:07`. */
+function minutes (time) {
+  const seconds = Math.floor(time / 1_000)
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
 }
 
 function judge (code, output) {

@@ -5,7 +5,7 @@ const POLL = 20
 
 /** Resolves once it holds; after the deadline rejects and says what was not so. */
 export async function until (
-  holds: () => Promise<boolean>, otherwise: string | (() => Promise<string>), deadline = 20_000
+  holds: () => Promise<boolean>, otherwise: string | (() => Promise<string>), deadline = 60_000
 ): Promise<void> {
   const end = performance.now() + deadline
   while (!await holds()) {

@@ -143,7 +143,7 @@ t.test('Redis hangs when the handler has answered: who waits for it does not wai
   t.equal((await leader).body, '1')
   t.strictSame((await Promise.all(followers)).map(({ statusCode }) => statusCode), [200, 200])
   const time = performance.now() - began
-  t.ok(time < 2_000, `one deadline, not the time that a fill has: ${time} ms`)
+  t.ok(time < 15_000, `one deadline, not the 20 seconds that a fill has: ${time} ms`)
   t.equal(runs, 3)
   server.resume()
 })

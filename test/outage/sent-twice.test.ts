@@ -5,6 +5,7 @@ import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { beyondLookup, cachedApp, gate, settled, type CachedApp } from '../helpers/app.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
+import { timed } from '../helpers/timed.js'
 
 /** What a lease lasts that nobody renews: who waited for its own would wait so long. */
 const LEASE_TIME = 3_000
@@ -63,18 +64,18 @@ async function sentTwice (t: Test, client: () => Promise<object>): Promise<void>
   for (const url of ['/plain', '/tagged', '/told-apart', '/varying', '/value']) {
     await t.test(`a cold key is filled by its first run: ${url}`, async (t) => {
       const before = { runs: runs(), stored: await stored() }
-      const began = performance.now()
       const { wait, reached, open } = gate()
       held = wait
       const first = a.app.inject(url)
-      await reached
-      t.ok(performance.now() - began < LEASE_TIME, 'its handler has not waited for its own lease')
+      const start = await timed(async () => { await reached })
+      t.ok(start.time < LEASE_TIME + start.late, 'its handler has not waited for its own lease')
       const others = [b.app.inject(url), b.app.inject(url), a.app.inject(url)]
       await beyondLookup(a.app)
       await beyondLookup(b.app)
       open()
-      for (const { body } of await Promise.all([first, ...others])) t.equal(body, 'answer')
-      t.ok(performance.now() - began < LEASE_TIME, 'nobody has')
+      const end = await timed(async () => await Promise.all([first, ...others]))
+      for (const { body } of end.result) t.equal(body, 'answer')
+      t.ok(end.time < LEASE_TIME + end.late, 'nobody has')
       t.equal(await stored(), before.stored + 1)
       await Promise.all([a, b].map(async ({ app }) => await app.inject(url)))
       t.equal(runs(), before.runs + 1, 'and it is served to all')

@@ -1,5 +1,5 @@
 // The race checker (`npm run race`), shortly: every mode on one Redis; and that it finds what it is there to find, in a
-// history that was made up and in a plugin without one of its checks.
+// history that was made up and in a plugin without one of its checks. In `npm test` some of the modes.
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { BROKEN_BUILDS, edited } from './checker/broken-build.js'
@@ -9,7 +9,11 @@ import { COMPOSITIONS, endsOf, type CompositionName } from './checker/compositio
 import { History, type Begun, type Rule, type Seen } from './checker/history.js'
 import { Random } from './checker/random.js'
 import { DEFAULTS, readSettings } from './checker/settings.js'
+import { IS_LONG } from '../helpers/extent.js'
 import { COMPOSED_MODES, FORMS_OF, MODES, Workload, type Target } from './checker/workload.js'
+
+/** Until a stale read is found, in seconds: at once as a rule, later on a busy machine. */
+const PATIENCE = 180
 
 const seen = (versions: Record<number, number>): Seen => ({ process: 0, outcome: '', versions })
 
@@ -161,8 +165,9 @@ t.test('a response that is made of cached values is ended by one call with all o
 })
 
 t.test('processes that read, write and invalidate: nothing stale in any mode', async (t) => {
-  const runs = await check({ ...DEFAULTS, modes: [...MODES], processes: 2, seconds: 1.2, concurrency: 16, writes: 0.08 })
-  t.equal(runs.length, MODES.length)
+  const modes = MODES.filter((_, i) => IS_LONG || i % 3 === 0)
+  const runs = await check({ ...DEFAULTS, modes, processes: 2, seconds: 1.2, concurrency: 16, writes: 0.08 })
+  t.equal(runs.length, modes.length)
   for (const { mode, causes, incidents, staleReads, failed, hits, fills, writes } of runs) {
     t.match({ mode, staleReads, failed, causes, incidents }, { mode, staleReads: 0, failed: 0, causes: [], incidents: [] })
     t.ok(hits > 0 && fills > 0 && writes > 0, `${mode}: ${hits} hits, ${fills} fills, ${writes} writes`)
@@ -182,14 +187,14 @@ t.test('with tiers: nothing stale of a process\' own, nor for long of others, al
 
 t.test('a tier that is not told of what others write is found', async (t) => {
   const [run] = await check({
-    ...DEFAULTS, memory: true, broken: 'deaf', processes: 2, seconds: 30, concurrency: 16, writes: 0.01, untilStale: true
+    ...DEFAULTS, memory: true, broken: 'deaf', processes: 2, seconds: PATIENCE, concurrency: 16, writes: 0.01, untilStale: true
   })
   t.ok(run?.staleReads, `after ${run?.firstStale} s`)
 })
 
 t.test('in a call whose targets end one after the other, stale reads are found', async (t) => {
   const [run] = await check({
-    ...DEFAULTS, broken: 'together', modes: ['composed-key-tag'], processes: 2, seconds: 30, concurrency: 16, untilStale: true
+    ...DEFAULTS, broken: 'together', modes: ['composed-key-tag'], processes: 2, seconds: PATIENCE, concurrency: 16, untilStale: true
   })
   t.ok(run?.staleReads, `after ${run?.firstStale} s`)
 })
@@ -202,7 +207,7 @@ t.test('two builds side by side: every second process runs the other one, a pack
 })
 
 t.test('without the check of the lease, stale reads are found', async (t) => {
-  const [run] = await check({ ...DEFAULTS, broken: 'lease', processes: 2, seconds: 30, concurrency: 16, untilStale: true })
+  const [run] = await check({ ...DEFAULTS, broken: 'lease', processes: 2, seconds: PATIENCE, concurrency: 16, untilStale: true })
   t.ok(run?.staleReads, `after ${run?.firstStale} s`)
   t.match(run?.incidents[0], { operations: [{}] })
 })

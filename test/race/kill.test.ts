@@ -1,15 +1,19 @@
 // Writers that are killed in the middle of `mutate` (`npm run race:kill`), shortly; and that a quarantine which does not
 // keep handlers from filling is caught.
 import t from 'tap'
+import { extent } from '../helpers/extent.js'
 import { kill } from './kill/kill.js'
 import { DEFAULTS, readSettings } from './kill/settings.js'
 import { STEPS } from './kill/step.js'
 
+/** At each step. */
+const TIMES = extent(1, 4)
+
 t.test('killed at any step: nothing stale when the quarantine has run out', async (t) => {
-  const runs = await kill({ ...DEFAULTS, times: 4, lanes: 12 })
+  const runs = await kill({ ...DEFAULTS, times: TIMES, lanes: 12 })
   t.strictSame(runs.map(({ step }) => step), STEPS)
   for (const { step, rounds, checked, hits, stale, failures } of runs) {
-    t.match({ step, rounds, stale, failures }, { step, rounds: 4, stale: [], failures: [] })
+    t.match({ step, rounds, stale, failures }, { step, rounds: TIMES, stale: [], failures: [] })
     t.ok(checked >= rounds * 20 && hits > 0, `${step}: ${checked} reads checked, ${hits} hits`)
   }
 })

@@ -4,11 +4,12 @@
 //
 // It all runs before tap is loaded, see model/explore.ts; model/breaks.test.ts shows that it finds what is broken.
 import fc from 'fast-check'
+import { extent } from '../helpers/extent.js'
 import { explore, SEED, type Outcome } from './model/explore.js'
 import { MODES, type Mode } from './model/modes.js'
 
 /** Of each mode, with the same seed always, and with another one each time. */
-const RUNS = Number(process.env.MODEL_RUNS ?? 200)
+const RUNS = Number(process.env.MODEL_RUNS ?? extent(60, 200))
 
 /** A run of these takes twice as long as one of the others. */
 const runsOf = ({ values }: Mode): number => Math.ceil(values === undefined ? RUNS : RUNS / 2)

@@ -6,6 +6,7 @@ import { Agent } from 'node:http'
 import t, { type Test } from 'tap'
 import type { RouteCacheOptions } from '../../plugin/index.js'
 import { cachedApp, settled } from '../helpers/app.js'
+import { extent } from '../helpers/extent.js'
 import { startRedis } from '../helpers/redis.js'
 import { LIMIT, SCHEMA, STATUSES, anyAnswer, give, isStorable, isStream, type Answer } from './answer.js'
 import { fetched, fieldOf, injected, type Received } from './wire.js'
@@ -25,7 +26,7 @@ interface Tally { runs: number, hits: number, kinds: Map<string, number> }
 
 t.test('by inject, on the in-process store', async (t) => {
   const world = await worldOf(t, {}, injected)
-  await holds(t, world, 2000)
+  await holds(t, world, extent(800, 2_000))
 })
 
 t.test('over HTTP, on Redis', async (t) => {
@@ -37,7 +38,7 @@ t.test('over HTTP, on Redis', async (t) => {
   t.teardown(() => agent.destroy())
   const world = await worldOf(t, { redis }, async (app, url) => await fetched(app, url, agent))
   for (const app of [world.cached, world.bare]) await app.listen({ port: 0, host: '127.0.0.1' })
-  await holds(t, world, 400)
+  await holds(t, world, extent(200, 400))
 })
 
 async function worldOf (t: Test, options: RouteCacheOptions, get: Get): Promise<World> {

@@ -4,12 +4,13 @@ import fc from 'fast-check'
 import fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { cachedApp, settled } from '../helpers/app.js'
+import { extent } from '../helpers/extent.js'
 import { injected, type Received } from './wire.js'
 
 /** A route's response schema (null: none), what its handler would give, and how that is to be served. */
 interface Case { schema: object | null, value: unknown, type: string | null, isWrapped: boolean }
 
-const RUNS = 300
+const RUNS = extent(100, 300)
 
 const scalar = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 12 }), fc.integer(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(),

@@ -2,7 +2,10 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { ExplainKeyOption, ExplainOption, Explanation, InvalidateTarget, RouteCache } from '../../index.js'
 import type { RouteCacheError } from '../../errors.js'
+import { MAY_HAVE_TAG } from '../../calls/route-cache.js'
+import type { Milliseconds } from '../../duration.js'
 import { own } from '../../key/key.js'
+import { within } from '../../store/wait/deadline.js'
 import { isOwn } from './same-origin.js'
 import type { Overview } from './overview.js'
 import { protect } from './pages.js'
@@ -12,7 +15,7 @@ const BODY_LIMIT = 64 * 1024
 
 interface ApiOptions {
   cache: RouteCache
-  /** Of this process, or null: of all; and the curve of this route, or null: of all. */
+  /** The report of this process, or null: of all; and the curve of this route, or null: of all. */
   overview: (only: string | null, route: string | null) => Promise<Overview>
 }
 
@@ -37,11 +40,25 @@ export async function api (app: FastifyInstance, { cache, overview }: ApiOptions
   app.post('/invalidate', async (request, reply) => {
     const { target, soft = false } = (request.body ?? {}) as { target?: unknown, soft?: unknown }
     return await answered(reply, async () => {
+      const isTagThere = await areThere(cache, own(target, 'tags'))
       const entries = await cache.invalidate(target as InvalidateTarget, { soft: soft as boolean })
       request.log.info({ target, soft, entries }, 'invalidated by the dashboard')
-      return { entries }
+      return { entries, found: entries > 0 || own(target, 'all') === true || isTagThere }
     })
   })
+}
+
+/** An invalidation does not wait longer for what it is told about its tags. */
+const DEADLINE: Milliseconds = 1_000
+
+/** Whether entries may have these tags: asked before they are invalidated. Null: it is not known. Never rejects. */
+async function areThere (cache: RouteCache, tags: unknown): Promise<boolean | null> {
+  // Wrong targets are refused by what comes next.
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string')) return false
+  const ask = (cache as Partial<RouteCache>)[MAY_HAVE_TAG]
+  // Otherwise the client would keep the command until it is connected.
+  if (ask === undefined || (cache.redis !== null && cache.redis.status !== 'ready')) return null
+  return await within(DEADLINE, ask.call(cache, tags)).catch(() => null)
 }
 
 /** An entry may carry tags without end, and a page shows no more. */

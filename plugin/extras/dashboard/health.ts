@@ -64,7 +64,7 @@ async function ask (server: Asked): Promise<ServerHealth> {
     const began = performance.now()
     await within(DEADLINE, server.ping())
     const ping = performance.now() - began
-    // Where INFO is not among the user's rights the rest stays unknown.
+    // If the user may not call INFO, the rest stays unknown.
     const info = await within(DEADLINE, server.info()).catch(() => '')
     return { ...health, ping, ...readInfo(String(info)) }
   } catch (error) {

@@ -43,7 +43,7 @@ export class Histogram {
   }
 }
 
-/** Of the present and the previous period, so that the figures are neither old nor of one moment. */
+/** Figures of the present and the previous period, so that they are neither old nor of one moment. */
 export class RecentHistogram {
   #now = new Histogram()
   #before = new Histogram()

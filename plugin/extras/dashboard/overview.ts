@@ -27,6 +27,8 @@ interface RouteOverview extends Sums {
   hitRate: number
   hit: Times
   miss: Times
+  /** Notes on the route itself: likely mistakes in its declaration. */
+  notes: string[]
 }
 
 /** One reason why requests of a route were not served from the cache, or responses not stored. */
@@ -71,11 +73,11 @@ export interface OverviewParts {
   name: string
   prefix: string
   heard: readonly Heard[]
-  /** Whose report is this process'. */
+  /** The report that is this process'. */
   own: string
   alone: string | null
   redis: RedisHealth | null
-  /** What is most likely a mistake in how this app uses the cache. */
+  /** Likely mistakes in how this app uses the cache. */
   warnings: readonly Warning[]
   now: Milliseconds
   /** Only this process; null: all. */
@@ -101,9 +103,9 @@ export function overviewOf ({ heard, only, ...parts }: OverviewParts): Overview 
     store: heard[0]?.report.stats.store ?? 'memory',
     alone,
     processes,
-    total: together(null, [...routes.values()].flat()),
+    total: together(null, [...routes.values()].flat(), []),
     // Not each app has values.
-    routes: [...routes].map(([route, parts]) => together(route, parts))
+    routes: [...routes].map(([route, parts]) => together(route, parts, notesOnRoute(warnings, route)))
       .filter(({ route, requests }) => route !== VALUES || requests > 0),
     reasons: reasonsOf(routes),
     curve: curveOf(chosen.map(({ report }) => report.past), parts.route, parts.now),
@@ -135,7 +137,11 @@ function routesOf (heard: readonly Heard[]): Map<string, Part[]> {
 
 type Sum = typeof SUMS[number]
 
-function together (route: string | null, parts: readonly Part[]): RouteOverview {
+function notesOnRoute (warnings: readonly Warning[], name: string): string[] {
+  return warnings.filter(({ route }) => route === name).map(({ message }) => `${message}.`)
+}
+
+function together (route: string | null, parts: readonly Part[], notes: string[]): RouteOverview {
   const sums = Object.fromEntries(SUMS.map((name) => [name, sum(parts, ({ stats }) => stats[name])])) as Record<Sum, number>
   const { hits, misses } = sums
   return {
@@ -146,7 +152,8 @@ function together (route: string | null, parts: readonly Part[]): RouteOverview 
     refused: sum(parts, ({ stats }) => sum(Object.values(stats.refusals), (n) => n)),
     hitRate: hits + misses === 0 ? 0 : hits / (hits + misses),
     hit: timesOf(parts.map(({ hit }) => hit)),
-    miss: timesOf(parts.map(({ miss }) => miss))
+    miss: timesOf(parts.map(({ miss }) => miss)),
+    notes
   }
 }
 

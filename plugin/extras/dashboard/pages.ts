@@ -8,7 +8,11 @@ const FILES = [
   ['', 'index.html', 'text/html; charset=utf-8'],
   ['dashboard.css', 'dashboard.css', 'text/css; charset=utf-8'],
   ['dashboard.js', 'dashboard.js', 'text/javascript; charset=utf-8'],
+  ['curve.js', 'curve.js', 'text/javascript; charset=utf-8'],
   ['elements.js', 'elements.js', 'text/javascript; charset=utf-8'],
+  ['explanation.js', 'explanation.js', 'text/javascript; charset=utf-8'],
+  ['list.js', 'list.js', 'text/javascript; charset=utf-8'],
+  ['tables.js', 'tables.js', 'text/javascript; charset=utf-8'],
   ['favicon.svg', 'favicon.svg', 'image/svg+xml'],
   ['uPlot.js', 'uPlot.js', 'text/javascript; charset=utf-8'],
   ['uPlot.css', 'uPlot.css', 'text/css; charset=utf-8']

@@ -67,7 +67,7 @@ export interface Curve {
   bypasses: number[]
 }
 
-/** Of these processes together; `route`: null: of all routes. */
+/** The curve of these processes together; `route`: null: of all routes. */
 export function curveOf (pasts: readonly PastReport[], route: string | null, now: Milliseconds): Curve {
   const last = Math.floor(now / STEP)
   const numbers = Array.from({ length: STEPS }, (_, i) => last - STEPS + 1 + i)

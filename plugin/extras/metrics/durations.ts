@@ -1,26 +1,36 @@
 // From the cache's events to durations, as the histograms have them.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { CacheEvents } from '../../index.js'
-import { VALUES, type Labels, type timings } from './instruments.js'
-
-type Timed = keyof typeof timings
+import type { Plan } from './budget.js'
+import { VALUES, type Labels, type Timed } from './instruments.js'
 
 /** Hears of each duration, in seconds. Must not throw: see the head of events.ts. */
 type Hear = (what: Timed, labels: Labels, seconds: number) => void
 
-const labelsOf: { [What in Timed]: (event: CacheEvents[What]) => Labels } = {
-  lookup: ({ route, outcome }) => ({ route: route ?? VALUES, outcome: outcome.type }),
-  handler: ({ route }) => ({ route: route ?? VALUES }),
-  fill: ({ route }) => ({ route: route ?? VALUES }),
+type Label<What extends Timed> = (event: CacheEvents[What], hasRoute: boolean) => Labels
+
+const labelsOf: { [What in Timed]: Label<What> } = {
+  lookup: ({ route, outcome: { type: outcome } }, hasRoute) => hasRoute ? { route: route ?? VALUES, outcome } : { outcome },
+  handler: ofRoute,
+  fill: ofRoute,
   invalidation: () => ({})
 }
 
-/** Calls `hear` with each duration of this cache, until the function that it returns is called. */
-export function hearDurations (cache: object, hear: Hear): () => void {
-  const timed = <What extends Timed>(what: What): () => void => listen(what, (event) => {
-    const { cache: teller, duration } = event
-    if (teller === cache && duration !== null) hear(what, labelsOf[what](event), duration / 1000)
-  })
+function ofRoute ({ route }: { route: string | null }, hasRoute: boolean): Labels {
+  return hasRoute ? { route: route ?? VALUES } : {}
+}
+
+/** Calls `hear` with each duration of this cache that is planned, until the function that it returns is called. */
+export function hearDurations (cache: object, { timings }: Plan, hear: Hear): () => void {
+  const timed = <What extends Timed>(what: What): () => void => {
+    const timing = timings[what]
+    if (timing === undefined) return () => {}
+    const hasRoute = timing.labels.includes('route')
+    return listen(what, (event) => {
+      const { cache: teller, duration } = event
+      if (teller === cache && duration !== null) hear(what, labelsOf[what](event, hasRoute), duration / 1000)
+    })
+  }
   const ends = [timed('lookup'), timed('handler'), timed('fill'), timed('invalidation')]
   return () => { for (const end of ends) end() }
 }

@@ -2,8 +2,10 @@
 // and gauges are read from `cache.stats()` at each collection, so nothing is counted twice. Durations, which `stats()`
 // lacks, come from the events.
 //
-// Labels are bounded: routes as they are declared, and words of closed unions; never a URL, a key or a tag.
+// Labels are bounded: routes as they are declared, and words of closed unions; never a URL, a key or a tag. Series are few:
+// a route has none before its first request, and those of rare outcomes come when they do (budget.ts plans the rest).
 import type { CacheEvents, CacheStats, RouteStats } from '../../index.js'
+import { SUMS } from '../../telling/stats.js'
 import type { FeedStats, Measured } from './feed.js'
 
 export type Labels = Record<string, string>
@@ -26,7 +28,10 @@ export interface Timing {
   name: string
   unit: 's'
   help: string
+  /** Those that it can have: `route` not always. */
   labels: readonly string[]
+  /** Whether it has the label `route` where no option says so. */
+  isOfRoute: boolean
 }
 
 /** The label for values, which have no route: labels of routes begin with a method. */
@@ -36,6 +41,9 @@ export const VALUES = 'getOrSet'
 export const BUCKETS: readonly number[] = [
   0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 ]
+
+/** Those of a histogram that each route has: fewer, and each of them one of the others. */
+export const ROUTE_BUCKETS: readonly number[] = [0.001, 0.005, 0.025, 0.1, 0.25, 1, 5]
 
 export const readings: readonly Observable[] = [
   {
@@ -60,7 +68,14 @@ export const readings: readonly Observable[] = [
   ofRoute('sets', '{value}', 'Values given to cache.set that went through the route.', (route) => route.sets),
   ofRoute('outdated', '{entry}', 'Entries found that had been invalidated by tag or with everything.', (route) => route.outdated),
   ofRoute('unreadable', '{entry}', 'Misses that found what is no entry of this build.', (route) => route.unreadable),
-  ofRoute('errors', '{error}', 'Failures of the store and of the routes\' own functions.', (route) => route.errors),
+  {
+    kind: 'counter',
+    name: 'errors',
+    unit: '{error}',
+    help: 'Failures of the store and of the routes\' own functions.',
+    labels: ['route'],
+    read: (stats) => ofRoutes(stats, ({ errors }) => [[{}, errors]])
+  },
   {
     kind: 'counter',
     name: 'invalidations',
@@ -106,34 +121,41 @@ export const timings = {
     name: 'lookup.duration',
     unit: 's',
     help: 'From where a lookup stands to what it came to, waiting for others\' handlers included.',
-    labels: ['route', 'outcome']
+    labels: ['route', 'outcome'],
+    isOfRoute: false
   },
   handler: {
     kind: 'histogram',
     name: 'handler.duration',
     unit: 's',
     help: 'From the end of a lookup to the handler\'s answer; of getOrSet, the run of load.',
-    labels: ['route']
+    labels: ['route'],
+    isOfRoute: true
   },
   fill: {
     kind: 'histogram',
     name: 'fill.duration',
     unit: 's',
     help: 'From an answer to the store\'s word on it, compression included.',
-    labels: ['route']
+    labels: ['route'],
+    isOfRoute: false
   },
   invalidation: {
     kind: 'histogram',
     name: 'invalidation.duration',
     unit: 's',
     help: 'How long invalidations took, those that failed too.',
-    labels: []
+    labels: [],
+    isOfRoute: false
   }
 } as const satisfies Partial<Record<keyof CacheEvents, Timing>>
 
-/** A counter of each route. */
+/** The events that histograms have. */
+export type Timed = keyof typeof timings
+
+/** A counter of each route where it is not 0. */
 function ofRoute (name: string, unit: string, help: string, value: (route: RouteStats) => number): Observable {
-  const read = (stats: CacheStats): Iterable<readonly [Labels, number]> => ofRoutes(stats, (route) => [[{}, value(route)]])
+  const read: Observable['read'] = (stats) => ofRoutes(stats, (route) => counted([[{}, value(route)]]))
   return { kind: 'counter', name, unit, help, labels: ['route'], read }
 }
 
@@ -163,24 +185,35 @@ type Of = (route: RouteStats) => Iterable<readonly [Labels, number]>
 
 function * ofRoutes ({ routes, values }: CacheStats, of: Of): Iterable<readonly [Labels, number]> {
   for (const [route, stats] of [...Object.entries(routes), [VALUES, values] as const]) {
+    if (!isUsed(stats)) continue
     for (const [labels, value] of of(stats)) yield [{ route, ...labels }, value]
   }
 }
 
-/** Each only grows: a stale hit and one that has waited for another's handler are counted together with it. */
+function isUsed (route: RouteStats): boolean {
+  return SUMS.some((name) => route[name] > 0) || Object.keys(route.bypasses).length > 0
+}
+
+/**
+ * Each only grows: a stale hit and one that has waited for another's handler are counted together with it. Hits and misses
+ * are told while they are 0, too, as a rate of hits needs both.
+ */
 function outcomes ({ hits, stale, collapsed, misses, bypasses }: RouteStats): Array<readonly [Labels, number]> {
   return [
     [{ outcome: 'hit', reason: '' }, hits - stale - collapsed],
-    [{ outcome: 'hit', reason: 'collapsed' }, collapsed],
-    [{ outcome: 'stale', reason: '' }, stale],
     [{ outcome: 'miss', reason: '' }, misses],
+    ...counted([[{ outcome: 'hit', reason: 'collapsed' }, collapsed], [{ outcome: 'stale', reason: '' }, stale]]),
     ...Object.entries(bypasses).map(([reason, n]) => [{ outcome: 'bypass', reason }, n] as const)
   ]
 }
 
 function fills ({ stores, refusals }: RouteStats): Array<readonly [Labels, number]> {
   return [
-    [{ result: 'stored', reason: '' }, stores],
+    ...counted([[{ result: 'stored', reason: '' }, stores]]),
     ...Object.entries(refusals).map(([reason, n]) => [{ result: 'refused', reason }, n] as const)
   ]
+}
+
+function counted (figures: Array<readonly [Labels, number]>): Array<readonly [Labels, number]> {
+  return figures.filter(([, value]) => value > 0)
 }

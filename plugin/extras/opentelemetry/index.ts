@@ -4,12 +4,13 @@ import { metrics, type Meter } from '@opentelemetry/api'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { optionError } from '../../errors.js'
+import { BUDGET_NAMES, planned, readBudget, type BudgetOptions } from '../metrics/budget.js'
 import { readSubject, type SubjectOptions } from '../metrics/subject.js'
 import { measure } from './measuring.js'
 import { trace } from './tracing.js'
 
 /** The options of `openTelemetry`. */
-export interface OpenTelemetryOptions extends SubjectOptions {
+export interface OpenTelemetryOptions extends SubjectOptions, BudgetOptions {
   /** The meter for the instruments. Default: the global provider's meter called `fastify-route-cache`. */
   meter?: Meter
   /**
@@ -21,7 +22,7 @@ export interface OpenTelemetryOptions extends SubjectOptions {
 }
 
 const WHERE = 'fastify-route-cache/opentelemetry'
-const NAMES = ['meter', 'spans']
+const NAMES = ['meter', 'spans', ...BUDGET_NAMES]
 
 /**
  * Measures a cache until the app closes: `await app.register(openTelemetry)`, behind the cache itself.
@@ -34,7 +35,7 @@ async function plugin (app: FastifyInstance, options: OpenTelemetryOptions): Pro
   const subject = readSubject(WHERE, app, { options, names: NAMES })
   const { meter = metrics.getMeter('fastify-route-cache'), spans = true } = options
   check({ meter, spans })
-  const ends = [measure(subject, meter)]
+  const ends = [measure(subject, meter, planned(readBudget(WHERE, options)))]
   if (spans !== false) ends.push(trace(subject, spans === true || spans.key !== false))
   app.addHook('onClose', async () => { for (const end of ends) end() })
 }

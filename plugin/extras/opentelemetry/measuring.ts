@@ -1,15 +1,16 @@
 // The instruments, made with a meter: counters are read at each collection, durations are recorded at once.
 import type { BatchObservableCallback, Histogram, Meter, ObservableCounter, ObservableGauge } from '@opentelemetry/api'
+import type { Plan, PlannedTiming } from '../metrics/budget.js'
 import { hearDurations } from '../metrics/durations.js'
 import { measured } from '../metrics/feed.js'
-import { BUCKETS, readings, timings, type Observable, type Timing } from '../metrics/instruments.js'
+import type { Observable, Timed } from '../metrics/instruments.js'
 import type { Subject } from '../metrics/subject.js'
 
 const NAMESPACE = 'route_cache.'
 
 /** Until the function that it returns is called. */
-export function measure ({ cache, name }: Subject, meter: Meter): () => void {
-  const observed = readings.map((reading) => [reading, observable(meter, reading)] as const)
+export function measure ({ cache, name }: Subject, meter: Meter, plan: Plan): () => void {
+  const observed = plan.readings.map((reading) => [reading, observable(meter, reading)] as const)
   const observe: BatchObservableCallback = (result) => {
     // Once, so that all of them fit.
     const stats = measured(cache)
@@ -19,14 +20,9 @@ export function measure ({ cache, name }: Subject, meter: Meter): () => void {
   }
   const instruments = observed.map(([, instrument]) => instrument)
   meter.addBatchObservableCallback(observe, instruments)
-  const histograms = {
-    lookup: histogram(meter, timings.lookup),
-    handler: histogram(meter, timings.handler),
-    fill: histogram(meter, timings.fill),
-    invalidation: histogram(meter, timings.invalidation)
-  }
-  const end = hearDurations(cache, (what, labels, seconds) => {
-    histograms[what].record(seconds, { cache: name, ...labels })
+  const histograms = new Map(Object.entries(plan.timings).map(([what, timing]) => [what as Timed, histogram(meter, timing)]))
+  const end = hearDurations(cache, plan, (what, labels, seconds) => {
+    histograms.get(what)!.record(seconds, { cache: name, ...labels })
   })
   return () => {
     end()
@@ -40,7 +36,7 @@ function observable (meter: Meter, { kind, name, unit, help }: Observable): Obse
   return kind === 'counter' ? meter.createObservableCounter(full, options) : meter.createObservableGauge(full, options)
 }
 
-function histogram (meter: Meter, { name, unit, help }: Timing): Histogram {
-  const advice = { explicitBucketBoundaries: [...BUCKETS] }
+function histogram (meter: Meter, { name, unit, help, buckets }: PlannedTiming): Histogram {
+  const advice = { explicitBucketBoundaries: [...buckets] }
   return meter.createHistogram(NAMESPACE + name, { unit, description: help, advice })
 }

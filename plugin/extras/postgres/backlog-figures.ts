@@ -7,6 +7,6 @@ export interface Backlog {
   lines: number
   /** How old the oldest one is; null: there is none, or it is one of an older version. */
   age: Seconds | null
-  /** What keeps them there, in words: a transaction, a prepared one, or a place without a reader. Null: nothing. */
+  /** The reason why they stay, in words: a transaction, a prepared one, or a place without a reader. Null: none. */
   holder: string | null
 }

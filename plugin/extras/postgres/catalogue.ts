@@ -1,4 +1,4 @@
-// What there is in the database: whether the tables and columns that are watched exist, and whether triggers tell of them.
+// The database's catalogue: whether the watched tables and columns exist, and whether triggers tell of them.
 import type pg from 'pg'
 import { RouteCacheError, optionError } from '../../errors.js'
 import { ddlSql, isWatchedDdlSql } from './ddl.js'

@@ -25,7 +25,7 @@ const OPEN_WAIT: Milliseconds = 1_000
 interface FeedParts {
   config: object
   names: Names
-  /** Whose place it is, asked once the connection is prepared; null: this process' own, in memory. */
+  /** The owner of the place, asked for once the connection is prepared; null: this process' own, in memory. */
   reader: () => string | null
   poll: Milliseconds
   /** How long a place stays that nobody reads from. */
@@ -161,7 +161,7 @@ export class Feed {
   }
 
   #next (result: Result): void {
-    // Where the connection is gone, a look follows when it is back.
+    // If the connection is gone, a look follows when it is back.
     if (result === 'away') return
     if (result === 'busy') this.#soon(RESERVE_PAUSE)
     if (result === 'failed' || result === 'refused') this.#soon(this.#pauses.next())
@@ -266,7 +266,7 @@ export class Feed {
   }
 }
 
-/** Of Postgres, about a query; FATAL ones end the connection. */
+/** Postgres' error about a query; a FATAL one ends the connection. */
 function isRefusal (error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError && error.severity === 'ERROR'
 }

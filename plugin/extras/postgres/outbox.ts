@@ -82,7 +82,7 @@ interface OutboxReading {
 interface Row { until: string, at: string, change: string | null }
 
 /**
- * What tells one server's past from another's. Empty where that can't be asked: some hosts don't let it be, and then only
+ * The mark of one server's past. Empty if it can't be asked for: some hosts don't allow that, and then only
  * transactions that are behind tell.
  */
 export async function historyOf (client: pg.Client): Promise<string> {
@@ -99,7 +99,7 @@ export async function historyOf (client: pg.Client): Promise<string> {
 /** A reader at a shared place. */
 export interface OutboxReader {
   name: string
-  /** Where this process left it; null: it has not looked yet. */
+  /** The place that this process has reached; null: it has not looked yet. */
   mine: string | null
   /** Whether it did the last work. */
   isActive: boolean

@@ -30,7 +30,7 @@ const CANCELLED = '57014'
 interface Pruned {
   /** Lines. */
   removed: number
-  /** Of them those of the future. */
+  /** The lines of the future among them. */
   future: number
 }
 
@@ -70,7 +70,7 @@ export class Pruner {
     return { removed: future.removed + past.removed, future: future.removed }
   }
 
-  /** Where the last time is long enough ago: up to which transaction lines are needed no more; else null. */
+  /** Up to which transaction lines are needed no more, if the last pruning is long enough ago; else null. */
   async #mark (client: pg.Client): Promise<string | null> {
     const { readers } = this.#names
     const life = `${Math.round(this.#placeLife)} ms`

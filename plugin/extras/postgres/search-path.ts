@@ -1,5 +1,6 @@
-// Where Postgres looks names up. A role that may create functions in a schema on the search_path (`public`, before Postgres
-// 15) can make one that fits better than Postgres' own; each caller then runs it with the caller's rights (CVE-2018-1058).
+// The schemas in which Postgres looks names up. A role that may create functions in a schema on the search_path (`public`,
+// before Postgres 15) can make one that fits better than Postgres' own; each caller then runs it with the caller's rights
+// (CVE-2018-1058).
 // So the plugin's connections search only Postgres' own schema, and use the session's former path for names of tables.
 import type pg from 'pg'
 

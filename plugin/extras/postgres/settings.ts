@@ -36,7 +36,7 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   watch: readonly Watch[]
   /** Installs at the start whatever is missing in the database. Default false: the app only checks. */
   install?: boolean
-  /** Where Postgres is. Absent: where @fastify/postgres is connected to. It must not be a pooler in transaction mode. */
+  /** The address of Postgres. Absent: that of @fastify/postgres. It must not be a pooler in transaction mode. */
   connectionString?: string
   /** node-postgres' Client config instead: `{ host, user, ssl }`. */
   connection?: object

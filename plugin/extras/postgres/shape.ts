@@ -32,7 +32,7 @@ interface Installed {
   replicated: boolean | null
 }
 
-/** Of the outbox' lines, and of the functions that write them. */
+/** The version of the outbox' lines, and of the functions that write them. */
 export const OUTBOX_VERSION = 2
 /** Each function of ours has it, of any version. */
 export const SIGN = '-- fastify-route-cache '

@@ -15,7 +15,7 @@ export class Teller {
   readonly #watches: readonly Watched[]
   readonly #log: Log
   #relations: Relations = new Map()
-  /** Of which tables the log says already that their lines are not understood. */
+  /** The tables of which the log has said that their lines are not understood. */
   readonly #said = new Set<number>()
   /** Keys, tags and prefixes that were invalidated. */
   targets = 0
@@ -26,7 +26,7 @@ export class Teller {
     this.#log = log
   }
 
-  /** Whose lines it understands; those of before, too. */
+  /** The versions of lines that it understands; earlier ones, too. */
   know (relations: Relations): void {
     this.#relations = new Map([...this.#relations, ...relations])
   }

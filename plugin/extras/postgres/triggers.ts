@@ -120,7 +120,7 @@ function ownSql (call: string): string {
 `
 }
 
-/** Of the children that are not watched themselves; and away with those of tables that are no children any more. */
+/** Makes the triggers of children that are not watched themselves; drops those of tables that are no children any more. */
 function childrenSql (watched: Watched, shape: Shape): string {
   const { names } = shape
   const call = functionName(names, watched)

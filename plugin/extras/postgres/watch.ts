@@ -52,7 +52,7 @@ export interface TableChange {
   relation: number
   /** Null: of all columns. */
   columns: readonly string[] | null
-  /** Their values, in that order; null: too many to tell, or not known. */
+  /** The rows' values, in that order; null: too many to tell, or not known. */
   rows: ReadonlyArray<ReadonlyArray<string | null>> | null
   /** Whether it is for templates with just these columns; false: for all. */
   exact: boolean
@@ -69,7 +69,7 @@ interface ChangeSource {
 }
 
 const WHERE = 'fastify-route-cache/postgres'
-/** Of one row's values in one template, in all forms that they may have: of some five dates. */
+/** The limit of forms that one row's values may have in one template: those of some five dates. */
 const MOST_COMBINATIONS = 1_000
 const OPTIONS = ['table', 'schema', 'keys', 'tags', 'whole']
 

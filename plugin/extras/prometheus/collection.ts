@@ -2,11 +2,12 @@
 // of its label `cache`.
 import { Counter, Gauge, Histogram, type OpenMetricsContentType, type PrometheusContentType, type Registry } from 'prom-client'
 import type { RouteCache } from '../../index.js'
+import type { Plan, PlannedTiming } from '../metrics/budget.js'
 import { hearDurations } from '../metrics/durations.js'
 import { measured, type Measured } from '../metrics/feed.js'
-import { readings, timings, type Observable, type Timing } from '../metrics/instruments.js'
+import type { Observable, Timed, Timing } from '../metrics/instruments.js'
 
-/** Where metrics are kept, in whichever of prom-client's two formats. */
+/** The registry that keeps metrics, in either of prom-client's two formats. */
 export type MetricsRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>
 
 /** Prometheus' base units, and their suffixes in names. https://prometheus.io/docs/practices/naming/#base-units */
@@ -20,7 +21,7 @@ function metricName (prefix: string, { kind, name, unit }: Observable | Timing):
 export interface CollectionParts {
   register: MetricsRegistry
   prefix: string
-  buckets: readonly number[]
+  plan: Plan
   /** Told that the last cache has gone, and with it the metrics. */
   onEmpty: () => void
 }
@@ -30,18 +31,14 @@ interface Member { cache: RouteCache, end: () => void }
 export class Collection {
   readonly #parts: CollectionParts
   readonly #members = new Map<string, Member>()
-  readonly #histograms: Record<keyof typeof timings, Histogram>
+  readonly #histograms: Map<Timed, Histogram>
   #snapshot: ReadonlyArray<readonly [string, Measured]> | null = null
 
   constructor (parts: CollectionParts) {
     this.#parts = parts
+    const { readings, timings } = parts.plan
     for (const reading of readings) this.#expose(reading)
-    this.#histograms = {
-      lookup: this.#time(timings.lookup),
-      handler: this.#time(timings.handler),
-      fill: this.#time(timings.fill),
-      invalidation: this.#time(timings.invalidation)
-    }
+    this.#histograms = new Map(Object.entries(timings).map(([what, timing]) => [what as Timed, this.#time(timing)]))
   }
 
   has (name: string): boolean {
@@ -49,8 +46,8 @@ export class Collection {
   }
 
   add (name: string, cache: RouteCache): void {
-    const end = hearDurations(cache, (what, labels, seconds) => {
-      this.#histograms[what].observe({ cache: name, ...labels }, seconds)
+    const end = hearDurations(cache, this.#parts.plan, (what, labels, seconds) => {
+      this.#histograms.get(what)!.observe({ cache: name, ...labels }, seconds)
     })
     this.#members.set(name, { cache, end })
   }
@@ -60,7 +57,7 @@ export class Collection {
     this.#members.get(name)?.end()
     this.#members.delete(name)
     if (this.#members.size > 0) return
-    const { register, prefix, onEmpty } = this.#parts
+    const { register, prefix, plan: { readings, timings }, onEmpty } = this.#parts
     for (const metric of [...readings, ...Object.values(timings)]) register.removeSingleMetric(metricName(prefix, metric))
     onEmpty()
   }
@@ -93,13 +90,13 @@ export class Collection {
     })
   }
 
-  #time (timing: Timing): Histogram {
-    const { register, prefix, buckets } = this.#parts
+  #time (timing: PlannedTiming): Histogram {
+    const { register, prefix } = this.#parts
     return new Histogram({
       name: metricName(prefix, timing),
       help: timing.help,
       labelNames: ['cache', ...timing.labels],
-      buckets: [...buckets],
+      buckets: [...timing.buckets],
       registers: [register]
     })
   }

@@ -18,7 +18,7 @@ export interface FakeClock {
   set: (instant: Date | string | number) => void
 }
 
-/** The same on every run, so that `Date` fields are. */
+/** The clock begins at the same instant on every run, so that `Date` fields are the same. */
 const START = '2026-01-01T00:00:00Z'
 
 /**

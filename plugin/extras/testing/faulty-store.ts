@@ -97,7 +97,7 @@ class Faulty implements Store {
     return await work()
   }
 
-  /** Its reader waits for it, as long as the reader wants. */
+  /** The reader waits for the answer as long as the reader wants. */
   async #reading<T> (work: () => Promise<T>): Promise<T> {
     return await this.#try(false, work)
   }

@@ -19,7 +19,7 @@ export class MemoryLeases {
     this.#now = now
   }
 
-  /** One that has ended is gone; and one that lasts longer than any may, as the clock has stepped back. */
+  /** A lease that has ended counts as gone; so does one that lasts longer than any may, as the clock has stepped back. */
   get (name: string): Held | undefined {
     const held = this.#names.get(name)
     if (held === undefined || this.#isOn(held)) return held
@@ -48,7 +48,7 @@ export class MemoryLeases {
     this.#names.delete(name)
   }
 
-  /** Those of keys of which it is true. */
+  /** The leases of keys for which the function gives true. */
   deleteWhere (isGone: (key: string) => boolean): void {
     for (const name of this.#names.names()) if (isGone(this.#names.get(name)!.key)) this.#names.delete(name)
   }

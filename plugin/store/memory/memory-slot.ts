@@ -1,11 +1,11 @@
-// What the in-process store keeps under a name: what it is called, and what it costs. What its bytes say: see layout.ts.
+// A name's value in the in-process store, and its cost in bytes. layout.ts describes the bytes.
 import type { Bytes, Milliseconds } from '../../duration.js'
 import type { Recent } from '../recent.js'
 
 export interface Slot {
   bytes: Buffer
   until: Milliseconds
-  /** Of a marker: the names of its variants, the one first that was stored longest ago. They go with it. */
+  /** For a marker: the names of its variants, the one first that was stored longest ago. They go with the marker. */
   variants?: Recent<true>
   /** When the entry was made stale; absent: it was not. */
   softenedAt?: Milliseconds

@@ -6,7 +6,7 @@ import type { Generation } from '../keys.js'
 import type { Quarantines } from './memory-quarantines.js'
 import { Recent } from '../recent.js'
 
-/** Of so many tags it is remembered when each was invalidated; of older ones, only when the last of them was. */
+/** The number of tags whose last invalidation is remembered each by itself; older ones share the instant of their last. */
 const MOST_GENERATIONS = 100_000
 
 export class MemoryTags {
@@ -51,7 +51,7 @@ export class MemoryTags {
     this.#bound()
   }
 
-  /** What was stored under them before becomes stale; where the clock is ahead of the time it goes: see generations.ts. */
+  /** Entries stored under them before become stale; if the clock is ahead of the time they go: see generations.ts. */
   soften (tags: readonly string[]): void {
     this.#tick()
     if (isAhead(this.#clock / 1000, this.#now())) return this.invalidate(tags)
@@ -65,7 +65,7 @@ export class MemoryTags {
 
   quarantine (tags: readonly string[], token: string, time: Milliseconds): boolean {
     const had = tags.map((tag) => this.#quarantines.put(tag, token, time))
-    // What begins until it ends has to be older than that end.
+    // A fill that begins until the quarantine ends has to be older than that end.
     this.invalidate(tags)
     return had.every(Boolean)
   }

@@ -48,6 +48,7 @@ export class MemoryStore implements Store {
   glance ({ key, variant, tags }: Ask): Reading {
     const { generations, softened } = this.#tags.read(tags)
     return {
+      clock: null,
       main: this.#get(key),
       varied: variant === null ? null : this.#get(slotName(key, variant)),
       history: this.#history,
@@ -122,7 +123,7 @@ export class MemoryStore implements Store {
     this.#leases.delete(name)
     if (this.#tags.areAbove(late, lease.asOf)) return 'outdated'
     if (cost(key, bytes) > this.#maxBytes) {
-      // What lies there is what it was to take the place of.
+      // The entry under the name is the one that the fill was to take the place of.
       if (varied === null) this.#drop(key)
       return 'too-large'
     }

@@ -6,9 +6,9 @@ import { ALLOWED_WHEN_FULL, QUARANTINES, Script } from './script.js'
 // The clock only grows: at least by one, and never behind the server's time, so that it goes on where its name was lost.
 // Then it may still be behind what it was, if the server's time stepped back: so everything before is of another history,
 // and when any tag was last invalidated is not known.
-// What is there instead of a number, somebody else's text or list, is taken for lost.
+// A value that is no number, somebody else's text or list, is taken for lost.
 //
-// Where it is ahead of the server's time, which was ahead itself, a softening's instant would be one to come.
+// If the clock is ahead of the server's time, as that was ahead itself, a softening's instant would be one to come.
 //
 // A history's name has the clock's value in it: a command that the client sends again, perhaps long after others began
 // histories of their own, begins one more, and never goes back to one that has been.
@@ -62,7 +62,7 @@ end`
 // there is then none, until it is created anew, above all of them. A quarantine or a hold of others stays; a hold keeps what
 // its generation must be at least.
 //
-// What is invalidated needs its generation no more: that lives as long as it did, `life` where nobody knows how long.
+// An invalidated entry needs its generation no more: that lives as long as it did, `life` if nobody knows how long.
 export const RAISING = `
 local function raised(present, value)
   local dropped, stale = string.match(present, '^(%d+)~?(%d*)$')
@@ -167,7 +167,7 @@ for i = 4, #KEYS do
 end
 return value`)
 
-/** What a generation's name holds begins so while its value is being found out: nothing is valid under it. */
+/** The beginning of a generation's value while it is being found out: nothing is valid under it. */
 export const RESERVED = '?'
 
 /**

@@ -10,8 +10,8 @@
 //   5. R  'ready'                        before the first read: S has another run id -> the floor names h2
 //   6. R  read('user:1')                 the entry has h1: not valid
 //
-// What R had sent before 4 is sent again by the client, before 5. So an answer counts only if every server that may have
-// given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
+// The client sends again, before 5, the commands that R had sent before 4. So an answer counts only if every server that
+// may have given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
 // failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
 //
 // A run ends where another server takes over, too. One that is promoted a second time has not been restarted, and may have
@@ -33,6 +33,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { readFloor, type Keys, type FloorState } from '../keys.js'
+import { listenTo } from '../server/client-events.js'
 import { onRefusal, type RedisClient } from '../server/redis-client.js'
 import { FLOOR } from './clock-scripts.js'
 import { addressOf, runOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
@@ -55,7 +56,7 @@ export class Floor implements Witness {
   readonly #stopHeeding: () => void
   /** On a Cluster: the servers by their address. */
   #byAddress = new Map<string, RedisClient>()
-  /** Those of the last check, and their runs. */
+  /** The servers of the last check, and their runs. */
   #servers: readonly RedisClient[] = []
   #runs = ''
   #checks = 0
@@ -173,7 +174,7 @@ export class Floor implements Witness {
     const runs = createHash('sha256').update(infos.map(runOf).sort().join(',')).digest('base64url')
     const answering = this.#follower?.asking()
     const { isNew } = await this.#renew(runs)
-    // One that went meanwhile may be back as another.
+    // A server that went meanwhile may be back as another.
     if (losses !== this.#known.losses) throw new RouteCacheError('FRC_STORE', 'a server went while it was asked who it is')
     this.#checks++
     this.#servers = servers
@@ -234,6 +235,7 @@ interface KnownServersParts {
 class KnownServers {
   readonly #parts: KnownServersParts
   readonly #known = new Map<RedisClient, Known>()
+  /** Each with the function that ends the watch. */
   readonly #watched = new Map<RedisClient, () => void>()
   /** Replications that have had replicas. */
   readonly #followed = new Set<string>()
@@ -255,7 +257,7 @@ class KnownServers {
     return this.#known.has(server)
   }
 
-  /** One that had replicas has none. */
+  /** A server that had replicas has none. */
   get isAnyAlone (): boolean {
     return [...this.#known.values()].some(({ reign, hasReplicas }) => !hasReplicas && this.#followed.has(reign))
   }
@@ -272,7 +274,7 @@ class KnownServers {
   know (server: RedisClient, info: unknown, { since, lookedAt }: Pick<Known, 'since' | 'lookedAt'>): void {
     const seen = this.#seen(info)
     const known = this.#known.get(server)
-    // One that is known stays known since then: answers under way count.
+    // A known server stays known since then: answers under way count.
     if (known?.reign === seen.reign) Object.assign(known, seen, { lookedAt })
     else this.#known.set(server, { ...seen, since, lookedAt, looking: null })
   }
@@ -300,7 +302,7 @@ class KnownServers {
       .finally(() => { known.looking = null })
   }
 
-  /** What these are asked just now. */
+  /** The questions to these servers that are under way. */
   looks (servers: readonly RedisClient[]): Promise<void>[] {
     return servers.map((server) => this.#known.get(server)?.looking ?? null).filter((looking) => looking !== null)
   }
@@ -319,16 +321,12 @@ class KnownServers {
   watch (server: RedisClient): void {
     if (this.#watched.has(server)) return
     const forget = (): void => { this.forget(server) }
-    server.on('close', forget)
-    server.on('end', forget)
-    this.#watched.set(server, forget)
+    const ends = [listenTo(server, 'close', forget), listenTo(server, 'end', forget)]
+    this.#watched.set(server, () => { for (const end of ends) end() })
   }
 
   close (): void {
-    for (const [server, forget] of this.#watched) {
-      server.off('close', forget)
-      server.off('end', forget)
-    }
+    for (const end of this.#watched.values()) end()
     this.#watched.clear()
     this.#known.clear()
   }
@@ -337,7 +335,7 @@ class KnownServers {
 // Looks at the servers that no read causes: a process that only writes must notice, too, that its server was replaced. One
 // at a time, once a second; sooner where a server was lost, until the new one answers.
 
-/** What a round found: nothing is to be looked at any more; all servers are known, or not; the client is not connected. */
+/** The result of a round: nothing is left to look at; all servers are known, or not; the client is not connected. */
 export type Round = 'over' | 'known' | 'unknown' | 'away'
 
 const PAUSE: Milliseconds = 1_000
@@ -387,7 +385,7 @@ export class Rounds {
     const losses = this.#losses
     const round = await this.#look()
     this.#isLooking = false
-    // Where one was lost while it was asked, the next round comes soon as well.
+    // If a server was lost while it was asked, the next round comes soon as well.
     if (losses === this.#losses && round !== 'unknown') this.#isLost = false
     if (round === 'away') {
       this.#isLost = true

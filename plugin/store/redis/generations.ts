@@ -49,7 +49,7 @@ const BATCH = 500
  * processes remember. No protocol needs it: a generation that ends before its entries makes them invalid.
  */
 export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
-/** Of so many tags it is remembered until when they live: each fill would have to say it again otherwise. */
+/** The number of tags whose remaining life is remembered: each fill would have to extend it otherwise. */
 const MOST_REMEMBERED = 10_000
 
 interface Softening { value: string, token: string, former: string }
@@ -82,7 +82,7 @@ export class Generations {
     await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock, lastTag], args)))
   }
 
-  /** What these names hold then: a generation, a quarantine, or a reservation. */
+  /** The values of these names then: a generation, a quarantine, or a reservation. */
   async #reserve (names: readonly string[]): Promise<Map<string, string>> {
     const reservation = `${RESERVED}${randomUUID()}`
     return new Map(await Promise.all(names.map(async (name) =>
@@ -190,13 +190,13 @@ export class Generations {
     for (const tag of tags) EXTEND.run(this.#client, [this.#keys.tag(tag)], [FIRST_LIFE, FIRST_LIFE]).catch(() => {})
   }
 
-  /** What is created anew does not live as long as it did. */
+  /** A generation that is created anew does not live as long as the former one. */
   forget (tags: readonly string[]): void {
     for (const tag of tags) this.#livesUntil.delete(tag)
   }
 
   #remember (tag: string, until: Milliseconds): void {
-    // One that is not remembered costs a command.
+    // A tag that is not remembered costs a command.
     if (this.#livesUntil.size >= MOST_REMEMBERED) this.#livesUntil.clear()
     this.#livesUntil.set(tag, until)
   }

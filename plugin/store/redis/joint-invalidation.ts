@@ -210,7 +210,7 @@ export class JointInvalidation {
   }
 }
 
-/** What is freed twice in the second step would be taken for lost the second time. */
+/** A target that is freed twice in the second step would be taken for lost the second time. */
 function onceEach ({ keys, tags, prefixes }: Named): Named {
   return { keys: eachOnce(keys), tags: [...new Set(tags)], prefixes: [...new Set(prefixes)] }
 }

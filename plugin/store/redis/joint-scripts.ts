@@ -4,7 +4,7 @@ import { RAISING, TICK } from './clock-scripts.js'
 import { ALLOWED_WHEN_FULL, Script, UNLINKING_VARIANTS } from './script.js'
 import { SOFTENING_KEY } from './scripts.js'
 
-// What prefixes invalidate lies in the floor, which every lookup reads, between the history and the runs. A record is
+// The prefixes of invalidations lie in the floor, which every lookup reads, between the history and the runs. A record is
 // `;<value>,<end>,<token>,<prefix>,<prefix>…`: entries under these prefixes whose `asOf` is below the value are invalid. It
 // is there until they have all been removed; see joint-invalidation.ts. Where there are very many of them, or they are very
 // long, as each lookup reads them, a new history does the same for all entries, and needs no record.

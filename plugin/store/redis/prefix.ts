@@ -25,7 +25,7 @@ export class PrefixRemoval {
   readonly #client: RedisClient
   readonly #keys: Keys
   readonly #write: Write
-  /** What ioredis itself puts before every name, but neither before a pattern nor off the names that SCAN returns. */
+  /** The prefix that ioredis puts before every name, but neither before a pattern nor off the names that SCAN returns. */
   readonly #keyPrefix: string
 
   constructor ({ client, keys, write }: { client: RedisClient, keys: Keys, write: Write }) {

@@ -66,7 +66,8 @@ export class RedisStore implements Store {
     this.#now = now
     this.#waitForReplicas = waitForReplicas
     this.#floor = new Floor({ client, keys, write, now, trusting: trustFailover })
-    this.#batches = new Batches({ keys, deadline, ask: async (names) => await this.#ask(names) })
+    const clock = client.isCluster === true || trustFailover ? null : keys.clock
+    this.#batches = new Batches({ keys, clock, deadline, ask: async (names) => await this.#ask(names) })
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write, now })
@@ -259,14 +260,16 @@ const MOST_NAMES = 1_000
 /** Each of them is a command that the client still keeps: a store that hangs must not be piled up with more. */
 const MOST_OVERDUE = 100
 const NONE: readonly never[] = []
-/** Where the floor stands among the names. */
+/** The place of the floor among the names. */
 const FLOOR = 0
 
-/** What the names of a batch hold, and what the floor says. */
+/** The values of a batch's names, and the floor's state. */
 export interface BatchAnswer extends FloorState { values: readonly (Buffer | null)[] }
 
 interface BatchParts {
   keys: Keys
+  /** The clock's name, where one server answers and so gives all of a batch in one instant; null: it is not asked for. */
+  clock: string | null
   /** Asks the servers; the first name is the floor's. */
   ask: (names: readonly string[]) => Promise<BatchAnswer>
   /** How long a reader waits. 0: without limit. */
@@ -289,17 +292,19 @@ class Batch {
   /** Places of values that several readers get. */
   readonly #shared = new Set<number>()
   #waiting: Waiting[] = []
+  readonly #clock: number | null
   isSent = false
 
-  constructor (floor: string) {
-    this.names = [floor]
+  constructor (floor: string, clock: string | null) {
+    this.names = clock === null ? [floor] : [floor, clock]
+    this.#clock = clock === null ? null : 1
   }
 
   add (waiting: Waiting): void {
     this.#waiting.push(waiting)
   }
 
-  /** Where this name's value will be. */
+  /** The place of this name's value. */
   place (name: string): number {
     let place = this.#places.get(name)
     if (place === undefined) {
@@ -318,8 +323,10 @@ class Batch {
       if (generation === undefined) generation = generations[place] = readGeneration(values[place]?.toString('latin1') ?? '')
       return generation
     }
+    const clock = this.#clock === null ? null : clockIn(values[this.#clock])
     for (const { reader, key, main, varied, tags } of this.#take()) {
       reader.read({
+        clock,
         main: values[main] ?? null,
         varied: varied === FLOOR ? null : values[varied] ?? null,
         history,
@@ -373,7 +380,7 @@ export class Batches {
 
   #open (): Batch {
     if (this.#next !== null) return this.#next
-    const batch = this.#next = new Batch(this.#parts.keys.floor)
+    const batch = this.#next = new Batch(this.#parts.keys.floor, this.#parts.clock)
     setImmediate(() => { this.#send(batch) })
     return batch
   }
@@ -392,6 +399,12 @@ export class Batches {
       asking.then(answer, (error: unknown) => { batch.fail(error) }).finally(() => { this.#overdue-- })
     })
   }
+}
+
+/** Null: it was lost, or is none. */
+function clockIn (bytes: Buffer | null | undefined): number | null {
+  const text = bytes?.toString('latin1') ?? ''
+  return isGeneration(text) ? Number(text) : null
 }
 
 /** A reader as a promise. */
@@ -414,7 +427,7 @@ interface LeasesParts {
   client: RedisClient
   keys: Keys
   write: Write
-  /** Where the clock was lost. */
+  /** Called if the clock was lost. */
   beginHistory: () => Promise<unknown>
 }
 
@@ -431,15 +444,17 @@ export class Leases {
     this.#beginHistory = beginHistory
   }
 
-  async take (key: string, variant: string | null, { bytes, marker }: Pick<Seen, 'bytes' | 'marker'>): Promise<Taken> {
+  async take (key: string, variant: string | null, { bytes, marker, missing, clock: seen = null }: Seen): Promise<Taken> {
     const token = randomUUID()
     const lease = this.#keys.lease(key, variant)
     const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
     const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes === null ? '' : checksumOf(bytes)]]
-    const taking = this.#withClock(marker === null
+    const sent = marker === null
       ? TAKE.run(this.#client, [lease, target], args)
       : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
-        [...args, marker, FIRST_MARKER_TIME]))
+        [...args, marker, FIRST_MARKER_TIME])
+    // A generation that was created since is above what was read before.
+    const taking = seen === null || missing.length > 0 ? this.#withClock(sent) : besides(sent, seen)
     const [taken, asOf] = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
     const [mine, held] = (taken as unknown[]).map(String)
     if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
@@ -511,7 +526,7 @@ export class Leases {
     })
   }
 
-  /** What lasts longer than it ever does is left over from before the server's time stepped back, and may be taken. */
+  /** A lease that lasts longer than any may is left over from before the server's time stepped back, and may be taken. */
   async holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'> {
     const name = this.#keys.lease(key, variant)
     const [held, life] = await this.#write(Promise.all([this.#client.get(name), this.#client.pttl(name)]))
@@ -519,6 +534,10 @@ export class Leases {
     const isLeft = !String(held).startsWith(QUARANTINE) && Number(life) > (held === PASS ? PASS_TIME : LEASE_TIME)
     return isLeft ? 'none' : holding(String(held))
   }
+}
+
+async function besides (lease: Promise<unknown>, asOf: number): Promise<[reply: unknown, asOf: number]> {
+  return [await lease, asOf]
 }
 
 /** Runs commands that use one lease token one at a time, in the order of the calls. */

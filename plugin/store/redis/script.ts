@@ -1,6 +1,6 @@
 // A Lua script, which Redis runs as one step; and the parts that several scripts share.
 import { createHash } from 'node:crypto'
-import { heed, type RedisClient } from '../server/redis-client.js'
+import { heed, type Corkable, type RedisClient } from '../server/redis-client.js'
 
 /** Called by its hash. A client resends commands that were under way when its connection was cut: each may run twice. */
 export class Script {
@@ -13,6 +13,7 @@ export class Script {
   }
 
   async run (client: RedisClient, keys: readonly string[], args: readonly (string | Buffer | number)[]): Promise<unknown> {
+    holdWrites(client)
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {
@@ -28,6 +29,27 @@ function refused (client: RedisClient, error: unknown): never {
   throw error
 }
 
+// Scripts that are called together, by requests whose read had one answer for example, leave in one write: each write is a
+// call of the system here, and one read in Redis. Nothing waits longer for that than for what runs already. On a Cluster it
+// is not known here which connection a command takes; and a client whose stream can't be corked writes each by itself.
+
+const corked = new WeakSet<object>()
+
+/** Before a command is given to the client: its connection writes when the code that runs now is done, promises included. */
+function holdWrites ({ stream }: RedisClient): void {
+  if (stream == null || corked.has(stream) || !isCorkable(stream)) return
+  corked.add(stream)
+  stream.cork()
+  process.nextTick(() => {
+    corked.delete(stream)
+    stream.uncork()
+  })
+}
+
+function isCorkable (stream: Partial<Corkable>): stream is Corkable {
+  return typeof stream.cork === 'function' && typeof stream.uncork === 'function'
+}
+
 /**
  * First line of the scripts that invalidate and release: a server that is full, and evicts nothing, lets them write all the
  * same. They take little room, and free more. https://redis.io/docs/latest/develop/programmability/eval-intro/
@@ -35,9 +57,9 @@ function refused (client: RedisClient, error: unknown): never {
 export const ALLOWED_WHEN_FULL = '#!lua flags=allow-oom\n'
 
 /**
- * What of a quarantine stands yet. The value of a name in quarantine is `!<end>@<token>`, one for each `mutate` that has it
- * there, with commas between them; ends are milliseconds of the server's time, so that a process that died is not counted
- * when another's renewals keep the name alive.
+ * The part of a quarantine that still stands. A name's value in quarantine is `!<end>@<token>`, one for each `mutate` that
+ * has it there, with commas between them. Ends are milliseconds of the server's time, so that a process that died is not
+ * counted when another's renewals keep the name alive.
  *
  * A tag that an invalidation of several targets holds until it has them all is `#<end>@<token>` instead, so likewise, and
  * with `=` as the token of its last member what its generation must be at least when it is let go. Former builds take such

@@ -6,7 +6,7 @@ import { QUARANTINE } from '../keys.js'
 import { READING_LAYOUT } from '../layout.js'
 import { ALLOWED_WHEN_FULL, QUARANTINES, Script, UNLINKING_VARIANTS } from './script.js'
 
-/** What a lease's name holds begins so where nobody is to wait: this alone, or with the token of who tries again. */
+/** The beginning of a lease's value if nobody is to wait: this alone, or with the token of a process that tries again. */
 export const PASS = '~'
 
 /**
@@ -73,16 +73,25 @@ return 2`)
  * KEYS: lease, what it is for. ARGV: token, time in ms, and the checksum of what was seen there ('': nothing) if it matters.
  * Gives what the lease now holds where it was taken: the token, or under PASS '~' and the token; else '' and what somebody
  * else holds, or nothing where there is something else than what was seen.
+ *
+ * Mostly nobody has it, so it is set at once, and taken back where what lies there is another. A server that is full refuses
+ * that, and is asked who has it: who waits for another's fill needs no room.
  */
 export const TAKE = new Script(`${READING_LAYOUT}${OWN}
-local held = redis.call('GET', KEYS[1])
+local held = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])
+local isTaken = not held
+if type(held) == 'table' then held = redis.call('GET', KEYS[1]) end
 if isOwn(held, ARGV[1]) then return {held} end
 if held and held ~= '${PASS}' then
   if string.sub(held, 1, 1) == '${QUARANTINE}' or redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[2]) then return {'', held} end
   held = false
 end
-local present = checksumAt(KEYS[2])
-if ARGV[3] and type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
+local present = ARGV[3] and checksumAt(KEYS[2])
+if type(present) == 'string' and present ~= ARGV[3] then
+  if isTaken then redis.call('DEL', KEYS[1]) end
+  return {'', ''}
+end
+if isTaken then return {ARGV[1]} end
 local token = (held or '') .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {token}`)

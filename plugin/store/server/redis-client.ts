@@ -6,6 +6,8 @@ import { RouteCacheError } from '../../errors.js'
 export interface RedisClient {
   status: string
   isCluster?: boolean
+  /** The connection; of a Cluster: none. */
+  stream?: Partial<Corkable> | null
   options: object
   ping (): Promise<unknown>
   getBuffer (key: string): Promise<Buffer | null>
@@ -29,13 +31,16 @@ export interface RedisClient {
   refreshSlotsCache?(callback: (error?: Error | null) => void): void
 }
 
+/** As a socket of Node: what is written while it is corked leaves in one write. */
+export interface Corkable { cork: () => void, uncork: () => void }
+
 /** Commands that are sent together. */
 interface Pipeline {
   getBuffer (key: string): unknown
   exec (): Promise<Array<[error: Error | null, reply: unknown]> | null>
 }
 
-/** Those that are there on a single server and on a Cluster. */
+/** The methods that the clients of a single server and of a Cluster both have. */
 const METHODS = [
   'ping', 'getBuffer', 'mgetBuffer', 'get', 'pttl', 'unlink', 'info', 'on', 'off', 'eval', 'evalsha'
 ] as const satisfies readonly (keyof RedisClient)[]

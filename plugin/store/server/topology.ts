@@ -9,7 +9,7 @@ import type { Milliseconds } from '../../duration.js'
 interface Topology {
   /** All primaries. */
   servers: readonly RedisClient[]
-  /** Who has which slots, as a text to compare. */
+  /** The servers and their slots, as a text to compare. */
   slots: string
   /** No slot is being moved. */
   isSettled: boolean

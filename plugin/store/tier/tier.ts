@@ -15,14 +15,14 @@
 // With 5 before 4 the old copy is kept for as long as the message takes, and dropped by it: what other instances may be
 // served by the measured delay. With 2 behind 3 the reply is new and the message old: then a good copy is dropped, no more.
 //
-// Of this process' own invalidation nobody waits for the message. W in this process:
+// Nobody waits for the message about this process' own invalidation. W in this process:
 //
 //   1. R  asks for `user:1`
 //   2. S  answers R: the old entry
 //   3. W  invalidates, S has confirmed    the copy goes, and what R has asked for is spoiled, before W's promise resolves
 //   4. R  is answered                     not kept: who asks from here on is answered by Redis
 //
-// Where tracking begins or breaks nobody knows what changed before, so every copy goes, and what is asked for is spoiled:
+// If tracking begins or breaks, nobody knows of changes before, so every copy goes, and reads under way are spoiled:
 //
 //   1. R  asks for `user:1`               nothing tracks yet, or not any more
 //   2. W  invalidates                     no message
@@ -34,17 +34,17 @@
 import type { Bytes, Milliseconds } from '../../duration.js'
 import { Recent, type ListPlace } from '../recent.js'
 
-/** What lies under a name. Shared by all who read it, so never changed; what was made of it is kept with it. */
+/** The copy of a name's value. All readers share it, so it never changes; decoded forms are kept with it. */
 export interface Copy {
   readonly bytes: Buffer
-  /** Of a generation or the floor, once it was decoded; of an entry, what decided about it. */
+  /** The decoded generation or floor; for an entry, the values that decided about it. */
   decoded?: unknown
 }
 
-/** Where a copy stands: kept, it tells whether the copy is still here without a search by its name. */
+/** A copy's place in the order: whoever keeps it knows whether the copy is still here without a search by name. */
 export type CopyPlace = ListPlace<Kept>
 
-/** What was known to have changed when it was sent: changes above it spoil its answer. */
+/** The last change that was known when the read was sent: later changes spoil its answer. */
 export type ChangeMark = number
 
 interface TierParts {
@@ -65,7 +65,7 @@ interface Kept extends Copy {
 const MOST_CHANGES = 4_096
 /** Roughly what Map, Kept, a Buffer with memory of its own, and what was made of it take. */
 const OVERHEAD: Bytes = 1_100
-/** It has no UTF-8: Redis is sent U+FFFD in its place. */
+/** A lone surrogate has no UTF-8: Redis is sent U+FFFD in its place. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
 export class Tier {
@@ -77,7 +77,7 @@ export class Tier {
   /** By name, the number of its last change. */
   readonly #changes = new Recent<number>()
   #changed = 0
-  /** What was asked for before this change is spoiled, whatever its name. */
+  /** All reads that were sent before this change are spoiled, whatever their names. */
   #horizon = 0
   #bytes: Bytes = 0
 
@@ -135,7 +135,7 @@ export class Tier {
     const present = this.#copies.get(name)
     const keptAt = this.#now()
     if (present !== undefined && present.bytes.equals(value)) {
-      // It stays where it was found: the floor and generations come with each read.
+      // Its place in the order stays: the floor and generations come with each read.
       present.keptAt = keptAt
       this.#copies.use(name)
       return
@@ -143,7 +143,7 @@ export class Tier {
     this.#drop(name)
     const cost = costOf(name, value)
     if (cost > this.#maxBytes || LONE_SURROGATE.test(name)) return
-    // What was read is a part of what came over the socket, and of all that came with it.
+    // The bytes are a part of a chunk from the socket, and would keep all of that chunk.
     this.#copies.set(name, { bytes: unshared(value), keptAt })
     this.#bytes += cost
     while (this.#bytes > this.#maxBytes) this.#drop(this.#copies.first()![0])
@@ -156,7 +156,7 @@ export class Tier {
     this.#bytes -= costOf(name, copy.bytes)
   }
 
-  /** These changed: drops them, and spoils what is asked for. */
+  /** These names have changed: drops their copies, and spoils reads under way. */
   change (names: readonly string[]): void {
     const change = ++this.#changed
     for (const name of names.map(asRedisHasIt)) {

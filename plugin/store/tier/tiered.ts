@@ -25,10 +25,10 @@ interface TieredParts {
   onDrop?: (() => void) | undefined
 }
 
-/** What decides about entries with these tags, as long as all that it was made of stands. */
+/** The values that decide about entries with these tags, as long as all the copies that they were made of stand. */
 interface Decided {
   tags: readonly string[]
-  /** Of the floor, and of the generation of each tag. */
+  /** The places of the floor, and of the generation of each tag. */
   by: readonly CopyPlace[]
   floor: FloorState
   generations: ValidityReading['generations']
@@ -50,7 +50,7 @@ export class Tiered {
   constructor ({ client, keys, limits, now, complain, onDrop }: TieredParts) {
     this.#keys = keys
     this.#now = now
-    this.#tier = new Tier({ ...limits, now, isFor: (name) => !keys.isValue(name) })
+    this.#tier = new Tier({ ...limits, now, isFor: (name) => !keys.isValue(name) && name !== keys.clock })
     const onChange = (names: string[] | null): void => {
       if (names === null) this.#tier.changeAll()
       else this.#tier.change(names)
@@ -69,7 +69,7 @@ export class Tiered {
     return { entries, bytes, hits: this.#hits, isLive, delay, drops }
   }
 
-  /** What decides, if all of it is at hand. `varied` is null where it is not: perhaps there is one. */
+  /** The values that decide, if all of them are at hand. `varied` is null if it is not at hand: there may be one. */
   glance (ask: Ask): Reading | null {
     if (!this.#tracking.isLive) return null
     const { key, variant, tags } = ask
@@ -81,6 +81,7 @@ export class Tiered {
     this.#hits++
     this.#last = ask
     return {
+      clock: null,
       main: main.value.bytes,
       varied: variant === null ? null : this.#tier.get(this.#keys.variant(key, variant), now)?.bytes ?? null,
       history,
@@ -92,7 +93,7 @@ export class Tiered {
     }
   }
 
-  /** What decided last time is kept with the entry's copy, so that no other name is put together and looked for. */
+  /** The values that decided last time are kept with the entry's copy, so that no other name is built and searched for. */
   #decidedFor ({ value: copy }: CopyPlace, tags: readonly string[], now: Milliseconds): Decided | null {
     const former = copy.decoded as Decided | undefined
     if (former !== undefined && this.#stands(former, tags, now)) return former
@@ -121,7 +122,7 @@ export class Tiered {
     }
   }
 
-  /** It is asked of Redis now: what was glanced at was no hit. */
+  /** Redis is asked now: the copy at hand was no hit. */
   missed (ask: Ask): void {
     if (ask === this.#last) this.#hits--
     this.#last = null
@@ -143,19 +144,19 @@ export class Tiered {
     this.#tier.change([...names, ...tags.map((tag) => this.#keys.tag(tag))])
   }
 
-  /** The same of an entry, of a variant together with its marker. */
+  /** Drops the copy of an entry, or of a variant together with its marker. */
   fill (key: string, variant: string | null): void {
     this.#tier.change([this.#keys.entry(key), ...variant === null ? [] : [this.#keys.variant(key, variant)]])
   }
 
-  /** The same of what was invalidated. */
+  /** Drops the copies of invalidated targets. */
   invalidate ({ keys, tags, prefixes, all }: Targets): void {
     if (all) return this.writeAll()
     this.write({ keys, tags })
     if (prefixes.length > 0) this.#tier.changePrefixes(prefixes.flatMap((prefix) => this.#keys.beginnings(prefix)))
   }
 
-  /** The same of everything. */
+  /** Drops everything. */
   writeAll (): void {
     this.#tier.changeAll()
   }

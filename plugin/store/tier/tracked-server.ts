@@ -9,15 +9,16 @@
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { within } from '../wait/deadline.js'
+import { listenTo } from '../server/client-events.js'
 import { heeded, type RedisClient } from '../server/redis-client.js'
 
-/** What CLIENT LIST shows of them. */
+/** The name of these connections in CLIENT LIST. */
 export const CONNECTION_NAME = 'fastify-route-cache-tracking'
 const CHANNEL = '__redis__:invalidate'
-/** Of a heartbeat's name, which nobody reads. */
+/** The life of a heartbeat's name, which nobody reads. */
 const LIFE: Milliseconds = 2_000
 
-/** What we use of the second connection. */
+/** The methods of the second connection that are used here. */
 interface Connection {
   connect (): Promise<unknown>
   disconnect (): void
@@ -28,7 +29,7 @@ interface Connection {
   on (event: 'messageBuffer', listener: (channel: Buffer, names: Buffer[] | null) => void): unknown
 }
 
-/** What we use of a client beside RedisClient. */
+/** The methods of a client that are used here beside those of RedisClient. */
 interface Trackable extends RedisClient {
   duplicate (options: object): Connection
   set (name: string, value: string, unit: 'PX', life: Milliseconds): Promise<unknown>
@@ -36,13 +37,13 @@ interface Trackable extends RedisClient {
 
 interface TrackedServerParts {
   client: RedisClient
-  /** What the client puts before names. */
+  /** The prefix that the client puts before names. */
   keyPrefix: string
-  /** Of names whose changes are to be told of, as we write them. */
+  /** The beginnings of names whose changes are tracked, as we write them. */
   prefixes: readonly string[]
-  /** What heartbeats' names begin with, and no others'. */
+  /** The beginning of heartbeats' names, and of no others. */
   beatPrefix: string
-  /** What follows there for a name that this server has; null: it has none, so it is only asked whether it answers. */
+  /** The rest of a heartbeat's name that this server has; null: it has none, so it is only asked whether it answers. */
   slotTag: () => string | null
   /** How long connecting, and a heartbeat's message, may take. */
   deadline: Milliseconds
@@ -62,13 +63,15 @@ export class TrackedServer {
   #connection: Connection | null = null
   #beats = 0
   #awaited: { name: string, come: () => void } | null = null
-  readonly #lost = (): void => { this.#fall(new RouteCacheError('FRC_STORE', 'the client\'s connection broke')) }
+  readonly #stopHearing: () => void
 
   constructor (parts: TrackedServerParts) {
     this.#parts = parts
     this.#client = parts.client as Trackable
-    // What it connects to next may be another server.
-    this.#client.on('close', this.#lost)
+    // The next connection may lead to another server.
+    this.#stopHearing = listenTo(this.#client, 'close', () => {
+      this.#fall(new RouteCacheError('FRC_STORE', 'the client\'s connection broke'))
+    })
   }
 
   get isUp (): boolean {
@@ -185,7 +188,7 @@ export class TrackedServer {
 
   close (): void {
     this.#state = 'closed'
-    this.#client.off('close', this.#lost)
+    this.#stopHearing()
     this.#disconnect()
   }
 }

@@ -13,7 +13,7 @@
 // have come, too, and the copies are good again. Where a heartbeat is missed, or a connection breaks, all copies go.
 //
 // The servers' roles, which reads look at with each question (floor.ts), are not looked at for what comes from the tier.
-// What guards it: a server that was demoted refuses the heartbeat's write, one that has died or was replaced breaks a
+// The guards: a server that was demoted refuses the heartbeat's write, one that has died or was replaced breaks a
 // connection, and on a Cluster no reply is kept of a server that is not tracked:
 //
 //   1. R  tracks A and B; `user:1` lies on A
@@ -24,6 +24,7 @@ import { randomBytes } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { Delays } from '../wait/delays.js'
 import type { Keys } from '../keys.js'
+import { listenTo } from '../server/client-events.js'
 import { keyPrefixOf, mustBeTrackable, type RedisClient } from '../server/redis-client.js'
 import { SLOTS, slotOf, primariesOf } from '../server/topology.js'
 import type { TierStats } from '../store.js'
@@ -63,6 +64,8 @@ export class Tracking {
   /** When the oldest of the servers' last heartbeats was sent. */
   #confirmedAt = -Infinity
   readonly #changed = (): void => { this.#tick().catch(() => {}) }
+  /** Of listening for a Cluster's servers. */
+  #ends: Array<() => void> = []
 
   constructor ({ client, keys, onChange, complain, onDrop }: TrackingParts) {
     mustBeTrackable(client)
@@ -71,7 +74,7 @@ export class Tracking {
     this.#complain = complain
     this.#onDrop = onDrop
     this.#prefixes = keys.tracked
-    // Of this process only: others are not told of its heartbeats.
+    // Heartbeats of this process only: others are not told of them.
     this.#beatPrefix = keys.beats(randomBytes(9).toString('base64url'))
   }
 
@@ -79,7 +82,9 @@ export class Tracking {
   async begin (): Promise<void> {
     if (this.#timer !== undefined) return
     this.#timer = setInterval(this.#changed, INTERVAL).unref()
-    if (this.#client.isCluster === true) onNode(this.#client, 'on', this.#changed)
+    if (this.#client.isCluster === true) {
+      this.#ends = [listenTo(this.#client, '+node', this.#changed), listenTo(this.#client, '-node', this.#changed)]
+    }
     await this.#tick()
   }
 
@@ -156,7 +161,7 @@ export class Tracking {
     const servers = [...this.#servers.values()]
     this.#confirmedAt = Math.min(...servers.map(({ confirmedAt }) => confirmedAt))
     if (this.#isUp || !servers.every(({ isUp }) => isUp)) return
-    // What was asked for before is not to be kept, either.
+    // Reads that were sent before are not to be kept, either.
     this.#onChange(null)
     this.#isUp = true
     this.#hasComplained = false
@@ -173,18 +178,11 @@ export class Tracking {
   /** Ends its connections. */
   close (): void {
     clearInterval(this.#timer)
-    if (this.#client.isCluster === true) onNode(this.#client, 'off', this.#changed)
+    for (const end of this.#ends) end()
     for (const server of this.#servers.values()) server.close()
     this.#servers.clear()
     this.#isUp = false
   }
-}
-
-/** What a Cluster's client tells of when it connects to a server, or has left one. */
-function onNode (client: RedisClient, what: 'on' | 'off', listener: () => void): void {
-  const cluster = client as unknown as Record<typeof what, (event: '+node' | '-node', listener: () => void) => unknown>
-  cluster[what]('+node', listener)
-  cluster[what]('-node', listener)
 }
 
 /** Finds, again where slots have moved, what braces a name of this server needs. */

@@ -82,7 +82,7 @@ export class Deadline {
   }
 }
 
-/** The same for one command, all of whose time counts. */
+/** Waits for one command, all of whose time counts. */
 export function within<T> (time: Milliseconds, promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
   return new Deadline(time, 0).wait(promise, onLate)
 }

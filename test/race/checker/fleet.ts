@@ -5,7 +5,7 @@ import { Agent, request } from 'node:http'
 import { forget, watch } from '../../helpers/watchdog.js'
 import type { CacheStats, RouteStats } from '../../../plugin/index.js'
 
-const ANSWER_DEADLINE = 30_000
+const ANSWER_DEADLINE = 60_000
 
 export interface Answer {
   status: number

@@ -220,7 +220,7 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
   },
   generations: async (tags) => {
     const ground = await store.generations(tags)
-    return { ...ground, ...change({ main: null, varied: null, isKept: false, isNear: false, ...ground }) }
+    return { ...ground, ...change({ main: null, varied: null, clock: null, isKept: false, isNear: false, ...ground }) }
   }
 })
 
@@ -314,6 +314,10 @@ export const BREAKS: Record<string, Break> = {
   'no generation is looked at': {
     modes: ['tags of the policy', 'tags of the response', 'tags of both, that vary', ...TAGS_MUTATED],
     broken: { store: reading(({ generations }) => ({ generations: generations.map(() => 0) })) }
+  },
+  'the clock that came with the generations is ahead': {
+    modes: ['tags of the policy', 'tags of both, that vary'],
+    broken: { store: reading(({ clock }) => ({ clock: clock === null ? null : clock + 1_000_000 })) }
   },
   'a tag is not invalidated': {
     modes: ['tags of the policy', 'tags of the response'],

@@ -7,6 +7,7 @@ import { Batches, promised, RedisStore, type BatchAnswer } from '../../../plugin
 import { Keys } from '../../../plugin/store/keys.js'
 import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
 import type { Ask, Reading } from '../../../plugin/store/store.js'
+import { NOTHING_SEEN } from '../../helpers/plain-store.js'
 import { startCluster, startRedis } from '../../helpers/redis.js'
 
 const ask = (key: string, tags: readonly string[] = [], variant: string | null = null): Ask => ({ key, variant, tags })
@@ -49,6 +50,32 @@ t.test('on one server they are one MGET, with each name once', async (t) => {
   store.close()
 })
 
+t.test('scripts that are called together leave in one write, of a client that has a stream to cork', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const [client, other] = [server.client(), server.client()]
+  const reads = async (): Promise<number> => Number(/total_reads_processed:(\d+)/.exec(await other.info('stats'))![1])
+  const together = async (store: RedisStore, name: string): Promise<number> => {
+    await store.connect()
+    await store.take(`${name}-warm`, null, NOTHING_SEEN)
+    const { clock } = await store.read(ask(name))
+    const before = await reads()
+    const taken = await Promise.all(NUMBERS.map(async (i) => await store.take(`${name}-${i}`, null, { ...NOTHING_SEEN, clock })))
+    t.ok(taken.every((lease) => typeof lease !== 'string' && lease.asOf === clock), 'the clock is not read again')
+    return await reads() - before
+  }
+  const store = storeOf(client)
+  const all = await together(store, 'held')
+  t.ok(all <= 3, `${all} reads: the scripts, this question, and perhaps one for the server's role`)
+  await together(storeOf(new Proxy(client, {
+    get: (target, name) => {
+      const value: unknown = name === 'stream' ? {} : Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) as unknown : value
+    }
+  })), 'each')
+  store.close()
+})
+
 t.test('on a Cluster each server has them in one pipeline, and what is no string or has moved is asked for by itself', async (t) => {
   const cluster = await startCluster()
   t.teardown(async () => { await cluster.stop() })
@@ -85,6 +112,7 @@ function gated (deadline: number): { batches: Batches, asked: Question[] } {
   const asked: Question[] = []
   const batches = new Batches({
     keys: new Keys('p'),
+    clock: null,
     deadline,
     ask: async (names) => await new Promise((resolve, reject) => { asked.push({ names, answer: resolve, fail: reject }) })
   })

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import type { RedisClient } from '../../../plugin/index.js'
 import { cachedApp, settled } from '../../helpers/app.js'
 import { startCluster, startRedis } from '../../helpers/redis.js'
+import { sharedClient } from './shared-client.js'
 
 const OPTIONS: Record<string, object> = {
   none: {},
@@ -54,6 +55,16 @@ t.test('one server', async (t) => {
       await caches(t, new Redis({ host: server.host, port: server.port, ...options }), name.replaceAll(' ', '-'))
     })
   }
+  const client = server.client()
+  await client.ping()
+  await t.test('many caches on one client', async (t) => {
+    await sharedClient(t, client, async () => {
+      const left = new Promise((resolve) => client.once('close', resolve))
+      await server.ask('CLIENT', 'KILL', 'TYPE', 'normal')
+      await left
+      await client.ping()
+    })
+  })
 })
 
 t.test('a Cluster', async (t) => {
@@ -62,6 +73,16 @@ t.test('a Cluster', async (t) => {
   for (const [name, redisOptions] of Object.entries(OPTIONS)) {
     await t.test(name, async (t) => { await caches(t, new Cluster(cluster.nodes, { redisOptions }), name.replaceAll(' ', '-')) })
   }
+  const client = cluster.client()
+  await client.ping()
+  await t.test('many caches on one client', async (t) => {
+    await sharedClient(t, client, async () => {
+      const left = client.nodes('master').map((node) => new Promise((resolve) => node.once('close', resolve)))
+      for (const server of cluster.servers) await server.ask('CLIENT', 'KILL', 'TYPE', 'normal')
+      await Promise.all(left)
+      for (const node of client.nodes('master')) await node.ping()
+    })
+  })
   for (const [name, redisOptions] of Object.entries(ALONE)) {
     const redis = new Cluster(cluster.nodes, { redisOptions, lazyConnect: true }) as RedisClient
     await t.rejects(cachedApp(t, { redis }), { code: 'FRC_OPTION', message: new RegExp(`Cluster client has .*${name}`) }, name)

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import type { RouteCacheOptions } from '../../../plugin/index.js'
 import { cachedApp, settled, told, type CachedApp } from '../../helpers/app.js'
 import { startSentinel, type RedisSentinel, type RedisServer } from '../../helpers/redis.js'
+import { sharedClient } from './shared-client.js'
 
 /** Four entries, and how each of them is invalidated. */
 const TARGETS = {
@@ -153,6 +154,16 @@ t.test('a primary that stood still is left', { buffered: true }, async (t) => {
 t.test('a failover that is trusted, with replicas that are waited for', { buffered: true }, async (t) => {
   const sentinels = await group(t)
   const [first, second] = sentinels.servers as [RedisServer, RedisServer]
+  await t.test('many caches on one client', async (t) => {
+    const client = sentinels.client()
+    await client.ping()
+    await sharedClient(t, client, async () => {
+      const left = new Promise((resolve) => client.once('close', resolve))
+      await first.ask('CLIENT', 'KILL', 'TYPE', 'normal')
+      await left
+      await client.ping()
+    })
+  })
   const { state, open } = sites(t, sentinels)
   const site = await open({}, { trustFailover: true, waitForReplicas: 1 })
   await filled(site)

@@ -13,22 +13,6 @@ export function element (name, properties = {}, ...children) {
   return made
 }
 
-/**
- * A table of rows of cells: the first cell is the row's head. Columns: `{ name, isNumber, isWide }`. On a narrow screen
- * rows are cards; the roles say what it is where the layout no longer does.
- */
-export function table (label, columns, rows) {
-  const heads = columns.map(({ name, isNumber }) => element('th', { scope: 'col', role: 'columnheader', class: isNumber ? 'number' : null }, name))
-  const body = rows.map((cells) => element('tr', { role: 'row' }, ...cells.map((cell, i) => {
-    const { name, isNumber, isWide } = columns[i]
-    if (i === 0) return element('th', { scope: 'row', role: 'rowheader' }, cell)
-    return element('td', { role: 'cell', 'data-label': name, class: isNumber ? 'number' : isWide ? 'wide' : null }, cell)
-  })))
-  return element('table', { class: 'cards', role: 'table', 'aria-label': label },
-    element('thead', { role: 'rowgroup' }, element('tr', { role: 'row' }, ...heads)),
-    element('tbody', { role: 'rowgroup' }, ...body))
-}
-
 /** Puts it there unless the same is there already, so that nothing moves under a reader or a pointer. */
 export function show (place, ...children) {
   const next = element(place.nodeName, {}, ...children)
@@ -43,6 +27,9 @@ export function offer (select, options) {
   select.replaceChildren(...options.map(([value, text]) => element('option', { value }, text)))
   select.value = options.some(([one]) => one === value) ? value : ''
 }
+
+/** So much of a text as helps; the rest fills the page. */
+export const clipped = (text, length = 500) => text.length > length ? `${text.slice(0, length)} …` : text
 
 const count = new Intl.NumberFormat('en')
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
