@@ -186,7 +186,7 @@ await onEachStore(t, async (t, open) => {
       app.pass(15)
       t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
       await gates[1]!.reached
-      while (!app.lines.some(({ msg }) => msg === 'cache refresh failed')) await turn()
+      while (!app.lines.some(({ msg }) => String(msg).startsWith('cache refresh failed'))) await turn()
       t.match(total(app), { stale: 1, refreshes: 1, stores: 1, refusals })
       // Beyond what this process remembers: the store tells.
       for (let i = 0; i < 3; i++) {
@@ -231,7 +231,7 @@ await onEachStore(t, async (t, open) => {
       t.match(await app.inject('/'), { statusCode: status, headers: { 'cache-status': MISS } }, 'who comes now gets what the handler says')
       t.equal(runs(), 3)
       t.match(total(app), { refreshes: 1, stores: 1, errors: 0 })
-      t.notOk(app.lines.some(({ msg }) => msg === 'cache refresh failed'), 'that is no failure')
+      t.notOk(app.lines.some(({ msg }) => String(msg).startsWith('cache refresh failed')), 'that is no failure')
     })
   }
 
@@ -340,7 +340,7 @@ await onEachStore(t, async (t, open) => {
       app.pass(15)
       isLate = true
       t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } }, name)
-      while (!app.lines.some(({ msg }) => msg === 'cache refresh failed')) await turn()
+      while (!app.lines.some(({ msg }) => String(msg).startsWith('cache refresh failed'))) await turn()
       t.equal(runs(), 1, 'the handler is not run')
       t.match(total(app), { refreshes: 1, stores: 1, refusals: { diverted: 1 }, bypasses: {} })
       t.match(await app.inject('/'), { body: 'run 1', headers: { 'cache-status': STALE } })
@@ -374,7 +374,7 @@ await onEachStore(t, async (t, open) => {
       t.match(await next, { body: 'new' })
       await settled(app)
       t.match(await app.inject('/'), { body: 'new', headers: { 'cache-status': FRESH } })
-      t.equal(app.lines.some(({ msg }) => msg === 'cache refresh failed'), false, 'that is no failure')
+      t.equal(app.lines.some(({ msg }) => String(msg).startsWith('cache refresh failed')), false, 'that is no failure')
     })
   }
 
@@ -477,7 +477,7 @@ await onEachStore(t, async (t, open) => {
     own.longest = 50
     await app.inject('/')
     await gates[1]!.reached
-    while (!app.lines.some(({ msg }) => msg === 'cache refresh failed')) await turn()
+    while (!app.lines.some(({ msg }) => String(msg).startsWith('cache refresh failed'))) await turn()
     gates[1]!.open()
     await settled(app)
     t.match(total(app), { refreshes: 1, stores: 1, refusals: { lease: 1 } }, 'what it answers then comes too late')
