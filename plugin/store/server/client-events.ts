@@ -1,10 +1,11 @@
 // The events of a client's connections. Many caches may use one client: together they put one listener on it for each event,
 // as Node warns of a leak from the eleventh on.
+import type { errorMonitor } from 'node:events'
 import type { RedisClient } from './redis-client.js'
 
 /** `+node`, `-node`: a Cluster's client connects to a server, or has left one. */
-type Event = 'close' | 'end' | '+node' | '-node'
-type Listener = () => void
+type Event = 'close' | 'end' | '+node' | '-node' | typeof errorMonitor
+type Listener = (value?: unknown) => void
 type Emitter = Record<'on' | 'off', (event: Event, listener: Listener) => unknown>
 
 interface Shared { listeners: Set<Listener>, tell: Listener }
@@ -18,7 +19,7 @@ export function listenTo (client: RedisClient, event: Event, listener: Listener)
   shared.set(client, events)
   const { listeners } = events.get(event) ?? begin(client, event, events)
   // Two callers may share a function.
-  const own = (): void => { listener() }
+  const own: Listener = (value) => { listener(value) }
   listeners.add(own)
   return () => {
     if (!listeners.delete(own) || listeners.size > 0) return
@@ -30,7 +31,7 @@ export function listenTo (client: RedisClient, event: Event, listener: Listener)
 function begin (client: RedisClient, event: Event, events: Map<Event, Shared>): Shared {
   const listeners = new Set<Listener>()
   // A copy: listeners may go, and others come, while they are told.
-  const tell = (): void => { for (const listener of [...listeners]) if (listeners.has(listener)) listener() }
+  const tell: Listener = (value) => { for (const listener of [...listeners]) if (listeners.has(listener)) listener(value) }
   const begun = { listeners, tell }
   events.set(event, begun)
   emitter(client).on(event, tell)

@@ -3,6 +3,7 @@
 // client to whose errors the app does not listen must go on saying so on stderr.
 import { errorMonitor } from 'node:events'
 import { RouteCacheError } from '../../errors.js'
+import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
 
 /** What the first word of a server's or the system's error means, and what helps. */
@@ -16,7 +17,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   WRONGPASS: 'the password or the user name is wrong',
   NOAUTH: 'the server wants a password, and the client has none',
   NOPERM: 'the client\'s user lacks a right',
-  OOM: 'the server is full (maxmemory), and its policy lets nothing go; stored responses are still served',
+  OOM: 'the server is full (maxmemory), and its policy lets nothing go',
   READONLY: 'the server is a replica, which takes no writes',
   MASTERDOWN: 'the server is a replica that has lost its primary',
   MISCONF: 'the server can\'t write its snapshot, and takes no writes until it can',
@@ -30,12 +31,12 @@ export class Outage {
   readonly #client: RedisClient | null
   /** The last error of its connection. */
   #last: unknown = null
-  readonly #note = (error: unknown): void => { this.#last = error }
+  readonly close: () => void = () => {}
 
   /** Null: entries live in this process. */
   constructor (client: RedisClient | null) {
     this.#client = client
-    ;(client as Listened | null)?.on(errorMonitor, this.#note)
+    if (client !== null) this.close = listenTo(client, errorMonitor, (error) => { this.#last = error })
   }
 
   /** The server, with its address, never with a password. */
@@ -57,15 +58,6 @@ export class Outage {
     if (isAway) return 'it is not connected'
     return isLate(error) ? 'it did not answer in time' : textOf(error)
   }
-
-  close (): void {
-    (this.#client as Listened | null)?.off(errorMonitor, this.#note)
-  }
-}
-
-interface Listened {
-  on: (event: symbol, listener: (error: unknown) => void) => unknown
-  off: (event: symbol, listener: (error: unknown) => void) => unknown
 }
 
 /** In words, by the first error of the chain that means something; null: none does. */
