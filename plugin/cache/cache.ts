@@ -65,7 +65,7 @@ export class ResponseCache {
     const flights = this.#flights
     const background = this.#background
     this.enabled = enabled
-    this.shelf = { store, memory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
+    this.shelf = { store, tagMemory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
     this.invalidation = new Invalidation({ ...parts, flights, background })
     this.failures = new Failures(now)
     this.formerBuild = new FormerBuild(log, now())
@@ -188,9 +188,9 @@ export class ResponseCache {
     if (seized === null) return null
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
-    const ground = { history, least: 0, tags: [], generations: [], softened: [] }
+    const validity = { history, least: 0, tags: [], generations: [], softened: [] }
     this.#flights.lead(flight, this.#parts.store, { key, lease, waitTimeout })
-    return { key, lease, marker: null, ground, flight, isOver: false }
+    return { key, lease, marker: null, validity, flight, isOccupied: false }
   }
 
   /**
@@ -222,7 +222,7 @@ export class ResponseCache {
 
   /** A lookup's result with this selection, and whether a fill is on its way. Leaves no trace. Rejects with FRC_STORE. */
   async look (key: string, selection: Selection): Promise<LookResult> {
-    const shelf = { ...this.shelf, memory: new TagMemory() }
+    const shelf = { ...this.shelf, tagMemory: new TagMemory() }
     const looking = selectEntry(shelf, key, selection).then(async (found) => {
       return { found, holder: await this.#parts.store.holder(key, found.variant) }
     })

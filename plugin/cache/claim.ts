@@ -32,8 +32,8 @@ export interface Selected {
   variant: string | null
   /** The bytes that lie where the fill would go; undefined: they were not read. */
   bytes: Buffer | null | undefined
-  ground: ValidityBasis
-  /** The clock when all of the ground was read; null: it is not known. */
+  validity: ValidityBasis
+  /** The clock when all of the validity was read; null: it is not known. */
   clock: number | null
 }
 
@@ -85,10 +85,10 @@ export interface Right {
   key: string
   lease: Lease
   marker: Marker | null
-  ground: ValidityBasis
+  validity: ValidityBasis
   flight: Flight
   /** Something lies where the fill goes. */
-  isOver: boolean
+  isOccupied: boolean
 }
 
 /** The right to fill, and the request that it is used for. */

@@ -47,12 +47,12 @@ export class Fills {
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
-    const { shelf: { store, memory }, background, complaints, jitter, now, random, abandon, end, handOut } = this.#parts
-    const { key, selection, lease, marker, ground, flight } = claim
+    const { shelf: { store, tagMemory }, background, complaints, jitter, now, random, abandon, end, handOut } = this.#parts
+    const { key, selection, lease, marker, validity, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
       refuse(key, 'vary', caller)
-      if (claim.isOver && isReplacement(answer.status)) end(claim, caller)
+      if (claim.isOccupied && isReplacement(answer.status)) end(claim, caller)
       else abandon(claim, caller, true)
       return null
     }
@@ -60,7 +60,7 @@ export class Fills {
     const storedAt = now()
     const life = longest - Math.floor(longest * jitter * random())
     const tags = union(selection.tags, named)
-    memory.remember(key, tags.slice(selection.tags.length))
+    tagMemory.remember(key, tags.slice(selection.tags.length))
     const staleAt = storedAt + life
     const [deadAt, rescueUntil] = [staleAt + stale, staleAt + rescue]
     const { epoch, varied } = place
@@ -70,7 +70,7 @@ export class Fills {
     background.run(async () => {
       const encoded = isEncoded ? made ?? await this.#compress(answer.body, key, caller) : NOT_ENCODED
       const { status, headers, body, kind, cost } = answer
-      const { history } = ground
+      const { history } = validity
       const bytes = encode({
         status,
         headers,
@@ -96,7 +96,7 @@ export class Fills {
         return await store.release(key, lease)
       }
       if (!kept.send()) return abandon(claim, caller, true)
-      const late = tags === ground.tags ? NONE : without(tags, ground.tags)
+      const late = tags === validity.tags ? NONE : without(tags, validity.tags)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
       this.#letGoLate(claim, filling)
       const result = await filling

@@ -23,7 +23,7 @@ import { EPOCH_LENGTH } from '../store/layout.js'
 type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
 
 /** A lookup under way, and whether its request has gone on without it. */
-interface Ticket extends Question {
+interface Progress extends Question {
   late: boolean
   canWait: boolean
   /** The store has answered the read. */
@@ -33,7 +33,7 @@ interface Ticket extends Question {
 /** An entry that lies there and is not served, or only where the handler fails. */
 interface Lying { spare: Spare | null, entry: Entry | null }
 
-type Polled = Pick<Ticket, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
+type Polled = Pick<Progress, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
 const MOST_OVERDUE = 100
 /** A request waits for one run; and for another, where the first ended without an entry. */
@@ -113,12 +113,12 @@ export class Lookup {
     return isOurs && useOf(entry, this.#parts.now(), {}) === 'fresh' ? entry : null
   }
 
-  async #findInTime (ticket: Ticket, caller: Caller, first?: First): Promise<Finding> {
-    if (first?.reading === null) return this.#failed(ticket, caller, first.error)
+  async #findInTime (progress: Progress, caller: Caller, first?: First): Promise<Finding> {
+    if (first?.reading === null) return this.#failed(progress, caller, first.error)
     if (this.#parts.breaker.isOpen) return { type: 'unknown', reason: 'breaker' }
     // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
     if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown', reason: 'store' }
-    const finding = this.#find(ticket, caller, first)
+    const finding = this.#find(progress, caller, first)
     try {
       if (this.#parts.shelf.store.kind === 'memory') return await finding
       const found = await new Deadline(first?.left ?? this.#parts.deadline).wait(finding, (late) => {
@@ -127,12 +127,12 @@ export class Lookup {
       if (this.#parts.breaker.isDoubtful) this.#parts.breaker.succeeded()
       return found
     } catch (error) {
-      if (isLate(error)) this.#giveUp(ticket, finding)
-      return this.#failed(ticket, caller, error)
+      if (isLate(error)) this.#giveUp(progress, finding)
+      return this.#failed(progress, caller, error)
     }
   }
 
-  #failed ({ isRead, key }: Ticket, { counters, log }: Caller, error: unknown): Finding {
+  #failed ({ isRead, key }: Progress, { counters, log }: Caller, error: unknown): Finding {
     // A store that refuses to write may still answer reads.
     if (!isRead || isLate(error)) this.#parts.breaker.failed()
     counters.errors++
@@ -140,13 +140,13 @@ export class Lookup {
     return { type: 'unknown', reason: 'store' }
   }
 
-  async #find (ticket: Ticket, { counters }: Caller, first?: First): Promise<Finding> {
-    const { key, selection, toFill, toRefresh } = ticket
+  async #find (progress: Progress, { counters }: Caller, first?: First): Promise<Finding> {
+    const { key, selection, toFill, toRefresh } = progress
     const selected = await selectEntry(this.#parts.shelf, key, selection, first)
-    ticket.isRead = true
+    progress.isRead = true
     const { entry, variant } = selected
     if (entry?.isOfFormerBuild === true) this.#parts.formerBuild.notice(entry)
-    const use = entry === null || toRefresh ? null : this.#useOf(entry, ticket, flightName(key, variant))
+    const use = entry === null || toRefresh ? null : this.#useOf(entry, progress, flightName(key, variant))
     if (use === 'fresh' || use === 'early') {
       return { type: 'hit', entry: entry!, collapsed: false, early: use === 'early' ? selected : null }
     }
@@ -156,12 +156,13 @@ export class Lookup {
     if (selected.isOutdated) counters.outdated++
     if (selected.isUnreadable) counters.unreadable++
     // Late, nobody waits any more: a lease would only keep others from filling.
-    if (!toFill || ticket.late) return missed
+    if (!toFill || progress.late) return missed
     // A tag in quarantine: nothing that runs now could be served later.
-    if (selected.ground.generations.includes(Infinity)) return missed
+    if (selected.validity.generations.includes(Infinity)) return missed
     const flight = this.#parts.flights.get(flightName(key, variant))
-    if (flight === undefined) return ticket.toFollow === true ? missed : await this.#open(ticket, selected, { spare, entry })
-    if (toRefresh || !ticket.canWait || flight.age > ticket.waitTimeout) return missed
+    if (flight === undefined && progress.toFollow === true) return missed
+    if (flight === undefined) return await this.#open(progress, selected, { spare, entry })
+    if (toRefresh || !progress.canWait || flight.age > progress.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }
   }
@@ -172,31 +173,31 @@ export class Lookup {
   }
 
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
-  async #open (ticket: Ticket, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
-    const { variant, bytes, marker: present, ground, clock } = selected
-    const { key, selection, toRefresh } = ticket
+  async #open (progress: Progress, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
+    const { variant, bytes, marker: present, validity, clock } = selected
+    const { key, selection, toRefresh } = progress
     const first = present === null ? firstMarker(selection) : null
     const name = flightName(key, variant)
     const flight = this.#parts.flights.open(name, key)
     let taken: Taken = 'pass'
     try {
-      const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
-      const matters = first !== null || (!toRefresh && ticket.canWait)
+      const missing = validity.tags.filter((_, i) => validity.generations[i] === null)
+      const matters = first !== null || (!toRefresh && progress.canWait)
       const marker = first === null ? null : encodeMarker(first)
-      const seen = { tags: ground.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
+      const seen = { tags: validity.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
       taken = await this.#parts.shelf.store.take(key, variant, seen)
     } finally {
       if (taken === 'pass') this.#parts.flights.land(name, flight, { type: 'pass' })
-      if (taken === 'changed' || (taken === 'held' && !ticket.canWait)) this.#parts.flights.land(name, flight, { type: 'again' })
+      if (taken === 'changed' || (taken === 'held' && !progress.canWait)) this.#parts.flights.land(name, flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
-      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout: ticket.waitTimeout })
-      const claim = { key, selection, lease: taken, marker: present ?? first, ground, flight, isOver: bytes != null }
+      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout: progress.waitTimeout })
+      const claim = { key, selection, lease: taken, marker: present ?? first, validity, flight, isOccupied: bytes != null }
       return { type: 'miss', claim, spare, present: entry === null ? null : { entry, selected } }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
     if (flight.isLanded) return { type: 'miss', claim: null, spare }
-    this.#poll(name, flight, { ...ticket, variant }).catch(() => { this.#parts.flights.land(name, flight, { type: 'pass' }) })
+    this.#poll(name, flight, { ...progress, variant }).catch(() => { this.#parts.flights.land(name, flight, { type: 'pass' }) })
     return { type: 'flight', flight, spare }
   }
 
@@ -222,8 +223,8 @@ export class Lookup {
     return { entry, members: marker?.members ?? [], variant, tags: [...selection.tags, ...entry.tags] }
   }
 
-  #giveUp (ticket: Ticket, finding: Promise<unknown>): void {
-    ticket.late = true
+  #giveUp (progress: Progress, finding: Promise<unknown>): void {
+    progress.late = true
     this.#overdue++
     const settled = (): void => { this.#overdue-- }
     finding.then(settled, settled)
@@ -248,7 +249,7 @@ export function selectBy (headers: RequestFields): Selection {
 }
 
 /** The store, the tags that are remembered by key, and how large an entry may be that is served. */
-export interface Shelf { store: Store, memory: TagMemory, limits: AnswerLimits }
+export interface Shelf { store: Store, tagMemory: TagMemory, limits: AnswerLimits }
 
 /** The first read of a request: its key, its most likely variant, the generations that likely decide. */
 export interface FirstAsk extends Ask {
@@ -259,9 +260,9 @@ export interface FirstAsk extends Ask {
 /** The result of the first read, or why it failed; and the rest of the deadline, 0: there is none. */
 export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds }
 
-export function askFor ({ memory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
+export function askFor ({ tagMemory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
   const members = contains(hint.members, needs) ? hint.members : needs
-  return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, memory.of(key)), members }
+  return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, tagMemory.of(key)), members }
 }
 
 /** A reading, and the limits of an entry that is served. */
@@ -286,8 +287,8 @@ export function readyEntry (
   if (tags === selection.tags) {
     if (!isSame(entry.tags, tags) && without(entry.tags, tags).length > 0) return null
     const { history, least, generations, softened } = reading
-    const ground = { history, least, tags, generations, softened }
-    return isValid(entry, ground) ? asSoftened(entry, ground) : null
+    const validity = { history, least, tags, generations, softened }
+    return isValid(entry, validity) ? asSoftened(entry, validity) : null
   }
   if (without(entry.tags, tags).length > 0) return null
   const telling = only(union(selection.tags, entry.tags), { ...reading, tags })
@@ -308,68 +309,68 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const { variant: guess, tags, members } = asked
   const reading = first?.reading ?? await shelf.store.read(asked)
   const { main, varied: guessed, history, least, generations, softened, clock } = reading
-  const ground = { history, least, generations, softened, tags }
+  const validity = { history, least, generations, softened, tags }
   const marker = main === null ? null : soundMarker(main)
   if (marker === null) {
     const present = main === null ? null : soundEntry({ bytes: main, name: key }, shelf.limits)
     const entry = needs.length > 0 ? null : present
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
     const isUnreadable = main !== null && present === null
-    const found = await judged(shelf, { key, entry, epoch: '', selection, clock }, ground)
+    const found = await judged(shelf, { key, entry, epoch: '', selection, clock }, validity)
     return { ...found, isUnreadable, marker: null, variant, bytes: main }
   }
   hint.members = marker.members
   const variant = guess !== null && isSame(marker.members, members) ? guess : fingerprint(marker.members)
   if (!contains(marker.members, needs)) {
-    return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, ground, clock }
+    return { entry: null, isOutdated: false, isUnreadable: false, marker, variant, bytes: undefined, validity, clock }
   }
   const varied = variant === guess ? guessed : (await shelf.store.read({ key, variant, tags: [] })).varied
   const entry = varied === null ? null : soundEntry({ bytes: varied, name: ownName(key, { variant }) }, shelf.limits)
   const isUnreadable = varied !== null && entry === null
-  const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection, clock }, ground)
+  const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection, clock }, validity)
   return { ...found, isUnreadable, marker, variant, bytes: varied }
 }
 
-type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'ground' | 'clock'>
+type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'validity' | 'clock'>
 
 interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection, clock: number | null }
 
 /** The entry if it is of this epoch and valid, and the basis of that judgment. */
 async function judged (
-  shelf: Shelf, { key, entry, epoch, selection, clock }: Candidate, ground: ValidityBasis
+  shelf: Shelf, { key, entry, epoch, selection, clock }: Candidate, validity: ValidityBasis
 ): Promise<Judged> {
-  if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, ground, clock }
-  const { history: first } = ground
-  const unread = without(entry.tags, ground.tags)
+  if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, validity, clock }
+  const { history: first } = validity
+  const unread = without(entry.tags, validity.tags)
   if (unread.length > 0) {
-    shelf.memory.remember(key, without(entry.tags, selection.tags))
+    shelf.tagMemory.remember(key, without(entry.tags, selection.tags))
     const { history, generations, softened } = await shelf.store.generations(unread)
-    ground = {
+    validity = {
       history,
-      least: ground.least,
-      tags: [...ground.tags, ...unread],
-      generations: [...ground.generations, ...generations],
-      softened: [...ground.softened, ...softened]
+      least: validity.least,
+      tags: [...validity.tags, ...unread],
+      generations: [...validity.generations, ...generations],
+      softened: [...validity.softened, ...softened]
     }
     // These generations may be above it.
     clock = null
   }
   // Tags that an earlier response had say nothing about this one.
-  const telling = ground.tags === selection.tags ? ground : only(union(selection.tags, entry.tags), ground)
+  const telling = validity.tags === selection.tags ? validity : only(union(selection.tags, entry.tags), validity)
   // Two reads must be of one history: see the head of floor.ts.
-  const isSound = ground.history === first && isValid(entry, telling)
-  return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, ground, clock }
+  const isSound = validity.history === first && isValid(entry, telling)
+  return { entry: isSound ? asSoftened(entry, telling) : null, isOutdated: !isSound, validity, clock }
 }
 
 /** The part of it that is about these tags. */
-function only (tags: readonly string[], ground: ValidityBasis): ValidityBasis {
-  const at = new Map(ground.tags.map((tag, i) => [tag, i]))
+function only (tags: readonly string[], validity: ValidityBasis): ValidityBasis {
+  const at = new Map(validity.tags.map((tag, i) => [tag, i]))
   return {
-    history: ground.history,
-    least: ground.least,
+    history: validity.history,
+    least: validity.least,
     tags,
-    generations: tags.map((tag) => ground.generations[at.get(tag)!] ?? null),
-    softened: tags.map((tag) => ground.softened[at.get(tag)!] ?? 0)
+    generations: tags.map((tag) => validity.generations[at.get(tag)!] ?? null),
+    softened: tags.map((tag) => validity.softened[at.get(tag)!] ?? 0)
   }
 }
 

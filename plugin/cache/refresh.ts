@@ -36,7 +36,7 @@ export class Refreshes {
   /** The right to fill; null where it is somebody else's, or nobody's for a while. Rejects as the store does. */
   async take ({ key, selected, waitTimeout }: Refreshable): Promise<Right | null> {
     const { store, flights } = this.#parts
-    const { variant, marker, ground, bytes } = selected
+    const { variant, marker, validity, bytes } = selected
     const name = flightName(key, variant)
     if (flights.get(name) !== undefined || this.#isResting(name)) return null
     const flight = flights.open(name, key)
@@ -51,15 +51,15 @@ export class Refreshes {
     }
     if (typeof lease === 'string') return null
     flights.lead(flight, store, { key, lease, waitTimeout })
-    return { key, lease, marker, ground, flight, isOver: bytes != null }
+    return { key, lease, marker, validity, flight, isOccupied: bytes != null }
   }
 
   /** Unlike a miss, a refresh leaves a key alone that is marked `pass`: the stale entry is still good enough. */
-  async #takeLease (key: string, { variant, bytes, ground }: Refreshable['selected']): Promise<Taken> {
+  async #takeLease (key: string, { variant, bytes, validity }: Refreshable['selected']): Promise<Taken> {
     const holder = await this.#parts.store.holder(key, variant)
     if (holder !== 'none') return holder
-    const missing = ground.tags.filter((_, i) => ground.generations[i] === null)
-    return await this.#parts.store.take(key, variant, { tags: ground.tags, missing, bytes, marker: null })
+    const missing = validity.tags.filter((_, i) => validity.generations[i] === null)
+    return await this.#parts.store.take(key, variant, { tags: validity.tags, missing, bytes, marker: null })
   }
 
   #rest (name: string): void {

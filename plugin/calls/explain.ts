@@ -57,7 +57,7 @@ interface Under { key: string, examined: Examined, isValue: boolean, isThere: bo
 
 async function examinedUnder (cache: ResponseCache, key: string, headers: RequestFields): Promise<Under> {
   const response = await examineKey(cache, key, selectBy(headers))
-  const isThere = response.bypass !== null || response.present !== null || response.sight?.found.marker != null
+  const isThere = response.bypass !== null || response.present !== null || response.look?.found.marker != null
   const value = isThere ? null : await examineKey(cache, valueKey(key), selectBy({}))
   const isValue = value !== null && value.present !== null
   return { key, examined: isValue ? value : response, isValue, isThere: isThere || isValue }

@@ -103,26 +103,26 @@ export type Told = Omit<Explanation, 'text' | 'warnings'>
 
 /** The explanation of a request whose lookup was examined. `ttl`: for a route without one. */
 export function explained (examined: Examined, ttl: Milliseconds): Told {
-  const { site, wanted, sight } = examined
+  const { site, wanted, look } = examined
   return {
     ...verdictOf(examined),
     route: site?.policy.route ?? null,
     policy: policyOf(examined, ttl),
     key: wanted === null ? null : nameOf(wanted.key),
-    variant: variantOf(sight?.found ?? null, examined),
+    variant: variantOf(look?.found ?? null, examined),
     entry: entryOf(examined),
     tags: tagsOf(examined),
-    lease: sight?.holder ?? null,
+    lease: look?.holder ?? null,
     refusals: { ...site?.counters.refusals }
   }
 }
 
 /** The decision of the lookup: the same questions in the same order as in lookup.ts. */
-function verdictOf ({ bypass, wanted, sight, site, now, hasFailed, present }: Examined): Verdict {
+function verdictOf ({ bypass, wanted, look, site, now, hasFailed, present }: Examined): Verdict {
   const policy = site?.policy
-  if (bypass !== null || sight === null) return { outcome: 'bypass', reason: bypass ?? 'store' }
+  if (bypass !== null || look === null) return { outcome: 'bypass', reason: bypass ?? 'store' }
   if (wanted?.toRefresh === true) return { outcome: 'miss', reason: 'forced' }
-  const { found } = sight
+  const { found } = look
   const { entry } = found
   if (entry === null) return { outcome: 'miss', reason: absenceOf(found, present) }
   // Without a route: by what the entry says itself.
@@ -141,11 +141,11 @@ const VERDICTS: Readonly<Record<NonNullable<Use> | 'none', Verdict>> = {
   none: EXPIRED
 }
 
-function absenceOf ({ isUnreadable, isOutdated, bytes, ground }: Selected, present: Entry | null): MissReason {
+function absenceOf ({ isUnreadable, isOutdated, bytes, validity }: Selected, present: Entry | null): MissReason {
   if (isUnreadable) return 'unreadable'
   if (bytes === undefined) return 'vary'
   if (present === null) return 'absent'
-  if (isOutdated) return present.history === ground.history ? 'tag' : 'history'
+  if (isOutdated) return present.history === validity.history ? 'tag' : 'history'
   // Under the key itself, where the policy wants variants; or of another marker.
   return present.epoch === '' ? 'vary' : 'epoch'
 }
@@ -172,8 +172,8 @@ function variantOf (found: Selected | null, { site }: Examined): Explanation['va
   return { members: found.marker?.members ?? site?.policy.needs ?? [], fingerprint: found.variant }
 }
 
-function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {
-  const entry = sight?.found.entry ?? present
+function entryOf ({ look, present, now }: Examined): ExplainedEntry | null {
+  const entry = look?.found.entry ?? present
   if (entry === null) return null
   const { status, storedAt, asOf } = entry
   return {
@@ -182,13 +182,13 @@ function entryOf ({ sight, present, now }: Examined): ExplainedEntry | null {
     ttl: Math.ceil((staleSince(entry) - now) / 1000),
     size: decodedSize(entry),
     asOf,
-    isValid: sight?.found.entry != null
+    isValid: look?.found.entry != null
   }
 }
 
-function tagsOf ({ wanted, sight, present }: Examined): ExplainedTag[] {
-  if (wanted === null || sight === null) return []
-  const { tags, generations, softened } = sight.found.ground
+function tagsOf ({ wanted, look, present }: Examined): ExplainedTag[] {
+  if (wanted === null || look === null) return []
+  const { tags, generations, softened } = look.found.validity
   const places = new Map(tags.map((tag, place) => [tag, place]))
   return [...new Set([...wanted.selection.tags, ...present?.tags ?? []])].map((tag) => {
     const at = places.get(tag) ?? -1

@@ -102,10 +102,10 @@ export interface ValidityBasis {
   softened: readonly number[]
 }
 
-/** Whether nothing was invalidated since its handler began: `ground` has all its tags, and those of the policy. */
-export function isValid ({ history, asOf }: Entry, ground: ValidityBasis): boolean {
-  return history === ground.history && asOf >= ground.least &&
-    ground.generations.every((generation) => generation !== null && generation <= asOf)
+/** Whether nothing was invalidated since its handler began: `validity` has all its tags, and those of the policy. */
+export function isValid ({ history, asOf }: Entry, validity: ValidityBasis): boolean {
+  return history === validity.history && asOf >= validity.least &&
+    validity.generations.every((generation) => generation !== null && generation <= asOf)
 }
 
 /** The kinds of entry that a request takes besides a fresh one. Absent: false. */

@@ -165,7 +165,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       engine.mayRefresh ||= policy.isRefreshed
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
-        claim(owners, policy)
+        mustOwnItsKeys(owners, policy)
         if (isUnsaid(route, policy)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
@@ -266,7 +266,7 @@ interface Caching {
 }
 
 /** Throws FRC_KEY_TAKEN where another route makes the same keys. */
-function claim (owners: Map<string, string>, { shape, route }: Policy): void {
+function mustOwnItsKeys (owners: Map<string, string>, { shape, route }: Policy): void {
   if (shape === null) return
   const owner = owners.get(shape) ?? route
   if (owner !== route) {

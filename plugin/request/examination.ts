@@ -41,7 +41,7 @@ function unseen (cache: ResponseCache): Examined {
     mark: null,
     error: null,
     wanted: null,
-    sight: null,
+    look: null,
     present: null,
     hasFailed: false
   }
@@ -53,9 +53,9 @@ async function looked (cache: ResponseCache, examined: Examined, wanted: Wanted)
   examined.bypass = idleness(cache)
   if (examined.bypass !== null) return examined
   try {
-    const sight = examined.sight = await cache.look(key, { ...selection, hint: { ...selection.hint } })
-    const present = examined.present = presentIn(cache, sight.found, key)
-    examined.hasFailed = present !== null && cache.failures.has(flightName(key, sight.found.variant), present)
+    const look = examined.look = await cache.look(key, { ...selection, hint: { ...selection.hint } })
+    const present = examined.present = presentIn(cache, look.found, key)
+    examined.hasFailed = present !== null && cache.failures.has(flightName(key, look.found.variant), present)
   } catch (error) {
     examined.error = error
     examined.bypass = 'store'

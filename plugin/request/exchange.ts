@@ -303,7 +303,7 @@ const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 't
 
 /** Whether the entry that is there ends with this answer. */
 function endsEntry ({ claim, replaces, answer }: Exchange, reason: RefusalReason): boolean {
-  return replaces && claim?.isOver === true && (answer === null ? OF_THE_ANSWER : OF_THE_CAPTURED).includes(reason)
+  return replaces && claim?.isOccupied === true && (answer === null ? OF_THE_ANSWER : OF_THE_CAPTURED).includes(reason)
 }
 
 /** Says why the answer is not stored, and gives the lease back. */

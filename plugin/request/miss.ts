@@ -40,7 +40,7 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
   exchange.lookupBegan = began
   // The copy lasts: a validation may take headers away.
   if (selector !== undefined) selector.headers = exchange.headers
-  const goOn = (found: FoundEntry | null): void => {
+  const serveFound = (found: FoundEntry | null): void => {
     if (isAnswered(exchange) || reply.sent) return
     if (found === null) {
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
@@ -50,7 +50,7 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
     sendServed(cache, reply, servedOf(exchange, found))
     if (found.refreshable !== null && arrival != null) own.refresh(found.refreshable, arrival, exchange.caller)
   }
-  search(cache, exchange, missing).then(goOn).catch((error: unknown) => { failedToSend(missing, error) })
+  search(cache, exchange, missing).then(serveFound).catch((error: unknown) => { failedToSend(missing, error) })
 }
 
 function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: FoundEntry): Served {

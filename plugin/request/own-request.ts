@@ -256,7 +256,7 @@ export interface Examined {
   /** Null where the policy has no key for it. */
   wanted: Pick<Question, 'key' | 'selection' | 'toRefresh'> | null
   /** Null where it was not looked for. */
-  sight: LookResult | null
+  look: LookResult | null
   /** The entry that lies there, be it valid or not. */
   present: Entry | null
   /** The key's handler failed just now. */

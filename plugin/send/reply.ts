@@ -87,10 +87,10 @@ export function standBack (reply: FastifyReply, outcome: CacheOutcome | null): v
 }
 
 /** The reply's payload, and the fields that the reply had at the lookup. */
-export interface Failed { payload: unknown, before: HeaderFields }
+export interface FailedAnswer { payload: unknown, before: HeaderFields }
 
 /** Has the entry take the place of a failed answer that is on its way out; gives what is sent instead. */
-export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: Failed): Payload | null {
+export function standIn (reply: FastifyReply, hit: Hit, { payload, before }: FailedAnswer): Payload | null {
   discard(payload)
   putBefore(reply, before)
   const body = putHead(reply, hit, false)
@@ -174,7 +174,7 @@ const OF_THE_BODY = [
  * have changed that once more. Gives the body as it was stored, and puts its fields on the reply. A hook that has set
  * another status has given an answer of its own, such as a 304.
  */
-export function restored (reply: FastifyReply, hit: Hit, { payload, before }: Failed): unknown {
+export function restored (reply: FastifyReply, hit: Hit, { payload, before }: FailedAnswer): unknown {
   const { entry, headers: conditions } = hit
   if (statusOf(reply, payload) !== entry.status || isResponse(payload) !== (entry.kind === 'response')) return payload
   if (isMade(payload) || (isResponse(payload) && payload.bodyUsed)) return payload

@@ -115,7 +115,7 @@ await onEachStore(t, async (t, open) => {
       t.equal(await app.cache.getOrSet(key, {}, () => 'again'), 'again')
       await settled(app)
     }
-    const told = app.lines.filter(({ msg }) => msg === 'a value of cache.getOrSet can not be stored')
+    const told = app.lines.filter(({ msg }) => msg === 'a value of cache.getOrSet or cache.put can not be stored')
     t.equal(told.length, 5)
     t.match(told[0], { level: 40, err: { message: /could not be cloned/ } })
   })

@@ -127,7 +127,7 @@ t.test('what is no client says what it lacks', async (t) => {
 
   for (const [redis, message] of [
     [mock, /it lacks status; it is an ioredis client, .*ioredis-mock is none: .*scripts .* In tests leave redis out/],
-    [other, /it lacks status, getBuffer, mgetBuffer; it is an ioredis client, such as app\.redis of @fastify\/redis$/]
+    [other, /it lacks status, getBuffer, mgetBuffer; it is an ioredis client, such as app\.redis of @fastify\/redis(?:; or write \{ url: "redis:.*)?$/]
   ] as const) {
     const { app } = loggingApp(t)
     await t.rejects(async () => { await app.register(routeCache, { redis } as object) }, { code: 'FRC_OPTION', message })

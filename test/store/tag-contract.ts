@@ -31,8 +31,8 @@ export function actors (store: Store): {
       await store.fill(key, lease, { bytes: BYTES, life: LIFE, varied: null, tags: [...tags, ...late], late }),
     isServed: async ({ key, lease, history, tags: known }, late = []) => {
       const tags = [...known, ...late]
-      const { main, ...ground } = await store.read({ key, variant: null, tags })
-      return main !== null && isValid({ history, asOf: lease.asOf } as Entry, { ...ground, tags })
+      const { main, ...validity } = await store.read({ key, variant: null, tags })
+      return main !== null && isValid({ history, asOf: lease.asOf } as Entry, { ...validity, tags })
     }
   }
 }

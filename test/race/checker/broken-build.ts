@@ -25,14 +25,14 @@ export const BROKEN_BUILDS = {
   generation: {
     mode: 'tag',
     file: 'entry/entry.ts',
-    text: 'asOf >= ground.least &&\n    ground.generations.every(',
-    replacement: 'asOf >= ground.least ||\n    ground.generations.every('
+    text: 'asOf >= validity.least &&\n    validity.generations.every(',
+    replacement: 'asOf >= validity.least ||\n    validity.generations.every('
   },
   /** An entry is valid whatever memory the server came back with: shows with `--fault restart` or `failover`. */
   history: {
     mode: 'key',
     file: 'entry/entry.ts',
-    text: 'return history === ground.history && asOf',
+    text: 'return history === validity.history && asOf',
     replacement: 'return asOf'
   },
   /** Followers are handed what their leader has stored, without a look whether it is still true. */

@@ -219,8 +219,8 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
     return { ...reading, ...change(reading) }
   },
   generations: async (tags) => {
-    const ground = await store.generations(tags)
-    return { ...ground, ...change({ main: null, varied: null, clock: null, isKept: false, isNear: false, ...ground }) }
+    const validity = await store.generations(tags)
+    return { ...validity, ...change({ main: null, varied: null, clock: null, isKept: false, isNear: false, ...validity }) }
   }
 })
 

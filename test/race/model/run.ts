@@ -459,7 +459,7 @@ class Run {
     await this.step(`${name} answers ${row.version}`)
     if (claim === null) return version
     if (end !== 'fill') {
-      if (end === 'end' && claim.isOver) cache.end(claim, caller)
+      if (end === 'end' && claim.isOccupied) cache.end(claim, caller)
       else cache.abandon(claim, caller, end !== 'abandon')
       return version
     }
