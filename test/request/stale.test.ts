@@ -297,7 +297,7 @@ await onEachStore(t, async (t, open) => {
     for (const a of ['1', '2']) await ask(a)
     app.pass(15)
     isGone = true
-    t.strictSame([await ask('1'), await ask('1'), await ask('2'), await ask('2')], [[200, 'stale'], [410, MISS], [200, 'stale'], [200, FRESH]])
+    t.strictSame([await ask('1'), await ask('1'), await ask('2'), await ask('2')], [[200, 'stale'], [410, `${MISS}; detail=status`], [200, 'stale'], [200, FRESH]])
   })
 
   await t.test('the page is back before the handler has said that it was gone: the new one stays', async (t) => {

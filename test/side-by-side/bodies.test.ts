@@ -224,7 +224,8 @@ async function tagged (t: Test, order: Order, kind: Tagging): Promise<void> {
   }
   await app.cache.invalidate('k')
   const revalidated = await fetch(app, { url: '/', headers: { 'if-none-match': tag } })
-  t.strictSame([revalidated.statusCode, outcome(revalidated)], [304, 'fwd=miss'], '304, of what the handler said now')
+  // A hook ahead of ours makes the 304 itself, and that is not stored.
+  t.match([revalidated.statusCode, outcome(revalidated)], [304, /^fwd=miss(?:; detail=status)?$/], '304, of what the handler said now')
   const next = await fetch(app)
   t.strictSame([next.statusCode, next.body, next.headers.etag], [200, alone.body, tag])
 }

@@ -623,7 +623,9 @@ class Run {
     const { cuts, evictions } = this.#scenario
     const isOfCut = cuts.length > 0 && /a server went while|the servers changed while|another (Redis )?server/.test(message)
     const isOfEviction = evictions.length > 0 && message.startsWith('a quarantine was lost')
-    if (this.#mode.restarts === true || isOfCut || isOfEviction) this.#say(message)
+    // As loud as the complaint whose end it is.
+    const isEnd = message.startsWith('the cache was told of all invalidations')
+    if (this.#mode.restarts === true || isOfCut || isOfEviction || isEnd) this.#say(message)
     else this.#wrong(message)
   }
 
