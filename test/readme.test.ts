@@ -92,7 +92,8 @@ t.test('routes', async (t) => {
     console.log(Boolean(await app.cache.inspect('posts:page:2')))
   `)
   t.strictSame(printed.replaceAll('fastify-route-cache; ', '').trim().split('\n'), [
-    'fwd=miss', 'hit; ttl=60', 'fwd=miss', 'fwd=miss', 'hit; ttl=30', 'fwd=miss', 'hit; ttl=60', 'fwd=bypass; detail=when', 'fwd=miss', 'fwd=miss', 'true'
+    'fwd=miss', 'hit; ttl=60', 'fwd=miss', 'fwd=miss', 'hit; ttl=30', 'fwd=miss', 'hit; ttl=60', 'fwd=bypass; detail=when',
+    'fwd=miss; detail=no-cache-called', 'fwd=miss; detail=no-cache-called', 'true'
   ])
 })
 

@@ -102,7 +102,7 @@ async function isTransparent ({ cached, bare, answers, get }: World, answer: Ans
   await settled(cached)
   const second = await get(cached, url)
   await settled(cached)
-  equal(fieldOf(first, 'cache-status'), 'fastify-route-cache; fwd=miss', 'cache-status')
+  equal(fieldOf(first, 'cache-status')!.replace(/; detail=[a-z-]+$/, ''), 'fastify-route-cache; fwd=miss', 'cache-status')
   const isHit = /; hit; ttl=60$/.test(fieldOf(second, 'cache-status')!)
   equal(isHit, isStorable(answer) ?? isHit, 'is a hit')
   for (const [name, received] of [['miss', first], ['second', second]] as const) compare(answer, received, own, name)
