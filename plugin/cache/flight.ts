@@ -98,8 +98,8 @@ export class Flight {
 
   /**
    * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
-   * wait for. `onLost` lands the flight before the handler has answered. If the flight was cancelled meanwhile, the lease
-   * is given back at once.
+   * wait for. If the lease is lost, `onLost` is called: it lands the flight, though the handler has not answered. If the
+   * flight was cancelled meanwhile, the lease is given back at once.
    */
   lead (store: Store, { key, lease, waitTimeout }: Leading, onLost: () => void): void {
     this.isPass = lease.isPass

@@ -202,7 +202,7 @@ export class Confirmed implements Follower {
   #young: Span
   #orders = 0
   mayBeBehind = false
-  /** When, counted in works, enough replicas were last missed; 0: all that was done has reached them. */
+  /** The number of the last work that too few replicas confirmed; 0: the replicas have everything. */
   #unreplicated = 0
   #works = 0
 

@@ -257,8 +257,8 @@ export interface FirstAsk extends Ask {
   members: readonly string[]
 }
 
-/** The result of the first read, or why it failed; and the rest of the deadline, 0: there is none. */
-export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds }
+/** The result of the first read, or why it failed; `left`: the rest of the deadline, 0: there is none, null: all of it. */
+export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds | null }
 
 export function askFor ({ tagMemory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
   const members = contains(hint.members, needs) ? hint.members : needs

@@ -161,8 +161,8 @@ function isRescuable (entry: Entry, now: Milliseconds): boolean {
 
 /**
  * An entry's time beyond its freshness begins when it was first made stale, if it was not so by itself: a later instant
- * would have it served for longer. An instant that lies ahead says only that this was after its handler had begun: counted
- * as it is, it would have the entry served until then, and for its stale time beyond.
+ * would have the entry served for longer. An instant in the future says only that the entry was made stale after its handler
+ * had begun. Taken as it is, the entry would be served until then, and for its stale time beyond.
  */
 function broughtForward (
   { softenings, staleAt, storedAt, cost }: Entry, end: Milliseconds, now: Milliseconds

@@ -164,7 +164,7 @@ function codings (field: string): string {
     if (isRefused) refused.add(coding)
     else accepted.add(coding)
   }
-  // A refusal says what leaving the coding out does not, where it would be accepted otherwise.
+  // `q=0` matters only for a coding that would be accepted if the field did not name it.
   const telling = [...refused].filter((coding) => accepted.has('*') || coding === 'identity' || coding === '*')
   return [...accepted, ...telling.map((coding) => `!${coding}`)].sort().join(',')
 }
@@ -285,8 +285,8 @@ export function freshened (stored: readonly FieldLine[], update: readonly FieldL
 /** The directives by lower-case name, each with its argument ('' where it has none); the first of a name counts. */
 export function parseCacheControl (field: string): Map<string, string> {
   const directives = new Map<string, string>()
-  // A quoted argument may contain commas: no-cache="set-cookie, x-user".
-  // Nor does a semicolon belong to a name: `no-store; max-age=0` forbids as much as it would with a comma.
+  // A quoted argument may contain commas: no-cache="set-cookie, x-user". A semicolon does not belong to a name:
+  // `no-store; max-age=0` forbids as much as it would with a comma.
   for (const [, name, quoted, token] of field.matchAll(/([^\s,;="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/g)) {
     const key = name!.toLowerCase()
     if (!directives.has(key)) directives.set(key, quoted?.replaceAll(/\\(.)/g, '$1') ?? token ?? '')

@@ -468,7 +468,7 @@ function isOfValidation (error: unknown): boolean {
 /** Absent tags: it is not to be stored at all. */
 interface LateCall { call: 'reply.noCache' | 'reply.cacheTags', tags?: readonly string[] }
 
-/** Has the response not be kept where it is being stored, or was, and not so that this makes no difference. */
+/** Takes back a response that is being stored, or is stored already, unless the late call changes nothing. */
 function noteLateCall (exchange: Exchange | null, { call, tags }: LateCall): void {
   if (exchange === null || exchange.kept === null) return
   const { kept, site, caller: { log } } = exchange

@@ -63,7 +63,7 @@ function replaced (request: HandlerRequest, asked: ShownConditions): (() => void
   const undo: Array<() => void> = []
   const restore = (): void => { for (const one of undo) one() }
   try {
-    // Node makes each of them of the last one when it is asked for: that has to be before this is changed.
+    // Node derives `headers` and `headersDistinct` from `rawHeaders` on first access, so they are read before it changes.
     const { headers, headersDistinct, rawHeaders } = raw
     for (const fields of new Set([headers, request.additionalHeaders])) {
       if (fields != null) undo.push(replaceIn(fields, asked))

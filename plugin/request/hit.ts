@@ -124,7 +124,7 @@ class FastLookup implements Reader {
     if (!isOver(this.#of)) this.#miss(null, error, 0)
   }
 
-  #miss (reading: Reading | null, error: unknown, left: Milliseconds): void {
+  #miss (reading: Reading | null, error: unknown, left: Milliseconds | null): void {
     const { request, reply, proceed, began, selector, wanted } = this.#of
     const first = { asked: this.#asked, reading, error, left }
     this.#otherwise(this.#engine, selector.site, { request, reply, proceed, began, selector, selecting: wanted, first })
@@ -152,7 +152,7 @@ class FastLookup implements Reader {
     unpacked(entry).then((whole) => {
       if (!isOver(this.#of)) this.#send(whole)
     }, () => {
-      if (!isOver(this.#of)) this.#miss(reading, null, 0)
+      if (!isOver(this.#of)) this.#miss(reading, null, null)
     })
   }
 

@@ -23,7 +23,7 @@ import type { Entry } from '../entry/entry.js'
 import type { Policy } from '../route/policy.js'
 import type { UserMark } from '../users/identity.js'
 
-/** Hooks that are registered before the plugin can see it, when it opens nothing any more. */
+/** Hooks that are registered before the plugin see this header. Its value is used up once our first hook has read it. */
 export const TICKET_HEADER = 'x-fastify-route-cache-ticket'
 export type Fields = Record<string, string | string[] | undefined>
 
@@ -335,7 +335,7 @@ export function arrivalOf (raw: RawView): Arrival {
   }
 }
 
-/** Has a request have come as the other did. */
+/** Makes a request look as the other one looked when it arrived. */
 function comeAs (raw: RawView, { url, originalUrl, headers, rawHeaders, socket }: Arrival): void {
   raw.url = url
   if (originalUrl !== undefined) raw.originalUrl = originalUrl

@@ -75,7 +75,7 @@ export function isConfirmed (exchange: Exchange, status: number): boolean {
   return status === 304 && toValidate !== null && claim !== null && !isAnswered(exchange) && !failed
 }
 
-/** An entry's header as a 304 leaves it, whether that says anew what selects; and if it speaks of this entry at all. */
+/** An entry's header, updated by a 304; whether the 304 has a Vary; and whether it is about this entry at all. */
 interface FreshenedHeader { headers: HeaderField[], hasVary: boolean, isOfEntry: boolean }
 
 /** Null where it answers the client's question, not ours: a hook ahead of us has made it of a new response. */
@@ -95,7 +95,7 @@ export function confirmedBy (exchange: Exchange, entry: Entry, { fields, now }: 
   return { headers, hasVary: isOfEntry && fieldOf('vary') !== undefined, isOfEntry }
 }
 
-/** Two dates that are of the same second, or of which there are not two. */
+/** Whether both dates are of the same second. True also if one of them is missing. */
 function areSameDate (one: unknown, other: string | null | undefined, now: Milliseconds): boolean {
   if (one === undefined || other == null) return true
   const [date, present] = [httpDate(String(one), now), httpDate(other, now)]

@@ -26,7 +26,7 @@ export interface Wanted {
   identity: string | undefined
 }
 
-/** Why it goes past the cache; `mark`: of a request that is somebody's own, by what that is seen. */
+/** Why a request goes past the cache; `mark`: what shows that the request is somebody's own. */
 interface Bypassed { bypass: BypassReason, mark?: UserMark }
 
 export type Selecting = Wanted | Bypassed

@@ -295,7 +295,7 @@ export function bodyAs (entry: Entry, asSent: boolean): Payload | undefined {
   return asSent ? payloadOf(entry.kind, body) : body
 }
 
-/** Properties of the bodies that are made of an entry. */
+/** Statuses whose answers have no body here, and so no type either. */
 const BODILESS = [304, 416]
 
 /** Fastify gives bytes a type where they have none, or one that it does not understand: the handler's answer had not. */

@@ -113,7 +113,7 @@ export interface Reading extends ValidityReading {
 
 /** One of the two is called, once: with the reading, or with the reason why there is none. Neither throws. */
 export interface Reader {
-  /** `left`: of the deadline; 0: there is none. */
+  /** `left`: the rest of the deadline; 0: there is no deadline. */
   read: (reading: Reading, left: Milliseconds) => void
   failed: (error: unknown) => void
 }
@@ -135,7 +135,7 @@ export interface Writing { keys: readonly string[], tags: readonly string[] }
 /** The right to fill a key. */
 export interface Lease {
   token: string
-  /** The clock's value when the lease was taken, before the handler runs. */
+  /** The clock's value before the handler runs: of the lookup's read, or when the lease was taken. */
   asOf: number
   /** The variant; null: the key itself. */
   variant: string | null

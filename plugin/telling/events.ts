@@ -41,7 +41,7 @@ interface LookupEvent extends ToldOfRoute {
   /** The FastifyRequest; null: a call of `getOrSet`. */
   request: object | null
   outcome: Exclude<CacheOutcome, { type: 'own' }>
-  /** From where the lookup stands to what it came to, waiting for others' handlers included. Null: there was none. */
+  /** From the begin of the lookup to its outcome, waiting for others' handlers included. Null: there was no lookup. */
   duration: Milliseconds | null
 }
 

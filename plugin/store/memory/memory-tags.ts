@@ -1,5 +1,5 @@
-// The clock and the generations of tags in this process. None is ever lost; of tags that were long not invalidated it is
-// only known that they are not newer than those that are.
+// The clock and the generations of tags in this process. No generation is ever lost. Tags that were not invalidated for long
+// share one: the newest of those that are not kept one by one.
 import type { Milliseconds } from '../../duration.js'
 import { isAhead, type ValidityReading } from '../store.js'
 import type { Generation } from '../keys.js'

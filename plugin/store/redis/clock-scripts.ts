@@ -57,10 +57,16 @@ end`
 // began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, as
 // each time would let it be served for longer; but not where this very call had softened it to the `former` value.
 //
-// Generations never shrink: two invalidations may arrive in either order. Where there is none, or a quarantine that ends
-// with it, nobody knows what of others, above this value, went with it: unless the value is of this very step (`isNow`),
-// there is then none, until it is created anew, above all of them. A quarantine or a hold of others stays; a hold keeps what
-// its generation must be at least.
+// Generations never shrink: two invalidations may arrive in either order. If the generation is missing, or was a quarantine
+// that ends now, a higher value of another invalidation may have been lost with it:
+//
+//   1. V  invalidates: the clock gives 7   still under way
+//   2. W  invalidates: the clock gives 8   the generation is 8
+//   3.    the generation is evicted
+//   4. V  raises to 7                      written, an entry that began at 7 would be valid, though W dropped it
+//
+// So none is written then, unless the value is of this very step (`isNow`). The next miss creates one, above all of them. A
+// quarantine or a hold of others stays; a hold keeps what its generation must be at least.
 //
 // An invalidated entry needs its generation no more: that lives as long as it did, `life` if nobody knows how long.
 export const RAISING = `

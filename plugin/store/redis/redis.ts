@@ -454,7 +454,7 @@ export class Leases {
       : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
         [...args, marker, FIRST_MARKER_TIME])
     // A generation that was created since is above what was read before.
-    const taking = seen === null || missing.length > 0 ? this.#withClock(sent) : besides(sent, seen)
+    const taking = seen === null || missing.length > 0 ? this.#withClock(sent) : withAsOf(sent, seen)
     const [taken, asOf] = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
     const [mine, held] = (taken as unknown[]).map(String)
     if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
@@ -536,7 +536,7 @@ export class Leases {
   }
 }
 
-async function besides (lease: Promise<unknown>, asOf: number): Promise<[reply: unknown, asOf: number]> {
+async function withAsOf (lease: Promise<unknown>, asOf: number): Promise<[reply: unknown, asOf: number]> {
   return [await lease, asOf]
 }
 

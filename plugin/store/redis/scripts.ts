@@ -60,9 +60,9 @@ local time = redis.call('TIME')
 local added = redis.pcall('ZADD', KEYS[4], time[1] * 1000000 + time[2], ARGV[6])
 if type(added) ~= 'number' then return 1 end
 redis.call('PEXPIRE', KEYS[4], life)
-local spare = redis.call('ZCARD', KEYS[4]) - ARGV[7]
-if spare <= 0 then return 1 end
-local oldest = redis.call('ZPOPMIN', KEYS[4], spare)
+local surplus = redis.call('ZCARD', KEYS[4]) - ARGV[7]
+if surplus <= 0 then return 1 end
+local oldest = redis.call('ZPOPMIN', KEYS[4], surplus)
 for i = 1, #oldest, 2 do redis.call('UNLINK', variantIn(KEYS[4], oldest[i])) end
 return 2`)
 
