@@ -7,8 +7,35 @@
 // Fastify tells of hooks where it prints routes. They are printed method by method: for all methods together the router is
 // built anew, which throws where a version is no text. And the printer is given a function of ours for what it says of a
 // route: the app's own (`buildPrettyMeta`) may be anything, and is not to be called because of us.
+import type { FastifyInstance } from 'fastify'
+import type { Site } from '../request/exchange.js'
+
+/** Gives each lookup its place, now that all hooks are known. The validation of a route may move it later (hooks.ts). */
+export function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
+  const { surroundings, error } = surroundingsOf(app)
+  const unknown: string[] = []
+  for (const [name, site] of sites) {
+    const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
+    const { hook, route } = site.policy
+    if (hook === null && !surroundings.has(name) && !unknown.includes(route)) unknown.push(route)
+    site.place = (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
+    Object.assign(site, seen)
+  }
+  if (unknown.length === 0) return
+  app.log.warn({ routes: unknown, ...error !== null && { err: error } }, 'fastify-route-cache: the hooks of these routes can\'t be read, ' +
+    'so their lookups stand in front of their handlers, behind all hooks')
+}
+
+function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<string, Surroundings>, error: unknown } {
+  try {
+    return { surroundings: readSurroundings(app), error: null }
+  } catch (error) {
+    return { surroundings: new Map(), error }
+  }
+}
+
 /** The hooks around a route's lookup. */
-export interface Surroundings {
+interface Surroundings {
   /** Nothing that comes behind the lookup could refuse the request. */
   isLast: boolean
   /** There are onSend hooks of others, which see what is sent. */
@@ -20,7 +47,7 @@ export interface Surroundings {
 }
 
 /** The surroundings if the list can't be read. */
-export const UNKNOWN: Surroundings = {
+const UNKNOWN: Surroundings = {
   isLast: false, hasOthersOnSend: true, isFirstOnSend: false, isLastOnSend: false
 }
 

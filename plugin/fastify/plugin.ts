@@ -25,7 +25,7 @@ import { notModified, askedAbout, type ResponseValidators } from '../request/rev
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
-import { UNKNOWN, printedRoutes, readSurroundings, type Surroundings } from './placement.js'
+import { place, printedRoutes } from './placement.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
 import { RouteRules, type Ruled } from '../route/rules.js'
 import { standBack } from '../send/reply.js'
@@ -274,30 +274,6 @@ function mustOwnItsKeys (owners: Map<string, string>, { shape, route }: Policy):
       `${owner}, so each would serve the other's responses; give one of them another key`)
   }
   owners.set(shape, owner)
-}
-
-/** Now that all hooks are known: where each lookup may stand. */
-function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): void {
-  const { surroundings, error } = surroundingsOf(app)
-  const unknown: string[] = []
-  for (const [name, site] of sites) {
-    const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
-    const { hook, route } = site.policy
-    if (hook === null && !surroundings.has(name) && !unknown.includes(route)) unknown.push(route)
-    site.place = (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
-    Object.assign(site, seen)
-  }
-  if (unknown.length === 0) return
-  app.log.warn({ routes: unknown, ...error !== null && { err: error } }, 'fastify-route-cache: the hooks of these routes can\'t be read, ' +
-    'so their lookups stand in front of their handlers, behind all hooks')
-}
-
-function surroundingsOf (app: FastifyInstance): { surroundings: ReadonlyMap<string, Surroundings>, error: unknown } {
-  try {
-    return { surroundings: readSurroundings(app), error: null }
-  } catch (error) {
-    return { surroundings: new Map(), error }
-  }
 }
 
 /** A client of the plugin's own must not outlive a start that fails. */
