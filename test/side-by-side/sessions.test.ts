@@ -318,7 +318,7 @@ async function cookieEachTime (t: Test, order: Order): Promise<void> {
   t.strictSame(cookiesOf(again), [own])
   const other = await fetch(app)
   t.not(cookiesOf(other).join(), own)
-  t.strictSame([first, again, other].map(outcome), Array(3).fill('fwd=miss; detail=set-cookie'))
+  t.strictSame([first, again, other].map(did), ['fwd=miss', 'fwd=miss', 'fwd=miss'])
   t.strictSame(app.cache.stats().total.refusals, { 'set-cookie': 3 })
 }
 
@@ -339,7 +339,7 @@ async function whoseCookie (t: Test, order: Order, { options, ...sets }: typeof 
     const headers = who === 'user' ? { cookie } : {}
     const responses = [await fetch(app, { url: '/', headers }), await fetch(app, { url: '/', headers })]
     t.strictSame(responses.map(({ cookies }) => cookies.length), sets[who] ? [1, 1] : [0, 0], who)
-    t.strictSame(responses.map(outcome), ['fwd=miss', sets[who] ? 'fwd=miss' : 'hit'], who)
+    t.strictSame(responses.map(did), ['fwd=miss', sets[who] ? 'fwd=miss' : 'hit'], who)
     await app.cache.invalidate('k')
   }
 }
@@ -362,4 +362,9 @@ async function cookieKeptBack (t: Test, order: Order): Promise<void> {
     const response = await fetch(app)
     t.strictSame([outcome(response), response.body], [status, 'for strangers'])
   }
+}
+
+/** Only where the session's hook comes before our last one is its cookie known when the header leaves. */
+function did (response: LightMyRequestResponse): string {
+  return outcome(response).replace('; detail=set-cookie', '')
 }
