@@ -39,9 +39,18 @@
 //   3. F  take                            asOf = 7; reads the new row
 //   4. F  fill                            stored, and 8 > 7: nobody is served it, the next one fills again
 //
-// The clock is read with the lease instead where it was no part of such an answer: on a Cluster, whose servers answer at
-// different times; from the tier; where generations were read or created behind it, which may be above it; and where a
-// failover is trusted, as the server that gave it may have been another one, ahead of the one that invalidates.
+// That holds within one history. If the floor was not there, a history begins behind the read, and the clock may begin anew
+// with it, lower than it was, as the server's time stood or stepped back:
+//
+//   1. F  read                            no floor, clock 9
+//   2.    the clock is evicted, too
+//   3. F  begins history h2               clock = 5
+//   4. W  invalidate tags ['users']       clock = 6, then generation(users) = 6
+//   5. F  take, fill                      with h2 and asOf 9: no invalidation before 10 would count
+//
+// The clock is read with the lease instead if it was no part of such an answer, or the floor was missing there; on a
+// Cluster, whose servers answer at different times; from the tier; if generations were read or created behind it, which may be above
+// it; and if a failover is trusted, as another server may have given it, which is ahead of the one that invalidates.
 //
 // A generation that is not there (evicted) makes every entry with its tag invalid. Created anew it gets a new clock value,
 // above every `asOf` handed out so far, so what the lost one had dropped stays dropped.

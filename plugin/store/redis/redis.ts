@@ -323,7 +323,8 @@ class Batch {
       if (generation === undefined) generation = generations[place] = readGeneration(values[place]?.toString('latin1') ?? '')
       return generation
     }
-    const clock = this.#clock === null ? null : clockIn(values[this.#clock])
+    // Without a floor the history began behind this read, and the clock perhaps with it, below this value (store.ts).
+    const clock = this.#clock === null || values[FLOOR] == null ? null : clockIn(values[this.#clock])
     for (const { reader, key, main, varied, tags } of this.#take()) {
       reader.read({
         clock,
