@@ -49,8 +49,9 @@
 //   5. F  take, fill                      with h2 and asOf 9: no invalidation before 10 would count
 //
 // The clock is read with the lease instead if it was no part of such an answer, or the floor was missing there; on a
-// Cluster, whose servers answer at different times; from the tier; if generations were read or created behind it, which may be above
-// it; and if a failover is trusted, as another server may have given it, which is ahead of the one that invalidates.
+// Cluster, whose servers answer at different times; from the tier; if generations were read or created behind it, which may
+// be above it; and if a failover is trusted, as another server may have given it, which is ahead of the one that
+// invalidates.
 //
 // A generation that is not there (evicted) makes every entry with its tag invalid. Created anew it gets a new clock value,
 // above every `asOf` handed out so far, so what the lost one had dropped stays dropped.
