@@ -319,7 +319,7 @@ interface Representation {
 }
 
 /** The entry's representation for a request with this Accept-Encoding. */
-function representationOf (entry: Entry, acceptEncoding: string | readonly string[] | undefined): Representation {
+export function representationOf (entry: Entry, acceptEncoding: string | readonly string[] | undefined): Representation {
   const { encoded, headers } = entry
   if (encoded.length > 0) {
     for (const coding of acceptedCodings(acceptEncoding)) {
