@@ -31,7 +31,7 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   log: Log
   /** The subject of its events. */
   instance: Instance
-  /** Which store failed, and why, in words. */
+  /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number

@@ -20,7 +20,7 @@ interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJou
   flights: Flights
   background: Background
   instance: Instance
-  /** Which store failed, and why, in words. */
+  /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
 }
 

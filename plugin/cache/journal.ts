@@ -28,7 +28,7 @@ const ITS_NAME = nameOf(EVERYTHING)
 interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
   log: Log
-  /** Which store failed, and why, in words. */
+  /** Names the store that failed, and the cause, in words. */
   describe?: ((error: unknown) => string) | undefined
   /** More targets than these are replaced by one: everything. */
   most: number

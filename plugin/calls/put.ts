@@ -7,8 +7,8 @@
 //   3. L  has the old value: its fill is refused
 //   4. W  work writes the row; the value is stored
 //
-// A value that is given, and not made by a function, counts as one of the moment of the call: who reads a row, waits, and
-// puts it may be behind another writer, and nobody could know.
+// A value that is given, and not made by a function, counts as one of the moment of the call. A caller that reads a row,
+// waits, and puts it may be behind another writer, and nobody could know.
 import type { ResponseCache } from '../cache/cache.js'
 import { NO_TARGETS, type Right } from '../cache/claim.js'
 import { attempt, worked } from '../cache/mutation.js'
@@ -36,7 +36,7 @@ interface PutRequest<T> {
 
 const OPTIONS = ['ttl', 'tags']
 
-/** What `work` gives, stored or ended by then. Rejects as `RouteCache.put` says. */
+/** The result of `work`; by then it is stored, or the value has ended. Rejects as `RouteCache.put` says. */
 export async function put<T> (values: Values, { key, options: given, work }: PutRequest<T>): Promise<T> {
   const { cache, caller, waitTimeout } = values
   const options = OptionReader.of('cache.put', given, { forms: 'write { ttl, tags }', names: OPTIONS })
@@ -83,7 +83,7 @@ function giveUp ({ cache, caller }: Values, right: Right, reason: RefusalReason)
   cache.abandon(right, caller)
 }
 
-/** Of the value alone: a response under the key is not concerned. */
+/** Ends the value alone: a response under the key stays. */
 async function end (cache: ResponseCache, named: string): Promise<void> {
   try {
     await cache.invalidation.run({ ...NO_TARGETS, keys: [named] })

@@ -7,7 +7,7 @@ import type { Warning } from './warnings.js'
 /** Fewer may be by chance. */
 const FIRST = 20
 
-/** What to write instead. Of other reasons the route's own policy decides, or the moment does. */
+/** The advice for a reason. Other reasons come from the route's own policy, or from the moment. */
 const INSTEAD: Partial<Record<RefusalReason, string>> = {
   'set-cookie': 'set cookies on routes without cache, or leave cache out of this one',
   private: 'send Cache-Control: public, or none; or leave cache out of this route',
@@ -23,7 +23,7 @@ const INSTEAD: Partial<Record<RefusalReason, string>> = {
 
 interface Counted { stores: number, refusals: Partial<Record<RefusalReason, number>> }
 
-/** Behind each refusal of a route: what is to be said of it; null: nothing. */
+/** Called behind each refusal of a route; gives the warning that is due, or null. */
 export function neverStored (route: string, { stores, refusals }: Counted, reason: RefusalReason): Warning | null {
   const instead = INSTEAD[reason]
   if (instead === undefined || stores > 0 || refusals[reason] !== FIRST) return null

@@ -6,7 +6,7 @@ import { clientForms, isRedisClient, type RedisClient } from '../store/server/re
 import { Outage } from '../store/server/outage.js'
 import { Complaints, type Log } from '../telling/events.js'
 
-/** Where the server is: `url`, or options of ioredis, which win over the plugin's own. */
+/** The address of the server: `url`, or options of ioredis, which win over the plugin's own. */
 export type RedisConnection = { url?: string } & Record<string, unknown>
 
 /** A client soon finds a server that is back; ioredis 6 would double its pauses up to 5 s. */

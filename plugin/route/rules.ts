@@ -1,4 +1,4 @@
-// Which routes the plugin's option `routes` is about: of the rules, the first whose path fits a route counts, as the routes
+// The routes that the plugin's option `routes` is about. The first rule whose path fits a route counts, as the routes
 // and their own options are declared elsewhere, perhaps in other people's plugins. A route's own `cache` wins.
 import { canonicalName, readPath } from '../key/key.js'
 import type { RouteRule } from '../options/route-rules.js'
@@ -7,7 +7,7 @@ import type { PolicyRoute } from './policy.js'
 /** A route, and its handler: the same for a GET and the HEAD that Fastify adds to it. */
 interface RuledRoute extends PolicyRoute { handler: unknown, cache?: unknown }
 
-/** What a rule says of a route. */
+/** A rule's option for a route, and the rule's place in the list. */
 export interface Ruled { cache: RouteRule['cache'], place: string }
 
 export class RouteRules {

@@ -6,7 +6,7 @@ import type { Concluded } from '../request/exchange.js'
 import { cacheStatus, sfString, withMember } from '../send/reply.js'
 import { nameOf } from '../store/keys.js'
 
-/** How responses of writes say it. */
+/** The options that have responses of writes say what was invalidated. */
 export interface WriteSignals {
   cacheStatus: { name: string, key: boolean, writes: boolean } | null
 }

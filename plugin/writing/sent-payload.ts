@@ -1,4 +1,4 @@
-// What a handler sends, as it gives it: by then neither preSerialization hooks nor the serializer nor onSend hooks have made
+// A handler's payload as the handler gives it: neither preSerialization hooks nor the serializer nor onSend hooks have made
 // something else of it. Fastify tells nobody of that: a handler's result and `reply.send` come to the same method, which is
 // listened to for this one request.
 import { isResponse } from '../response/payload.js'
@@ -17,7 +17,7 @@ export function watchSent (reply: ReplyView): () => unknown {
   return () => isReadOnce(sent) ? undefined : sent
 }
 
-/** A stream, or a Response: who reads it takes it from the client. */
+/** A stream, or a Response: to read it is to take it from the client. */
 function isReadOnce (payload: unknown): boolean {
   return isResponse(payload) || (typeof payload === 'object' && payload !== null && ('pipe' in payload || 'getReader' in payload))
 }

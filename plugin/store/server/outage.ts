@@ -6,7 +6,7 @@ import { RouteCacheError } from '../../errors.js'
 import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
 
-/** What the first word of a server's or the system's error means, and what helps. */
+/** The meaning of the first word of a server's or the system's error, and the remedy. */
 const MEANINGS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there',
   ENOTFOUND: 'no such host',
@@ -72,7 +72,7 @@ export function causeOf (error: unknown): string | null {
   return null
 }
 
-/** That which lies behind it: several attempts, or the last node that a Cluster's client has tried. */
+/** The error behind an error: one of several attempts, or that of the last node that a Cluster's client has tried. */
 function next (error: object): unknown {
   const { cause, errors, lastNodeError } = error as { cause?: unknown, errors?: unknown, lastNodeError?: unknown }
   return cause ?? lastNodeError ?? (Array.isArray(errors) ? errors[0] : undefined)
