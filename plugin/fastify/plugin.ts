@@ -38,7 +38,8 @@ import type { RefusalReason } from '../telling/outcome.js'
 import { Keys } from '../store/keys.js'
 import { MemoryStore } from '../store/memory/memory.js'
 import { RedisStore } from '../store/redis/redis.js'
-import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientFrom, isClient } from '../store/server/clients.js'
+import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/identity.js'
@@ -53,8 +54,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const instance: Instance = { cache: {}, prefix: settings.prefix }
   const log = new HarmlessLog(app.log)
   const { redis } = settings
-  const made = redis === null || isRedisClient(redis) ? null : await openClient(redis as RedisConnection, log, settings.now)
-  const client = made?.client ?? (redis as RedisClient | null) ?? findClient(app, settings.namespace)
+  const made = redis === null || isClient(redis) ? null : await openClient(redis as RedisConnection, log, settings.now)
+  const client = made?.client ?? (isClient(redis) ? clientFrom(redis) : findClient(app, settings.namespace))
   const opened = openedOr(made, () => openStore(app, client, { settings, instance }))
   const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, settings.now())
@@ -235,7 +236,7 @@ function checkedRoute ({ url, schema }: RouteOptions, policy: Policy): CheckedRo
 /** The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. */
 function lateClient (app: object): Warning | null {
   const { redis } = app as { redis?: unknown }
-  const isFound = [redis, ...Object.values(redis ?? {})].some(isRedisClient)
+  const isFound = [redis, ...Object.values(redis ?? {})].some(isClient)
   if (!isFound) return null
   return {
     check: 'late-redis',

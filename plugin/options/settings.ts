@@ -7,13 +7,14 @@ import { readCookies, readCredentials, readIgnored, readMaxVariants, readVersion
 import type { AnswerLimits, CacheLimits } from './limits.js'
 import { readRules, type RouteRule } from './route-rules.js'
 import { isCount, isFunction, isName, isObject, isSwitch, OptionReader } from './reader.js'
-import { clientForms, isRedisClient, looksLikeClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientForms, isClient, type AnyRedisClient } from '../store/server/clients.js'
+import { looksLikeClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
 import type { TierLimits } from '../store/tier/tiered.js'
 
 export interface Settings extends CacheLimits, AnswerLimits {
   prefix: string
-  redis: RedisClient | object | null
+  redis: AnyRedisClient | object | null
   namespace: string | null
   ttl: Milliseconds
   waitTimeout: Milliseconds
@@ -93,7 +94,7 @@ export function readSettings (given: unknown): Settings {
 
 /** A client; or where the server is, for a client of the plugin's own. */
 function isClientOrPlace (value: unknown): boolean {
-  if (isRedisClient(value)) return true
+  if (isClient(value)) return true
   const { url } = isObject(value) ? value as { url?: unknown } : {}
   return isObject(value) && !looksLikeClient(value) && Object.getPrototypeOf(value) === Object.prototype &&
     (url === undefined ? 'host' in value || 'path' in value || 'sentinels' in value || 'port' in value : isName(url))
