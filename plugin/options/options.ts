@@ -13,8 +13,8 @@ export interface RouteCacheOptions {
    */
   prefix?: string
   /**
-   * A client of ioredis, `Redis` or `Cluster`, or of node-redis 5 or later, `createClient()` or `createCluster()`, connected.
-   * The client stays yours: the plugin never closes it. Or where the server is: `{ url:
+   * A client of ioredis, `Redis` or `Cluster`, or of node-redis 5 or later, `createClient()` or `createCluster()`; it stays
+   * yours: you connect it, and the plugin never closes it. Or where the server is: `{ url:
    * 'redis://…' }`, or options of ioredis such as `{ host, port, password }`, also beside `url`: then the plugin makes a
    * client of its own (`npm i ioredis`), which connects again within half a second, and closes it with the app; the app
    * starts while the server is down. Absent: `fastify.redis` where @fastify/redis is registered; without that, entries live

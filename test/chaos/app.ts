@@ -59,7 +59,8 @@ export class ChaosApp {
 export async function startApp (redis: AppConfig['redis'], { broken, subject, client }: AppOptions = {}): Promise<ChaosApp> {
   const isApp = broken !== undefined && broken in BROKEN_APPS
   const compiled = await compileApp(undefined, isApp ? undefined : broken as BrokenBuildName | undefined)
-  const config: AppConfig = { redis: { ...redis, ...client !== undefined && { client } }, broken: isApp ? broken as BrokenAppName : undefined, subject }
+  const at = client === undefined ? redis : { ...redis, client }
+  const config: AppConfig = { redis: at, broken: isApp ? broken as BrokenAppName : undefined, subject }
   const child = launch(compiled.pathOf('chaos/app-process'), config, ['--expose-gc'])
   try {
     return new ChaosApp(await address(child), child, compiled)

@@ -1,4 +1,5 @@
-// The clients that the plugin takes, in the form that it uses: ioredis' own (redis-client.ts), and node-redis' adapted to it.
+// The clients that the plugin takes, in the form that it uses: those of ioredis as they are (redis-client.ts), those of
+// node-redis adapted to it (node-redis.ts).
 import { fromNodeRedis, isNodeRedis, type NodeRedisClient } from './node-redis.js'
 import { isRedisClient, looksLikeClient, missingOf, type RedisClient } from './redis-client.js'
 

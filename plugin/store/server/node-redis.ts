@@ -1,5 +1,5 @@
-// Clients of node-redis 5 or later (the package `redis`), `createClient()` and `createCluster()`, in the form that the plugin
-// knows (redis-client.ts). Only the package's public methods are used, and none of its types is imported.
+// Clients of node-redis 5 or later (the package `redis`), `createClient()` and `createCluster()`, in the form that the
+// plugin uses (redis-client.ts). Only public methods of the package are called, and none of its types is imported.
 //
 // The promises rest on three facts, which hold for both packages: the commands of one connection are sent, and answered, in
 // the order in which they were given; no answer of a connection comes after the event that says that it has ended; and a
@@ -50,13 +50,17 @@ interface Duplicate extends Single {
 
 interface Node { id: string, host: string, port: number, address: string, client?: Single }
 
+type ClusterSend = (
+  name: string | undefined, isReadonly: boolean, args: readonly Argument[], options: CommandOptions
+) => Promise<unknown>
+
 interface Cluster extends Emitter {
   isOpen: boolean
   isReady?: boolean
   masters: readonly Node[]
   slots: ReadonlyArray<{ master: Node } | undefined>
   nodeClient (node: Node): Promise<Single>
-  sendCommand (firstKey: string | undefined, isReadonly: boolean, args: readonly Argument[], options: CommandOptions): Promise<unknown>
+  sendCommand: ClusterSend
 }
 
 /** Whatever types the app's client maps, the plugin has texts and numbers. No time limit: the plugin's own are shorter. */
@@ -75,7 +79,7 @@ const adapted = new WeakMap<object, RedisClient>()
 
 /** The client in the plugin's form, one for each. Throws FRC_OPTION where exact invalidation could not be kept with it. */
 export function fromNodeRedis (value: NodeRedisClient): RedisClient {
-  const client = value as unknown as Single & Cluster & { withTypeMapping?: unknown, isPubSubActive?: unknown, _keyPrefix?: string }
+  const client = value as unknown as Single & Cluster & Kind
   const known = adapted.get(client)
   if (known !== undefined) return known
   const isCluster = typeof client.nodeClient === 'function'
@@ -91,6 +95,9 @@ export function fromNodeRedis (value: NodeRedisClient): RedisClient {
   }
   return adaptedBy(client, () => isCluster ? new ClusterClient(client) : new SingleClient(client, placeOf(client)))
 }
+
+/** Tells which kind of client it is. */
+interface Kind { withTypeMapping?: unknown, isPubSubActive?: unknown, _keyPrefix?: string }
 
 function unfit (reason: string): RouteCacheError {
   return new RouteCacheError('FRC_OPTION', `redis: the client ${reason}`)
@@ -108,7 +115,7 @@ interface Place { host?: string, port?: number, path?: string }
 
 function placeOf ({ options }: Single): Place {
   const { host = 'localhost', port = 6379, path } = options?.socket ?? {}
-  return { host, port, ...path !== undefined && { path } }
+  return path === undefined ? { host, port } : { path }
 }
 
 function textsOf (args: ReadonlyArray<Argument | number>): Argument[] {

@@ -12,7 +12,9 @@ const SNAPSHOT = ['--dbfilename', 'dump.rdb']
 const NODE_TIMEOUT = 1_000
 
 /** What a client needs to know. */
-export type Address = ({ host: string, port: number } | { nodes: Array<{ host: string, port: number }> } | SentinelClient) & { client?: ClientName }
+export type Address = (Place | { nodes: Place[] } | SentinelClient) & { client?: ClientName }
+
+interface Place { host: string, port: number }
 
 /** `blind`: every other process hears of no failover. */
 export interface SentinelClient extends SentinelAddress { blind: boolean }

@@ -10,10 +10,14 @@ export async function nodeRedis (place: Place | { nodes: readonly Place[] }, opt
   // It tries again soon, as a test wants to see that it does.
   const reconnectStrategy = (): number => 50
   const client = 'nodes' in place
-    ? createCluster({ rootNodes: place.nodes.map(({ host, port }) => ({ socket: { host, port } })), defaults: { socket: { reconnectStrategy } }, ...options })
+    ? createCluster({ rootNodes: rootsOf(place.nodes), defaults: { socket: { reconnectStrategy } }, ...options })
     : createClient({ socket: { host: place.host, port: place.port, reconnectStrategy }, ...options })
   // The package ends a process whose app does not listen to them.
   client.on('error', () => {})
   await client.connect()
   return client as AppClient
+}
+
+function rootsOf (nodes: readonly Place[]): Array<{ socket: Place }> {
+  return nodes.map(({ host, port }) => ({ socket: { host, port } }))
 }
