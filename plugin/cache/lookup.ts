@@ -23,7 +23,8 @@ import { EPOCH_LENGTH } from '../store/layout.js'
 type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
 
 /** A lookup under way, and whether its request has gone on without it. */
-interface Progress extends Question {
+interface Progress {
+  question: Question
   late: boolean
   canWait: boolean
   /** The store has answered the read. */
@@ -33,7 +34,7 @@ interface Progress extends Question {
 /** An entry that lies there and is not served, or only where the handler fails. */
 interface Lying { spare: Spare | null, entry: Entry | null }
 
-type Polled = Pick<Progress, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
+type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
 const MOST_OVERDUE = 100
 /** A request waits for one run; and for another, where the first ended without an entry. */
@@ -77,9 +78,9 @@ export class Lookup {
     let collapsed = false
     for (let waits = 0; ; waits++) {
       const canWait = left > 0 && waits < MOST_WAITS
-      const finding = await this.#findInTime({ ...question, late: false, isRead: false, canWait }, caller, first)
+      const finding = await this.#findInTime({ question, late: false, isRead: false, canWait }, caller, first)
       first = undefined
-      if (finding.type === 'hit') return { ...finding, collapsed }
+      if (finding.type === 'hit') return { type: 'hit', entry: finding.entry, collapsed, early: finding.early }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
       // If the handler has answered, only the fill is left to wait for.
@@ -132,7 +133,7 @@ export class Lookup {
     }
   }
 
-  #failed ({ isRead, key }: Progress, { counters, log }: Caller, error: unknown): Finding {
+  #failed ({ isRead, question: { key } }: Progress, { counters, log }: Caller, error: unknown): Finding {
     // A store that refuses to write may still answer reads.
     if (!isRead || isLate(error)) this.#parts.breaker.failed()
     counters.errors++
@@ -141,12 +142,13 @@ export class Lookup {
   }
 
   async #find (progress: Progress, { counters }: Caller, first?: First): Promise<Finding> {
-    const { key, selection, toFill, toRefresh } = progress
+    const { question } = progress
+    const { key, selection, toFill, toRefresh } = question
     const selected = await selectEntry(this.#parts.shelf, key, selection, first)
     progress.isRead = true
     const { entry, variant } = selected
     if (entry?.isOfFormerBuild === true) this.#parts.formerBuild.notice(entry)
-    const use = entry === null || toRefresh ? null : this.#useOf(entry, progress, flightName(key, variant))
+    const use = entry === null || toRefresh ? null : this.#useOf(entry, question, flightName(key, variant))
     if (use === 'fresh' || use === 'early') {
       return { type: 'hit', entry: entry!, collapsed: false, early: use === 'early' ? selected : null }
     }
@@ -160,9 +162,9 @@ export class Lookup {
     // A tag in quarantine: nothing that runs now could be served later.
     if (selected.validity.generations.includes(Infinity)) return missed
     const flight = this.#parts.flights.get(flightName(key, variant))
-    if (flight === undefined && progress.toFollow === true) return missed
+    if (flight === undefined && question.toFollow === true) return missed
     if (flight === undefined) return await this.#open(progress, selected, { spare, entry })
-    if (toRefresh || !progress.canWait || flight.age > progress.waitTimeout) return missed
+    if (toRefresh || !progress.canWait || flight.age > question.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }
   }
@@ -175,29 +177,29 @@ export class Lookup {
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
   async #open (progress: Progress, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
     const { variant, bytes, marker: present, validity, clock } = selected
-    const { key, selection, toRefresh } = progress
+    const { question: { key, selection, toRefresh, waitTimeout }, canWait } = progress
     const first = present === null ? firstMarker(selection) : null
     const name = flightName(key, variant)
     const flight = this.#parts.flights.open(name, key)
     let taken: Taken = 'pass'
     try {
       const missing = validity.tags.filter((_, i) => validity.generations[i] === null)
-      const matters = first !== null || (!toRefresh && progress.canWait)
+      const matters = first !== null || (!toRefresh && canWait)
       const marker = first === null ? null : encodeMarker(first)
       const seen = { tags: validity.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
       taken = await this.#parts.shelf.store.take(key, variant, seen)
     } finally {
       if (taken === 'pass') this.#parts.flights.land(name, flight, { type: 'pass' })
-      if (taken === 'changed' || (taken === 'held' && !progress.canWait)) this.#parts.flights.land(name, flight, { type: 'again' })
+      if (taken === 'changed' || (taken === 'held' && !canWait)) this.#parts.flights.land(name, flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
-      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout: progress.waitTimeout })
+      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout })
       const claim = { key, selection, lease: taken, marker: present ?? first, validity, flight, isOccupied: bytes != null }
       return { type: 'miss', claim, spare, present: entry === null ? null : { entry, selected } }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
     if (flight.isLanded) return { type: 'miss', claim: null, spare }
-    this.#poll(name, flight, { ...progress, variant }).catch(() => { this.#parts.flights.land(name, flight, { type: 'pass' }) })
+    this.#poll(name, flight, { key, selection, waitTimeout, variant }).catch(() => { this.#parts.flights.land(name, flight, { type: 'pass' }) })
     return { type: 'flight', flight, spare }
   }
 
@@ -284,14 +286,14 @@ export function readyEntry (
     entry = selection.needs.length > 0 ? null : soundEntry({ bytes: main, name: key, isKept }, limits)
     if (entry?.epoch !== '') return null
   }
+  const { history, least, generations, softened } = reading
+  const validity = { history, least, tags, generations, softened }
   if (tags === selection.tags) {
     if (!isSame(entry.tags, tags) && without(entry.tags, tags).length > 0) return null
-    const { history, least, generations, softened } = reading
-    const validity = { history, least, tags, generations, softened }
     return isValid(entry, validity) ? asSoftened(entry, validity) : null
   }
   if (without(entry.tags, tags).length > 0) return null
-  const telling = only(union(selection.tags, entry.tags), { ...reading, tags })
+  const telling = only(union(selection.tags, entry.tags), validity)
   return isValid(entry, telling) ? asSoftened(entry, telling) : null
 }
 
@@ -317,7 +319,7 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
     const isUnreadable = main !== null && present === null
     const found = await judged(shelf, { key, entry, epoch: '', selection, clock }, validity)
-    return { ...found, isUnreadable, marker: null, variant, bytes: main }
+    return selectedIn(found, { isUnreadable, marker: null, variant, bytes: main })
   }
   hint.members = marker.members
   const variant = guess !== null && isSame(marker.members, members) ? guess : fingerprint(marker.members)
@@ -328,7 +330,13 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const entry = varied === null ? null : soundEntry({ bytes: varied, name: ownName(key, { variant }) }, shelf.limits)
   const isUnreadable = varied !== null && entry === null
   const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection, clock }, validity)
-  return { ...found, isUnreadable, marker, variant, bytes: varied }
+  return selectedIn(found, { isUnreadable, marker, variant, bytes: varied })
+}
+
+function selectedIn (
+  { entry, isOutdated, validity, clock }: Judged, { isUnreadable, marker, variant, bytes }: Omit<Selected, keyof Judged>
+): Selected {
+  return { entry, isOutdated, isUnreadable, marker, variant, bytes, validity, clock }
 }
 
 type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'validity' | 'clock'>

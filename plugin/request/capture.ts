@@ -69,7 +69,7 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   const isEncoded = isCompressed(exchange, reply, payload)
   // Accept-Encoding selects among the bodies of one entry, so it makes no variants. Vary names it from the first answer on.
   if (isEncoded) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
-  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
+  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { request: sent.request, reply, payload, limits: sent.limits })
   if (typeof times === 'string') {
     recover(cache, exchange, reply.statusCode)
     refuseAnswer(cache, exchange, times)
@@ -290,7 +290,23 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const tags = union(exchange.marks.tags, answer.tags)
   const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
   const began = exchange.lookupBegan > 0 ? performance.now() : 0
-  exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+  const { status, kind, members, stale, rescue, cost, encoded, basis } = answer
+  exchange.kept = cache.fill(claim, {
+    status,
+    headers,
+    body: bytes,
+    kind,
+    members,
+    tags,
+    life,
+    stale,
+    rescue,
+    keep,
+    cost,
+    isEncoded,
+    encoded,
+    basis
+  }, caller)
   if (began > 0) exchange.site.worth.filled(performance.now() - began)
 }
 

@@ -71,8 +71,9 @@ export class RedisStore implements Store {
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write, now })
-    const parts = { client, keys, write, now, writeDeadline, generations: this.#generations, removal: this.#removal }
-    this.#joint = new JointInvalidation({ ...parts, prefixes: new PrefixRemoval({ client, keys, write }) })
+    const prefixes = new PrefixRemoval({ client, keys, write })
+    const [generations, removal] = [this.#generations, this.#removal]
+    this.#joint = new JointInvalidation({ client, keys, write, now, writeDeadline, generations, removal, prefixes })
     mustFit(client)
     this.#tiered = memory === null ? null : new Tiered({ client, keys, limits: memory, now, complain, onDrop })
   }
