@@ -79,7 +79,7 @@ export class ResponseCache {
     this.#fills = new Fills({
       ...shared,
       end: (claim, caller) => { this.end(claim, caller) },
-      handOut: async (name, claim) => { await this.#lookup.handOut(name, claim) },
+      handOut: async (claim) => { await this.#lookup.handOut(claim) },
       invalidate: async (key) => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
     })
   }
@@ -142,8 +142,8 @@ export class ResponseCache {
     return this.#fills.run(claim, answer, caller)
   }
 
-  #land ({ key, lease, flight }: Right, landing: Landing): void {
-    this.#flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Right, landing: Landing): void {
+    this.#flights.land(flight, landing)
   }
 
   /**

@@ -1,6 +1,6 @@
 // From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
 // renewed until then, as the flight is on.
-import { flightName, type Background, type Flights, type Landing } from './flight.js'
+import { type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
 import { placeFill, selectEntry, union, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
@@ -32,7 +32,7 @@ interface FillParts {
   /** The same, and ends what lies there: the response takes its place. */
   end: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
-  handOut: (name: string, claim: Claim) => Promise<void>
+  handOut: (claim: Claim) => Promise<void>
   invalidate: (key: string) => Promise<unknown>
 }
 
@@ -115,7 +115,7 @@ export class Fills {
         tellFill(caller.source, key, { result: 'stored', bytes: bytes.length, duration: since(began) })
       }
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      await handOut(flightName(key, lease.variant), claim)
+      await handOut(claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
       // It may be held yet, where Redis is full for example: others would wait for nobody.
@@ -163,8 +163,8 @@ export class Fills {
     })
   }
 
-  #land ({ key, lease, flight }: Claim, landing: Landing): void {
-    this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Claim, landing: Landing): void {
+    this.#parts.flights.land(flight, landing)
   }
 
   /** Bodies whose compression has not begun are stored as they are. */

@@ -31,8 +31,8 @@ interface Progress {
   isRead: boolean
 }
 
-/** An entry that lies there and is not served, or only where the handler fails. */
-interface Lying { spare: Spare | null, entry: Entry | null }
+/** An entry that lies there and is not served, or only where the handler fails; and the name of its flight. */
+interface Lying { name: string, spare: Spare | null, entry: Entry | null }
 
 type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
@@ -147,8 +147,9 @@ export class Lookup {
     const selected = await selectEntry(this.#parts.shelf, key, selection, first)
     progress.isRead = true
     const { entry, variant } = selected
+    const name = flightName(key, variant)
     if (entry?.isOfFormerBuild === true) this.#parts.formerBuild.notice(entry)
-    const use = entry === null || toRefresh ? null : this.#useOf(entry, question, flightName(key, variant))
+    const use = entry === null || toRefresh ? null : this.#useOf(entry, question, name)
     if (use === 'fresh' || use === 'early') {
       return { type: 'hit', entry: entry!, collapsed: false, early: use === 'early' ? selected : null }
     }
@@ -161,9 +162,9 @@ export class Lookup {
     if (!toFill || progress.late) return missed
     // A tag in quarantine: nothing that runs now could be served later.
     if (selected.validity.generations.includes(Infinity)) return missed
-    const flight = this.#parts.flights.get(flightName(key, variant))
+    const flight = this.#parts.flights.get(name)
     if (flight === undefined && question.toFollow === true) return missed
-    if (flight === undefined) return await this.#open(progress, selected, { spare, entry })
+    if (flight === undefined) return await this.#open(progress, selected, { name, spare, entry })
     if (toRefresh || !progress.canWait || flight.age > question.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }
@@ -175,11 +176,10 @@ export class Lookup {
   }
 
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
-  async #open (progress: Progress, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
+  async #open (progress: Progress, selected: Selected, { name, spare, entry }: Lying): Promise<Finding> {
     const { variant, bytes, marker: present, validity, clock } = selected
     const { question: { key, selection, toRefresh, waitTimeout }, canWait } = progress
     const first = present === null ? firstMarker(selection) : null
-    const name = flightName(key, variant)
     const flight = this.#parts.flights.open(name, key)
     let taken: Taken = 'pass'
     try {
@@ -189,8 +189,8 @@ export class Lookup {
       const seen = { tags: validity.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
       taken = await this.#parts.shelf.store.take(key, variant, seen)
     } finally {
-      if (taken === 'pass') this.#parts.flights.land(name, flight, { type: 'pass' })
-      if (taken === 'changed' || (taken === 'held' && !canWait)) this.#parts.flights.land(name, flight, { type: 'again' })
+      if (taken === 'pass') this.#parts.flights.land(flight, { type: 'pass' })
+      if (taken === 'changed' || (taken === 'held' && !canWait)) this.#parts.flights.land(flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
       this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout })
@@ -199,21 +199,21 @@ export class Lookup {
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
     if (flight.isLanded) return { type: 'miss', claim: null, spare }
-    this.#poll(name, flight, { key, selection, waitTimeout, variant }).catch(() => { this.#parts.flights.land(name, flight, { type: 'pass' }) })
+    this.#poll(flight, { key, selection, waitTimeout, variant }).catch(() => { this.#parts.flights.land(flight, { type: 'pass' }) })
     return { type: 'flight', flight, spare }
   }
 
   /** Waits for another process' fill, for all who join. */
-  async #poll (name: string, flight: Flight, { key, variant, selection, waitTimeout }: Polled): Promise<void> {
+  async #poll (flight: Flight, { key, variant, selection, waitTimeout }: Polled): Promise<void> {
     const holder = async (): Promise<'held' | 'pass' | 'none'> => await within(this.#parts.deadline, this.#parts.shelf.store.holder(key, variant))
     const { type } = await flight.poll(holder, waitTimeout)
-    if (type === 'pass') this.#parts.flights.land(name, flight, { type })
-    else await this.handOut(name, { key, selection, flight })
+    if (type === 'pass') this.#parts.flights.land(flight, { type })
+    else await this.handOut({ key, selection, flight })
   }
 
   /** Hands out the entry that lies there and is valid now, when all followers have begun: see the head of flight.ts. */
-  async handOut (name: string, { key, selection, flight }: Pick<Claim, 'key' | 'selection' | 'flight'>): Promise<void> {
-    this.#parts.flights.close(name, flight)
+  async handOut ({ key, selection, flight }: Pick<Claim, 'key' | 'selection' | 'flight'>): Promise<void> {
+    this.#parts.flights.close(flight)
     const stored = flight.isAlone ? null : await this.#reread(key, selection)
     flight.land(stored === null ? { type: 'again' } : { type: 'stored', stored })
   }
@@ -398,6 +398,10 @@ export function isSelected ({ needs, fingerprint }: Selection, { members, varian
   return contains(members, needs) && (variant === null || fingerprint(members) === variant)
 }
 
+interface FillPlace { epoch: string, varied: Varied | null }
+
+const UNVARIED: FillPlace = { epoch: '', varied: null }
+
 /**
  * Where a response with these members goes that was missed under this marker: null, under the key itself; 'unfit', nowhere:
  * a response that does not vary would stand for all the variants that are there.
@@ -405,9 +409,9 @@ export function isSelected ({ needs, fingerprint }: Selection, { members, varian
 export function placeFill (
   { needs, fingerprint, maxVariants: most }: Selection,
   { members, marker, lease }: { members: readonly string[], marker: Marker | null, lease: Lease }
-): { epoch: string, varied: Varied | null } | 'unfit' {
+): FillPlace | 'unfit' {
+  if (marker === null && needs.length === 0 && members.length === 0) return UNVARIED
   const wanted = [...new Set([...needs, ...members])].sort()
-  if (marker === null && wanted.length === 0) return { epoch: '', varied: null }
   if (marker !== null && members.length === 0 && needs.length === 0) return 'unfit'
   if (marker !== null && contains(marker.members, wanted)) {
     const varied = { variant: lease.variant!, marker: encodeMarker(marker), under: marker.epoch, most }

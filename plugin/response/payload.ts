@@ -23,7 +23,7 @@ export function unwrapped (reply: ReplyView, payload: unknown): unknown {
 
 /** As Fastify tells it: not every one is of Node's own class. */
 export function isResponse (payload: unknown): payload is Response {
-  return Object.prototype.toString.call(payload) === '[object Response]'
+  return typeof payload === 'object' && payload !== null && Object.prototype.toString.call(payload) === '[object Response]'
 }
 
 /** The size as far as it is known by now; else `unknown`. */
@@ -184,5 +184,5 @@ export function trailersOf (reply: object): Trailers {
 
 /** Whether one was added, or replaced. Who removes one leaves its name. */
 export function hasMore (trailers: Trailers, before: Trailers): boolean {
-  return Object.entries(trailers).some(([name, give]) => give !== undefined && give !== before[name])
+  return trailers !== NONE && Object.entries(trailers).some(([name, give]) => give !== undefined && give !== before[name])
 }
