@@ -7,7 +7,7 @@ import type { Milliseconds } from '../duration.js'
 import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
 import { isReplacement } from '../http/headers.js'
-import { isLate, within } from '../store/wait/deadline.js'
+import { within } from '../store/wait/deadline.js'
 import {
   REFUSALS, noteRefusal, refuse, channels, since, stamp, tellFill, type Caller, type Complaints
 } from '../telling/events.js'
@@ -47,7 +47,8 @@ export class Fills {
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
-    const { shelf: { store, tagMemory }, background, complaints, jitter, now, random, abandon, end, handOut } = this.#parts
+    const { shelf: { store, tagMemory }, background, complaints, deadline, jitter, now, random } = this.#parts
+    const { abandon, end, handOut } = this.#parts
     const { key, selection, lease, marker, validity, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
@@ -98,7 +99,7 @@ export class Fills {
       if (!kept.send()) return abandon(claim, caller, true)
       const late = tags === validity.tags ? NONE : without(tags, validity.tags)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
-      this.#letGoLate(claim, filling)
+      if (store.kind !== 'memory') flight.filling(deadline, () => { this.#land(claim, { type: 'pass' }) })
       const result = await filling
       const refused = REFUSALS[result]
       if (refused !== null) {
@@ -153,14 +154,6 @@ export class Fills {
       log.debug({ err: error, key }, 'cache compression failed')
       return NOT_ENCODED
     }
-  }
-
-  /** Followers get the answer within the time of a lookup at most: a store that is asked may hang. */
-  #letGoLate (claim: Claim, filling: Promise<unknown>): void {
-    if (this.#parts.shelf.store.kind === 'memory') return
-    within(this.#parts.deadline, filling).catch((error: unknown) => {
-      if (isLate(error)) this.#land(claim, { type: 'pass' })
-    })
   }
 
   #land ({ flight }: Claim, landing: Landing): void {

@@ -44,6 +44,9 @@ const POLLS = { first: 5, longest: 100, factor: 1.5 }
 /** A handler that takes longer loses its lease, whether it will ever answer or not. */
 const LONGEST_RUN: Milliseconds = 10 * 60_000
 
+/** Until when followers wait for a fill that has begun, and how they are let go then. */
+interface BegunFill { until: Milliseconds, letGo: () => void }
+
 /** The lease that a flight leads under, and how long its followers wait. */
 interface Leading { key: string, lease: Lease, waitTimeout: Milliseconds }
 
@@ -78,6 +81,7 @@ export class Flight {
   #limit: NodeJS.Timeout | undefined
   #giveBack: (() => Promise<void>) | undefined
   #followers = 0
+  #fill: BegunFill | null = null
   /** The handler has answered; what is waited for is only the fill. */
   isAnswered = false
   isLanded = false
@@ -111,6 +115,7 @@ export class Flight {
   /** The landing; null where it doesn't come within this time. */
   async follow (time: Milliseconds): Promise<Landing | null> {
     this.#followers++
+    if (this.#fill !== null && this.#followers === 1) this.#limitFill(this.#fill)
     return await within(Math.max(1, time), this.#landing.wait()).catch(() => null)
   }
 
@@ -142,6 +147,22 @@ export class Flight {
     if (this.isLanded) return
     this.#limit = setTimeout(giveUp, Math.max(time, LEASE_TIME))
     this.#limit.unref()
+  }
+
+  /**
+   * The answer was given to the store, which may hang: for so long followers wait for that, be they there already or to
+   * come; 0: without limit. Where there are none no timer is needed.
+   */
+  filling (time: Milliseconds, letGo: () => void): void {
+    if (time === 0 || this.isLanded) return
+    this.#fill = { until: performance.now() + time, letGo }
+    if (!this.isAlone) this.#limitFill(this.#fill)
+  }
+
+  #limitFill ({ until, letGo }: BegunFill): void {
+    clearTimeout(this.#limit)
+    // Sockets are read between timers and immediates.
+    this.#limit = setTimeout(() => setImmediate(letGo), until - performance.now())
   }
 
   /** Another process runs it: asks for its end, less and less often, and never in step with others. */
@@ -176,6 +197,7 @@ export class Flight {
   /** It keeps nothing then: whoever still knows the flight would keep the lease and the store's work with it. */
   #stop (): void {
     this.#giveBack = undefined
+    this.#fill = null
     clearInterval(this.#renewal)
     clearTimeout(this.#limit)
   }

@@ -318,7 +318,8 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
     const entry = needs.length > 0 ? null : present
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
     const isUnreadable = main !== null && present === null
-    const found = await judged(shelf, { key, entry, epoch: '', selection, clock }, validity)
+    const judging = judged(shelf, { key, entry, epoch: '', selection, clock }, validity)
+    const found = judging instanceof Promise ? await judging : judging
     return selectedIn(found, { isUnreadable, marker: null, variant, bytes: main })
   }
   hint.members = marker.members
@@ -343,26 +344,30 @@ type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'validity' | 'clock'>
 
 interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection, clock: number | null }
 
-/** The entry if it is of this epoch and valid, and the basis of that judgment. */
-async function judged (
-  shelf: Shelf, { key, entry, epoch, selection, clock }: Candidate, validity: ValidityBasis
-): Promise<Judged> {
+/** The entry if it is of this epoch and valid, and the basis of that judgment; a promise if more has to be read for it. */
+function judged (shelf: Shelf, candidate: Candidate, validity: ValidityBasis): Judged | Promise<Judged> {
+  const { key, entry, epoch, selection, clock } = candidate
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, validity, clock }
-  const { history: first } = validity
   const unread = without(entry.tags, validity.tags)
-  if (unread.length > 0) {
-    shelf.tagMemory.remember(key, without(entry.tags, selection.tags))
-    const { history, generations, softened } = await shelf.store.generations(unread)
-    validity = {
+  if (unread.length === 0) return judgment(entry, selection, { validity, first: validity.history, clock })
+  shelf.tagMemory.remember(key, without(entry.tags, selection.tags))
+  return shelf.store.generations(unread).then(({ history, generations, softened }) => {
+    const whole = {
       history,
       least: validity.least,
       tags: [...validity.tags, ...unread],
       generations: [...validity.generations, ...generations],
       softened: [...validity.softened, ...softened]
     }
-    // These generations may be above it.
-    clock = null
-  }
+    // These generations may be above the clock.
+    return judgment(entry, selection, { validity: whole, first: validity.history, clock: null })
+  })
+}
+
+/** `first`: the history that was read first. */
+interface Basis { validity: ValidityBasis, first: string, clock: number | null }
+
+function judgment (entry: Entry, selection: Selection, { validity, first, clock }: Basis): Judged {
   // Tags that an earlier response had say nothing about this one.
   const telling = validity.tags === selection.tags ? validity : only(union(selection.tags, entry.tags), validity)
   // Two reads must be of one history: see the head of floor.ts.
