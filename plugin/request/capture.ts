@@ -17,7 +17,7 @@ import { keyToFill, refuseAnswer, type Captured, type CapturedReply, type Exchan
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
 import { refusedAsOwn } from './selecting.js'
-import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
+import { isLonger, isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
 import { isReplaced, sentHead, type RawResponseView } from '../send/reply.js'
 import { Recording, record } from '../response/recording.js'
 import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
@@ -176,7 +176,7 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Headed): Times |
   const directives = directivesOf(all, policy.isTargeted)
   const refusal = refusalOf({ status: reply.statusCode, setsCookie, all, directives }, policy.statuses)
   if (refusal !== null) return refusal
-  if (payloadSize(payload, all, 0) > policy.maxBodyBytes) return 'size'
+  if (isLonger(payload, all, policy.maxBodyBytes)) return 'size'
   if (!areSendable(headers)) return 'header'
   if (headerBytes(headers) > limits.maxHeaderBytes) return 'size'
   const now = cache.now()

@@ -32,6 +32,11 @@ export function payloadSize (payload: unknown, all: HeaderFields, unknown: Bytes
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? unknown)
 }
 
+/** Whether it is longer than this, as far as that is known by now. A character of a text takes three bytes at most. */
+export function isLonger (payload: unknown, all: HeaderFields, most: Bytes): boolean {
+  return !(typeof payload === 'string' && payload.length * 3 <= most) && payloadSize(payload, all, 0) > most
+}
+
 /** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. Of a Response this is its body. */
 export function payloadKind (payload: unknown, { isSeen, isSized }: { isSeen: boolean, isSized: boolean }): PayloadKind {
   if (payload == null) return 'none'

@@ -318,7 +318,7 @@ class Batch {
   }
 
   answer ({ values, history, prefixes }: BatchAnswer, left: Milliseconds): void {
-    const generations: Array<Generation | null | undefined> = []
+    const generations = new Array<Generation | null | undefined>(values.length)
     const generationAt = (place: number): Generation | null => {
       let generation = generations[place]
       if (generation === undefined) generation = generations[place] = readGeneration(values[place]?.toString('latin1') ?? '')
@@ -459,7 +459,8 @@ export class Leases {
     const taking = seen === null || missing.length > 0 ? this.#withClock(sent) : sent
     const taken = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
     const [reply, asOf] = taking === sent ? [taken, seen!] : taken as [reply: unknown, asOf: number]
-    const [mine, held] = (reply as unknown[]).map(String)
+    if (!Array.isArray(reply)) return { token, asOf, variant, isPass: false }
+    const [mine, held] = reply.map(String)
     if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
     return held === '' ? 'changed' : holding(held!)
   }
