@@ -66,6 +66,9 @@ local oldest = redis.call('ZPOPMIN', KEYS[4], surplus)
 for i = 1, #oldest, 2 do redis.call('UNLINK', variantIn(KEYS[4], oldest[i])) end
 return 2`)
 
+/** In the place of a life. https://redis.io/docs/latest/commands/pttl/ */
+const NO_SUCH_NAME = -2
+
 /**
  * A lease never lasts longer than its time, unless the server's time has stepped back: then whoever had it may be long dead,
  * and who lives renews it within a third of that time. Taken from a living one, it costs a refused fill.
@@ -75,13 +78,13 @@ return 2`)
  * somebody else holds, nothing where there is something else than what was seen.
  *
  * Mostly nobody has it, so it is set at once, and taken back where what lies there is another. A server that is full refuses
- * that, and is asked who has it: who waits for another's fill needs no room. And mostly nothing lies there, which EXISTS
- * says for less than GETRANGE.
+ * that, and is asked who has it: who waits for another's fill needs no room. And mostly nothing lies there, which PTTL says
+ * for less than GETRANGE; EXISTS would be one command more that a user of an ACL has to be allowed.
  */
 export const TAKE = new Script(`
 local held = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])
 local isTaken = not held
-if isTaken and ARGV[3] == '' and redis.call('EXISTS', KEYS[2]) == 0 then return 1 end
+if isTaken and ARGV[3] == '' and redis.call('PTTL', KEYS[2]) == ${NO_SUCH_NAME} then return 1 end
 ${READING_LAYOUT}${OWN}
 if type(held) == 'table' then held = redis.call('GET', KEYS[1]) end
 if isOwn(held, ARGV[1]) then return {held} end
