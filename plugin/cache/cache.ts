@@ -40,6 +40,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   enabled: boolean
 }
 
+const UNTOLD = Promise.resolve<Found>({ type: 'unknown', reason: 'journal' })
+
 /** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
 
@@ -79,7 +81,7 @@ export class ResponseCache {
     this.#fills = new Fills({
       ...shared,
       end: (claim, caller) => { this.end(claim, caller) },
-      handOut: async (name, claim) => { await this.#lookup.handOut(name, claim) },
+      handOut: async (claim) => { await this.#lookup.handOut(claim) },
       invalidate: async (key) => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
     })
   }
@@ -133,8 +135,8 @@ export class ResponseCache {
   }
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
-  async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.journal.kept.size === 0 ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+  lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
+    return this.invalidation.journal.kept.size === 0 ? this.#lookup.run(question, caller, first) : UNTOLD
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
@@ -142,8 +144,8 @@ export class ResponseCache {
     return this.#fills.run(claim, answer, caller)
   }
 
-  #land ({ key, lease, flight }: Right, landing: Landing): void {
-    this.#flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Right, landing: Landing): void {
+    this.#flights.land(flight, landing)
   }
 
   /**

@@ -187,6 +187,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         isPostponed: false,
         isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof memberOf(option, name) === 'function'),
+        looksAtReply: ['ttl', 'storeIf'].some((name) => typeof memberOf(option, name) === 'function'),
         hint: { members: policy.needs },
         onRefused: (reason) => { sayNeverStored(policy.route, counters, reason) },
         isExplained: false,
