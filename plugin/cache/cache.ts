@@ -5,7 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background, whenIdle, Flights, flightName, type Landing } from './flight.js'
 import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
-import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
@@ -33,6 +33,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** Hears of what invalidates, when it is asked for. */
+  onInvalidation?: (targets: Targets) => void
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
@@ -184,6 +186,7 @@ export class ResponseCache {
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
   async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+    this.#parts.onInvalidation?.({ ...NO_TARGETS, keys: [key] })
     const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key))
     if (seized === null) return null
     const { lease, history } = seized
