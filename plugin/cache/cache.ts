@@ -13,7 +13,7 @@ import { Fills, type Kept } from './fill.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
-import { Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
+import { LOOKUP_FAILED, Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
@@ -95,6 +95,7 @@ export class ResponseCache {
     }
     const onClose = (duration: Milliseconds): void => {
       this.invalidation.hurry()
+      this.#complaints.forget(LOOKUP_FAILED)
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
@@ -122,6 +123,11 @@ export class ResponseCache {
 
   now (): Milliseconds {
     return this.#parts.now()
+  }
+
+  /** Which store failed, and why, in words. */
+  describe (error: unknown): string {
+    return this.#parts.describe?.(error) ?? 'the store failed'
   }
 
   /** Lookups are answered by the store, as far as is known. */
@@ -237,7 +243,7 @@ export class ResponseCache {
     await whenIdle({ flights: this.#flights, background: this.#background }, time)
   }
 
-  /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
+  /** Waits, before the first request, for the store to be connected; without it the app starts, too. Never rejects. */
   async connect (): Promise<void> {
     try {
       await within(CONNECT_WAIT, this.#parts.store.connect())
@@ -245,6 +251,7 @@ export class ResponseCache {
       const { log, describe } = this.#parts
       log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: requests go to their ` +
         'handlers, until it is there')
+      this.breaker.failedAtStart(error)
     }
   }
 

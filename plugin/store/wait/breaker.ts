@@ -74,6 +74,16 @@ export class Breaker {
     this.#probeUntilClosed().finally(() => { this.#isProbing = false }).catch(() => {})
   }
 
+  /** It could not be connected to, which was said: it is not asked until it is there, and that is said, too. */
+  failedAtStart (error: unknown): void {
+    if (this.#parts.threshold === 0 || this.#isProbing || this.#ended.signal.aborted) return
+    this.#openedAt = performance.now()
+    this.isOpen = true
+    this.#isProbing = true
+    this.#parts.onOpen?.(error)
+    this.#probeUntilClosed().finally(() => { this.#isProbing = false }).catch(() => {})
+  }
+
   /** For ever: no timer is left. */
   end (): void {
     this.#ended.abort()
