@@ -251,7 +251,7 @@ export class ResponseCache {
       const { log, describe } = this.#parts
       log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: requests go to their ` +
         'handlers, until it is there')
-      this.breaker.failedAtStart(error)
+      this.breaker.failedAtStart()
     }
   }
 

@@ -180,7 +180,7 @@ t.test('replicas', async (t) => {
     await t.rejects(store.read({ key: 'k', variant: null, tags: [] }), { code: 'FRC_STORE', message: /replica/ })
     const app = await cachedApp(t, { redis: behind })
     app.get('/', { cache: { key: 'k' } }, async () => 'x')
-    t.match(await app.inject('/'), { statusCode: 200, headers: { 'cache-status': /bypass; detail=breaker/ } })
+    t.match(await app.inject('/'), { statusCode: 200, headers: { 'cache-status': /bypass; detail=store/ } })
   })
 
   await t.test('are waited for', async (t) => {
