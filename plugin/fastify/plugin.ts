@@ -2,6 +2,7 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from '../cache/cache.js'
+import type { Targets } from '../cache/claim.js'
 import {
   ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
   outcomeOf, type Site
@@ -9,9 +10,12 @@ import {
 import { changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
+import { UnnoticedWrites } from '../checks/unnoticed-writes.js'
+import { pairsOf, type UnsafeRoute } from '../checks/unsafe-routes.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
 import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
+import { toMilliseconds, type Milliseconds } from '../duration.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, HarmlessLog, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
 import { findClient } from './found-client.js'
@@ -19,7 +23,7 @@ import { openClient, type OwnClient, type RedisConnection } from './own-client.j
 import { Outage } from '../store/server/outage.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { own as memberOf, readPath } from '../key/key.js'
+import { canonicalName, own as memberOf, readPath } from '../key/key.js'
 import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
@@ -61,12 +65,14 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const stats = new Stats(store.kind, settings.now())
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe })
+  const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
+  const writes = new UnnoticedWrites((warning) => { checks.warnings.say(log, warning) })
+  const onInvalidation = (targets: Targets): void => { if (writes.isOn) writes.invalidated(targets) }
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, onInvalidation })
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
-  const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
   instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(STATE, null)
@@ -93,7 +99,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
   const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', arrivalHook(engine))
+  app.addHook('onRequest', arrivalHook(engine, writes))
   app.addHook('onError', async (request, reply, error) => {
     markFailed(request, error)
     standBack(reply, outcomeOf(request))
@@ -104,7 +110,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
-    lookForMistakes(app, caching, { ...checks, log, isInProcess: client === null })
+    lookForMistakes(app, caching, { ...checks, writes, log, isInProcess: client === null })
     // This request is never made. It has Fastify load its code for requests of our own: no client is to wait 20 ms for that.
     if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
     await cache.connect()
@@ -130,7 +136,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
   const gets: Gets = new Map()
-  const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
+  const declared: Caching['declared'] = { routes: [], writers: [], unsafe: [], misplaced: [] }
   const registration = randomBytes(8).toString('hex')
   const sayNeverStored = (route: string, counters: Counters, reason: RefusalReason): void => {
     const found = warnings.hears('never-stored') ? neverStored(route, counters, reason) : null
@@ -150,8 +156,9 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       const own = option === undefined || option === false ? null : compileDeclaration(route, option)
       const where = `${[route.method].flat().join(',')} ${route.url}`
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
-      if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
+      if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
+      else if (option !== false && isUnsafe(route.method)) declared.unsafe.push(unsafeRoute(route, own !== null || isByPath))
       const declaration = isByPath ? withInvalidates(own, route, invalidatesOfPath(gets, route)) : own
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
@@ -171,7 +178,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
-        declared.routes.push(checkedRoute(route, policy))
+        declared.routes.push(checkedRoute(route, policy, settings.ttl))
       }
       const counters = stats.route(policy.route)
       const site: Site = {
@@ -205,15 +212,19 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   }
 }
 
-interface Checks { names: KnownNames, warnings: Warnings, log: Log, isInProcess: boolean }
+interface Checks { names: KnownNames, warnings: Warnings, log: Log, writes: UnnoticedWrites, isInProcess: boolean }
 
 /** A mistake that can't be looked for, by a getter that throws for example, keeps no app from starting. */
-function lookForMistakes (app: object, { declared, unused }: Caching, { names, warnings, log, isInProcess }: Checks): void {
+function lookForMistakes (app: FastifyInstance, { declared, unused }: Caching, checks: Checks): void {
+  const { names, warnings, writes, log, isInProcess } = checks
   try {
     const found = checkApp({ ...declared, unused: unused(), names }, (check) => warnings.hears(check))
     for (const warning of found) warnings.say(log, warning)
     const late = isInProcess ? lateClient(app) : null
     if (late !== null) warnings.say(log, late)
+    // The database itself tells what was written.
+    if (app.hasDecorator('postgresInvalidation')) return
+    writes.watch(pairsOf(declared.unsafe, declared.routes).filter(({ check }) => warnings.hears(check)))
   } catch (error) {
     log.debug({ err: error }, 'the checks for likely mistakes were not made to their end')
   }
@@ -229,9 +240,23 @@ function compiledBy (ruled: Ruled | null, compile: () => Policy): Policy {
   }
 }
 
-function checkedRoute ({ url, schema }: RouteOptions, policy: Policy): CheckedRoute {
-  const { route, pattern: key, queryInKey, ignoresQuery: ignores } = policy
-  return { route, path: readPath(url).shape, key, queryInKey, ignores, schema }
+function checkedRoute ({ url, schema, constraints }: RouteOptions, policy: Policy, defaultTtl: Milliseconds): CheckedRoute {
+  const { route, pattern: key, tagPatterns: tags, queryInKey, ignoresQuery: ignores, written } = policy
+  const ttl = memberOf(written, 'ttl')
+  const life = ttl === undefined ? defaultTtl : toMilliseconds(ttl) ?? null
+  const notFound = toMilliseconds(memberOf(memberOf(written, 'statuses'), '404')) ?? null
+  return { ...placeOf({ url, constraints }), route, key, tags, ttl: life, notFound, queryInKey, ignores, schema }
+}
+
+/** Two routes of one place are for the same URLs. */
+function placeOf ({ url, constraints }: { url: string, constraints: unknown }): { path: string, constraints: string } {
+  return { path: readPath(url).shape, constraints: canonicalName({ url: '', constraints }) }
+}
+
+function unsafeRoute ({ method, url, constraints }: RouteOptions, isDeclared: boolean): UnsafeRoute {
+  const methods = [method].flat()
+  const route = `${methods.join(',')} ${url}`
+  return { ...placeOf({ url, constraints }), route, methods, url, params: readPath(url).params, isDeclared }
 }
 
 /** The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. */
@@ -259,7 +284,7 @@ interface Caching {
   /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
-  declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }
+  declared: { routes: CheckedRoute[], writers: CheckedWriter[], unsafe: UnsafeRoute[], misplaced: string[] }
   /** Paths of the option `routes` that no route has. */
   unused: () => readonly string[]
   /** Whether a handler of Nest's is among the routes, cached or not. */
