@@ -25,6 +25,7 @@ const RUN: Record<string, Record<string, string[]>> = {
   },
   'docs/routes.md': { 'test/readme.test.ts': ['routes', 'tags', 'revalidate'] },
   'docs/invalidating.md': { 'test/readme.test.ts': ['writers'] },
+  'docs/client.md': { 'test/extras/client-graph.test.ts': ['worker', 'signals'] },
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
   'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },

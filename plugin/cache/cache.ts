@@ -24,6 +24,8 @@ import type { Selected, Selection } from './claim.js'
 const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
+/** And for what fails only then. */
+const LAST_WAIT: Milliseconds = 1_000
 
 interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
@@ -34,7 +36,7 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
   /** Hears of what invalidates, when it is asked for. */
-  onInvalidation?: (targets: Targets) => void
+  onInvalidation?: ((targets: Targets) => void) | undefined
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
@@ -258,18 +260,24 @@ export class ResponseCache {
   }
 
   /**
-   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. Other
-   * requests wait no longer for handlers that have not answered: what they answer is not stored any more.
+   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time: once more,
+   * or, `isPatient`, again and again. Other requests wait no longer for handlers that have not answered: what they answer is
+   * not stored any more. Gives what could not be told; null: the store knows everything.
    */
-  async close (): Promise<void> {
+  async close (time = CLOSE_WAIT, isPatient = false): Promise<Targets | null> {
     this.enabled = false
     this.breaker.end()
     this.#fills.close()
+    const began = performance.now()
     await Promise.all([
-      within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
-      this.invalidation.close(CLOSE_WAIT)
+      within(time, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
+      this.invalidation.finish(time, isPatient)
     ])
+    // An invalidation that was under way may have failed since.
+    const rest = time === 0 ? 0 : Math.max(LAST_WAIT, time - (performance.now() - began))
+    const left = await this.invalidation.close(rest, isPatient)
     this.#isClosed = true
     this.#parts.store.close()
+    return left
   }
 }

@@ -1,8 +1,7 @@
 // Wiring: options -> store -> cache -> onRoute -> decorate -> onClose.
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
-import { ResponseCache } from '../cache/cache.js'
-import type { Targets } from '../cache/claim.js'
+import { assemble } from '../assembly/assembly.js'
 import {
   ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
   outcomeOf, type Site
@@ -17,10 +16,8 @@ import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { toMilliseconds, type Milliseconds } from '../duration.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, HarmlessLog, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
 import { findClient } from './found-client.js'
-import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
-import { Outage } from '../store/server/outage.js'
 import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
@@ -37,13 +34,10 @@ import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
 import type { Engine } from '../request/hit.js'
 import { readSettings, type Settings } from '../options/settings.js'
-import { Stats, type Counters } from '../telling/stats.js'
+import type { Counters, Stats } from '../telling/stats.js'
 import type { RefusalReason } from '../telling/outcome.js'
-import { Keys } from '../store/keys.js'
 import { MemoryStore } from '../store/memory/memory.js'
-import { RedisStore } from '../store/redis/redis.js'
-import { clientFrom, isClient } from '../store/server/clients.js'
-import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
+import { isClient } from '../store/server/clients.js'
 import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/identity.js'
@@ -55,25 +49,20 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const settings = readSettings(options)
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
-  const instance: Instance = { cache: {}, prefix: settings.prefix }
-  const log = new HarmlessLog(app.log)
-  const { redis } = settings
-  const made = redis === null || isClient(redis) ? null : await openClient(redis as RedisConnection, log, settings.now)
-  const client = made?.client ?? (isClient(redis) ? clientFrom(redis) : findClient(app, settings.namespace))
-  const opened = openedOr(made, () => openStore(app, client, { settings, instance }))
-  const store = settings.store === null ? opened : settings.store(opened, settings)
-  const stats = new Stats(store.kind, settings.now())
-  const outage = new Outage(client)
-  const describe = (error: unknown): string => outage.describe(error)
   const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
-  const writes = new UnnoticedWrites((warning) => { checks.warnings.say(log, warning) })
-  const onInvalidation = (targets: Targets): void => { if (writes.isOn) writes.invalidated(targets) }
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, onInvalidation })
+  const writes = new UnnoticedWrites((warning) => { checks.warnings.say(assembled.log, warning) })
+  const assembled = await assemble(settings, {
+    log: app.log,
+    find: () => findClient(app, settings.namespace),
+    inProcess: () => openMemory(app, settings),
+    meanwhile: 'requests go to their handlers',
+    onInvalidation: (targets) => { if (writes.isOn) writes.invalidated(targets) }
+  })
+  const { cache, values, stats, log, instance, client, end } = assembled
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
-  const caller = { counters: stats.values, log, source: { instance, route: null } }
-  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client, ...checks })
+  instance.cache = new RouteCache(cache, values, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(STATE, null)
   app.decorateRequest(MARKS, null)
@@ -118,8 +107,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onClose', async () => {
     await cache.close()
     own.close()
-    outage.close()
-    made?.close()
+    end()
   })
 }
 
@@ -303,38 +291,13 @@ function mustOwnItsKeys (owners: Map<string, string>, { shape, route }: Policy):
   owners.set(shape, owner)
 }
 
-/** A client of the plugin's own must not outlive a start that fails. */
-function openedOr (made: OwnClient | null, open: () => Store): Store {
-  try {
-    return open()
-  } catch (error) {
-    made?.close()
-    throw error
+function openMemory (app: FastifyInstance, { memory, maxStoreBytes, now }: Settings): Store {
+  if (memory !== null) {
+    throw optionError('fastify-route-cache', 'memory', memory, 'it is a tier in front of Redis, and no Redis client was ' +
+      'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
   }
-}
-
-interface StoreParts { settings: Settings, instance: Instance }
-
-function openStore (app: FastifyInstance, client: RedisClient | null, { settings, instance }: StoreParts): Store {
-  if (client === null) {
-    if (settings.memory !== null) {
-      throw optionError('fastify-route-cache', 'memory', settings.memory, 'it is a tier in front of Redis, and no Redis client was ' +
-        'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
-    }
-    app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
-    return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
-  }
-  if (isDeafToFailovers(client)) {
-    app.log.warn('fastify-route-cache: the Redis client finds its primary by sentinels, without failoverDetector: true. It stays with a ' +
-      'primary that was replaced until that is made a replica, and invalidations that it confirms reach others only then')
-  }
-  const complain = (error: unknown): void => {
-    new HarmlessLog(app.log).warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
-  }
-  const onDrop = (): void => {
-    if (channels.tier.hasSubscribers) tell('tier', instance, { state: 'dropped' })
-  }
-  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain, onDrop })
+  app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
+  return new MemoryStore({ maxBytes: maxStoreBytes, now })
 }
 
 function checkRoom (app: FastifyInstance, decorator: string): void {

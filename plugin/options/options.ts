@@ -2,6 +2,7 @@
 import type { Bytes, Duration } from '../duration.js'
 import type { Check } from './checks.js'
 import type { RouteRule } from './route-rules.js'
+import type { TierOptions } from './tier-options.js'
 import type { AnyRedisClient } from '../store/server/clients.js'
 import type { StoreWrapper } from '../store/store.js'
 
@@ -150,12 +151,4 @@ export interface RouteCacheOptions {
   now?: () => number
   /** Numbers from 0 to below 1, for `jitter` and `earlyRefresh`. Default: Math.random. For tests. */
   random?: () => number
-}
-
-/** The plugin's `memory` option. */
-export interface TierOptions {
-  /** The most that it holds, names and values; the least recently used go first. Bytes. Default 64 MiB. 0: nothing. */
-  maxBytes?: Bytes
-  /** How long a copy is kept at most. Default 60 seconds. 0: until it changes or has to make room. */
-  maxAge?: Duration
 }
