@@ -14,6 +14,7 @@ import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { channels, tell, HarmlessLog, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
 import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
 import { Outage } from '../store/server/outage.js'
@@ -27,7 +28,7 @@ import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
 import { place, printedRoutes } from './placement.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
-import { RouteRules, type Ruled } from '../route/rules.js'
+import { RouteRules } from '../route/rules.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
@@ -129,7 +130,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
   const gets: Gets = new Map()
-  const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
+  const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [], unread: [] }
   const registration = randomBytes(8).toString('hex')
   const sayNeverStored = (route: string, counters: Counters, reason: RefusalReason): void => {
     const found = warnings.hears('never-stored') ? neverStored(route, counters, reason) : null
@@ -144,12 +145,17 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
     isNest: () => isNest,
     onRoute: function (route) {
       isNest ||= isNestHandler(route.handler)
-      const ruled = rules.ruleOf(route as RouteOptions & { cache?: unknown })
-      const option = ruled === null ? (route as { cache?: unknown }).cache : ruled.cache
-      const own = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const given = givenOption(route)
+      const ruled = rules.ruleOf(route, given.option)
+      const option = ruled === null ? given.option : ruled.cache
+      const place = ruled !== null ? `the plugin's option ${ruled.place}` : given.isInConfig ? 'its config.routeCache' : null
+      const isOff = option === undefined || option === false
+      const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
       if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
+      const unread = route.method === 'HEAD' ? null : unreadConfig(route)
+      if (unread !== null) declared.unread.push(unread)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
       const declaration = isByPath ? withInvalidates(own, route, invalidatesOfPath(gets, route)) : own
       if (declaration !== null) {
@@ -157,8 +163,8 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         route.onSend = withHook(route.onSend, concludingHook(cache, declaration, settings))
         route.handler = changingHandler(cache, declaration, route.handler)
       }
-      if (own !== null || option === undefined || option === false) return
-      const compiled = compiledBy(ruled, () => compilePolicy(route, option, settings))
+      if (own !== null || isOff) return
+      const compiled = compiledBy(place, () => compilePolicy(route, option, settings))
       limits.maxBodyBytes = Math.max(limits.maxBodyBytes, compiled.maxBodyBytes)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
@@ -217,13 +223,13 @@ function lookForMistakes (app: object, { declared, unused }: Caching, { names, w
   }
 }
 
-/** What is wrong stands in the plugin's options, and not where the route is declared. */
-function compiledBy (ruled: Ruled | null, compile: () => Policy): Policy {
+/** `place`: where the route's options stand; null: in its option `cache`. An error says it. */
+function compiledBy<T> (place: string | null, compile: () => T): T {
   try {
     return compile()
   } catch (error) {
-    if (ruled === null || !(error instanceof RouteCacheError)) throw error
-    throw new RouteCacheError(error.code, `${error.message} (the plugin's option ${ruled.place} gives this route its options)`)
+    if (place === null || !(error instanceof RouteCacheError)) throw error
+    throw new RouteCacheError(error.code, `${error.message} (${place} gives this route its options)`)
   }
 }
 
@@ -257,7 +263,7 @@ interface Caching {
   /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
-  declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }
+  declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[], unread: Warning[] }
   /** Paths of the option `routes` that no route has. */
   unused: () => readonly string[]
   /** Whether a handler of Nest's is among the routes, cached or not. */

@@ -108,7 +108,8 @@ export interface Policy extends PolicyLife {
 /** A function of a route's option, of the request or of the reply. */
 type Ask = (asked: unknown) => unknown
 
-const OPTIONS = [
+/** The names of a cached route's options. */
+export const CACHING: readonly string[] = [
   'key', 'query', 'ignoreQuery', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary',
   'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'maxBodyBytes', 'hook',
   'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate'
@@ -128,7 +129,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   if ([route.method].flat().some((method) => method !== 'GET' && method !== 'HEAD')) {
     throw optionError(where, 'cache', option, 'only GET and HEAD routes can be cached')
   }
-  const reader = new OptionReader(where, options, 'cache.').onlyKnows(OPTIONS)
+  const reader = new OptionReader(where, options, 'cache.').onlyKnows(CACHING)
   const get = (name: string): unknown => reader.get(name)
   const isTargeted = reader.isOn('cdnCacheControl')
   const identity = reader.function<Ask>('identity')
