@@ -3,10 +3,10 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { ResponseCache } from '../cache/cache.js'
 import {
-  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, TURN, exchangeOf, markFailed, markNoCache, markTags,
   outcomeOf, type Site
 } from '../request/exchange.js'
-import { changingHandler, concludingHook } from '../writing/change.js'
+import { awaitingChange, changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
@@ -18,10 +18,10 @@ import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
 import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
 import { Outage } from '../store/server/outage.js'
-import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { own as memberOf, readPath } from '../key/key.js'
-import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
@@ -76,6 +76,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
   app.decorateRequest(CHANGE, null)
+  app.decorateRequest(TURN, null)
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest(REPLY, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
@@ -144,8 +145,9 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
     unused: () => rules.unused,
     isNest: () => isNest,
     onRoute: function (route) {
-      isNest ||= isNestHandler(route.handler)
       const given = givenOption(route)
+      const behind = behindGuards(given.option)
+      isNest ||= behind !== null || isNestHandler(route.handler)
       const ruled = rules.ruleOf(route, given.option)
       const option = ruled === null ? given.option : ruled.cache
       const place = ruled !== null ? `the plugin's option ${ruled.place}` : given.isInConfig ? 'its config.routeCache' : null
@@ -161,7 +163,8 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
         route.onSend = withHook(route.onSend, concludingHook(cache, declaration, settings))
-        route.handler = changingHandler(cache, declaration, route.handler)
+        const changing = own !== null && behind !== null ? awaitingChange : changingHandler
+        route.handler = changing(cache, declaration, route.handler)
       }
       if (own !== null || isOff) return
       const compiled = compiledBy(place, () => compilePolicy(route, option, settings))
@@ -172,7 +175,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         mustOwnItsKeys(owners, policy)
-        if (isUnsaid(route, policy)) unsaid.push(policy.route)
+        if (isUnsaid(route, policy, behind?.hasGuards === true)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
@@ -185,6 +188,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
         place: 'handler',
+        isAwaited: behind !== null,
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
@@ -203,7 +207,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       route.config = Object.assign({}, route.config, { [SITE]: site })
       route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
       route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
-      route.handler = guardedHandler(engine, site, route.handler)
+      route.handler = (site.isAwaited ? awaitingHandler : guardedHandler)(engine, site, route.handler)
       if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }
   }
