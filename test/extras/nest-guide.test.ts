@@ -1,5 +1,5 @@
-// The programs of docs/nest.md, against what was built: the compiler takes them as a Nest project's, and they print what they
-// say.
+// The programs of docs/nest.md, against what was built: the compiler takes them as a Nest project's, and they print what
+// they say.
 import { execFile } from 'node:child_process'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
