@@ -85,6 +85,14 @@ declare module 'fastify' {
     >
   }
 
+  interface FastifyContextConfig {
+    /**
+     * As the route's option `cache`, for frameworks that give a route nothing but its `config`. Where the route has both, it
+     * is refused at start, unless that is `cache: false`.
+     */
+    routeCache?: boolean | RouteOption
+  }
+
   interface FastifyInstance extends CacheDecorators {}
 
   interface FastifyRequest {
