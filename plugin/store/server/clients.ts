@@ -16,7 +16,7 @@ export function clientFrom (client: AnyRedisClient): RedisClient {
   return isRedisClient(client) ? client : fromNodeRedis(client)
 }
 
-const RIGHT = 'it is a client of ioredis, such as app.redis of @fastify/redis, or of node-redis 5 or later'
+const RIGHT = 'it is an ioredis client, such as app.redis of @fastify/redis, or one of node-redis 5 or later'
 
 /** The error text: why this is no client, and which would be. */
 export function clientForms (value: unknown): string {
