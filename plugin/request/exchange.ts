@@ -40,7 +40,7 @@ export interface Site {
   isLastOnSend: boolean
   /** Which of params, query and headers are validated; null: nobody has asked yet. */
   validated: readonly ValidatedPart[] | null
-  /** The lookup would stand in onRequest, but for the validation: that is done once, so the lookup comes behind it. */
+  /** The lookup stands behind the validation, not in onRequest: only so a request is validated once. */
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
@@ -281,10 +281,7 @@ export function tellAnswer (exchange: Exchange, status: number): void {
   tell('handler', instance, { route, key: keyToFill(exchange), why, status, duration })
 }
 
-/**
- * After these refusals the next answer may well be stored, so requests may wait for it. A failed refresh is not among them:
- * its stale entry is still there to be served.
- */
+/** After these refusals the next answer may well be stored, so requests may wait for it. */
 const WORTH_WAITING: readonly RefusalReason[] = ['incomplete', 'disabled', 'lease']
 
 /** The key under which the answer is to be stored; null where it isn't. */
