@@ -202,7 +202,7 @@ export class ResponseCache {
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)
     const validity = { history, least: 0, tags: [], generations: [], softened: [] }
-    this.#flights.lead(flight, this.#parts.store, { key, lease, waitTimeout })
+    flight.lead({ store: this.#parts.store, key, lease, waitTimeout })
     return { key, lease, marker: null, validity, flight, isOccupied: false }
   }
 

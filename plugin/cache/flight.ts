@@ -48,7 +48,7 @@ const LONGEST_RUN: Milliseconds = 10 * 60_000
 interface BegunFill { until: Milliseconds, letGo: () => void }
 
 /** The lease that a flight leads under, and how long its followers wait. */
-interface Leading { key: string, lease: Lease, waitTimeout: Milliseconds }
+interface Leading { store: Pick<Store, 'renew' | 'release'>, key: string, lease: Lease, waitTimeout: Milliseconds }
 
 /** A value that comes once. Only who waits for it costs a promise: most flights have no followers. */
 class Coming<T> {
@@ -74,12 +74,12 @@ export class Flight {
   readonly name: string
   readonly key: string
   readonly #began = performance.now()
-  readonly #onLand: (flight: Flight) => void
+  readonly #flights: Flights
   readonly #landing = new Coming<Landing>()
   readonly #known = new Coming<undefined>()
   #renewal: NodeJS.Timeout | undefined
   #limit: NodeJS.Timeout | undefined
-  #giveBack: (() => Promise<void>) | undefined
+  #leading: Leading | null = null
   #followers = 0
   #fill: BegunFill | null = null
   /** The handler has answered; what is waited for is only the fill. */
@@ -88,10 +88,10 @@ export class Flight {
   /** Nobody waits for it: its key's last response could not be shared. */
   isPass = false
 
-  constructor (name: string, key: string, onLand: (flight: Flight) => void) {
+  constructor (name: string, key: string, flights: Flights) {
     this.name = name
     this.key = key
-    this.#onLand = onLand
+    this.#flights = flights
   }
 
   get age (): Milliseconds {
@@ -121,25 +121,28 @@ export class Flight {
 
   /**
    * This process runs the handler: the lease is renewed until the landing; after `waitTimeout`, as one that nobody is to
-   * wait for. If the lease is lost, `onLost` is called: it lands the flight, though the handler has not answered. If the
-   * flight was cancelled meanwhile, the lease is given back at once.
+   * wait for. If the lease is lost, all followers are let go, though the handler has not answered. If the flight was
+   * cancelled meanwhile, the lease is given back at once.
    */
-  lead (store: Store, { key, lease, waitTimeout }: Leading, onLost: () => void): void {
+  lead (leading: Leading): void {
+    const { store, key, lease } = leading
     this.isPass = lease.isPass
-    this.#giveBack = async () => await store.release(key, lease)
     if (this.isLanded) {
-      this.#giveBack().catch(() => {})
+      store.release(key, lease).catch(() => {})
       return
     }
+    this.#leading = leading
     this.#known.come(undefined)
-    const renew = async (): Promise<boolean> => await store.renew(key, lease, this.isPass)
-    this.#renewal = setInterval(() => {
-      if (this.age > LONGEST_RUN) return onLost()
-      this.isPass ||= this.age > waitTimeout
-      // A lease that is lost stays lost: the fill will be refused. Where the store doesn't answer, it may be held yet.
-      renew().then((isHeld) => { if (!isHeld) onLost() }, () => {})
-    }, LEASE_TIME / 3)
+    this.#renewal = setInterval(() => { this.#renew(leading) }, LEASE_TIME / 3)
     this.#renewal.unref()
+  }
+
+  #renew ({ store, key, lease, waitTimeout }: Leading): void {
+    const onLost = (): void => { this.#flights.land(this, { type: 'again' }) }
+    if (this.age > LONGEST_RUN) return onLost()
+    this.isPass ||= this.age > waitTimeout
+    // A lease that is lost stays lost: the fill will be refused. Where the store doesn't answer, it may be held yet.
+    store.renew(key, lease, this.isPass).then((isHeld) => { if (!isHeld) onLost() }, () => {})
   }
 
   /** The client has left: the handler's answer is welcome for a while, but nobody knows whether it will come. */
@@ -180,15 +183,15 @@ export class Flight {
   /** Lets everybody go though its handler has not answered, and gives the lease back. Rejects as the store does. */
   async cancel (): Promise<void> {
     if (this.isLanded || this.isAnswered) return
-    const giveBack = this.#giveBack
+    const leading = this.#leading
     this.land({ type: 'pass' })
-    await giveBack?.()
+    await leading?.store.release(leading.key, leading.lease)
   }
 
   /** Lets everybody go. Does nothing the second time. */
   land (landing: Landing): void {
     this.isLanded = true
-    this.#onLand(this)
+    this.#flights.landed(this)
     this.#stop()
     this.#known.come(undefined)
     this.#landing.come(landing)
@@ -196,7 +199,7 @@ export class Flight {
 
   /** It keeps nothing then: whoever still knows the flight would keep the lease and the store's work with it. */
   #stop (): void {
-    this.#giveBack = undefined
+    this.#leading = null
     this.#fill = null
     clearInterval(this.#renewal)
     clearTimeout(this.#limit)
@@ -228,7 +231,7 @@ export class Flights {
   }
 
   open (name: string, key: string): Flight {
-    const flight = new Flight(name, key, (flight) => { this.#aloft.delete(flight) })
+    const flight = new Flight(name, key, this)
     this.#aloft.add(flight)
     // By a lookup that was on its way when all were.
     if (this.#areCancelled) flight.land({ type: 'pass' })
@@ -241,9 +244,9 @@ export class Flights {
     if (this.#open.get(flight.name) === flight) this.#open.delete(flight.name)
   }
 
-  /** This process runs the handler, under this lease. A lease that is lost lets all followers go. */
-  lead (flight: Flight, store: Store, leading: Leading): void {
-    flight.lead(store, leading, () => { this.land(flight, { type: 'again' }) })
+  /** Called by each flight when it lands. */
+  landed (flight: Flight): void {
+    this.#aloft.delete(flight)
   }
 
   land (flight: Flight, landing: Landing): void {

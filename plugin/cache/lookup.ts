@@ -199,7 +199,7 @@ export class Lookup {
       if (taken === 'changed' || (taken === 'held' && !canWait)) this.#parts.flights.land(flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
-      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout })
+      flight.lead({ store: this.#parts.shelf.store, key, lease: taken, waitTimeout })
       const claim = { key, selection, lease: taken, marker: present ?? first, validity, flight, isOccupied: bytes != null }
       return { type: 'miss', claim, spare, present: entry === null ? null : { entry, selected } }
     }

@@ -50,7 +50,7 @@ export class Refreshes {
       }
     }
     if (typeof lease === 'string') return null
-    flights.lead(flight, store, { key, lease, waitTimeout })
+    flight.lead({ store, key, lease, waitTimeout })
     return { key, lease, marker, validity, flight, isOccupied: bytes != null }
   }
 

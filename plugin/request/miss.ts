@@ -85,20 +85,19 @@ export async function search (
   const isGet = request.method === 'GET'
   const isPart = isGet && asksForPart(exchange.headers)
   const { stale, rescue, earlyRefresh, waitTimeout } = policy
-  const found = await readable(cache, exchange, {
-    question: {
-      key,
-      selection,
-      toFill: isGet,
-      toFollow: isPart,
-      toRefresh,
-      mayBeStale: stale !== null && !onlyFresh,
-      mayRescue: rescue !== null,
-      mayBeEarly: earlyRefresh,
-      waitTimeout
-    },
-    first
-  })
+  const question = {
+    key,
+    selection,
+    toFill: isGet,
+    toFollow: isPart,
+    toRefresh,
+    mayBeStale: stale !== null && !onlyFresh,
+    mayRescue: rescue !== null,
+    mayBeEarly: earlyRefresh,
+    waitTimeout
+  }
+  let found = await cache.lookup(question, caller, first)
+  if ('entry' in found && isPacked(found.entry, exchange.headers)) found = await unpackFound(cache, exchange, { question, found })
   if (isAnswered(exchange)) {
     // Something else answered meanwhile, a time-out for example: nobody will fill.
     if (found.type === 'miss' && found.claim !== null) cache.abandon(found.claim, caller)
@@ -123,11 +122,9 @@ export async function search (
 }
 
 /** The finding, with a body that can be sent: an entry whose body can't be decoded counts as none. */
-async function readable (
-  cache: ResponseCache, { caller, headers }: Exchange, { question, first }: { question: Question, first: Missing['first'] }
+async function unpackFound (
+  cache: ResponseCache, { caller }: Exchange, { question, found }: { question: Question, found: Present }
 ): Promise<Found> {
-  const found = await cache.lookup(question, caller, first)
-  if (!('entry' in found) || !isPacked(found.entry, headers)) return found
   try {
     return { ...found, entry: await unpacked(found.entry) }
   } catch (error) {

@@ -7,6 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { Flights } from '../../plugin/cache/flight.js'
 import type { CacheOptions } from '../../plugin/index.js'
 import { LEASE_TIME } from '../../plugin/store/store.js'
 import { beyondLookup, cachedApp, gate, onEachStore, settled, type CachedApp } from '../helpers/app.js'
@@ -415,3 +416,13 @@ async function opening (t: Test, app: CachedApp): Promise<ReturnType<typeof http
   t.teardown(() => { request.destroy() })
   return request
 }
+
+t.test('a fill that hangs is waited for as long as a lookup may take, by those who come behind its begin, too', async (t) => {
+  const flights = new Flights()
+  for (const when of ['before', 'behind']) {
+    const flight = flights.open(when, when)
+    const follower = when === 'before' ? flight.follow(60_000) : null
+    flight.filling(20, () => { flights.land(flight, { type: 'pass' }) })
+    t.strictSame(await (follower ?? flight.follow(60_000)), { type: 'pass' }, when)
+  }
+})

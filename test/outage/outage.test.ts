@@ -74,7 +74,7 @@ t.test('a lease that came after the deadline is given back', async (t) => {
   // The deadline may be over before it stands still, and then it would wait for that for ever.
   await paused
   server.resume()
-  t.match(await taken, [/^[\w-]{36}$/], 'the lease was taken late')
+  t.equal(await taken, 1, 'the lease was taken late')
   while (await redis.exists('lease:{cache:k}') === 1);
   t.pass('and given back, long before it would have ended')
 })

@@ -22,7 +22,7 @@ export class MemoryLeases {
   /** A lease that has ended counts as gone; so does one that lasts longer than any may, as the clock has stepped back. */
   get (name: string): Held | undefined {
     const held = this.#names.get(name)
-    if (held === undefined || this.#isOn(held)) return held
+    if (held === undefined || isOn(held, this.#now())) return held
     this.#names.delete(name)
     return undefined
   }
@@ -30,18 +30,14 @@ export class MemoryLeases {
   /** Looks at two others each time, so that those of keys that nobody asks for again don't pile up. */
   hold (name: string, held: Held): void {
     this.#names.set(name, held)
+    const now = this.#now()
     for (let looks = 0; looks < 2; looks++) {
       const first = this.#names.first()
       if (first === undefined) break
       const [other, present] = first
-      if (this.#isOn(present)) this.#names.use(other)
+      if (isOn(present, now)) this.#names.use(other)
       else this.#names.delete(other)
     }
-  }
-
-  #isOn ({ token, until }: Held): boolean {
-    const left = until - this.#now()
-    return left > 0 && left <= (token === '' ? PASS_TIME : LEASE_TIME)
   }
 
   delete (name: string): void {
@@ -56,4 +52,9 @@ export class MemoryLeases {
   clear (): void {
     this.#names.clear()
   }
+}
+
+function isOn ({ token, until }: Held, now: Milliseconds): boolean {
+  const left = until - now
+  return left > 0 && left <= (token === '' ? PASS_TIME : LEASE_TIME)
 }

@@ -18,18 +18,24 @@ const LATE: Milliseconds = 10
 /** Slices of a lookup that don't count: its client waits. */
 const MOST_BUSY = 10
 
+/** For one promise. */
 export class Deadline {
   readonly #time: Milliseconds
   readonly #mostBusy: number
-  readonly #slice: Milliseconds
+  readonly #longestSlice: Milliseconds
   #left: Milliseconds
   #busy = 0
+  #state: 'waiting' | 'answered' | 'late' = 'answered'
+  #began = 0
+  #slice = 0
+  #timer: NodeJS.Timeout | undefined
+  #reject: (error: unknown) => void = () => {}
 
   /** `time` 0: no limit. `mostBusy`: so many slices of a busy process don't count; 0: all time counts. */
   constructor (time: Milliseconds, mostBusy = MOST_BUSY) {
     this.#time = this.#left = time
     this.#mostBusy = mostBusy
-    this.#slice = mostBusy === 0 ? time : time / SLICES
+    this.#longestSlice = mostBusy === 0 ? time : time / SLICES
   }
 
   /** The process was busy for more slices than `mostBusy`. */
@@ -46,39 +52,39 @@ export class Deadline {
   wait<T> (promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
     if (this.#time === 0) return promise
     return new Promise((resolve, reject) => {
-      let state: 'waiting' | 'answered' | 'late' = 'waiting'
-      let began = 0
-      let slice = 0
-      let timer: NodeJS.Timeout
-      const next = (): void => {
-        began = performance.now()
-        slice = Math.min(this.#left, this.#slice)
-        // Sockets are read between timers and immediates.
-        timer = setTimeout(() => setImmediate(end), slice)
-      }
-      const end = (): void => {
-        if (state === 'answered') return
-        if (performance.now() - began - slice < LATE || ++this.#busy > this.#mostBusy) this.#left -= slice
-        if (this.#left > 0.5) return next()
-        state = 'late'
-        reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#time} ms`))
-      }
-      const settle = (): void => {
-        state = 'answered'
-        clearTimeout(timer)
-        this.#left -= Math.min(slice, performance.now() - began)
-      }
-      next()
+      this.#state = 'waiting'
+      this.#reject = reject
+      this.#begin()
       promise.then((result) => {
-        if (state === 'late') return onLate?.(result)
-        settle()
-        resolve(result)
+        if (this.#isInTime()) resolve(result)
+        else onLate?.(result)
       }, (error: unknown) => {
-        if (state === 'late') return
-        settle()
-        reject(error)
+        if (this.#isInTime()) reject(error)
       })
     })
+  }
+
+  #begin (): void {
+    this.#began = performance.now()
+    this.#slice = Math.min(this.#left, this.#longestSlice)
+    // Sockets are read between timers and immediates.
+    this.#timer = setTimeout(() => setImmediate(() => { this.#end() }), this.#slice)
+  }
+
+  #end (): void {
+    if (this.#state === 'answered') return
+    if (performance.now() - this.#began - this.#slice < LATE || ++this.#busy > this.#mostBusy) this.#left -= this.#slice
+    if (this.#left > 0.5) return this.#begin()
+    this.#state = 'late'
+    this.#reject(new RouteCacheError('FRC_DEADLINE', `the store did not answer within ${this.#time} ms`))
+  }
+
+  #isInTime (): boolean {
+    if (this.#state === 'late') return false
+    this.#state = 'answered'
+    clearTimeout(this.#timer)
+    this.#left -= Math.min(this.#slice, performance.now() - this.#began)
+    return true
   }
 }
 
