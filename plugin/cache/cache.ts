@@ -24,6 +24,8 @@ import type { Selected, Selection } from './claim.js'
 const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
+/** And for what fails only then. */
+const LAST_WAIT: Milliseconds = 1_000
 
 interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
@@ -34,13 +36,15 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
   /** Hears of what invalidates, when it is asked for. */
-  onInvalidation?: (targets: Targets) => void
+  onInvalidation?: ((targets: Targets) => void) | undefined
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
   random: () => number
   enabled: boolean
 }
+
+const UNTOLD = Promise.resolve<Found>({ type: 'unknown', reason: 'journal' })
 
 /** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
@@ -81,7 +85,7 @@ export class ResponseCache {
     this.#fills = new Fills({
       ...shared,
       end: (claim, caller) => { this.end(claim, caller) },
-      handOut: async (name, claim) => { await this.#lookup.handOut(name, claim) },
+      handOut: async (claim) => { await this.#lookup.handOut(claim) },
       invalidate: async (key) => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
     })
   }
@@ -141,8 +145,8 @@ export class ResponseCache {
   }
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
-  async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.journal.kept.size === 0 ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+  lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
+    return this.invalidation.journal.kept.size === 0 ? this.#lookup.run(question, caller, first) : UNTOLD
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
@@ -150,8 +154,8 @@ export class ResponseCache {
     return this.#fills.run(claim, answer, caller)
   }
 
-  #land ({ key, lease, flight }: Right, landing: Landing): void {
-    this.#flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Right, landing: Landing): void {
+    this.#flights.land(flight, landing)
   }
 
   /**
@@ -256,18 +260,24 @@ export class ResponseCache {
   }
 
   /**
-   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. Other
-   * requests wait no longer for handlers that have not answered: what they answer is not stored any more.
+   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time: once more,
+   * or, `isPatient`, again and again. Other requests wait no longer for handlers that have not answered: what they answer is
+   * not stored any more. Gives what could not be told; null: the store knows everything.
    */
-  async close (): Promise<void> {
+  async close (time = CLOSE_WAIT, isPatient = false): Promise<Targets | null> {
     this.enabled = false
     this.breaker.end()
     this.#fills.close()
+    const began = performance.now()
     await Promise.all([
-      within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
-      this.invalidation.close(CLOSE_WAIT)
+      within(time, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
+      this.invalidation.finish(time, isPatient)
     ])
+    // An invalidation that was under way may have failed since.
+    const rest = time === 0 ? 0 : Math.max(LAST_WAIT, time - (performance.now() - began))
+    const left = await this.invalidation.close(rest, isPatient)
     this.#isClosed = true
     this.#parts.store.close()
+    return left
   }
 }

@@ -1,13 +1,13 @@
 // From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
 // renewed until then, as the flight is on.
-import { flightName, type Background, type Flights, type Landing } from './flight.js'
+import { type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
 import { placeFill, selectEntry, union, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
 import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
 import { isReplacement } from '../http/headers.js'
-import { isLate, within } from '../store/wait/deadline.js'
+import { within } from '../store/wait/deadline.js'
 import {
   REFUSALS, noteRefusal, refuse, channels, since, stamp, tellFill, type Caller, type Complaints
 } from '../telling/events.js'
@@ -34,7 +34,7 @@ interface FillParts {
   /** The same, and ends what lies there: the response takes its place. */
   end: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
-  handOut: (name: string, claim: Claim) => Promise<void>
+  handOut: (claim: Claim) => Promise<void>
   invalidate: (key: string) => Promise<unknown>
 }
 
@@ -49,7 +49,8 @@ export class Fills {
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
-    const { shelf: { store, tagMemory }, background, complaints, jitter, now, random, abandon, end, handOut } = this.#parts
+    const { shelf: { store, tagMemory }, background, complaints, deadline, jitter, now, random } = this.#parts
+    const { abandon, end, handOut } = this.#parts
     const { key, selection, lease, marker, validity, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
@@ -100,7 +101,7 @@ export class Fills {
       if (!kept.send()) return abandon(claim, caller, true)
       const late = tags === validity.tags ? NONE : without(tags, validity.tags)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
-      this.#letGoLate(claim, filling)
+      if (store.kind !== 'memory') flight.filling(deadline, () => { this.#land(claim, { type: 'pass' }) })
       const result = await filling
       const refused = REFUSALS[result]
       if (refused !== null) {
@@ -118,7 +119,7 @@ export class Fills {
         tellFill(caller.source, key, { result: 'stored', bytes: bytes.length, duration: since(began) })
       }
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      await handOut(flightName(key, lease.variant), claim)
+      await handOut(claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
       // It may be held yet, where Redis is full for example: others would wait for nobody.
@@ -158,16 +159,8 @@ export class Fills {
     }
   }
 
-  /** Followers get the answer within the time of a lookup at most: a store that is asked may hang. */
-  #letGoLate (claim: Claim, filling: Promise<unknown>): void {
-    if (this.#parts.shelf.store.kind === 'memory') return
-    within(this.#parts.deadline, filling).catch((error: unknown) => {
-      if (isLate(error)) this.#land(claim, { type: 'pass' })
-    })
-  }
-
-  #land ({ key, lease, flight }: Claim, landing: Landing): void {
-    this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Claim, landing: Landing): void {
+    this.#parts.flights.land(flight, landing)
   }
 
   /** Bodies whose compression has not begun are stored as they are. */

@@ -35,6 +35,8 @@ interface CheckedApp {
   writers: readonly CheckedWriter[]
   /** Routes that have `invalidates` where Fastify ignores it. */
   misplaced: readonly string[]
+  /** Routes that have in `config.cache` what nobody reads. */
+  unread: readonly Warning[]
   /** Paths of the plugin's option `routes` that no route has. */
   unused: readonly string[]
   names: KnownNames
@@ -42,7 +44,7 @@ interface CheckedApp {
 
 /** `hears`: whether a check is not silenced. */
 export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Warning[] {
-  const { routes, writers, misplaced, unused, names } = app
+  const { routes, writers, misplaced, unread, unused, names } = app
   return [
     ...routes.flatMap(leftOutOf),
     ...hears('shared-key') ? sharedKeys(routes) : [],
@@ -50,6 +52,7 @@ export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Wa
     ...misplaced.map((route): Warning => ({
       check: 'misplaced-option', route, message: `route ${route} has invalidates beside cache, where nobody reads it; write cache: { invalidates }`
     })),
+    ...unread,
     ...unused.map((path): Warning => ({
       check: 'unused-rule',
       route: null,

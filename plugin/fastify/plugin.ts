@@ -1,13 +1,12 @@
 // Wiring: options -> store -> cache -> onRoute -> decorate -> onClose.
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
-import { ResponseCache } from '../cache/cache.js'
-import type { Targets } from '../cache/claim.js'
+import { assemble } from '../assembly/assembly.js'
 import {
-  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, TURN, exchangeOf, markFailed, markNoCache, markTags,
   outcomeOf, type Site
 } from '../request/exchange.js'
-import { changingHandler, concludingHook } from '../writing/change.js'
+import { awaitingChange, changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
 import { UnnoticedWrites } from '../checks/unnoticed-writes.js'
@@ -17,32 +16,29 @@ import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { toMilliseconds, type Milliseconds } from '../duration.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { channels, tell, HarmlessLog, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
-import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
-import { Outage } from '../store/server/outage.js'
-import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
-import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
 import { place, printedRoutes } from './placement.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
-import { RouteRules, type Ruled } from '../route/rules.js'
+import { RouteRules } from '../route/rules.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
 import type { Engine } from '../request/hit.js'
 import { readSettings, type Settings } from '../options/settings.js'
-import { Stats, type Counters } from '../telling/stats.js'
+import type { Counters, Stats } from '../telling/stats.js'
 import type { RefusalReason } from '../telling/outcome.js'
-import { Keys } from '../store/keys.js'
 import { MemoryStore } from '../store/memory/memory.js'
-import { RedisStore } from '../store/redis/redis.js'
-import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { isClient } from '../store/server/clients.js'
 import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/identity.js'
@@ -54,25 +50,20 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const settings = readSettings(options)
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
-  const instance: Instance = { cache: {}, prefix: settings.prefix }
-  const log = new HarmlessLog(app.log)
-  const { redis } = settings
-  const made = redis === null || isRedisClient(redis) ? null : await openClient(redis as RedisConnection, log, settings.now)
-  const client = made?.client ?? (redis as RedisClient | null) ?? findClient(app, settings.namespace)
-  const opened = openedOr(made, () => openStore(app, client, { settings, instance }))
-  const store = settings.store === null ? opened : settings.store(opened, settings)
-  const stats = new Stats(store.kind, settings.now())
-  const outage = new Outage(client)
-  const describe = (error: unknown): string => outage.describe(error)
   const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
-  const writes = new UnnoticedWrites((warning) => { checks.warnings.say(log, warning) })
-  const onInvalidation = (targets: Targets): void => { if (writes.isOn) writes.invalidated(targets) }
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, onInvalidation })
+  const writes = new UnnoticedWrites((warning) => { checks.warnings.say(assembled.log, warning) })
+  const assembled = await assemble(settings, {
+    log: app.log,
+    find: () => findClient(app, settings.namespace),
+    inProcess: () => openMemory(app, settings),
+    meanwhile: 'requests go to their handlers',
+    onInvalidation: (targets) => { if (writes.isOn) writes.invalidated(targets) }
+  })
+  const { cache, values, stats, log, instance, client, end } = assembled
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
-  const caller = { counters: stats.values, log, source: { instance, route: null } }
-  instance.cache = new RouteCache(cache, { ...settings, cache, caller }, { requests: own, redis: client, ...checks })
+  instance.cache = new RouteCache(cache, values, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(STATE, null)
   app.decorateRequest(MARKS, null)
@@ -81,6 +72,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
   app.decorateRequest(CHANGE, null)
+  app.decorateRequest(TURN, null)
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest(REPLY, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
@@ -117,8 +109,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onClose', async () => {
     await cache.close()
     own.close()
-    outage.close()
-    made?.close()
+    end()
   })
 }
 
@@ -135,7 +126,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
   const gets: Gets = new Map()
-  const declared: Caching['declared'] = { routes: [], writers: [], unsafe: [], misplaced: [] }
+  const declared: Caching['declared'] = { routes: [], writers: [], unsafe: [], misplaced: [], unread: [] }
   const registration = randomBytes(8).toString('hex')
   const sayNeverStored = (route: string, counters: Counters, reason: RefusalReason): void => {
     const found = warnings.hears('never-stored') ? neverStored(route, counters, reason) : null
@@ -149,12 +140,18 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
     unused: () => rules.unused,
     isNest: () => isNest,
     onRoute: function (route) {
-      isNest ||= isNestHandler(route.handler)
-      const ruled = rules.ruleOf(route as RouteOptions & { cache?: unknown })
-      const option = ruled === null ? (route as { cache?: unknown }).cache : ruled.cache
-      const own = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const given = givenOption(route)
+      const behind = behindGuards(given.option)
+      isNest ||= behind !== null || isNestHandler(route.handler)
+      const ruled = rules.ruleOf(route, given.option)
+      const option = ruled === null ? given.option : ruled.cache
+      const place = ruled !== null ? `the plugin's option ${ruled.place}` : given.isInConfig ? 'its config.routeCache' : null
+      const isOff = option === undefined || option === false
+      const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
+      const unread = route.method === 'HEAD' ? null : unreadConfig(route)
+      if (unread !== null) declared.unread.push(unread)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
       if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
       else if (option !== false && isUnsafe(route.method)) declared.unsafe.push(unsafeRoute(route, own !== null || isByPath))
@@ -162,10 +159,11 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
         route.onSend = withHook(route.onSend, concludingHook(cache, declaration, settings))
-        route.handler = changingHandler(cache, declaration, route.handler)
+        const changing = own !== null && behind !== null ? awaitingChange : changingHandler
+        route.handler = changing(cache, declaration, route.handler)
       }
-      if (own !== null || option === undefined || option === false) return
-      const compiled = compiledBy(ruled, () => compilePolicy(route, option, settings))
+      if (own !== null || isOff) return
+      const compiled = compiledBy(place, () => compilePolicy(route, option, settings))
       limits.maxBodyBytes = Math.max(limits.maxBodyBytes, compiled.maxBodyBytes)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
@@ -173,7 +171,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         mustOwnItsKeys(owners, policy)
-        if (isUnsaid(route, policy)) unsaid.push(policy.route)
+        if (isUnsaid(route, policy, behind?.hasGuards === true)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
@@ -186,6 +184,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
         place: 'handler',
+        isAwaited: behind !== null,
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
@@ -193,6 +192,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         isPostponed: false,
         isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof memberOf(option, name) === 'function'),
+        looksAtReply: ['ttl', 'storeIf'].some((name) => typeof memberOf(option, name) === 'function'),
         hint: { members: policy.needs },
         onRefused: (reason) => { sayNeverStored(policy.route, counters, reason) },
         isExplained: false,
@@ -204,7 +204,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       route.config = Object.assign({}, route.config, { [SITE]: site })
       route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
       route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
-      route.handler = guardedHandler(engine, site, route.handler)
+      route.handler = (site.isAwaited ? awaitingHandler : guardedHandler)(engine, site, route.handler)
       if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }
   }
@@ -228,13 +228,13 @@ function lookForMistakes (app: FastifyInstance, { declared, unused }: Caching, c
   }
 }
 
-/** What is wrong stands in the plugin's options, and not where the route is declared. */
-function compiledBy (ruled: Ruled | null, compile: () => Policy): Policy {
+/** `place`: where the route's options stand; null: in its option `cache`. An error says it. */
+function compiledBy<T> (place: string | null, compile: () => T): T {
   try {
     return compile()
   } catch (error) {
-    if (ruled === null || !(error instanceof RouteCacheError)) throw error
-    throw new RouteCacheError(error.code, `${error.message} (the plugin's option ${ruled.place} gives this route its options)`)
+    if (place === null || !(error instanceof RouteCacheError)) throw error
+    throw new RouteCacheError(error.code, `${error.message} (${place} gives this route its options)`)
   }
 }
 
@@ -266,7 +266,7 @@ function unsafeRoute ({ method, url, constraints }: RouteOptions, isDeclared: bo
  */
 function lateClient (app: object): Warning | null {
   const { redis } = app as { redis?: unknown }
-  const isFound = [redis, ...Object.values(redis ?? {})].some(isRedisClient)
+  const isFound = [redis, ...Object.values(redis ?? {})].some(isClient)
   if (!isFound) return null
   return {
     check: 'late-redis',
@@ -288,7 +288,13 @@ interface Caching {
   /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
-  declared: { routes: CheckedRoute[], writers: CheckedWriter[], unsafe: UnsafeRoute[], misplaced: string[] }
+  declared: {
+    routes: CheckedRoute[]
+    writers: CheckedWriter[]
+    unsafe: UnsafeRoute[]
+    misplaced: string[]
+    unread: Warning[]
+  }
   /** Paths of the option `routes` that no route has. */
   unused: () => readonly string[]
   /** Whether a handler of Nest's is among the routes, cached or not. */
@@ -307,38 +313,13 @@ function mustOwnItsKeys (owners: Map<string, string>, { shape, route }: Policy):
   owners.set(shape, owner)
 }
 
-/** A client of the plugin's own must not outlive a start that fails. */
-function openedOr (made: OwnClient | null, open: () => Store): Store {
-  try {
-    return open()
-  } catch (error) {
-    made?.close()
-    throw error
+function openMemory (app: FastifyInstance, { memory, maxStoreBytes, now }: Settings): Store {
+  if (memory !== null) {
+    throw optionError('fastify-route-cache', 'memory', memory, 'it is a tier in front of Redis, and no Redis client was ' +
+      'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
   }
-}
-
-interface StoreParts { settings: Settings, instance: Instance }
-
-function openStore (app: FastifyInstance, client: RedisClient | null, { settings, instance }: StoreParts): Store {
-  if (client === null) {
-    if (settings.memory !== null) {
-      throw optionError('fastify-route-cache', 'memory', settings.memory, 'it is a tier in front of Redis, and no Redis client was ' +
-        'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
-    }
-    app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
-    return new MemoryStore({ maxBytes: settings.maxStoreBytes, now: settings.now })
-  }
-  if (isDeafToFailovers(client)) {
-    app.log.warn('fastify-route-cache: the Redis client finds its primary by sentinels, without failoverDetector: true. It stays with a ' +
-      'primary that was replaced until that is made a replica, and invalidations that it confirms reach others only then')
-  }
-  const complain = (error: unknown): void => {
-    new HarmlessLog(app.log).warn({ err: error }, 'the cache serves nothing from this process, as Redis does not tell what changes; it tries again')
-  }
-  const onDrop = (): void => {
-    if (channels.tier.hasSubscribers) tell('tier', instance, { state: 'dropped' })
-  }
-  return new RedisStore({ ...settings, client, keys: new Keys(settings.prefix), complain, onDrop })
+  app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
+  return new MemoryStore({ maxBytes: maxStoreBytes, now })
 }
 
 function checkRoom (app: FastifyInstance, decorator: string): void {

@@ -2,7 +2,7 @@
 
 /** Each can be silenced by the plugin's option `quiet`. */
 export const CHECKS = [
-  'late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'unused-rule',
+  'late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'config-cache', 'unused-rule',
   'never-stored', 'never-invalidated', 'lasting-404', 'not-worth-caching'
 ] as const
 

@@ -36,7 +36,7 @@ import { readFloor, type Keys, type FloorState } from '../keys.js'
 import { listenTo } from '../server/client-events.js'
 import { onRefusal, type RedisClient } from '../server/redis-client.js'
 import { FLOOR } from './clock-scripts.js'
-import { addressOf, infoOf, runOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
+import { addressOf, infoOf, runOf, ownerOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
 import type { Follower, Witness } from '../witness.js'
 import { Backoff } from '../wait/backoff.js'
 
@@ -146,7 +146,7 @@ export class Floor implements Witness {
 
   /** On a Cluster: the connection to the primary that has this name, as far as it is known. */
   serverOf (name: string): RedisClient | undefined {
-    return this.#byAddress.get(this.#client.slots?.[slotOf(name)]?.[0] ?? '')
+    return this.#byAddress.get(ownerOf(this.#client, slotOf(name)))
   }
 
   async #goRound (): Promise<Round> {

@@ -63,6 +63,11 @@ export function primariesOf (client: RedisClient): RedisClient[] {
   return client.nodes?.('master') ?? [client]
 }
 
+/** The address of the primary that has this slot, as the client knows it now; '': it knows none. */
+export function ownerOf (client: RedisClient, slot: number): string {
+  return client.ownerOf?.(slot) ?? client.slots?.[slot]?.[0] ?? ''
+}
+
 /** Has the client read the Cluster's slots anew. */
 async function refreshed (client: RedisClient): Promise<void> {
   await new Promise<void>((resolve, reject) => {
