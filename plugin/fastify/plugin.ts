@@ -179,7 +179,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
-        declared.routes.push(checkedRoute(route, policy))
+        declared.routes.push(checkedRoute(route, policy, behind?.query))
       }
       const counters = stats.route(policy.route)
       const site: Site = {
@@ -237,9 +237,10 @@ function compiledBy<T> (place: string | null, compile: () => T): T {
   }
 }
 
-function checkedRoute ({ url, schema }: RouteOptions, policy: Policy): CheckedRoute {
+/** `taken`: the query values that its handler takes, besides those that its schema declares. */
+function checkedRoute ({ url, schema }: RouteOptions, policy: Policy, taken: readonly string[] = []): CheckedRoute {
   const { route, pattern: key, queryInKey, ignoresQuery: ignores } = policy
-  return { route, path: readPath(url).shape, key, queryInKey, ignores, schema }
+  return { route, path: readPath(url).shape, key, queryInKey, ignores, schema, taken }
 }
 
 /** The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. */

@@ -17,8 +17,9 @@ const RUNS = [
   { node: 24, ioredis: 6, server: 'valkey' },
   { node: 20, ioredis: 5, server: 'valkey' }
 ]
-/** Of @fastify/redis, which brings the client: the last major for each of ioredis'. */
+/** Of @fastify/redis, which brings the client: the last major for each of ioredis'. And of Nest: the older with the older. */
 const FASTIFY_REDIS = { 5: 8, 6: 9 }
+const NEST = { 5: 11, 6: 12 }
 const SERVERS = { redis: ensureRedisServer, valkey: ensureValkeyServer }
 const USAGE = `npm run test:matrix -- [options] [files for the test command]
   --node MAJORS     only with these, with commas between them: ${valuesOf('node')}
@@ -89,9 +90,10 @@ async function nodeOf (major) {
   return path
 }
 
-/** Has the clone use this major, also in what is between us and the client; its version. */
+/** Has the clone use this major, also in what is between us and the client, and Nest's that goes with it; its version. */
 async function useClient (clone, major) {
-  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`]
+  const nest = ['common', 'core', 'platform-fastify'].map((name) => `@nestjs/${name}@${NEST[major]}`)
+  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, ...nest]
   await call('npm', ['install', '--no-save', '--ignore-scripts', '--prefer-offline', ...names], clone)
   const ours = createRequire(join(clone, 'package.json'))
   const theirs = createRequire(ours.resolve('@fastify/redis'))
