@@ -11,7 +11,15 @@ export interface CheckedRoute {
   route: string
   /** The shape of its path: two of one shape are for the same URLs. */
   path: string
+  /** What else selects it: its host, its version. */
+  constraints: string
   key: NamePattern | null
+  /** Null: of a function. */
+  tags: readonly NamePattern[] | null
+  /** How long its responses are served; null: a function or the response says so. */
+  ttl: Milliseconds | null
+  /** How long a 404 is served; null: it is not stored, or the response says so. */
+  notFound: Milliseconds | null
   /** The query values that its key template names; null: the key is none. */
   queryInKey: readonly string[] | null
   /** Whether the route says that this query value changes nothing. */

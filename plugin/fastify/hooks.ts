@@ -15,6 +15,7 @@
 // any request.
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
+import type { UnnoticedWrites } from '../checks/unnoticed-writes.js'
 import type { AnswerLimits } from '../options/limits.js'
 import {
   ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, TURN, exchangeOf, marksOf, openExchange, type Carrier,
@@ -35,10 +36,11 @@ export const SITE = Symbol('fastify-route-cache.site')
 
 /**
  * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given, or
- * its route is not cached.
+ * its route is not cached. And watches writes, where a check has a question.
  */
-export function arrivalHook (engine: Engine): onRequestHookHandler {
+export function arrivalHook (engine: Engine, writes: UnnoticedWrites): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
+    if (writes.isOn) writes.begin(request, reply)
     const carrier = request as Carrier
     carrier[LISTENERS] = reply.raw.listenerCount('close')
     const { own } = engine

@@ -44,6 +44,8 @@ export interface Site {
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
+  /** A function of the policy is given the reply of an answer that is captured. */
+  looksAtReply: boolean
   /** A hook ahead of our capture makes 304s of the handler's answers: it must not see the conditions before us. */
   isNarrowedAhead: boolean
   /** The fields by which its responses varied last. */

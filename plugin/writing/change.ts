@@ -108,7 +108,7 @@ async function invalidate (
     await cache.invalidation.run(all)
     return { targets, isLate: false }
   } catch (error) {
-    complain(request, error)
+    complain(cache, request, { error, isKept: targets !== null })
     return targets === null ? null : { targets, isLate: true }
   }
 }
@@ -145,8 +145,12 @@ function promised (result: unknown): Promise<unknown> | undefined {
   return result === undefined ? undefined : Promise.resolve(result)
 }
 
-function complain ({ log, routeOptions: { url } }: RequestView, error: unknown): void {
-  new HarmlessLog(log).error({ err: error, route: url }, 'cache could not be told of the change')
+/** `isKept`: it is told later. */
+interface Untold { error: unknown, isKept: boolean }
+
+function complain (cache: ResponseCache, { log, routeOptions: { url } }: RequestView, { error, isKept }: Untold): void {
+  const words = isKept ? `: ${cache.describe(error)}. The response stands, and the cache is told later` : ', so nothing is invalidated'
+  new HarmlessLog(log).error({ err: error, route: url }, `cache could not be told of the change${words}`)
 }
 
 /** Resolves as the handler does; never, where something else answered meanwhile. */
@@ -178,7 +182,7 @@ async function runInQuarantine (
       await work.ended
     }).catch((error: unknown) => {
       isLate = true
-      if (hasBegun) complain(request, error)
+      if (hasBegun) complain(cache, request, { error, isKept: true })
       else reject(refused(error))
     })
   })

@@ -34,7 +34,7 @@ t.test('wrong options throw, and say what would be right', async (t) => {
     [{ jitter: 1.1 }, /jitter is 1\.1; it is a number from 0 to 1/],
     [{ jitter: NaN }, /jitter is NaN; it is a number from 0 to 1/],
     [{ jitter: '10%' }, /jitter is "10%"; it is a number from 0 to 1/],
-    [{ tttl: 5 }, /tttl is 5; there is no such option; there are: prefix, redis, namespace, ttl, /],
+    [{ tttl: 5 }, /tttl is 5; there is no such option; there are: prefix, redis, ttl, /],
     [{ namespace: 'x' }, /namespace is "x"; register @fastify\/redis with it first/]
   ]
   for (const [options, message] of wrong) {

@@ -17,8 +17,11 @@ const RUNS = [
   { node: 24, ioredis: 6, server: 'valkey' },
   { node: 20, ioredis: 5, server: 'valkey' }
 ]
-/** Of @fastify/redis, which brings the client: the last major for each of ioredis'. And of Nest: the older with the older. */
+/** Of @fastify/redis, which brings the client: the last major for each of ioredis'. */
 const FASTIFY_REDIS = { 5: 8, 6: 9 }
+/** Of node-redis, by ioredis'. */
+const NODE_REDIS = { 5: 5, 6: 6 }
+/** Of Nest, by ioredis'. */
 const NEST = { 5: 11, 6: 12 }
 const SERVERS = { redis: ensureRedisServer, valkey: ensureValkeyServer }
 const USAGE = `npm run test:matrix -- [options] [files for the test command]
@@ -90,10 +93,10 @@ async function nodeOf (major) {
   return path
 }
 
-/** Has the clone use this major, also in what is between us and the client, and Nest's that goes with it; its version. */
+/** Has the clone use this major, also in what is between us and the client, and what goes with it; its version. */
 async function useClient (clone, major) {
   const nest = ['common', 'core', 'platform-fastify'].map((name) => `@nestjs/${name}@${NEST[major]}`)
-  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, ...nest]
+  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, `redis@${NODE_REDIS[major]}`, ...nest]
   await call('npm', ['install', '--no-save', '--ignore-scripts', '--prefer-offline', ...names], clone)
   const ours = createRequire(join(clone, 'package.json'))
   const theirs = createRequire(ours.resolve('@fastify/redis'))

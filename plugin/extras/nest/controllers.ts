@@ -8,7 +8,7 @@ import { own as memberOf } from '../../key/key.js'
 import { putBehindGuards } from '../../fastify/nest.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
-import { NESTS, QUERY, metadata, type AppConfig } from './nest-metadata.js'
+import { NESTS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
 import { cachedOption, paramsOf, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
 
 /** Prepares all controllers of the app. Throws where a decorator stands on what is no route. */
@@ -52,7 +52,7 @@ function prepareController (controller: Controller, scanner: MetadataScanner, co
     if (!metadata.hasMetadata(NESTS.path, method)) {
       throw optionError(whereOf(place), '@Cached or @Invalidates', undefined, 'the method is no route: it has no @Get, @Put or the like')
     }
-    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY && typeof data === 'string' ? [data] : [])
+    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM && typeof data === 'string' ? [data] : [])
     putBehindGuards(option, { hasGuards: hasGuards(place, config), query })
     putInPlace(place, option)
     if (!('invalidates' in option)) putAround(place, config)

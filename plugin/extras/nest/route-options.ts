@@ -4,7 +4,7 @@ import { own as memberOf } from '../../key/key.js'
 import { isObject } from '../../options/reader.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { originalOf, type Method } from './method.js'
-import { BY, GET, HEAD, HEADERS, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
+import { BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
 
 export type Controller = new (...args: never[]) => object
 
@@ -62,12 +62,12 @@ function takenFields (place: ControllerMethod, option: object): string[] {
   const params = paramsOf(place)
   const isSaid = memberOf(option, 'shared') === true || memberOf(option, 'identity') !== undefined ||
     typeof memberOf(option, 'key') === 'function'
-  const own = params.find(({ type, data }) => OF_THE_CLIENT[type] !== undefined && !(type === HEADERS && typeof data === 'string'))
+  const own = params.find(({ type, data }) => OF_THE_CLIENT[type] !== undefined && !(type === HEADER_PARAM && typeof data === 'string'))
   if (own !== undefined && !isSaid) {
     throw optionError(whereOf(place), OF_THE_CLIENT[own.type]!, own.data, 'the method takes this of each client, and nothing says that it ' +
       'selects the response: write @Cached({ identity }) or a key function; shared: true, if all get the same; or leave the param out')
   }
-  return params.flatMap(({ type, data }) => type === HEADERS && typeof data === 'string' ? [data.toLowerCase()] : [])
+  return params.flatMap(({ type, data }) => type === HEADER_PARAM && typeof data === 'string' ? [data.toLowerCase()] : [])
 }
 
 interface Param { index: number, data?: unknown }
