@@ -25,6 +25,8 @@ export interface CheckedRoute {
   /** Whether the route says that this query value changes nothing. */
   ignores: (name: string) => boolean
   schema: unknown
+  /** Query values that its handler takes by name. */
+  taken: readonly string[]
 }
 
 /** A route that writes, and the templates that it names. */
@@ -63,15 +65,17 @@ export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Wa
 }
 
 /** A filter that the key forgets gives one filter's response for another's. */
-function leftOutOf ({ route, queryInKey, ignores, schema }: CheckedRoute): Warning[] {
+function leftOutOf ({ route, queryInKey, ignores, schema, taken }: CheckedRoute): Warning[] {
   if (queryInKey === null) return []
-  const left = declaredQuery(schema).filter((name) => !queryInKey.includes(name) && !ignores(name))
+  const names = new Set([...declaredQuery(schema), ...taken])
+  const left = [...names].filter((name) => !queryInKey.includes(name) && !ignores(name))
   if (left.length === 0) return []
   const places = left.map((name) => `{query.${name}}`).join(':')
+  const by = taken.length > 0 ? 'handler takes' : 'schema declares'
   return [{
     check: 'query-left-out',
     route,
-    message: `route ${route}: its key leaves out query values that its schema declares (${left.join(', ')}), so all their values share one ` +
+    message: `route ${route}: its key leaves out query values that its ${by} (${left.join(', ')}), so all their values share one ` +
       `response; add ${places} to the key, or write ignoreQuery: ${show(left)} where they change nothing`
   }]
 }

@@ -37,6 +37,8 @@ export function isNestInstance (config: unknown): boolean {
 interface BehindGuards {
   /** There are guards in front of it. */
   hasGuards: boolean
+  /** The query values that its method takes by name. */
+  query: readonly string[]
 }
 
 const behind = new WeakMap<object, BehindGuards>()

@@ -175,7 +175,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
-        declared.routes.push(checkedRoute(route, policy, settings.ttl))
+        declared.routes.push({ ...checkedRoute(route, policy, settings.ttl), taken: behind?.query ?? [] })
       }
       const counters = stats.route(policy.route)
       const site: Site = {
@@ -238,7 +238,7 @@ function compiledBy<T> (place: string | null, compile: () => T): T {
   }
 }
 
-function checkedRoute ({ url, schema, constraints }: RouteOptions, policy: Policy, defaultTtl: Milliseconds): CheckedRoute {
+function checkedRoute ({ url, schema, constraints }: RouteOptions, policy: Policy, defaultTtl: Milliseconds): Omit<CheckedRoute, 'taken'> {
   const { route, pattern: key, tagPatterns: tags, queryInKey, ignoresQuery: ignores, written } = policy
   const ttl = memberOf(written, 'ttl')
   const life = ttl === undefined ? defaultTtl : toMilliseconds(ttl) ?? null

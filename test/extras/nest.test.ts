@@ -2,17 +2,18 @@
 // response that the method gave, and what is written wrongly does not start.
 import 'reflect-metadata'
 import {
-  All, Catch, Controller, ForbiddenException, Get, Header, HostParam, HttpCode, Inject, Injectable, Module,
-  NotFoundException, Param, ParseIntPipe, Post, Put, Redirect, Req, Res, Scope, Sse, StreamableFile,
-  UnauthorizedException, UseFilters, UseGuards, UseInterceptors, Version, VersioningType, createParamDecorator,
-  type ArgumentsHost, type CallHandler, type CanActivate, type ExceptionFilter, type ExecutionContext,
-  type NestInterceptor, type PipeTransform, type Provider, type Type
+  All, Catch, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip,
+  Module, NotFoundException, Param, ParseIntPipe, Post, Put, Query, Redirect, Req, Res, Scope,
+  ServiceUnavailableException, Session, SetMetadata, Sse, StreamableFile, UnauthorizedException, UseFilters,
+  UseGuards, UseInterceptors, Version, VersioningType, createParamDecorator, type ArgumentsHost, type CallHandler,
+  type CanActivate, type DynamicModule, type ExceptionFilter, type ExecutionContext, type NestInterceptor,
+  type PipeTransform, type Provider, type Type
 } from '@nestjs/common'
-import { APP_GUARD, APP_INTERCEPTOR, NestFactory, REQUEST } from '@nestjs/core'
+import { APP_GUARD, APP_INTERCEPTOR, NestFactory, REQUEST, Reflector } from '@nestjs/core'
 import { FastifyAdapter, RouteConfig, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
-import { finalize, from, map, of, throwError, timeout } from 'rxjs'
+import { finalize, from, lastValueFrom, map, of, retry, throwError, timeout } from 'rxjs'
 import t, { type Test } from 'tap'
 import { Cached, Invalidates, RouteCache, RouteCacheModule } from '../../plugin/extras/nest/index.js'
 import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
@@ -70,6 +71,17 @@ class SlowGuard implements CanActivate {
   async canActivate (context: ExecutionContext) {
     await new Promise(setImmediate)
     return mayPass(requestOf(context))
+  }
+}
+
+/** Who is named on the method or its class. */
+@Injectable()
+class Roles implements CanActivate {
+  readonly reflector: Reflector
+  constructor (reflector: Reflector) { this.reflector = reflector }
+  canActivate (context: ExecutionContext) {
+    const roles = this.reflector.getAllAndOverride<string[] | undefined>('roles', [context.getHandler(), context.getClass()])
+    return roles === undefined || roles.includes(String(requestOf(context).headers['x-who']))
   }
 }
 
@@ -196,6 +208,10 @@ function controllers (): Record<string, Site> {
     'a guard of the method': { controllers: [decorated(UseGuards(Guard))] },
     'an async guard': { controllers: [decorated(UseGuards(SlowGuard))] },
     'a guard that gives an Observable': { controllers: [decorated(null, UseGuards(ObservingGuard))] },
+    'a guard by roles, said above @Cached': { controllers: [decorated(SetMetadata('roles', ['ada']), UseGuards(Roles))] },
+    'a guard by roles, said of the controller': {
+      controllers: [decorated(null, (target) => { UseGuards(Roles)(target); SetMetadata('roles', ['ada'])(target) })]
+    },
     'a guard that throws': { controllers: [decorated(UseGuards(ThrowingGuard))] },
     'a guard for each request': { controllers: [decorated(UseGuards(ScopedGuard))], providers: [User] },
     'an interceptor of the method': { controllers: [decorated(UseInterceptors(Refusing))] },
@@ -641,3 +657,185 @@ t.test('routes that are not cached are as without the module; those that are kee
   t.equal(seen.length, 9, 'middleware runs for hits, too')
   t.strictSame(plain.defaults(), { id: 'none', rest: 0 }, 'called by a unit test')
 })
+
+t.test('what a method takes of a client selects the response, or does not start', async (t) => {
+  @Controller('taken')
+  class Taken {
+    @Get('language') @Cached({ key: 'language' })
+    language (@Headers('Accept-Language') language: string) { return String(language) }
+
+    @Get('list') @Cached({ key: 'list:{query.page}' })
+    list (@Query('page') page: string, @Query('filter') filter: string) { return `${page} ${filter}` }
+
+    @Get('said') @Cached({ key: 'said', identity: ({ ip }) => ip })
+    said (@Ip() ip: string, @Headers() headers: object) { return `${ip} ${Object.keys(headers).length}` }
+  }
+  const app = await open(t, { controllers: [Taken] })
+  for (const cache of ['fwd=miss', 'hit']) {
+    for (const language of ['de', 'en']) {
+      t.match(await ask(app, { url: '/taken/language', headers: { 'accept-language': language } }), { body: language, cache })
+    }
+    t.match(await ask(app, '/taken/said'), { status: 200, cache })
+  }
+  const message = /its handler takes \(filter\).*\{query\.filter\}/
+  t.match(app.get(RouteCache).warnings, [{ check: 'query-left-out', message }])
+  for (const [name, decorate] of [['@Ip', Ip()], ['@Headers', Headers()], ['@Session', Session()]] as const) {
+    @Controller('client')
+    class Client {
+      @Get() @Cached()
+      get (@decorate one: unknown) { return typeof one }
+    }
+    await t.rejects(open(t, { controllers: [Client] }), { code: 'FRC_OPTION', message: new RegExp(`Client\\.get: ${name} is .*identity`) })
+  }
+})
+
+t.test('stale entries: refreshed through the guards, and served where the method fails', async (t) => {
+  let now = 1_000_000
+  let [runs, isDown, isOpen] = [0, false, true]
+  const whys: unknown[] = []
+  @Injectable()
+  class Door implements CanActivate {
+    canActivate (context: ExecutionContext) {
+      whys.push(requestOf(context).cacheOutcome?.type ?? null)
+      return isOpen
+    }
+  }
+  @Controller('stale')
+  @UseGuards(Door)
+  class Stale {
+    @Get() @Cached({ shared: true, ttl: 10, staleWhileRevalidate: 10, staleIfError: 100 })
+    get () {
+      if (isDown) throw new ServiceUnavailableException()
+      return `run ${++runs}`
+    }
+  }
+  // A clock of the test's own, so a store of this process.
+  const options = { redis: undefined, now: () => now } as unknown as RouteCacheOptions
+  const app = await open(t, { controllers: [Stale], options })
+  t.match(await ask(app, '/stale'), { body: 'run 1', cache: 'fwd=miss' })
+  now += 11_000
+  t.match((await app.inject('/stale')).body, 'run 1')
+  await app.get(RouteCache).settled()
+  t.match(await ask(app, '/stale'), { body: 'run 2', cache: 'hit' })
+  t.strictSame(whys, [null, null, 'own', null])
+  now += 11_000
+  isOpen = false
+  t.match(await ask(app, '/stale'), { status: 403 }, 'a stale one neither')
+  isOpen = true
+  isDown = true
+  now += 11_000
+  t.match(await ask(app, '/stale'), { status: 200, body: 'run 2' }, 'stands in')
+  isDown = false
+})
+
+t.test('interceptors that retry, answer by themselves, or wait', async (t) => {
+  let runs = 0
+  let others = 0
+  @Injectable()
+  class Retrying implements NestInterceptor {
+    intercept (_context: ExecutionContext, next: CallHandler) { return next.handle().pipe(retry(2)) }
+  }
+  @Injectable()
+  class Answering implements NestInterceptor {
+    intercept () { return of('answered') }
+  }
+  @Injectable()
+  class Late implements NestInterceptor {
+    async intercept (_context: ExecutionContext, next: CallHandler) {
+      const value: unknown = await lastValueFrom(next.handle())
+      others++
+      return of({ value })
+    }
+  }
+  @Controller('ways')
+  @Cached({ shared: true })
+  class Ways {
+    @Get('retrying') @UseInterceptors(Retrying)
+    retrying () {
+      if (++runs % 3 !== 0) throw new ForbiddenException()
+      return `run ${runs}`
+    }
+
+    @Get('answering') @UseInterceptors(Answering)
+    answering () { return 'never' }
+
+    @Get('late') @UseInterceptors(Late)
+    late () { return 1 }
+  }
+  const app = await open(t, { controllers: [Ways] })
+  t.match(await ask(app, '/ways/retrying'), { body: 'run 3', cache: 'fwd=miss' })
+  t.match(await ask(app, '/ways/retrying'), { body: 'run 3', cache: 'hit' })
+  t.match(await ask(app, '/ways/answering'), { body: 'answered', cache: 'fwd=bypass' })
+  t.match(await ask(app, '/ways/late'), { body: '{"value":1}', cache: 'fwd=miss' })
+  t.match(await ask(app, '/ways/late'), { body: '{"value":1}', cache: 'hit' })
+  t.equal(others, 1)
+})
+
+t.test('a value that is set through a route goes through guards and interceptors, as the method\'s does', async (t) => {
+  @Injectable()
+  class LettingOwn implements CanActivate {
+    canActivate (context: ExecutionContext) {
+      const request = requestOf(context)
+      return mayPass(request) || request.cacheOutcome?.type === 'own'
+    }
+  }
+  const values = (guard: Type<CanActivate>): Type<object> => {
+    @Controller('set')
+    @UseGuards(guard)
+    class Values {
+      @Get(':id') @Cached({ key: 'value:{id}', shared: true }) @UseInterceptors(Wrapping) @Header('x-kind', 'value')
+      get (@Param('id') id: string) { return { id, by: 'method' } }
+    }
+    return Values
+  }
+  const headers = { 'x-who': 'ada' }
+  for (const [guard, found] of [
+    [LettingOwn, { cache: 'hit', body: '{"data":{"id":"7","by":"set"}}' }],
+    [Guard, { cache: 'fwd=miss', body: '{"data":{"id":"7","by":"method"}}' }]
+  ] as const) {
+    const app = await open(t, { controllers: [values(guard)] })
+    t.match(await ask(app, { url: '/set/7', headers }), { status: 200, cache: 'fwd=miss' })
+    await app.get(RouteCache).set('value:7', async () => ({ id: '7', by: 'set' }), { route: '/set/7' })
+    t.match(await ask(app, { url: '/set/7', headers }), { status: 200, headers: { 'x-kind': 'value' }, ...found }, guard.name)
+  }
+})
+
+t.test('the same classes in two apps; an app that a test makes; one without HTTP', async (t) => {
+  @Controller('shared')
+  class Shared {
+    runs = 0
+    @Get() @Cached({ shared: true })
+    get () { return ++this.runs }
+  }
+  for (let i = 0; i < 2; i++) {
+    const app = await open(t, { controllers: [Shared] })
+    t.match(await ask(app, '/shared'), { body: '1', cache: 'fwd=miss' })
+    t.match(await ask(app, '/shared'), { body: '1', cache: 'hit' })
+  }
+  class Plain {}
+  Module({ controllers: [Shared] })(Plain)
+  const plain = await NestFactory.create<NestFastifyApplication>(Plain, new FastifyAdapter(), { logger: false })
+  t.teardown(async () => { await plain.close() })
+  await plain.init()
+  t.strictSame([(await plain.inject('/shared')).body, (await plain.inject('/shared')).body], ['1', '2'], 'without the module')
+
+  class Worker {}
+  const useFactory = async (prefix: string): Promise<RouteCacheOptions> => ({ redis, prefix })
+  Module({ imports: [RouteCacheModule.forRootAsync({ imports: [settings()], inject: ['SETTINGS'], useFactory })] })(Worker)
+  const worker = await NestFactory.createApplicationContext(Worker, { logger: false })
+  const cache = worker.get(RouteCache)
+  t.ok(cache instanceof RouteCache)
+  t.equal(await cache.getOrSet('a', { ttl: 60 }, async () => 1), 1)
+  t.equal(await cache.getOrSet('a', { ttl: 60 }, async () => 2), 1)
+  t.equal(await cache.invalidate('a'), 1)
+  cache.enabled = false
+  t.equal(cache.enabled, false)
+  await worker.close()
+})
+
+/** A module that knows the prefix. */
+function settings (): DynamicModule {
+  class Settings {}
+  Module({})(Settings)
+  return { module: Settings, providers: [{ provide: 'SETTINGS', useValue: 'worker' }], exports: ['SETTINGS'] }
+}

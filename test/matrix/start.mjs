@@ -21,6 +21,8 @@ const RUNS = [
 const FASTIFY_REDIS = { 5: 8, 6: 9 }
 /** Of node-redis, by ioredis'. */
 const NODE_REDIS = { 5: 5, 6: 6 }
+/** Of Nest, by ioredis'. */
+const NEST = { 5: 11, 6: 12 }
 const SERVERS = { redis: ensureRedisServer, valkey: ensureValkeyServer }
 const USAGE = `npm run test:matrix -- [options] [files for the test command]
   --node MAJORS     only with these, with commas between them: ${valuesOf('node')}
@@ -91,9 +93,10 @@ async function nodeOf (major) {
   return path
 }
 
-/** Has the clone use this major, also in what is between us and the client; its version. */
+/** Has the clone use this major, also in what is between us and the client, and what goes with it; its version. */
 async function useClient (clone, major) {
-  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, `redis@${NODE_REDIS[major]}`]
+  const nest = ['common', 'core', 'platform-fastify'].map((name) => `@nestjs/${name}@${NEST[major]}`)
+  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, `redis@${NODE_REDIS[major]}`, ...nest]
   await call('npm', ['install', '--no-save', '--ignore-scripts', '--prefer-offline', ...names], clone)
   const ours = createRequire(join(clone, 'package.json'))
   const theirs = createRequire(ours.resolve('@fastify/redis'))

@@ -8,8 +8,8 @@ import { own as memberOf } from '../../key/key.js'
 import { putBehindGuards } from '../../fastify/nest.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
-import { NESTS, metadata, type AppConfig } from './nest-metadata.js'
-import { cachedOption, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
+import { NESTS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
+import { cachedOption, paramsOf, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
 
 /** Prepares all controllers of the app. Throws where a decorator stands on what is no route. */
 export function prepareControllers (modules: ModulesContainer, config: AppConfig): void {
@@ -52,7 +52,8 @@ function prepareController (controller: Controller, scanner: MetadataScanner, co
     if (!metadata.hasMetadata(NESTS.path, method)) {
       throw optionError(whereOf(place), '@Cached or @Invalidates', undefined, 'the method is no route: it has no @Get, @Put or the like')
     }
-    putBehindGuards(option, { hasGuards: hasGuards(place, config) })
+    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM && typeof data === 'string' ? [data] : [])
+    putBehindGuards(option, { hasGuards: hasGuards(place, config), query })
     putInPlace(place, option)
     if (!('invalidates' in option)) putAround(place, config)
   }
@@ -79,8 +80,7 @@ function putInPlace ({ controller, name, method }: ControllerMethod, option: obj
 
 function wrapped (controller: Controller, name: string, original: Method): Method {
   const prototype = controller.prototype as object
-  const params = metadata.getMetadata(NESTS.params, controller, name) as Record<string, { index: number }> | undefined
-  const at = Math.max(original.length, ...Object.values(params ?? {}).map(({ index }) => index + 1))
+  const at = Math.max(original.length, ...paramsOf({ controller, name, method: original }).map(({ index }) => index + 1))
   const headers = metadata.getMetadata(NESTS.headers, original) as ReadonlyArray<{ name: string }> | undefined
   const fields = [...new Set(headers?.map(({ name }) => name.toLowerCase()))]
   const ours = methodBehindLookup(original, { at, fields })

@@ -34,5 +34,13 @@ export const NESTS = {
 /** Nest's RequestMethod. */
 export const GET = 0
 export const HEAD = 7
+/** Nest's RouteParamtypes. */
+export const HEADER_PARAM = 6
+export const QUERY_PARAM = 4
+/** The decorators of params that are each client's own. */
+export const OF_THE_CLIENT: Readonly<Record<number, string>> = {
+  6: '@Headers', 7: '@Session', 11: '@Ip', 14: '@Cookies', 15: '@SignedCookies'
+}
+
 /** Nest's VersioningType. */
 export const BY = { uri: 0, header: 1, mediaType: 2 } as const

@@ -4,7 +4,7 @@ import { own as memberOf } from '../../key/key.js'
 import { isObject } from '../../options/reader.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { originalOf, type Method } from './method.js'
-import { BY, GET, HEAD, NESTS, metadata, type AppConfig } from './nest-metadata.js'
+import { BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
 
 export type Controller = new (...args: never[]) => object
 
@@ -34,10 +34,13 @@ export function cachedOption (place: ControllerMethod, ofClass: unknown, config:
   return withSelecting(place, Object.assign({}, ...parts) as object, config)
 }
 
-/** A method that answers for many hosts, or many versions, may look for which: so these select the response. */
+/**
+ * A method that answers for many hosts, or many versions, may look for which; and one that takes a header field looks at it.
+ * So these select the response.
+ */
 function withSelecting (place: ControllerMethod, option: object, config: AppConfig): object {
   const hosts = metadata.getMetadata(NESTS.host, place.controller) === undefined ? [] : ['host']
-  const names = [...hosts, ...versionFields(place, option, config)]
+  const names = [...hosts, ...versionFields(place, option, config), ...takenFields(place, option)]
   const given = memberOf(option, 'vary') ?? []
   if (names.length === 0 || !Array.isArray(given)) return option
   return { ...option, vary: [...new Set([...given, ...names])] }
@@ -52,6 +55,27 @@ function checkOption (place: ControllerMethod, option: unknown): void {
         : 'leave it out: hits of @Cached are always served behind Nest\'s guards')
     }
   }
+}
+
+/** The header fields that the method takes by name. What it takes besides, and no field selects, is the client's own. */
+function takenFields (place: ControllerMethod, option: object): string[] {
+  const params = paramsOf(place)
+  const isSaid = memberOf(option, 'shared') === true || memberOf(option, 'identity') !== undefined ||
+    typeof memberOf(option, 'key') === 'function'
+  const own = params.find(({ type, data }) => OF_THE_CLIENT[type] !== undefined && !(type === HEADER_PARAM && typeof data === 'string'))
+  if (own !== undefined && !isSaid) {
+    throw optionError(whereOf(place), OF_THE_CLIENT[own.type]!, own.data, 'the method takes this of each client, and nothing says that it ' +
+      'selects the response: write @Cached({ identity }) or a key function; shared: true, if all get the same; or leave the param out')
+  }
+  return params.flatMap(({ type, data }) => type === HEADER_PARAM && typeof data === 'string' ? [data.toLowerCase()] : [])
+}
+
+interface Param { index: number, data?: unknown }
+
+/** What the method's decorators say of its params. A decorator of the app's own has no number. */
+export function paramsOf ({ controller, name }: ControllerMethod): Array<Param & { type: number }> {
+  const params = metadata.getMetadata(NESTS.params, controller, name) as Record<string, Param> | undefined
+  return Object.entries(params ?? {}).map(([key, { index, data }]) => ({ type: Number(key.split(':')[0]), data, index }))
 }
 
 /** The header fields that say which of the method's versions is asked for. One version has a route of its own. */
