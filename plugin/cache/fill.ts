@@ -99,8 +99,8 @@ export class Fills {
         return await store.release(key, lease)
       }
       if (!kept.send()) return abandon(claim, caller, true)
-      const late = tags === validity.tags ? NONE : without(tags, validity.tags)
-      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
+      const unreadTags = tags === validity.tags ? NONE : without(tags, validity.tags)
+      const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, unreadTags })
       if (store.kind !== 'memory') flight.filling(deadline, () => { this.#land(claim, { type: 'pass' }) })
       const result = await filling
       const refused = REFUSALS[result]

@@ -25,7 +25,8 @@ type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
 /** A lookup under way, and whether its request has gone on without it. */
 interface Progress {
   question: Question
-  late: boolean
+  /** The deadline has passed. */
+  isOverdue: boolean
   canWait: boolean
   /** The store has answered the read. */
   isRead: boolean
@@ -36,7 +37,7 @@ interface Lying { name: string, spare: Spare | null, entry: Entry | null }
 
 type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
-const MOST_OVERDUE = 100
+const MOST_OVERDUE_LOOKUPS = 100
 /** What the log says of lookups that fail; the end of that is said, too. */
 export const LOOKUP_FAILED = 'cache lookup failed, so the request goes to its handler'
 /** A request waits for one run; and for another, where the first ended without an entry. */
@@ -80,7 +81,7 @@ export class Lookup {
     let collapsed = false
     for (let waits = 0; ; waits++) {
       const canWait = left > 0 && waits < MOST_WAITS
-      const finding = await this.#findInTime({ question, late: false, isRead: false, canWait }, caller, first)
+      const finding = await this.#findInTime({ question, isOverdue: false, isRead: false, canWait }, caller, first)
       first = undefined
       if (finding.type === 'hit') return { type: 'hit', entry: finding.entry, collapsed, early: finding.early }
       if (finding.type !== 'flight') return finding
@@ -120,12 +121,12 @@ export class Lookup {
     if (first?.reading === null) return this.#failed(progress, caller, first.error)
     if (this.#parts.breaker.isOpen) return { type: 'unknown', reason: 'breaker' }
     // Each of them is a command that the client still keeps: a store that hangs must not be piled up with more.
-    if (this.#overdue >= MOST_OVERDUE) return { type: 'unknown', reason: 'store' }
+    if (this.#overdue >= MOST_OVERDUE_LOOKUPS) return { type: 'unknown', reason: 'store' }
     const finding = this.#find(progress, caller, first)
     try {
       if (this.#parts.shelf.store.kind === 'memory') return await finding
-      const found = await new Deadline(first?.left ?? this.#parts.deadline).wait(finding, (late) => {
-        if (late.type === 'miss' && late.claim !== null) this.#parts.abandon(late.claim, caller)
+      const found = await new Deadline(first?.left ?? this.#parts.deadline).wait(finding, (found) => {
+        if (found.type === 'miss' && found.claim !== null) this.#parts.abandon(found.claim, caller)
       })
       if (this.#parts.breaker.isDoubtful) this.#parts.breaker.succeeded()
       // A full server answers reads: only a lease shows that it takes writes again.
@@ -165,7 +166,7 @@ export class Lookup {
     if (selected.isOutdated) counters.outdated++
     if (selected.isUnreadable) counters.unreadable++
     // Late, nobody waits any more: a lease would only keep others from filling.
-    if (!toFill || progress.late) return missed
+    if (!toFill || progress.isOverdue) return missed
     // A tag in quarantine: nothing that runs now could be served later.
     if (selected.validity.generations.includes(Infinity)) return missed
     const flight = this.#parts.flights.get(name)
@@ -232,7 +233,7 @@ export class Lookup {
   }
 
   #giveUp (progress: Progress, finding: Promise<unknown>): void {
-    progress.late = true
+    progress.isOverdue = true
     this.#overdue++
     const settled = (): void => { this.#overdue-- }
     finding.then(settled, settled)
@@ -462,21 +463,21 @@ const NONE: readonly string[] = []
 
 export class TagMemory {
   /** Two halves: to find the oldest in one map is to walk past all that were removed from it. */
-  #late = new Map<string, readonly string[]>()
-  #early = new Map<string, readonly string[]>()
+  #newer = new Map<string, readonly string[]>()
+  #older = new Map<string, readonly string[]>()
 
   of (key: string): readonly string[] {
-    return this.#late.get(key) ?? this.#early.get(key) ?? NONE
+    return this.#newer.get(key) ?? this.#older.get(key) ?? NONE
   }
 
   /** The keys that were remembered long ago go first, many at a time. */
   remember (key: string, tags: readonly string[]): void {
-    this.#late.delete(key)
-    this.#early.delete(key)
+    this.#newer.delete(key)
+    this.#older.delete(key)
     if (tags.length === 0) return
-    this.#late.set(key, tags)
-    if (this.#late.size < MOST_KEYS / 2) return
-    this.#early = this.#late
-    this.#late = new Map()
+    this.#newer.set(key, tags)
+    if (this.#newer.size < MOST_KEYS / 2) return
+    this.#older = this.#newer
+    this.#newer = new Map()
   }
 }

@@ -130,7 +130,7 @@ export interface Exchange {
   /** The next look for an answer past Fastify. */
   nextLook: NodeJS.Timeout | undefined
   /** Puts the conditional fields back that the handler was not to see; null: it saw the request as it came. */
-  showAll: (() => void) | null
+  restoreConditions: (() => void) | null
   /** An error was raised, and since then nothing was captured: what is sent is the error's answer. */
   failed: boolean
   /** The handler's answer takes the place of the entry that is stored, be the answer stored itself or not. */
@@ -234,7 +234,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     trailers: {},
     departure: null,
     nextLook: undefined,
-    showAll: null,
+    restoreConditions: null,
     failed: false,
     replaces: false,
     refused: null,
@@ -328,11 +328,11 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   }
   const isWorthWaiting = (WORTH_WAITING.includes(reason) && !(reason === 'incomplete' && exchange.outcome.type === 'own')) ||
     (reason === 'status' && exchange.site.isNarrowedAhead)
-  abandon(cache, exchange, !isWorthWaiting)
+  abandonFill(cache, exchange, !isWorthWaiting)
 }
 
 /** Gives back the lease, if it is still held; `pass`: nobody is to wait for the next answer under this key. */
-export function abandon (cache: ResponseCache, exchange: Exchange, pass = false): void {
+export function abandonFill (cache: ResponseCache, exchange: Exchange, pass = false): void {
   const { claim, caller } = exchange
   if (claim === null) return
   exchange.claim = null
@@ -481,7 +481,7 @@ export function markFailed (request: object, error: unknown): void {
   if (state != null) state.failed = true
   else if (isOfValidation(error)) (request as Carrier)[INVALID] = true
   const exchange = exchangeOf(request)
-  exchange?.showAll?.()
+  exchange?.restoreConditions?.()
   exchange?.departure?.raised(error)
   if (change != null) change.failed = true
 }

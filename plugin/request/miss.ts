@@ -20,7 +20,7 @@ import {
 import { tellHit, channels, stamp } from '../telling/events.js'
 import { capture, commit, conclude, type Sent } from './capture.js'
 import {
-  ARRIVAL, INVALID, LISTENERS, TICKET, openOn, abandon, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft,
+  ARRIVAL, INVALID, LISTENERS, TICKET, openOn, abandonFill, bypass, isAnswered, keyToFill, refuseAnswer, secondsLeft,
   tellAnswer, tellOutcome, Departure, type Carrier, type Exchange, type Served, type Site
 } from './exchange.js'
 import { narrowed, asNotModified, showHandler } from './handler-view.js'
@@ -158,11 +158,11 @@ export function runHandler (cache: ResponseCache, exchange: Exchange, { request,
   if (!isAnswered(exchange)) exchange.stage = 'running'
   const { claim, toValidate, headers, site: { policy } } = exchange
   if (claim === null) return
-  const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.isForHandler || !isConditional(headers) ? null : {}
+  const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.handlerValidates || !isConditional(headers) ? null : {}
   if (asked === null) return
-  exchange.showAll = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
+  exchange.restoreConditions = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
   // The handler sees this client's conditions, so its answer is this client's own.
-  if (exchange.showAll === null) abandon(cache, exchange)
+  if (exchange.restoreConditions === null) abandonFill(cache, exchange)
 }
 
 // 3. The answer enters the onSend chain
@@ -175,7 +175,7 @@ type Answer = Sent & { reply: FastifyReply }
  */
 export function takeAnswer (cache: ResponseCache, exchange: Exchange, answer: Answer): unknown {
   exchange.departure?.end()
-  exchange.showAll?.()
+  exchange.restoreConditions?.()
   const { spare, toValidate, headers } = exchange
   const status = statusOf(answer.reply, answer.payload)
   if (exchange.handlerBegan > 0) tellAnswer(exchange, status)
@@ -220,7 +220,7 @@ function sentFor (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
     const confirmed = confirm(cache, exchange, answer)
     if (confirmed !== undefined) return confirmed
   }
-  const isForWhole = exchange.showAll !== null
+  const isForWhole = exchange.restoreConditions !== null
   if (isForWhole && statusOf(reply, payload) === 304) exchange.site.isNarrowedAhead = true
   const passed = capture(cache, exchange, answer)
   return isForWhole ? narrowed(exchange, { reply, payload: passed, now: cache.now() }) : passed
@@ -290,7 +290,7 @@ function answeredEarly (exchange: Exchange, { [TICKET]: ticket, [INVALID]: isInv
 /** Concludes with the response: it may end without onSend, hijacked, or written past Fastify. */
 export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: FastifyReply): void {
   // The client has left during the lookup: `close` has been.
-  if (reply.raw.closed) return abandon(cache, exchange)
+  if (reply.raw.closed) return abandonFill(cache, exchange)
   watchRawAnswer(cache, exchange, reply)
   exchange.trailers = trailersOf(reply)
   let isSent = false
@@ -300,8 +300,8 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
     // If the client has left, the handler is still running, and its onSend is still to come.
     if (isAnswered(exchange) || reply.sent) conclude(cache, exchange, { reply, isSent })
     // Nobody waits for an internal request.
-    else if (exchange.outcome.type === 'own') abandon(cache, exchange, true)
-    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandon(cache, exchange, true) })
+    else if (exchange.outcome.type === 'own') abandonFill(cache, exchange, true)
+    else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandonFill(cache, exchange, true) })
   })
   const { request, request: { server, raw } } = reply
   // The line above; listeners from before; and those that other listeners to the server may have added since.

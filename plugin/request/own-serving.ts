@@ -5,7 +5,7 @@ import { VERSION } from '../cache/lookup.js'
 import { refuse, channels, stamp } from '../telling/events.js'
 import type { RefusalReason } from '../telling/outcome.js'
 import {
-  HEADERS, openOn, abandon, isAnswered, refuseAnswer, type Carrier, type Exchange, type RequestView, type Site
+  HEADERS, openOn, abandonFill, isAnswered, refuseAnswer, type Carrier, type Exchange, type RequestView, type Site
 } from './exchange.js'
 import { examine } from './examination.js'
 import { failedToSend, type Engine, type Waiting } from './hit.js'
@@ -21,7 +21,7 @@ function fulfil ({ cache }: Engine, site: Site, { request, reply, ticket, procee
   const exchange = openOn(site, { request, reply })
   adopt(cache, exchange, ticket).then((isOurs) => {
     if (isOurs) {
-      ticket.giveUp = () => { abandon(cache, exchange, true) }
+      ticket.giveUp = () => { abandonFill(cache, exchange, true) }
       watchEnd(cache, exchange, reply)
     }
     if (reply.sent) return
@@ -81,7 +81,7 @@ function warm ({ cache }: Engine, site: Site, { request, reply, ticket, proceed 
   ticket.outcome = () => exchange.outcome
   search(cache, exchange, { onlyFresh: true }).then(() => {
     if (exchange.claim !== null) {
-      ticket.giveUp = () => { abandon(cache, exchange) }
+      ticket.giveUp = () => { abandonFill(cache, exchange) }
       watchEnd(cache, exchange, reply)
       if (reply.sent) return
       exchange.handlerBegan = stamp(channels.handler)

@@ -52,7 +52,7 @@ function validatorsOf ({ status, headers }: Pick<Entry, 'status' | 'headers'>): 
 /** The entry that the handler of this request may be asked about; null: it is asked for a new response. */
 export function toValidate ({ site: { policy }, headers }: Exchange, present: Spare): Spare | null {
   if (!policy.revalidates || validatorsOf(present.entry) === null) return null
-  return policy.isForHandler && isConditional(headers) ? null : present
+  return policy.handlerValidates && isConditional(headers) ? null : present
 }
 
 /** The conditional fields by which the handler is asked whether this entry is still right. */

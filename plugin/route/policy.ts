@@ -88,7 +88,7 @@ export interface Policy extends PolicyLife {
   /** Handlers know conditional requests: they are asked whether a stale entry is still right. */
   revalidates: boolean
   /** Handlers see conditional fields as they came. */
-  isForHandler: boolean
+  handlerValidates: boolean
   /** The place of the lookup; null: the first safe one. */
   hook: 'onRequest' | 'preHandler' | null
   /** Under Nest, no guard decides who may see the responses. */
@@ -172,7 +172,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     honourNoCache: compileHonour(reader),
     isTargeted: isTargeted && life.asksOrigin,
     revalidates: reader.isOn('revalidate', isOrigin),
-    isForHandler: reader.read<string>('conditional', 'cache', (value) => value === 'cache' || value === 'handler', 'it is "cache" or "handler"') === 'handler',
+    handlerValidates: reader.read<string>('conditional', 'cache', (value) => value === 'cache' || value === 'handler', 'it is "cache" or "handler"') === 'handler',
     hook: reader.read<Policy['hook']>('hook', null, (value) => value === 'onRequest' || value === 'preHandler',
       'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe'),
     skipsGuards: reader.read<string | null>('guards', null, (value) => value === 'skip', 'it is "skip", for a route of a Nest app whose ' +

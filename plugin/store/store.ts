@@ -194,7 +194,7 @@ export interface Fill {
   /** All tags of the entry. */
   tags: readonly string[]
   /** The tags that were not read before the handler ran: only the response names them. */
-  late: readonly string[]
+  unreadTags: readonly string[]
 }
 
 export interface Varied {

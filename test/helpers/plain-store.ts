@@ -13,7 +13,7 @@ export function plain (store: Store): PlainStore {
     kind: store.kind,
     read: async (key) => (await store.read({ key, variant: null, tags: [] })).main,
     take: async (key) => leaseOf(await store.take(key, null, NOTHING_SEEN)),
-    fill: async (key, lease, fill) => await store.fill(key, lease, { ...fill, varied: null, tags: [], late: [] }),
+    fill: async (key, lease, fill) => await store.fill(key, lease, { ...fill, varied: null, tags: [], unreadTags: [] }),
     release: async (key, lease) => { await store.release(key, lease) },
     invalidate: async (targets) => await store.invalidate(targets),
     close: () => { store.close() }

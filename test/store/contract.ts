@@ -159,7 +159,7 @@ async function variants (t: Test, store: Store): Promise<void> {
   const varied = (variant: string, epoch: string, under: string): Varied =>
     ({ variant, marker: encodeMarker({ members: ['accept-language'], epoch }), under, most: 10 })
   const bytes = Buffer.from('bytes')
-  const NO_TAGS = { tags: [], late: [] }
+  const NO_TAGS = { tags: [], unreadTags: [] }
   const varying = async (key: string, variant: string): Promise<Buffer | null> => {
     return (await store.read({ key, variant, tags: [] })).varied
   }

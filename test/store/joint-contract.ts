@@ -76,7 +76,7 @@ export async function jointContract (t: Test, store: Store): Promise<void> {
       const times = { storedAt: now, staleAt: now + HOUR, deadAt: now + 2 * HOUR, rescueUntil: 0, asOf: lease.asOf }
       const shape = { status: 200, headers: [], body: Buffer.from('x'), encoded: NOT_ENCODED, kind: 'text' as const, epoch: '', cost: 0, softenings: [] }
       const bytes = encode({ ...shape, ...times, history, tags }, key)
-      await store.fill(key, lease, { bytes, life: 2 * HOUR, varied: null, tags, late: [] })
+      await store.fill(key, lease, { bytes, life: 2 * HOUR, varied: null, tags, unreadTags: [] })
       const state = async (): Promise<object> => {
         const { main, generations, softened } = await store.read({ key, variant: null, tags })
         return {

@@ -15,8 +15,8 @@ interface Started { key: string, lease: Lease, history: string, tags: readonly s
 export function actors (store: Store): {
   /** `between`: what happens when it has read, and has no lease yet. */
   start: (key: string, tags?: readonly string[], between?: () => Promise<void>) => Promise<Started>
-  end: (started: Started, late?: readonly string[]) => Promise<FillResult>
-  isServed: (started: Started, late?: readonly string[]) => Promise<boolean>
+  end: (started: Started, unreadTags?: readonly string[]) => Promise<FillResult>
+  isServed: (started: Started, unreadTags?: readonly string[]) => Promise<boolean>
 } {
   return {
     start: async (key, tags = [], between = async () => {}) => {
@@ -27,10 +27,10 @@ export function actors (store: Store): {
       if (lease === null) throw new Error(`the lease of ${key} is held by somebody else`)
       return { key, lease, history, tags }
     },
-    end: async ({ key, lease, tags }, late = []) =>
-      await store.fill(key, lease, { bytes: BYTES, life: LIFE, varied: null, tags: [...tags, ...late], late }),
-    isServed: async ({ key, lease, history, tags: known }, late = []) => {
-      const tags = [...known, ...late]
+    end: async ({ key, lease, tags }, unreadTags = []) =>
+      await store.fill(key, lease, { bytes: BYTES, life: LIFE, varied: null, tags: [...tags, ...unreadTags], unreadTags }),
+    isServed: async ({ key, lease, history, tags: known }, unreadTags = []) => {
+      const tags = [...known, ...unreadTags]
       const { main, ...validity } = await store.read({ key, variant: null, tags })
       return main !== null && isValid({ history, asOf: lease.asOf } as Entry, { ...validity, tags })
     }
@@ -155,7 +155,7 @@ export async function tagContract (t: Test, store: Store): Promise<void> {
       await store.take('first:1', variant, { tags: [], missing: [], bytes, marker: first })
     const read = async (variant: string): Promise<Reading> => await store.read({ key: 'first:1', variant, tags: [] })
     const put = (variant: string, under: Buffer): Fill =>
-      ({ bytes: BYTES, life: LIFE, tags: [], late: [], varied: { variant, marker: under, under: under.toString('latin1', 5, 17), most: 10 } })
+      ({ bytes: BYTES, life: LIFE, tags: [], unreadTags: [], varied: { variant, marker: under, under: under.toString('latin1', 5, 17), most: 10 } })
 
     const de = leaseOf(await take('de', null, marker))
     t.equal(await take('en', null, other), 'changed', 'somebody has put one there')

@@ -117,11 +117,11 @@ export class MemoryStore implements Store {
     return true
   }
 
-  async fill (key: string, lease: Lease, { bytes, life, varied, late }: Fill): Promise<FillResult> {
+  async fill (key: string, lease: Lease, { bytes, life, varied, unreadTags }: Fill): Promise<FillResult> {
     const name = slotName(key, lease.variant)
     if (this.#leases.get(name)?.token !== lease.token) return 'lost'
     this.#leases.delete(name)
-    if (this.#tags.areAbove(late, lease.asOf)) return 'outdated'
+    if (this.#tags.areAbove(unreadTags, lease.asOf)) return 'outdated'
     if (cost(key, bytes) > this.#maxBytes) {
       // The entry under the name is the one that the fill was to take the place of.
       if (varied === null) this.#drop(key)

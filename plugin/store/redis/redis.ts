@@ -167,8 +167,8 @@ export class RedisStore implements Store {
     return await this.#leases.renew(key, lease, pass)
   }
 
-  async fill (key: string, lease: Lease, { bytes, life, varied, tags, late }: Fill): Promise<FillResult> {
-    if (late.length > 0 && !await this.#generations.settle(late, lease.asOf)) {
+  async fill (key: string, lease: Lease, { bytes, life, varied, tags, unreadTags }: Fill): Promise<FillResult> {
+    if (unreadTags.length > 0 && !await this.#generations.settle(unreadTags, lease.asOf)) {
       await this.release(key, lease)
       return 'outdated'
     }
@@ -265,7 +265,7 @@ export class RedisStore implements Store {
 /** Names in a batch: a reply of thousands would have everybody wait for its last. */
 const MOST_NAMES = 1_000
 /** Each of them is a command that the client still keeps: a store that hangs must not be piled up with more. */
-const MOST_OVERDUE = 100
+const MOST_OVERDUE_READS = 100
 const NONE: readonly never[] = []
 /** The place of the floor among the names. */
 const FLOOR = 0
@@ -369,8 +369,8 @@ export class Batches {
 
   /** `key` null: only the tags are asked for. `isPatient`: the deadline is not for this reader. */
   add ({ key, variant, tags }: Omit<Ask, 'key'> & { key: string | null }, reader: Reader, isPatient: boolean): void {
-    if (this.#overdue >= MOST_OVERDUE) {
-      reader.failed(new RouteCacheError('FRC_STORE', `${MOST_OVERDUE} reads have not been answered yet`))
+    if (this.#overdue >= MOST_OVERDUE_READS) {
+      reader.failed(new RouteCacheError('FRC_STORE', `${MOST_OVERDUE_READS} reads have not been answered yet`))
       return
     }
     const { keys } = this.#parts

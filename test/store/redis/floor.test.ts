@@ -246,7 +246,7 @@ const WRITES: Record<string, (store: Store, lease: Lease) => Promise<unknown>> =
   'a lease is renewed': async (store, lease) => await store.renew('leased', lease),
   'a lease is given back': async (store, lease) => { await store.release('leased', lease) },
   'a response is stored': async (store, lease) =>
-    await store.fill('leased', lease, { bytes: Buffer.from('x'), life: 1_000, varied: null, tags: [], late: [] }),
+    await store.fill('leased', lease, { bytes: Buffer.from('x'), life: 1_000, varied: null, tags: [], unreadTags: [] }),
   'a generation is created': async (store) => await store.take('other', null, { ...NOTHING_SEEN, missing: ['unknown'] })
 }
 

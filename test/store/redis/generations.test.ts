@@ -284,7 +284,7 @@ async function cases (t: Test, client: Redis | Cluster): Promise<void> {
       const { generations } = await long.read({ key, variant: null, tags: ['long'] })
       const lease = await long.take(key, null, { tags: [], missing: generations[0] === null ? ['long'] : [], bytes: undefined, marker: null })
       if (typeof lease === 'string') throw new Error(lease)
-      await long.fill(key, lease, { bytes: Buffer.from('x'), life: 7 * DAY, varied: null, tags: ['long'], late: [] })
+      await long.fill(key, lease, { bytes: Buffer.from('x'), life: 7 * DAY, varied: null, tags: ['long'], unreadTags: [] })
     }
     // The fill doesn't wait for it.
     const isExtended = async (): Promise<boolean> => {

@@ -15,7 +15,7 @@ import { NOTHING_SEEN, leaseOf } from '../../helpers/plain-store.js'
 import { gate } from '../../helpers/app.js'
 import { startRedis } from '../../helpers/redis.js'
 
-const FILL = { bytes: Buffer.from('bytes'), life: 60_000, varied: null, tags: [], late: [] }
+const FILL = { bytes: Buffer.from('bytes'), life: 60_000, varied: null, tags: [], unreadTags: [] }
 
 async function hashOf (script: Script): Promise<string> {
   return await new Promise((resolve) => {

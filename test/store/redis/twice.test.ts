@@ -153,7 +153,7 @@ t.test('sent again long after', async (t) => {
     const entry = { ...ENTRY, storedAt: Date.now(), staleAt: Date.now() + 60_000, deadAt: Date.now() + 120_000 }
     const before = await start('soft:1', ['soft-a'])
     const bytes = encode({ ...entry, history: before.history, asOf: before.lease.asOf, tags: ['soft-a'] }, 'soft:1')
-    await other.fill('soft:1', before.lease, { bytes, life: 120_000, varied: null, tags: ['soft-a'], late: [] })
+    await other.fill('soft:1', before.lease, { bytes, life: 120_000, varied: null, tags: ['soft-a'], unreadTags: [] })
     const read = async (): Promise<unknown> => {
       const { main, generations, softened } = await other.read({ key: 'soft:1', variant: null, tags: ['soft-a'] })
       const { asOf } = before.lease
