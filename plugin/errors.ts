@@ -29,7 +29,10 @@ export type ErrorCode =
 /** A request whose handler lets one of these through may be made again. */
 const OF_THE_STORE: readonly ErrorCode[] = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
 
-interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number }
+/** What the store could not be told to end: as `invalidate` takes it. */
+export type Untold = { keys: readonly string[], tags: readonly string[], prefix: readonly string[] } | { all: true }
+
+interface ErrorDetails { cause?: unknown, worked?: boolean, statusCode?: number, untold?: Untold }
 
 /** An error of this plugin. */
 export class RouteCacheError extends Error {
@@ -41,12 +44,15 @@ export class RouteCacheError extends Error {
    * route with `onError: 'fail'` was not begun. For all others: undefined, which is 500.
    */
   readonly statusCode: number | undefined
+  /** Of a `close()` that rejects: what Redis was not told of. It can be given to `invalidate`. For all others: undefined. */
+  readonly untold: Untold | undefined
 
-  constructor (code: ErrorCode, message: string, { cause, worked = false, statusCode }: ErrorDetails = {}) {
+  constructor (code: ErrorCode, message: string, { cause, worked = false, statusCode, untold }: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'RouteCacheError'
     this.code = code
     this.worked = worked
+    this.untold = untold
     this.statusCode = statusCode ?? (OF_THE_STORE.includes(code) ? 503 : undefined)
   }
 }
@@ -63,7 +69,17 @@ export function show (value: unknown): string {
     : typeof value === 'function'
       ? `a function${value.name === '' ? '' : ` (${value.name})`}`
       : typeof value === 'object' && value !== null ? showObject(value) : String(value)
-  return text.length > 80 ? text.slice(0, 77) + '...' : text
+  const shown = withoutPasswords(text)
+  return shown.length > 80 ? shown.slice(0, 77) + '...' : shown
+}
+
+/** A text without the passwords that it may have: in URLs, and in options as JSON. */
+export function withoutPasswords (text: string): string {
+  const urls = text.replace(/[^\s"']+/g, (word) => {
+    const [from, to] = [word.indexOf('//'), word.lastIndexOf('@')]
+    return from >= 0 && to > from ? `${word.slice(0, from)}//***${word.slice(to)}` : word
+  })
+  return urls.replace(/("(?:sentinelP|p)assword":)"(?:[^"\\]|\\.)*"/g, '$1"***"')
 }
 
 function showObject (value: object): string {

@@ -22,10 +22,13 @@ export type { CacheEvents } from './telling/events.js'
 export type { Bytes, Duration, Seconds } from './duration.js'
 export type { Warning } from './checks/warnings.js'
 export type { Check } from './options/checks.js'
-export type { RouteCacheOptions, TierOptions } from './options/options.js'
+export type { RouteCacheOptions } from './options/options.js'
+export type { TierOptions } from './options/tier-options.js'
 export type { RouteRule } from './options/route-rules.js'
 export type { CacheOptions, InvalidationOptions } from './options/route-options.js'
-export type { EntryInfo, InvalidateOptions, RouteCache } from './calls/route-cache.js'
+export type { RouteCache } from './calls/route-cache.js'
+export type { EntryInfo } from './calls/look.js'
+export type { InvalidateOptions } from './calls/invalidate.js'
 export type { ExplainKeyOption, ExplainOption } from './calls/explain.js'
 export type { ExplainedEntry, ExplainedPolicy, ExplainedTag, Explanation } from './calls/explanation.js'
 export type {
@@ -36,6 +39,7 @@ export type { RequestOption } from './calls/request-option.js'
 export type { Validators } from './request/revalidation.js'
 export type { CacheStats, RouteStats } from './telling/stats.js'
 export type { RedisClient } from './store/server/redis-client.js'
+export type { NodeRedisClient } from './store/server/node-redis.js'
 export type { StoreWrapper, TierStats } from './store/store.js'
 export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './key/target.js'
 export type { ValueOptions } from './calls/value.js'
@@ -79,6 +83,14 @@ declare module 'fastify' {
       FastifyRequest<RouteGeneric, RawServer, RawRequest, NoInfer<SchemaCompiler>, TypeProvider, ContextConfig, Logger>,
       FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider>
     >
+  }
+
+  interface FastifyContextConfig {
+    /**
+     * As the route's option `cache`, for frameworks that give a route nothing but its `config`. Where the route has both, it
+     * is refused at start, unless that is `cache: false`.
+     */
+    routeCache?: boolean | RouteOption
   }
 
   interface FastifyInstance extends CacheDecorators {}

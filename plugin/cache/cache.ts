@@ -5,7 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background, whenIdle, Flights, flightName, type Landing } from './flight.js'
 import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
-import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right } from './claim.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
@@ -13,7 +13,7 @@ import { Fills, type Kept } from './fill.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
-import { Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
+import { LOOKUP_FAILED, Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
@@ -24,6 +24,8 @@ import type { Selected, Selection } from './claim.js'
 const CONNECT_WAIT: Milliseconds = 1_000
 /** How long a closing app waits for fills and refreshes, and for what the store was not told yet. */
 const CLOSE_WAIT: Milliseconds = 5_000
+/** And for what fails only then. */
+const LAST_WAIT: Milliseconds = 1_000
 
 interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   store: Store
@@ -33,6 +35,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** Hears of what invalidates, when it is asked for. */
+  onInvalidation?: ((targets: Targets) => void) | undefined
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
@@ -95,6 +99,7 @@ export class ResponseCache {
     }
     const onClose = (duration: Milliseconds): void => {
       this.invalidation.hurry()
+      this.#complaints.forget(LOOKUP_FAILED)
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
@@ -122,6 +127,11 @@ export class ResponseCache {
 
   now (): Milliseconds {
     return this.#parts.now()
+  }
+
+  /** Which store failed, and why, in words. */
+  describe (error: unknown): string {
+    return this.#parts.describe?.(error) ?? 'the store failed'
   }
 
   /** Lookups are answered by the store, as far as is known. */
@@ -186,6 +196,7 @@ export class ResponseCache {
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
   async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+    this.#parts.onInvalidation?.({ ...NO_TARGETS, keys: [key] })
     const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key))
     if (seized === null) return null
     const { lease, history } = seized
@@ -236,7 +247,7 @@ export class ResponseCache {
     await whenIdle({ flights: this.#flights, background: this.#background }, time)
   }
 
-  /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
+  /** Waits, before the first request, for the store to be connected; without it the app starts, too. Never rejects. */
   async connect (): Promise<void> {
     try {
       await within(CONNECT_WAIT, this.#parts.store.connect())
@@ -244,22 +255,29 @@ export class ResponseCache {
       const { log, describe } = this.#parts
       log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: requests go to their ` +
         'handlers, until it is there')
+      this.breaker.failedAtStart()
     }
   }
 
   /**
-   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time. Other
-   * requests wait no longer for handlers that have not answered: what they answer is not stored any more.
+   * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time: once more,
+   * or, `isPatient`, again and again. Other requests wait no longer for handlers that have not answered: what they answer is
+   * not stored any more. Gives what could not be told; null: the store knows everything.
    */
-  async close (): Promise<void> {
+  async close (time = CLOSE_WAIT, isPatient = false): Promise<Targets | null> {
     this.enabled = false
     this.breaker.end()
     this.#fills.close()
+    const began = performance.now()
     await Promise.all([
-      within(CLOSE_WAIT, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
-      this.invalidation.close(CLOSE_WAIT)
+      within(time, Promise.all([this.#flights.cancel(), this.#background.idle()])).catch(() => {}),
+      this.invalidation.finish(time, isPatient)
     ])
+    // An invalidation that was under way may have failed since.
+    const rest = time === 0 ? 0 : Math.max(LAST_WAIT, time - (performance.now() - began))
+    const left = await this.invalidation.close(rest, isPatient)
     this.#isClosed = true
     this.#parts.store.close()
+    return left
   }
 }

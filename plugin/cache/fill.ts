@@ -16,6 +16,8 @@ import { count } from '../telling/stats.js'
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
 
+const FILL_FAILED = 'cache fill failed, so the response is not stored'
+
 const NONE: readonly string[] = []
 
 interface FillParts {
@@ -110,6 +112,7 @@ export class Fills {
       if (!kept.stored()) return this.#land(claim, { type: 'pass' })
       if (result === 'crowded') complaints.warn(caller.log, CROWDED, { key, maxVariants: selection.maxVariants })
       caller.onEnd?.('stored')
+      if (complaints.areOpen) complaints.end(caller.log, FILL_FAILED, 'responses are stored again')
       caller.counters.stores++
       caller.counters.bytes += bytes.length
       if (channels.fill.hasSubscribers) {
@@ -125,7 +128,7 @@ export class Fills {
       count(caller.counters.refusals, 'store')
       caller.onEnd?.('store')
       if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: 'store', bytes: 0, duration: since(began) })
-      complaints.warn(caller.log, 'cache fill failed', { err: error, key })
+      complaints.warn(caller.log, FILL_FAILED, { err: error, key })
       kept.stored()
     })
     return kept

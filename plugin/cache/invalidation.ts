@@ -22,6 +22,8 @@ interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJou
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** Hears of each invalidation when it is asked for. */
+  onInvalidation?: ((targets: Targets) => void) | undefined
 }
 
 /** An invalidation that has ended. `began`: when it began; 0: nobody listens. */
@@ -79,6 +81,7 @@ export class Invalidation {
 
   async #invalidate (targets: Targets, { work, later, soft }: Invalidating): Promise<number> {
     const { store, stats, log, background } = this.#parts
+    this.#parts.onInvalidation?.(targets)
     const began = stamp(channels.invalidation)
     try {
       const entries = await telling(store, 'invalidate', background.watch(work()))
@@ -102,7 +105,9 @@ export class Invalidation {
     if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
     this.journal.keep(targets, error)
     // A client may be answered with it: it names no keys.
-    const later = 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
+    const later = this.journal.isClosed
+      ? 'the cache is closed: the invalidation is tried once more at most'
+      : 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
     throw new RouteCacheError(code, `${message}; ${later}`, { cause })
   }
 
@@ -130,6 +135,7 @@ export class Invalidation {
 
   /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
   async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
+    this.#parts.onInvalidation?.(targets)
     return await mutate({
       quarantine: async (targets, token) => {
         const had = await telling(this.#parts.store, 'quarantine', this.#parts.store.quarantine(targets, token, this.#parts.quarantineTime))
@@ -160,9 +166,14 @@ export class Invalidation {
     this.journal.hurry()
   }
 
-  /** Tries once more to tell what is kept, for so long at most. */
-  async close (time: Milliseconds): Promise<void> {
-    await this.journal.close(time)
+  /** Tries to tell what is kept: once more, or as long as there is time. Behind it nothing is tried by itself. */
+  async finish (time: Milliseconds, isPatient: boolean): Promise<void> {
+    await this.journal.finish(time, isPatient)
+  }
+
+  /** The same; gives what is then left, which is lost. */
+  async close (time: Milliseconds, isPatient: boolean): Promise<Targets | null> {
+    return await this.journal.close(time, isPatient)
   }
 }
 

@@ -13,6 +13,7 @@
 //   2. F  takes the lease, reads the row
 //   3. W  writes the row; invalidate('user:1') -> rejects, and is kept
 //   4.    the store answers 1: of the write in 3 it knows nothing
+import { setTimeout as pause } from 'node:timers/promises'
 import { NO_TARGETS, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
@@ -78,8 +79,11 @@ export class Journal {
     }
     if (wasEmpty) {
       this.#since = performance.now()
-      this.#log.error({ err: error, journal: this.size }, `the cache could not be told of an invalidation, as ${this.#describe(error)} did ` +
-        'not take it: it is kept, and nothing is served from the cache by this process until it is told. It is lost if the process ends before')
+      const next = this.#isClosed
+        ? 'the cache is closed: it is tried once more at most'
+        : 'it is kept, and nothing is served from the cache by this process until it is told. It is lost if the process ends before'
+      this.#log.error({ err: error, journal: this.size }, 'the cache could not be told of an invalidation, as ' +
+        `${this.#describe(error)} did not take it: ${next}`)
     }
     this.#schedule()
   }
@@ -108,19 +112,37 @@ export class Journal {
     this.#schedule()
   }
 
-  /** Tries once more, for so long at most; what is then left is lost. Never rejects. */
-  async close (time: Milliseconds): Promise<void> {
-    this.#isClosed = true
-    clearTimeout(this.#timer)
-    await within(time, this.#finish()).catch(() => {})
-    if (this.isEmpty) return
-    this.#log.error({ journal: this.size }, 'the cache closes with invalidations that could not be told: what they were to ' +
-      'end may be served by others until its ttl is over')
+  /** Nothing that is kept from now on is told by itself. */
+  get isClosed (): boolean {
+    return this.#isClosed
   }
 
-  async #finish (): Promise<void> {
+  /** Tries once more, for so long at most (0: no limit). `isPatient`: again and again. Never rejects. */
+  async finish (time: Milliseconds, isPatient = false): Promise<void> {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    let isOver = !isPatient
+    await within(time, this.#finish(() => isOver)).catch(() => {})
+    isOver = true
+  }
+
+  /** The same, and gives what is then left, which is lost; null: nothing is. */
+  async close (time: Milliseconds, isPatient = false): Promise<Targets | null> {
+    await this.finish(time, isPatient)
+    if (this.isEmpty) return null
+    this.#log.error({ journal: this.size }, 'the cache closes with invalidations that could not be told: what they were to ' +
+      'end may be served by others until its ttl is over')
+    return together([...this.kept.values()])
+  }
+
+  /** Once at least, and until it is over. */
+  async #finish (isOver: () => boolean): Promise<void> {
     await this.#replay
     if (!this.isEmpty) await this.#tellAll()
+    while (!this.isEmpty && !isOver()) {
+      await pause(this.#pauses.next())
+      if (!isOver()) await this.#tellAll()
+    }
   }
 
   #schedule (isAtOnce = false): void {

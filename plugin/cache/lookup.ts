@@ -37,6 +37,8 @@ interface Lying { name: string, spare: Spare | null, entry: Entry | null }
 type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
 const MOST_OVERDUE = 100
+/** What the log says of lookups that fail; the end of that is said, too. */
+export const LOOKUP_FAILED = 'cache lookup failed, so the request goes to its handler'
 /** A request waits for one run; and for another, where the first ended without an entry. */
 const MOST_WAITS = 2
 
@@ -126,6 +128,10 @@ export class Lookup {
         if (late.type === 'miss' && late.claim !== null) this.#parts.abandon(late.claim, caller)
       })
       if (this.#parts.breaker.isDoubtful) this.#parts.breaker.succeeded()
+      // A full server answers reads: only a lease shows that it takes writes again.
+      if (this.#parts.complaints.areOpen && found.type === 'miss' && found.claim !== null) {
+        this.#parts.complaints.end(caller.log, LOOKUP_FAILED, 'cache lookups succeed again')
+      }
       return found
     } catch (error) {
       if (isLate(error)) this.#giveUp(progress, finding)
@@ -137,7 +143,7 @@ export class Lookup {
     // A store that refuses to write may still answer reads.
     if (!isRead || isLate(error)) this.#parts.breaker.failed()
     counters.errors++
-    this.#parts.complaints.warn(log, 'cache lookup failed', { err: error, key })
+    this.#parts.complaints.warn(log, LOOKUP_FAILED, { err: error, key })
     return { type: 'unknown', reason: 'store' }
   }
 

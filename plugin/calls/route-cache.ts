@@ -1,7 +1,6 @@
 // The calls of `fastify.cache`, with their input checked.
-import { bodyOf, decodedSize, type Entry } from '../entry/entry.js'
 import type { ResponseCache } from '../cache/cache.js'
-import type { Bytes, Duration, Seconds } from '../duration.js'
+import type { Duration } from '../duration.js'
 import { RouteCacheError, show } from '../errors.js'
 import { explain, type ExplainKeyOption, type ExplainOption } from './explain.js'
 import type { Explanation } from './explanation.js'
@@ -10,42 +9,21 @@ import { buildKey, storedTags } from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
-import type { Warning, Warnings } from '../checks/warnings.js'
+import { isAbout, type Warning, type Warnings } from '../checks/warnings.js'
 import type { Targets } from '../cache/claim.js'
 import type { RequestOption } from './request-option.js'
 import type { CacheStats } from '../telling/stats.js'
 import type { RedisClient } from '../store/server/redis-client.js'
-import {
-  askedKeys, checkKeyOf, checkMutation, checkSoft, checkTarget, type InvalidateTarget, type MutateTarget
-} from '../key/target.js'
-import { unpacked } from '../send/reply.js'
+import { checkKeyOf, type InvalidateTarget, type MutateTarget } from '../key/target.js'
+import { checkFunction, invalidate, mutateWith, type InvalidateOptions } from './invalidate.js'
+import { getEntry, inspectEntry, type EntryInfo } from './look.js'
 import { put, type PutOptions } from './put.js'
 import { getOrSet, type ValueOptions, type Values } from './value.js'
 import { warm, type WarmOptions, type WarmSummary } from './warm.js'
 import { set, setMade, type SetMadeOptions, type SetOptions, type WriteThrough } from './write-through.js'
-import { selectBy } from '../cache/lookup.js'
-
-/** A stored response, seen from outside. */
-export interface EntryInfo {
-  status: number
-  /** Names in lower case. */
-  headers: Record<string, string | string[]>
-  /** How long ago it was stored. */
-  age: Seconds
-  /** How long it will be served yet. */
-  ttl: Seconds
-  /** The body's size. */
-  size: Bytes
-}
 
 /** The dashboard's question, under a name that all builds share: it may be of another form of the package. */
 export const MAY_HAVE_TAG = Symbol.for('fastify-route-cache.may-have-tag')
-
-/** How `cache.invalidate` goes about it. */
-export interface InvalidateOptions {
-  /** Whether entries become stale instead of going, as far as they may be served so. Default false. */
-  soft?: boolean
-}
 
 interface RouteCacheParts {
   requests: OwnRequests
@@ -118,19 +96,8 @@ export class RouteCache {
    * be told
    */
   invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
-    const { invalidation } = this.#cache
-    let work: Promise<number>
-    try {
-      const soft = readSoft(options)
-      const targets = soft ? checkSoft(target) : checkTarget(target)
-      if (!(UNDOUBTED in options)) this.#doubt(targets)
-      work = soft ? invalidation.soften(targets) : invalidation.run(targets)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-    // A call that nobody waits for must not end the process when Redis does: it is logged, and in the journal.
-    work.catch(() => {})
-    return work
+    const doubt = (targets: Targets): void => { if (!(UNDOUBTED in options)) this.#doubt(targets) }
+    return invalidate(this.#cache, { target, options, doubt })
   }
 
   /**
@@ -142,9 +109,7 @@ export class RouteCache {
    * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
    */
   async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
-    const targets = checkMutation(target)
-    this.#doubt(targets)
-    return await this.#cache.invalidation.mutate(targets, checkFunction('work', work))
+    return await mutateWith(this.#cache, { target, work, doubt: (targets) => { this.#doubt(targets) } })
   }
 
   /** Most likely misspelt names invalidate nothing, and nobody would be told. */
@@ -250,24 +215,12 @@ export class RouteCache {
    * @throws RouteCacheError FRC_STORE or FRC_DEADLINE where Redis could not be asked
    */
   async get (key: string, headers: RequestFields = {}): Promise<EntryInfo & { body: Buffer } | null> {
-    const entry = await this.#find(key, headers)
-    // A copy: the bytes may be the store's own, or a view on a chunk that the client shares.
-    const whole = entry === null ? null : await unpacked(entry).catch(() => null)
-    return whole === null ? null : { ...this.#describe(whole), body: Buffer.from(bodyOf(whole)) }
-  }
-
-  async #find (key: string, headers: RequestFields): Promise<Entry | null> {
-    for (const one of askedKeys(key)) {
-      const entry = await this.#cache.get(one, selectBy(headers))
-      if (entry !== null) return entry
-    }
-    return null
+    return await getEntry(this.#cache, key, headers)
   }
 
   /** As `get`, without the body. */
   async inspect (key: string, headers: RequestFields = {}): Promise<EntryInfo | null> {
-    const entry = await this.#find(key, headers)
-    return entry === null ? null : this.#describe(entry)
+    return await inspectEntry(this.#cache, key, headers)
   }
 
   /**
@@ -292,7 +245,7 @@ export class RouteCache {
    */
   async explain (request: string | ExplainOption | ExplainKeyOption): Promise<Explanation> {
     const told = await explain({ cache: this.#cache, requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
-    const warnings = this.#warnings.list.filter(({ route }) => route === null || route === told.route)
+    const warnings = this.#warnings.list.filter((one) => one.route === null || isAbout(one, told.route))
     return { ...told, warnings, text: [told.text, ...warnings.map(({ message }) => `warning: ${message}`)].join('\n') }
   }
 
@@ -310,25 +263,4 @@ export class RouteCache {
   stats (): CacheStats {
     return this.#cache.stats
   }
-
-  #describe (entry: Entry): EntryInfo {
-    const now = this.#cache.now()
-    return {
-      status: entry.status,
-      headers: Object.fromEntries(entry.headers.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]])),
-      age: Math.max(0, Math.floor((now - entry.storedAt) / 1000)),
-      ttl: Math.ceil((entry.staleAt - now) / 1000),
-      size: decodedSize(entry)
-    }
-  }
-}
-
-function readSoft (options: unknown): boolean {
-  const reader = OptionReader.of('cache.invalidate', options, { forms: 'write { soft: true }', names: ['soft'] })
-  return reader.get('soft') !== null && reader.isOn('soft')
-}
-
-function checkFunction<T> (name: string, value: () => T): () => T {
-  if (typeof value === 'function') return value
-  throw new RouteCacheError('FRC_OPTION', `${name} is ${show(value)}; it is a function`)
 }

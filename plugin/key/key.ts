@@ -26,7 +26,7 @@ interface Placeholder {
 export type TemplatePart = string | Placeholder
 
 /** A longer key is hashed. */
-const MOST_CHARACTERS = 1000
+export const MOST_CHARACTERS = 1000
 const HEAD_CHARACTERS = 900
 /** A text that `escapeValue` never gives. */
 const SEPARATOR = /[^\w.!~*'()%,[\]=-]/

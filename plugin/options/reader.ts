@@ -13,13 +13,14 @@ const SIZE = 'it is a number of bytes'
 const TAGS = 'it is an array of strings'
 
 export class OptionReader {
-  readonly #where: string
+  /** The plugin, the route or the call. */
+  readonly where: string
   readonly #options: unknown
   readonly #path: string
 
-  /** `where`: the plugin, the route or the call. `path`: stands in front of each name in messages, such as `cache.`. */
+  /** `path`: stands in front of each name in messages, such as `cache.`. */
   constructor (where: string, options: unknown, path = '') {
-    this.#where = where
+    this.where = where
     this.#options = options
     this.#path = path
   }
@@ -44,7 +45,7 @@ export class OptionReader {
 
   /** `value`: the part of the option that is wrong. Default: all of it. */
   error (name: string, right: string, value: unknown = this.get(name)): RouteCacheError {
-    return optionError(this.#where, this.#path + name, value, right)
+    return optionError(this.where, this.#path + name, value, right)
   }
 
   read<T> (name: string, absent: T, isRight: (value: unknown) => boolean, right: Right): T {

@@ -34,7 +34,7 @@ t.test('wrong options throw, and say what would be right', async (t) => {
     [{ jitter: 1.1 }, /jitter is 1\.1; it is a number from 0 to 1/],
     [{ jitter: NaN }, /jitter is NaN; it is a number from 0 to 1/],
     [{ jitter: '10%' }, /jitter is "10%"; it is a number from 0 to 1/],
-    [{ tttl: 5 }, /tttl is 5; there is no such option; there are: prefix, redis, namespace, ttl, /],
+    [{ tttl: 5 }, /tttl is 5; there is no such option; there are: prefix, redis, ttl, /],
     [{ namespace: 'x' }, /namespace is "x"; register @fastify\/redis with it first/]
   ]
   for (const [options, message] of wrong) {
@@ -121,13 +121,13 @@ t.test('what is no client says what it lacks', async (t) => {
   t.teardown(async () => { await server.stop() })
   const without = (...names: string[]): object =>
     Object.create(server.client(), Object.fromEntries(names.map((name) => [name, { value: undefined }])))
-  // Like ioredis-mock, and node-redis.
+  // Like ioredis-mock, and a wrapper of an app's own.
   const mock = without('status')
   const other = without('status', 'getBuffer', 'mgetBuffer')
 
   for (const [redis, message] of [
     [mock, /it lacks status; it is an ioredis client, .*ioredis-mock is none: .*scripts .* In tests leave redis out/],
-    [other, /it lacks status, getBuffer, mgetBuffer; it is an ioredis client, such as app\.redis of @fastify\/redis(?:; or write \{ url: "redis:.*)?$/]
+    [other, /it lacks status, getBuffer, mgetBuffer; it is an ioredis client, such as app\.redis of @fastify\/redis, or one of node-redis 5 or later(?:; or write \{ url: "redis:.*)?$/]
   ] as const) {
     const { app } = loggingApp(t)
     await t.rejects(async () => { await app.register(routeCache, { redis } as object) }, { code: 'FRC_OPTION', message })

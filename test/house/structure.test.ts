@@ -11,15 +11,17 @@ type Rule = (tree: Tree) => string[]
 /** The rooms of plugin/, lowest first: each may import those before it, and none after it. Types count. */
 const rooms = [
   'http', 'store/wait', 'store', 'store/server', 'store/tier', 'store/redis', 'store/memory', 'key', 'options', 'telling', 'entry',
-  'cache', 'response', 'users', 'route', 'checks', 'send', 'request', 'calls', 'writing', 'fastify', 'extras'
+  'cache', 'response', 'users', 'route', 'checks', 'send', 'request', 'calls', 'assembly', 'writing', 'fastify', 'extras'
 ]
 /** What of the rest sees Fastify's types. All of fastify/ and of extras/ may. */
 const fastifyFiles = ['index', 'options/route-options', 'request/hit', 'request/miss', 'send/reply'].map((name) => `plugin/${name}.ts`)
 // What every room may use: the codes and messages, and the units. They import no room themselves (a rule of its own).
 const foundations = ['plugin/errors.ts', 'plugin/duration.ts']
 const face = 'plugin/index.ts'
-/** Where the parts are put together. */
+/** Where Fastify calls the plugin. */
 const wiring = 'plugin/fastify/'
+/** Where the parts of a cache are put together. */
+const assembly = 'plugin/assembly/'
 /** What only some need, each an export of its own: may know Fastify. */
 const extras = 'plugin/extras/'
 /** Folders of test/ that are no room of the plugin; CONTRIBUTING.md says of each what it holds. */
@@ -51,7 +53,7 @@ const faceIsForUsers: Rule = (tree) => importsWhere(tree, 'plugin/', (target, pa
   target === face && !path.startsWith(extras))
 
 const storesAreWired: Rule = (tree) => importsWhere(tree, 'plugin/', (target, path) =>
-  /^plugin\/store\/(?:redis|memory)\//.test(target) && ![wiring, extras, 'plugin/store/'].some((room) => path.startsWith(room)))
+  /^plugin\/store\/(?:redis|memory)\//.test(target) && ![wiring, assembly, extras, 'plugin/store/'].some((room) => path.startsWith(room)))
 
 const httpStandsAlone: Rule = (tree) => importsWhere(tree, 'plugin/http/', (target) =>
   !target.startsWith('plugin/http/') && !target.startsWith('node:'))

@@ -24,7 +24,8 @@ const required = [
   'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md',
   'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json',
   'dist/esm/extras/dashboard/public/uPlot.js', 'dist/esm/extras/dashboard/public/uPlot-LICENSE.txt',
-  ...['dashboard', 'postgres', 'testing'].flatMap((name) => ['esm', 'cjs'].flatMap((form) =>
+  'dist/esm/extras/command/main.js',
+  ...['client', 'dashboard', 'postgres', 'testing'].flatMap((name) => ['esm', 'cjs'].flatMap((form) =>
     ['js', 'd.ts'].map((end) => `dist/${form}/extras/${name}/index.${end}`)))
 ]
 

@@ -2,7 +2,7 @@
 // made of the value of another.
 import { RouteCacheError } from '../../errors.js'
 import { UNDOUBTED } from '../../checks/names.js'
-import type { InvalidateOptions } from '../../calls/route-cache.js'
+import type { InvalidateOptions } from '../../calls/invalidate.js'
 import type { InvalidateTarget } from '../../key/target.js'
 
 export interface FoundTargets {

@@ -127,16 +127,20 @@ advance(KEYS[3], value)
 return {floor, 1}`)
 
 /** KEYS: floor, clock, lastTag. ARGV: a new history. Invalidates everything. */
-export const INVALIDATE_ALL = new Script(`${ALLOWED_WHEN_FULL}${TICK}
+export const INVALIDATING_ALL = `
 local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 local runs = string.match(text(KEYS[1]), ' .*') or ' '
-redis.call('SET', KEYS[1], named(ARGV[1], value) .. runs)`)
+redis.call('SET', KEYS[1], named(ARGV[1], value) .. runs)`
+
+export const INVALIDATE_ALL = new Script(`${ALLOWED_WHEN_FULL}${TICK}${INVALIDATING_ALL}`)
 
 /** KEYS: generations. ARGV: value, life in ms, token as above. 1: all had been held until now, under this token. */
-export const RAISE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}
+export const RAISING_TAGS = `
 local had = 1
 for i = 1, #KEYS do had = math.min(had, change(KEYS[i], ARGV[1], ARGV[2], ARGV[3], false, raised)) end
-return had`)
+return had`
+
+export const RAISE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RAISING_TAGS}`)
 
 /**
  * KEYS: generations. ARGV: value, life in ms, token, the value that this call had softened them to before ('': none). As
@@ -160,10 +164,12 @@ advance(KEYS[3], string.format('%.0f', value + ARGV[2] * 1000))`)
  * KEYS: generations. ARGV: token, time in ms, the sign: of a quarantine, or of a hold. Has it last for so long from now.
  * 1: it had lasted until now.
  */
-export const QUARANTINE_TAGS = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}
+export const OCCUPYING_TAGS = `
 local had = 1
 for i = 1, #KEYS do had = math.min(had, occupy(KEYS[i], ARGV[3], ARGV[1], ARGV[2])) end
-return had`)
+return had`
+
+export const QUARANTINE_TAGS = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${OCCUPYING_TAGS}`)
 
 /** KEYS: floor, clock, lastTag, generations (none on a Cluster). ARGV: a new history, life. Creates them. The clock. */
 export const CREATE = new Script(`${TICK}

@@ -44,7 +44,7 @@ import type { Targets } from '../store.js'
 import type { Write } from '../server/topology.js'
 
 /** Keys and tags that one script does at once: some four microseconds each, while which a server does nothing else. */
-const AT_ONCE = 500
+export const AT_ONCE = 500
 /** How long what is held stays so if its writer dies, and more for each name; too short, both steps are repeated. */
 const LEAST_HOLD: Milliseconds = 5_000
 const HOLD_PER_NAME: Milliseconds = 1

@@ -9,7 +9,7 @@ import { SOFTENING_KEY } from './scripts.js'
 // is there until they have all been removed; see joint-invalidation.ts. Where there are very many of them, or they are very
 // long, as each lookup reads them, a new history does the same for all entries, and needs no record.
 const MOST_RECORDED: Bytes = 32_768
-const RECORDS = `
+export const RECORDS = `
 local function putRecord(floor, token, record, history)
   local before, list, runs = string.match(text(floor), '^([^; ]*)(;?[^ ]*)( .*)$')
   if not before then return 1 end
@@ -46,7 +46,7 @@ end`
  * stand in ms, a new history, a generation's life in ms. Quarantines of others stay. Gives the number of entries that went,
  * and 1 where all that had been in quarantine until now, under this token.
  */
-export const INVALIDATE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RECORDS}${UNLINKING_VARIANTS}
+export const INVALIDATING = `
 local tags, token, prefixes = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local from, removed, had = 1, 0, 1
 if tags > 0 or prefixes ~= '' then
@@ -65,20 +65,24 @@ for i = from, #KEYS, 2 do
   removed = removed + redis.call('UNLINK', KEYS[i])
   unlinkVariants(KEYS[i + 1])
 end
-return {removed, had}`)
+return {removed, had}`
+
+export const INVALIDATE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${RECORDS}${UNLINKING_VARIANTS}${INVALIDATING}`)
 
 /**
  * KEYS: floor, clock, lastTag. ARGV: a new history, a token, prefixes ('': none), how long their record may stand in ms, the
  * history of the first step. A call's second step on a Cluster: gives the clock, 1 where the record was there, or a history
  * has begun since, by which they are invalid as well, and 1 where the clock is ahead of the server's time.
  */
-export const ADVANCE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}
+export const ADVANCING = `
 local value = tick(KEYS[1], KEYS[2], KEYS[3], ARGV[1])
 advance(KEYS[3], value)
 local ahead = isAhead(value) and 1 or 0
 if ARGV[3] == '' then return {value, 1, ahead} end
 local had = putRecord(KEYS[1], ARGV[2], recordOf(value, ARGV[4], ARGV[2], ARGV[3]), named(ARGV[1], value))
-return {value, historyOf(KEYS[1]) ~= ARGV[5] and 1 or had, ahead}`)
+return {value, historyOf(KEYS[1]) ~= ARGV[5] and 1 or had, ahead}`
+
+export const ADVANCE = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RECORDS}${ADVANCING}`)
 
 /**
  * KEYS: floor. ARGV: token, prefixes, time in ms, a new history. Nothing is valid under them until they have a value. Gives
@@ -110,7 +114,7 @@ return putRecord(KEYS[1], ARGV[1], kept, '')`)
  * four where there are no tags. ARGV: the number of generations, a new history, a generation's life in ms, the instant. Not
  * done twice where the client sends it twice: what is softened again is dropped. Gives the number of entries.
  */
-export const SOFTEN = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${SOFTENING_KEY}${UNLINKING_VARIANTS}
+export const SOFTENING = `
 local tags, from = tonumber(ARGV[1]), 1
 if tags > 0 then
   from = 5 + tags
@@ -127,4 +131,6 @@ for i = from, #KEYS, 2 do
   count = count + softenKey(KEYS[i], ARGV[4])
   unlinkVariants(KEYS[i + 1])
 end
-return count`)
+return count`
+
+export const SOFTEN = new Script(`${ALLOWED_WHEN_FULL}${TICK}${RAISING}${SOFTENING_KEY}${UNLINKING_VARIANTS}${SOFTENING}`)

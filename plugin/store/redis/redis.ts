@@ -81,6 +81,7 @@ export class RedisStore implements Store {
   async connect (): Promise<void> {
     try {
       await this.#floor.check()
+      await this.#lookUpAny()
     } finally {
       await this.#tiered?.begin()
     }
@@ -95,7 +96,12 @@ export class RedisStore implements Store {
   async probe (): Promise<void> {
     this.#mustBeUp()
     if (this.#client.isCluster === true) await allAnswer(this.#client, async (command) => await this.#write(command))
-    await this.generations([])
+    await this.#lookUpAny()
+  }
+
+  /** As lookups ask: a server of a Cluster answers for single names, and lets nobody ask for several. */
+  async #lookUpAny (): Promise<void> {
+    await this.read({ key: 'any', variant: null, tags: [] })
   }
 
   async read (ask: Ask): Promise<Reading> {

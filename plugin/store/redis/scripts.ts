@@ -195,11 +195,13 @@ end`)
  * KEYS: entry, lease; or several such pairs. ARGV: token, time in ms. Has the quarantine last for so long from now; entries
  * that there are by then go, and leases. Gives their number, and 1 where it had lasted until now.
  */
-export const QUARANTINE_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${UNLINKING_VARIANTS}
+export const OCCUPYING_KEYS = `
 local removed, had = 0, 1
 for i = 1, #KEYS, 2 do
   had = math.min(had, occupy(KEYS[i + 1], '${QUARANTINE}', ARGV[1], ARGV[2]))
   removed = removed + redis.call('UNLINK', KEYS[i])
   unlinkVariants(KEYS[i + 1])
 end
-return {removed, had}`)
+return {removed, had}`
+
+export const QUARANTINE_KEY = new Script(`${ALLOWED_WHEN_FULL}${QUARANTINES}${UNLINKING_VARIANTS}${OCCUPYING_KEYS}`)

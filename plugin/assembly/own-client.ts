@@ -1,8 +1,9 @@
-// The plugin's own Redis client, where its option `redis` says where the server is: with the settings that suit a cache, its
-// errors in the app's log, and closed with the app. The app starts while the server is down, and uses it when it is there.
+// A cache's own Redis client, where its option `redis` says where the server is: with the settings that suit a cache, its
+// errors in the log, and closed with the cache. The app starts while the server is down, and uses it when it is there.
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { clientForms, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientForms } from '../store/server/clients.js'
+import { isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import { Outage } from '../store/server/outage.js'
 import { Complaints, type Log } from '../telling/events.js'
 
@@ -15,22 +16,28 @@ const OURS = { retryStrategy: (times: number): number => Math.min(times * 50, 50
 export interface OwnClient { client: RedisClient, close: () => void }
 
 type Client = RedisClient & { disconnect: () => void, on: (event: 'error', listener: (error: Error) => void) => unknown }
-interface Ioredis { Redis: new (...args: unknown[]) => Client }
+type ClientClass = new (...args: unknown[]) => Client
+interface Ioredis { Redis: ClientClass, Cluster: ClientClass }
+
+interface Hearing {
+  log: Log
+  now: () => Milliseconds
+  /** What is done while the server can't be used, in words. */
+  meanwhile: string
+}
 
 /** Throws FRC_OPTION where ioredis is not installed. */
 export async function openClient (
-  { url, ...options }: RedisConnection, log: Log, now: () => Milliseconds
+  { url, ...options }: RedisConnection, { log, now, meanwhile }: Hearing
 ): Promise<OwnClient> {
-  const { Redis } = await load()
+  const { Redis } = await loadIoredis()
   const wanted = { ...OURS, ...Array.isArray(options.sentinels) && { failoverDetector: true }, ...options }
   const client = url === undefined ? new Redis(wanted) : new Redis(url, wanted)
   if (!isRedisClient(client)) throw new RouteCacheError('FRC_OPTION', `fastify-route-cache: redis: ${clientForms(client)}`)
   const complaints = new Complaints(now)
   const outage = new Outage(client)
   client.on('error', (error) => {
-    complaints.warn(log, `fastify-route-cache: ${outage.describe(error)} can't be used: requests go to their handlers until it can`, {
-      err: error
-    })
+    complaints.warn(log, `fastify-route-cache: ${outage.describe(error)} can't be used: ${meanwhile} until it can`, { err: error })
   })
   return {
     client,
@@ -41,12 +48,13 @@ export async function openClient (
   }
 }
 
-async function load (): Promise<Ioredis> {
+/** Throws FRC_OPTION where it is not installed. */
+export async function loadIoredis (): Promise<Ioredis> {
   try {
     return await import('ioredis') as unknown as Ioredis
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND' && (error as { code?: unknown }).code !== 'MODULE_NOT_FOUND') throw error
     throw new RouteCacheError('FRC_OPTION', 'fastify-route-cache: redis says where the server is, and the client for it is not installed: npm i ' +
-      'ioredis. Or give the plugin a client of yours', { cause: error })
+      'ioredis. Or give a client of yours', { cause: error })
   }
 }

@@ -1,0 +1,112 @@
+// The options of a cache without routes.
+import type { Bytes, Duration } from '../../duration.js'
+import { readCacheSettings, type CacheSettings } from '../../options/cache-settings.js'
+import type { TierOptions } from '../../options/tier-options.js'
+import { isObject, OptionReader } from '../../options/reader.js'
+import { optionError } from '../../errors.js'
+import type { RedisClient } from '../../store/server/redis-client.js'
+import type { StoreWrapper } from '../../store/store.js'
+import type { Log } from '../../telling/events.js'
+
+/** A logger: pino's, `app.log`, or one with the same four methods. */
+export interface CacheLog {
+  debug: (details: object, message: string) => void
+  info: (details: object, message: string) => void
+  warn: (details: object, message: string) => void
+  error: (details: object, message: string) => void
+}
+
+/** The options of `createCache`: the plugin's that need no route, each with the plugin's meaning and default. */
+export interface CreateCacheOptions {
+  /**
+   * An ioredis client, `Redis` or `Cluster`, which stays yours. Or where the server is: `{ url: 'redis://…' }`, or options of
+   * ioredis such as `{ host, port, password }`: then the cache makes a client of its own (`npm i ioredis`), which `close()`
+   * closes.
+   */
+  redis: RedisClient | ({ url?: string } & Record<string, unknown>)
+  /** The plugin's `prefix`, of the apps with which entries and invalidations are shared. Default `cache`. */
+  prefix?: string
+  /**
+   * Told what goes wrong, and how it ended. Default: warnings and errors go to stderr, one line each. False: nobody is told,
+   * save by calls that reject.
+   */
+  logger?: CacheLog | false
+  /** How long a value is served where the call doesn't say. Default 60 seconds. 0: nothing is stored. */
+  ttl?: Duration
+  /** How long `getOrSet` waits for another one's `load`. Default 10 seconds. 0: each runs its own. */
+  waitTimeout?: Duration
+  /** Whether lookups and fills take place. Default true. */
+  enabled?: boolean
+  /** The longest that Redis may delay `getOrSet`, for lookup and lease together. Default `'50ms'`. 0: no limit. */
+  deadline?: Duration
+  /** How many lookups may fail, one after another, until Redis is not asked any more. Default 5. 0: every lookup asks. */
+  breakerThreshold?: number
+  /** The longest that one Redis command of an invalidation or a fill may take. Default 1 second. 0: no limit. */
+  writeDeadline?: Duration
+  /** How long the targets of a `mutate` whose process died stay out of the cache. Default 30 seconds. */
+  quarantineTime?: Duration
+  /** How many replicas have an invalidation before it resolves (Redis' WAIT). Default 0: the primary's word is enough. */
+  waitForReplicas?: number
+  /** Whether entries are still served when Redis was restarted or a replica took over. Default false. */
+  trustFailover?: boolean
+  /** Larger values are not stored. Bytes. Default 1 MiB. */
+  maxBodyBytes?: Bytes
+  /** A tier in this process, in front of Redis, as the plugin's `memory`. Absent or false: none. */
+  memory?: false | TierOptions
+  /** How many callers of `getOrSet` may wait for others' `load` at a time. Default 10,000. 0: nobody waits. */
+  maxWaiters?: number
+  /** How many targets are kept that Redis could not be told to drop. Default 1,000. 0: everything is dropped instead. */
+  maxJournal?: number
+  /** By how much of its ttl the time of each value is shortened at most, by chance. A part from 0 to 1. Default 0. */
+  jitter?: number
+  /** Stands in front of the store: for tests, `faultyStore()` of `fastify-route-cache/testing`. Default: nothing does. */
+  store?: StoreWrapper
+  /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */
+  now?: () => number
+  /** Numbers from 0 to below 1, for `jitter`. Default: Math.random. For tests. */
+  random?: () => number
+}
+
+const WHERE = 'createCache'
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+const LOGGER = 'it is a logger with debug, info, warn and error, such as pino() or console, or false'
+/** Of the plugin, and of no use here. */
+const OF_ROUTES = [
+  'namespace', 'version', 'credentials', 'cookies', 'decorator', 'maxVariants', 'maxHeaderBytes', 'maxStoreBytes', 'cacheStatus',
+  'xCache', 'invalidateUnsafe', 'ignoreQuery', 'routes', 'quiet'
+]
+
+/** Throws FRC_OPTION for what is unknown or wrong, or only for routes. */
+export function readClientSettings (given: unknown): CacheSettings & { log: Log } {
+  if (!isObject(given)) throw optionError(WHERE, 'options', given, 'write { redis: { url: "redis://..." }, prefix: "shop" }')
+  const options = new OptionReader(WHERE, given)
+  const settings = readCacheSettings(options)
+  const ofRoutes = OF_ROUTES.find((name) => name in given)
+  if (ofRoutes !== undefined) throw options.error(ofRoutes, 'it is for routes: give it to the plugin, where they are')
+  if (settings.redis === null) {
+    throw options.error('redis', 'a cache without routes shares what is in Redis: give it a client, or write { url: "redis://..." }')
+  }
+  options.onlyKnows([...Object.keys(settings), 'logger'])
+  return { ...settings, log: logOf(options) }
+}
+
+function logOf (options: OptionReader): Log {
+  const given = options.read<CacheLog | false>('logger', STDERR, isLogger, LOGGER)
+  return given === false ? SILENT : given
+}
+
+function isLogger (value: unknown): boolean {
+  const isRight = (level: string): boolean => typeof (value as Record<string, unknown>)[level] === 'function'
+  return value === false || (typeof value === 'object' && value !== null && LEVELS.every(isRight))
+}
+
+const nothing = (): void => {}
+
+const SILENT: CacheLog = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
+/** A script has no log: what is to be known goes where its own errors go. */
+const STDERR: CacheLog = {
+  ...SILENT,
+  warn: (_details, message) => { console.warn(message) },
+  error: (_details, message) => { console.error(message) }
+}

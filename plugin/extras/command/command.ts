@@ -1,0 +1,157 @@
+// The command's words: read, run, and told in a line or as JSON. Exit codes: 0, done; 1, nothing is there, or the doctor
+// found something wrong; 2, the command was written wrongly; 3, Redis could not be reached, or refused.
+import { RouteCacheError, withoutPasswords } from '../../errors.js'
+import type { Targets } from '../../cache/claim.js'
+import { explain } from '../../calls/explain.js'
+import { checkSoft, checkTarget } from '../../key/target.js'
+import type { OwnRequests } from '../../request/own-request.js'
+import { openConnection, type Connection } from './connection.js'
+import { examineServers } from './doctor.js'
+import { parse, type Given } from './given.js'
+import { HELP, HELP_OF } from './help.js'
+import { listKeys } from './listing.js'
+import { outsideScript } from './outside-script.js'
+import { readPlace, type Environment } from './place.js'
+import { statsOfProcesses } from './process-stats.js'
+import type { Told, Work } from './words.js'
+
+export interface Result {
+  /** For stdout. */
+  out: string
+  /** For stderr, one line; '': there is none. */
+  problem: string
+  code: 0 | 1 | 2 | 3
+}
+
+const OF_PURGE = ['key', 'tag', 'starts-with', 'all', 'soft'] as const
+const PREFIX = /^[A-Za-z0-9_-]+$/
+
+/** The command was written wrongly. */
+class Misuse extends Error {}
+
+interface Command {
+  /** How many words stand behind its name: at least and at most. */
+  words: readonly [least: number, most: number]
+  run: (work: Work) => Promise<Told>
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  purge: { words: [0, 0], run: purge },
+  inspect: { words: [1, 1], run: inspect },
+  keys: { words: [0, 1], run: keys },
+  tags: { words: [1, 1], run: tags },
+  stats: { words: [0, 0], run: statsOfProcesses },
+  doctor: { words: [0, 0], run: examineServers }
+}
+
+/** Never rejects for what a user may do wrong, nor for what Redis does. */
+export async function runCommand (args: string[], env: Environment): Promise<Result> {
+  try {
+    return await run(args, env)
+  } catch (error) {
+    const isWrong = error instanceof Misuse || (error instanceof RouteCacheError && ['FRC_OPTION', 'FRC_TARGET', 'FRC_TAG', 'FRC_KEY'].includes(error.code))
+    const message = error instanceof Error ? error.message : String(error)
+    return { out: '', problem: `fastify-route-cache: ${oneLine(message)}`, code: isWrong ? 2 : 3 }
+  }
+}
+
+async function run (args: string[], env: Environment): Promise<Result> {
+  const { values: given, positionals: [name = '', ...words] } = parsed(args)
+  if (given.help === true || name === 'help') return told(HELP_OF[name] ?? HELP_OF[words[0] ?? ''] ?? HELP)
+  if (name === '') throw new Misuse('no command is given; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
+  if (name === 'script') return told(outsideScript().trimEnd())
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) {
+    throw new Misuse('there is no such command; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
+  }
+  mustFit(name, command, { given, words })
+  const connection = await openConnection(readPlace(given, env), given.prefix ?? 'cache')
+  try {
+    const { text, data, code = 0 } = await command.run({ given, words, connection })
+    return { out: given.json === true ? JSON.stringify(data) : text, problem: '', code }
+  } catch (error) {
+    if (error instanceof RouteCacheError && !isOfStore(error)) throw error
+    throw new Error(connection.describe(error))
+  } finally {
+    connection.close()
+  }
+}
+
+function isOfStore ({ code }: RouteCacheError): boolean {
+  return code === 'FRC_STORE' || code === 'FRC_DEADLINE' || code === 'FRC_REPLICAS'
+}
+
+function parsed (args: string[]): ReturnType<typeof parse> {
+  try {
+    return parse(args)
+  } catch (error) {
+    // A word that is meant as a URL may stand in it.
+    throw new Misuse(`${oneLine((error as Error).message).replace(/\. .*$/, '')}; --help has examples`)
+  }
+}
+
+function mustFit (name: string, { words: [least, most] }: Command, { given, words }: Pick<Work, 'given' | 'words'>): void {
+  if (words.length < least) throw new Misuse(`${name} needs a word behind it: ${name} ${name === 'keys' ? 'PREFIX' : 'KEY'}`)
+  if (words.length > most) throw new Misuse(`${name} has a word too many; quote a name that has spaces`)
+  const foreign = name === 'purge' ? undefined : OF_PURGE.find((option) => given[option] !== undefined)
+  if (foreign !== undefined) throw new Misuse(`--${foreign} is an option of purge`)
+  if (name === 'purge') targetsOf(given)
+  if (given.prefix !== undefined && !PREFIX.test(given.prefix)) throw new Misuse('--prefix has letters, digits, "_" and "-" only')
+}
+
+function told (out: string): Result {
+  return { out, problem: '', code: 0 }
+}
+
+/** An error in one line, without passwords, also of what was meant as a URL. */
+function oneLine (text: string): string {
+  const words = withoutPasswords(text).split(/\s/).filter((word) => word !== '').map((word) => {
+    const at = word.lastIndexOf('@')
+    return word.slice(0, Math.max(0, at)).includes(':') && !word.includes('//***@') ? `***${word.slice(at)}` : word
+  })
+  return words.join(' ').slice(0, 400)
+}
+
+async function purge ({ given, connection }: Work): Promise<Told> {
+  const targets = targetsOf(given)
+  const { cache } = await connection.assembled()
+  const { invalidation } = cache
+  const isSoft = given.soft === true
+  const entries = await (isSoft ? invalidation.soften(targets) : invalidation.run(targets))
+  const what = targets.all
+    ? 'everything'
+    : [[targets.keys, 'key', 'keys'], [targets.tags, 'tag', 'tags'], [targets.prefixes, 'beginning', 'beginnings']]
+        .filter(([names]) => names!.length > 0).map(([names, one, many]) => `${names!.length} ${names!.length === 1 ? one : many}`).join(', ')
+  const text = `${isSoft ? 'made stale' : 'invalidated'}: ${what}; ${entries} ${entries === 1 ? 'entry' : 'entries'} by key or beginning`
+  return { text, data: { entries } }
+}
+
+function targetsOf ({ key = [], tag = [], 'starts-with': beginnings = [], all = false, soft = false }: Given): Targets {
+  const isNamed = key.length > 0 || tag.length > 0 || beginnings.length > 0
+  if (!isNamed && !all) throw new Misuse('purge needs --key, --tag, --starts-with or --all, each as often as you like')
+  if (isNamed && all) throw new Misuse('--all is everything under the prefix: leave out --key, --tag and --starts-with')
+  if ([...key, ...tag, ...beginnings].includes('')) throw new Misuse('a name is empty; everything is --all')
+  const target = all ? { all } as const : { keys: key, tags: tag, prefix: beginnings }
+  return soft ? checkSoft(target) : checkTarget(target)
+}
+
+async function inspect ({ words: [key = ''], connection }: Work): Promise<Told> {
+  const { text, ...data } = await explained(key, connection)
+  return { text, data, code: data.entry === null ? 1 : 0 }
+}
+
+/** No request is made: of a key only what lies there is looked at. */
+async function explained (key: string, { assembled }: Connection): Promise<Awaited<ReturnType<typeof explain>>> {
+  const { cache, values: { ttl } } = await assembled()
+  return await explain({ cache, ttl, requests: null as unknown as OwnRequests }, { key })
+}
+
+async function tags ({ words: [key = ''], connection }: Work): Promise<Told> {
+  const { tags, entry } = await explained(key, connection)
+  return { text: tags.map(({ tag, state }) => `${tag}\t${state ?? ''}`).join('\n'), data: tags, code: entry === null ? 1 : 0 }
+}
+
+async function keys ({ words: [beginning = ''], connection }: Work): Promise<Told> {
+  const found = await listKeys(connection, beginning)
+  return { text: found.join('\n'), data: found, code: found.length === 0 ? 1 : 0 }
+}

@@ -1,0 +1,92 @@
+// A client for the command's Redis, which fails at once where that can't be reached.
+import { assemble, type Assembled } from '../../assembly/assembly.js'
+import { loadIoredis } from '../../assembly/own-client.js'
+import { readCacheSettings } from '../../options/cache-settings.js'
+import { OptionReader } from '../../options/reader.js'
+import { Outage } from '../../store/server/outage.js'
+import type { RedisClient } from '../../store/server/redis-client.js'
+import { within } from '../../store/wait/deadline.js'
+import type { Log } from '../../telling/events.js'
+import { refusal, type Address, type Place } from './place.js'
+
+export interface Connection {
+  place: Place
+  prefix: string
+  client: RedisClient
+  /** A cache on it. */
+  assembled: () => Promise<Assembled>
+  /** Which server failed, and why; never with a password. */
+  describe: (error: unknown) => string
+  close: () => void
+}
+
+/** Connects. Rejects where that can't be done, saying why. */
+export async function openConnection (place: Place, prefix: string): Promise<Connection> {
+  const client = await makeClient(place)
+  const outage = new Outage(client)
+  const describe = (error: unknown): string => outage.describe(error)
+  const close = (): void => {
+    outage.close()
+    client.disconnect()
+  }
+  client.on('error', () => {})
+  try {
+    await within(place.timeout, client.connect())
+    await within(place.timeout, client.ping())
+  } catch (error) {
+    const said = describe(error)
+    close()
+    if (place.mode === 'cluster') await tryAlone(place)
+    throw new Error(said)
+  }
+  let assembling: Promise<Assembled> | null = null
+  const assembled = async (): Promise<Assembled> => await (assembling ??= assembleOn({ client, prefix, place }))
+  return { place, prefix, client, assembled, describe, close }
+}
+
+/** The client of a Cluster does not say why its first server could not be used: asked alone, that rejects saying so. */
+async function tryAlone (place: Place): Promise<void> {
+  const { client, close, describe } = await openConnection({ ...place, mode: 'single' }, '')
+  try {
+    await within(place.timeout, client.cluster!('NODES'))
+  } catch (error) {
+    throw new Error(describe(error))
+  } finally {
+    close()
+  }
+}
+
+type CommandClient = RedisClient & {
+  connect: () => Promise<void>
+  disconnect: () => void
+  on: (event: 'error', listener: (error: Error) => void) => unknown
+}
+
+/** Nothing is tried again: whoever waits for the command is to know at once. */
+async function makeClient ({ mode, addresses, master, options, timeout }: Place): Promise<CommandClient> {
+  const { Redis, Cluster } = await loadIoredis()
+  const common = { ...options, connectTimeout: timeout, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 }
+  const [{ host, port }] = addresses as [Address]
+  if (mode === 'single') return new Redis({ ...common, host, port }) as unknown as CommandClient
+  if (mode === 'sentinel') {
+    const sentinels = { sentinels: addresses, name: master, failoverDetector: true, sentinelRetryStrategy: null }
+    return new Redis({ ...common, ...sentinels }) as unknown as CommandClient
+  }
+  const { db: _, ...redisOptions } = common as Record<string, unknown>
+  const once = { clusterRetryStrategy: null, slotsRefreshTimeout: timeout, lazyConnect: true, redisOptions }
+  return new Cluster(addresses, once) as unknown as CommandClient
+}
+
+const nothing = (): void => {}
+const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
+
+async function assembleOn ({ client, prefix, place: { timeout } }: Pick<Connection, 'client' | 'prefix' | 'place'>): Promise<Assembled> {
+  const time = timeout / 1000
+  const options = new OptionReader('fastify-route-cache', { prefix, redis: client, deadline: time, writeDeadline: time })
+  return await assemble(readCacheSettings(options), {
+    log: SILENT,
+    find: () => null,
+    inProcess: () => { throw refusal('there is no client') },
+    meanwhile: 'nothing is done'
+  })
+}

@@ -1,0 +1,25 @@
+// The options of the command, as they are given.
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+
+const OPTIONS = {
+  url: { type: 'string', multiple: true },
+  cluster: { type: 'boolean' },
+  sentinel: { type: 'string', multiple: true },
+  master: { type: 'string' },
+  prefix: { type: 'string' },
+  timeout: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  key: { type: 'string', multiple: true },
+  tag: { type: 'string', multiple: true },
+  'starts-with': { type: 'string', multiple: true },
+  all: { type: 'boolean' },
+  soft: { type: 'boolean' }
+} as const satisfies ParseArgsConfig['options']
+
+export type Given = ReturnType<typeof parse>['values']
+
+/** Throws for words that are no options, or lack their value. */
+export function parse (args: string[]) {
+  return parseArgs({ args, options: OPTIONS, allowPositionals: true, strict: true })
+}

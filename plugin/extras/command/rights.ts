@@ -1,0 +1,96 @@
+// Which commands the client's user may call, and on which names: each is called, on names of our own that soon end.
+import { createHash, randomUUID } from 'node:crypto'
+import { Keys } from '../../store/keys.js'
+import { causeOf } from '../../store/server/outage.js'
+import { within } from '../../store/wait/deadline.js'
+import type { Connection } from './connection.js'
+import type { Finding } from './doctor.js'
+
+type Caller = { call: (command: string, ...args: Array<string | number>) => Promise<unknown> }
+type Trial = [command: string, ...args: Array<string | number>]
+
+const LIFE = 10_000
+const FLAGGED = '#!lua flags=allow-oom\nreturn 1'
+
+/** What every cache calls; docs/operating.md has the same list. */
+function needed (name: string, list: string): Trial[] {
+  return [
+    ['SET', name, '1', 'NX', 'GET', 'PX', LIFE], ['GET', name], ['MGET', name], ['GETRANGE', name, 0, 0], ['SETRANGE', name, 0, '1'],
+    ['PTTL', name], ['PEXPIRE', name, LIFE], ['ZADD', list, 1, 'a'], ['PEXPIRE', list, LIFE], ['ZRANGE', list, 0, -1], ['ZCARD', list],
+    ['ZPOPMIN', list], ['UNLINK', name], ['DEL', name], ['TIME'], ['EVAL', FLAGGED, 0],
+    ['EVALSHA', createHash('sha1').update(FLAGGED).digest('hex'), 0], ['INFO', 'server']
+  ]
+}
+
+/** What only some features call, by these. */
+const MORE: Readonly<Record<string, Trial[]>> = {
+  'invalidating by prefix': [['SCAN', '0', 'MATCH', 'x', 'COUNT', 1]],
+  waitForReplicas: [['WAIT', 0, 1]]
+}
+
+export async function tryRights (connection: Connection): Promise<Finding[]> {
+  const { prefix } = connection
+  const keys = new Keys(prefix)
+  const key = `doctor:${randomUUID()}`
+  const lacking = await refusedOf(connection, needed(`${prefix}#${key}`, `${prefix}#list:${key}`))
+  const names = [keys.entry(key), keys.lease(key), keys.variant(key, 'x'), keys.tag(key), keys.clock, keys.floor]
+  const hidden: string[] = []
+  for (const name of names) {
+    const [refused] = await refusedOf(connection, [['GET', name]])
+    if (refused?.isKey === true) hidden.push(name.replace(key, '*'))
+  }
+  const more: string[] = []
+  for (const [feature, trials] of Object.entries(MORE)) {
+    const refused = await refusedOf(connection, trials)
+    if (refused.length > 0) more.push(`${feature} (${refused.map(rightOf).join(' ')})`)
+  }
+  return [...foundOf(lacking, hidden), ...more.length === 0
+    ? []
+    : [{ check: 'rights', state: 'note' as const, text: `not for ${more.join(', ')}: add the rights where you use it` }]]
+}
+
+interface Refused { command: string, why: string, isUnknown: boolean, isRight: boolean, isKey: boolean }
+
+/** Those that the server refuses, or does not know. What is no word or no right of the command's own counts as done. */
+async function refusedOf ({ client, place: { timeout } }: Connection, trials: readonly Trial[]): Promise<Refused[]> {
+  const refused: Refused[] = []
+  for (const [command, ...args] of trials) {
+    const called = within(timeout, (client as unknown as Caller).call(command, ...args))
+    const error: unknown = await called.then(() => null, (error: unknown) => error)
+    if (error === null) continue
+    const { message = '' } = error as Partial<Error>
+    if (message.startsWith('NOSCRIPT')) continue
+    const isKey = /^NOPERM.*\bkey/i.test(message)
+    refused.push({
+      command,
+      why: causeOf(error) ?? message.slice(0, 100),
+      isUnknown: /unknown command|syntax error|unsupported/i.test(message),
+      isRight: message.startsWith('NOPERM') && !isKey,
+      isKey
+    })
+  }
+  return refused
+}
+
+function rightOf ({ command }: Refused): string {
+  return `+${command.toLowerCase()}`
+}
+
+function foundOf (lacking: readonly Refused[], hidden: readonly string[]): Finding[] {
+  const check = 'rights'
+  const findings: Finding[] = []
+  const [rights, unknown] = [lacking.filter(({ isRight }) => isRight), lacking.filter(({ isUnknown }) => isUnknown)]
+  const others = lacking.filter(({ isRight, isUnknown, isKey }) => !isRight && !isUnknown && !isKey)
+  const wrong = (text: string): void => { findings.push({ check, state: 'wrong', text }) }
+  if (rights.length > 0) {
+    const list = [...new Set(rights.map(rightOf))].join(' ')
+    wrong(`the user may not call what the cache needs, so it serves or stores nothing: ACL SETUSER <user> ${list}`)
+  }
+  if (hidden.length > 0) wrong(`the user may not use the cache's names (${hidden.join(', ')}): docs/operating.md#rights has the patterns`)
+  if (unknown.length > 0) {
+    wrong(`the server does not know ${[...new Set(unknown.map(({ command }) => command))].join(', ')} as the cache calls it: it is no Redis 7 or Valkey 8`)
+  }
+  if (others.length > 0) wrong(`${others[0]!.command} failed: ${others[0]!.why}`)
+  if (findings.length === 0) findings.push({ check, state: 'ok', text: 'all that the cache needs' })
+  return findings
+}
