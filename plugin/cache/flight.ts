@@ -6,8 +6,8 @@
 //   pass     it can't be shared: each runs its own handler
 //   failed   the handler failed: a follower with a stale entry that may stand in gets that; others run their own handlers
 //
-// The read at the landing is for this race of a follower R, a leader L and an invalidation W of a tag, which leaves leases
-// alone:
+// The read at the landing is for this race of a follower R, a leader L and an invalidation W. W is of a tag, so L keeps its
+// lease:
 //
 //   1. L  takes the lease; reads the old row
 //   2. W  writes the new row; invalidates the tag; returns

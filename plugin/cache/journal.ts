@@ -40,11 +40,11 @@ export class Journal {
   readonly #log: Log
   readonly #describe: (error: unknown) => string
   readonly #most: number
-  /** When the first of those was kept that are kept now. */
+  /** When the oldest of the kept invalidations was kept. */
   #since: Milliseconds = 0
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
   readonly kept = new Map<string, Targets>()
-  /** How many of them are told again: these have a limit of their own. */
+  /** How many of the kept ones are repeated: Redis had confirmed them. They have a limit of their own. */
   #repeated = 0
   readonly #pauses = new Backoff({ first: 100, longest: 2_000 })
   /** Whether the timer is due after the shortest pause. */

@@ -31,7 +31,7 @@ interface Progress {
   isRead: boolean
 }
 
-/** An entry that lies there and is not served, or only where the handler fails; and the name of its flight. */
+/** The entry in the store, if this lookup may not serve it, or only where the handler fails; and the name of its flight. */
 interface Lying { name: string, spare: Spare | null, entry: Entry | null }
 
 type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
@@ -350,7 +350,7 @@ type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'validity' | 'clock'>
 
 interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection, clock: number | null }
 
-/** The entry if it is of this epoch and valid, and the basis of that judgment; a promise if more has to be read for it. */
+/** The entry if it has this epoch and is valid, and the basis of that judgment; a promise if more has to be read first. */
 function judged (shelf: Shelf, candidate: Candidate, validity: ValidityBasis): Judged | Promise<Judged> {
   const { key, entry, epoch, selection, clock } = candidate
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, validity, clock }

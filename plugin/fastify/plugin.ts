@@ -257,7 +257,13 @@ function unsafeRoute ({ method, url, constraints }: RouteOptions, isDeclared: bo
   return { ...placeOf({ url, constraints }), route, methods, url, params: readPath(url).params, isDeclared }
 }
 
-/** The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. */
+/**
+ * The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. To go over to its
+ * client now would not be safe. By now plugins may have invalidated what other processes have in that Redis, and were told
+ * that it is done. The parts were built for this process' own store: deadlines, statistics, who is told again after a
+ * failover. And Fastify closes in reverse order: that client would be closed first, and the last fills and invalidations
+ * would not reach Redis.
+ */
 function lateClient (app: object): Warning | null {
   const { redis } = app as { redis?: unknown }
   const isFound = [redis, ...Object.values(redis ?? {})].some(isClient)

@@ -1,5 +1,6 @@
 // From the handler's answer to the fill. `capture`: the answer enters the onSend chain. `commit`: it has left the chain.
-// `conclude`: the response is over. A whole body is stored at the commit, a stream at the end.
+// `conclude`: the response is over. A whole body is stored at the commit; a stream, and each body that hooks or middleware
+// behind ours may still change, at the end.
 import type { ResponseCache } from '../cache/cache.js'
 import { union } from '../cache/lookup.js'
 import { DURATION_FORMS, type Bytes, type Milliseconds } from '../duration.js'
@@ -35,7 +36,7 @@ export interface Sent {
 export function capture (cache: ResponseCache, exchange: Exchange, sent: Sent): unknown {
   exchange.replaces = exchange.stage === 'running'
   exchange.stage = 'captured'
-  // It would keep the request for so long that the garbage collector took it for an old one.
+  // Left to run, the timer would keep the request so long that the garbage collector took the request for an old object.
   clearTimeout(exchange.nextLook)
   if (keyToFill(exchange) === null) return sent.payload
   const { request, reply, payload } = sent
@@ -233,8 +234,8 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
   // An onSend hook failed, and this is its error. Another status is not a failure: @fastify/etag makes a 304 of a hit, too.
   if (exchange.failed) return refuseAnswer(cache, exchange, 'error')
   if (reply.raw.headersSent) return refuseAnswer(cache, exchange, 'raw')
-  // Cookies of the handler are refused by `admit` (http/headers.ts). Here are those that hooks wrote since; `conclude` sees
-  // those of hooks behind ours, and of middleware (`refusedByHead`).
+  // `admit` has refused the handler's cookies. Here are those that hooks wrote since; `conclude` sees those of hooks behind
+  // ours, and of middleware (`refusedByHead`).
   if (setsCookie(exchange, reply)) return refuseAnswer(cache, exchange, 'set-cookie')
   const { policy: { cacheControl }, isLastOnSend } = exchange.site
   const isSaid = (): boolean =>
@@ -245,7 +246,7 @@ export function commit (cache: ResponseCache, exchange: Exchange, reply: Capture
     for (const name of ['age', 'date']) reply.removeHeader(name)
     answer.headers.push(['cache-control', cacheControl])
   }
-  // Hooks behind ours may still write cookies, and so may middleware: then it waits for the end, as a stream does.
+  // Hooks behind ours may still write cookies, and so may middleware: then the body is stored at the end, as a stream is.
   if (Buffer.isBuffer(answer.body) && isLastOnSend && !isReplaced(reply.raw)) return fill(cache, exchange, answer.body)
   answer.leaving = reply.getHeaders()
 }

@@ -40,7 +40,7 @@ export interface Site {
   isLastOnSend: boolean
   /** Which of params, query and headers are validated; null: nobody has asked yet. */
   validated: readonly ValidatedPart[] | null
-  /** The lookup would stand in onRequest, but for the validation: that is done once, so the lookup comes behind it. */
+  /** The lookup stands behind the validation, not in onRequest: only so a request is validated once. */
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
@@ -135,7 +135,7 @@ export interface Exchange {
   failed: boolean
   /** The handler's answer takes the place of the entry that is stored, be the answer stored itself or not. */
   replaces: boolean
-  /** Why the answer is not stored, where it is known that it isn't, and that is for what it is. */
+  /** Why the answer is not stored, where it is known that it isn't, for what it, the request or the policy is. */
   refused: RefusalReason | null
   /** The answer was made 304 or 206 for this client. */
   isNarrowed: boolean
@@ -281,10 +281,7 @@ export function tellAnswer (exchange: Exchange, status: number): void {
   tell('handler', instance, { route, key: keyToFill(exchange), why, status, duration })
 }
 
-/**
- * After these refusals the next answer may well be stored, so requests may wait for it. A failed refresh is not among them:
- * its stale entry is still there to be served.
- */
+/** After these refusals the next answer may well be stored, so requests may wait for it. */
 const WORTH_WAITING: readonly RefusalReason[] = ['incomplete', 'disabled', 'lease']
 
 /** The key under which the answer is to be stored; null where it isn't. */
@@ -302,6 +299,9 @@ const OF_THE_ANSWER: readonly RefusalReason[] = [
   'status', 'set-cookie', 'no-store', 'private', 'vary', 'payload', 'trailer', 'response', 'size', 'header', 'no-cache-called', 'store-if', 'ttl'
 ]
 
+/** Refusals by what happens beside the request: they say nothing of its response, and a next one may be stored. */
+const OF_THE_MOMENT: readonly RefusalReason[] = ['error', 'lease', 'waiters', 'disabled', 'store', 'outdated', 'incomplete', 'diverted']
+
 /** Refusals by the answer, found after its capture. Cookies and heads that others write then are not the handler's. */
 const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 'ttl']
 
@@ -318,7 +318,7 @@ export function refuseAnswer (cache: ResponseCache, exchange: Exchange, reason: 
   if (isEnd && outcome.type === 'own' && outcome.why === 'refresh') caller.onEnd?.('replaced')
   if (key !== null) {
     refuse(key, reason, caller)
-    if (OF_THE_ANSWER.includes(reason)) exchange.refused ??= reason
+    if (!OF_THE_MOMENT.includes(reason)) exchange.refused ??= reason
     exchange.site.onRefused(reason)
   }
   exchange.answer = null

@@ -1,6 +1,6 @@
 // The request's conditional fields as the handler sees them, from when it begins until it answers. A handler that finds
-// `If-None-Match` there may answer 304, of which there is nothing to be stored: of so many browsers that each have a copy of
-// their own, none would ever fill the cache. So a handler that runs for the cache sees none of them, or the cache's own
+// `If-None-Match` there may answer 304, and a 304 has no body to store: if every browser has a copy of its own, none of
+// their requests would fill the cache. So a handler that runs for the cache sees none of them, or the cache's own
 // (revalidation.ts); the answer is made such as the client asked for when it is stored (`narrowed`).
 //
 // Others see the request as it came: hooks in front of the handler ran before, and those behind it run in `reply.send`,

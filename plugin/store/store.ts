@@ -193,7 +193,7 @@ export interface Fill {
   varied: Varied | null
   /** All tags of the entry. */
   tags: readonly string[]
-  /** The tags whose generation was not there before the handler ran, or not looked at. */
+  /** The tags that were not read before the handler ran: only the response names them. */
   late: readonly string[]
 }
 

@@ -157,7 +157,8 @@ export type CacheOutcome =
   /**
    * Not in the store, or (`forced`) not good enough for this client: the handler ran. `revalidated`: it was asked about the
    * stale entry, found nothing changed, and that was sent; absent: it was not so. `refused`: why the response is not stored,
-   * for what it is, as far as that is known when its header leaves; absent: nothing is against it by then.
+   * for what it, the request or the policy is, as far as that is known when its header leaves; absent: nothing is against it
+   * by then.
    */
   | { type: 'miss', key: string, forced: boolean, revalidated?: true, refused?: RefusalReason }
   /**

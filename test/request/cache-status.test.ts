@@ -101,6 +101,17 @@ t.test('behind the members of caches on the way to the handler', async (t) => {
   t.strictSame(await members(app), [['origin', { hit: true, ttl: 5 }], [NAME, { hit: true, ttl: 60 }]])
 })
 
+t.test('a miss says so, too, where the request or the policy is against it', async (t) => {
+  const app = await cachedApp(t)
+  app.get('/', { cache: { key: 'k' } }, async () => 'x')
+  app.get('/ttl', { cache: { key: 't', ttl: () => 'soon' } }, async () => 'x')
+  const said = async (method: 'GET' | 'HEAD', url: string, headers = {}): Promise<unknown> => (await app.inject({ method, url, headers })).headers['cache-status']
+  t.equal(await said('HEAD', '/'), 'fastify-route-cache; fwd=miss; detail=head')
+  t.equal(await said('GET', '/', { range: 'bytes=1-1' }), 'fastify-route-cache; fwd=miss; detail=range')
+  t.equal(await said('GET', '/ttl'), 'fastify-route-cache; fwd=miss; detail=policy')
+  t.equal(await said('GET', '/'), 'fastify-route-cache; fwd=miss')
+})
+
 t.test('a miss says why its response is not stored, where that is known', async (t) => {
   const hooks: Record<string, (reply: FastifyReply) => unknown> = {
     '': (reply) => reply.send('x'),

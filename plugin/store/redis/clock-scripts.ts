@@ -54,8 +54,9 @@ local function advance(last, value)
 end`
 
 // A generation under which something is stale is `<dropped>~<stale>`: what began before the first value is dropped, what
-// began before the second is stale. What is stale already when it is softened again, nobody has refreshed: it is dropped, as
-// each time would let it be served for longer; but not where this very call had softened it to the `former` value.
+// began before the second is stale. An entry that is stale already when its tag is softened again was refreshed by nobody:
+// it is dropped, or each time would let it be served for longer; but not if this very call had softened it to the `former`
+// value.
 //
 // Generations never shrink: two invalidations may arrive in either order. If the generation is missing, or was a quarantine
 // that ends now, a higher value of another invalidation may have been lost with it:

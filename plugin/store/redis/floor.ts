@@ -10,9 +10,9 @@
 //   5. R  'ready'                        before the first read: S has another run id -> the floor names h2
 //   6. R  read('user:1')                 the entry has h1: not valid
 //
-// The client sends again, before 5, the commands that R had sent before 4. So an answer counts only if every server that
-// may have given it had been known since before the question, and still is. All servers of a Cluster make one set of runs: a
-// failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
+// Before step 5, the client sends the commands again that R had sent before step 4. So an answer counts only if every server
+// that may have given it had been known since before the question, and still is. All servers of a Cluster make one set of
+// runs: a failover makes the whole cache cold, as generations that were lost may belong to entries of another server.
 //
 // A run ends where another server takes over, too. One that is promoted a second time has not been restarted, and may have
 // missed all that the primary between has written, the name of its history as well. Each promotion gives the server's
@@ -22,8 +22,8 @@
 // second, a server that is asked is asked for its role beside the question, and both answers are waited for; and one that
 // refuses a write as replicas do is not known any more.
 //
-// Whoever asks for generations asks for the floor with them, although it was asked with the entry before; here of servers E,
-// F and T, which have the entry, the floor and the generation of its tag, that only the entry tells of:
+// A read of generations reads the floor with them, although the entry was read with the floor before. Server E has the
+// entry, F the floor, and T the generation of a tag that only the entry names:
 //
 //   1. T  comes back as it was before the tag was invalidated; R has seen it go
 //   2. R  reads the entry and the floor   E and F are known: both say h1
@@ -72,7 +72,7 @@ export class Floor implements Witness {
     this.#now = now
     this.#trusting = trusting
     this.#known = new KnownServers({ write, now, trusting, onLoss: () => { this.#rounds.hurry() } })
-    // On a Cluster it is not known which of them it was.
+    // A Cluster's client does not say which server refused, so none is known any more.
     this.#stopHeeding = onRefusal(client, () => { this.#known.forgetAll() })
   }
 

@@ -15,8 +15,8 @@
 //   3. W  clock = 8, last = 8: no reservation is there any more
 //   4. F  it is not 5 now, as its reservation has gone: the entry is not stored
 //
-// W before 1 is in what is read in 2. All who find a reservation read a value after that and put theirs in its place, the
-// first one counts: so nobody waits for a process that died.
+// If W comes before step 1, step 2 reads its value. Every process that finds a reservation reads the value again and puts
+// its own in place of the reservation; the first one counts. So nobody waits for a process that died.
 //
 // Nor are value and generation of an invalidation written in one step there: see joint-invalidation.ts. One that finds no
 // generation leaves none, and the next miss creates it. With two invalidations V and W, and a fill F:
@@ -26,9 +26,9 @@
 //   3. W  commits the new row; clock = 9, generation(users) = 9, which is then evicted, or W found a quarantine that V ends
 //   4. V  generation(users) = 8 would make F's entry valid
 //
-// What is made stale is so from the instant that the clock tells. It never runs behind the server's time, but ahead of it
-// where that was wrong and has stepped back. Then the instant is still to come, and nobody who reads it later could tell: so
-// it is dropped instead, until the time has caught up. Between the two steps of that, readers see to it: see entry.ts.
+// An entry is stale from the instant that the clock shows. The clock never runs behind the server's time; it runs ahead if
+// the server's time was wrong and has stepped back. That instant is then still to come, and a later reader could not tell:
+// so the entry is dropped instead, until the time has caught up. Between the two steps, readers check this: see entry.ts.
 import type { Milliseconds } from '../../duration.js'
 import { randomUUID } from 'node:crypto'
 import { newHistory, readAll } from './floor.js'

@@ -11,7 +11,8 @@
 // One server has all names, so one script does all of a call in one step: what begins before it has no lease any more, or
 // an `asOf` below the tags' new generations; what begins behind it finds no old value. That is all there is to it.
 //
-// On a Cluster, or with more names than a server should do at once, it takes two:
+// On a Cluster, unless there is but one key, or one prefix, and with more names than a server should do at once, it takes
+// two:
 //
 //   first     every key's lease name is occupied, as by a quarantine, and its entry removed; every tag is held, so that
 //             nothing is valid under it; every prefix likewise, by a record in the floor

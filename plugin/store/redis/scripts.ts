@@ -70,8 +70,8 @@ return 2`)
 const NO_SUCH_NAME = -2
 
 /**
- * A lease never lasts longer than its time, unless the server's time has stepped back: then whoever had it may be long dead,
- * and who lives renews it within a third of that time. Taken from a living one, it costs a refused fill.
+ * A lease never lasts longer than its time, unless the server's time has stepped back. Then the process that held it may be
+ * long dead, and a living one renews it within a third of that time. If it is taken from a living one, a fill is refused.
  *
  * KEYS: lease, what it is for. ARGV: token, time in ms, and the checksum of what was seen there ('': nothing) if it matters.
  * 1: it was taken. Else a list: what the lease holds where that is this token, under PASS '~' and the token; or '' and what
