@@ -79,7 +79,7 @@ const NO_SUCH_NAME = -2
  *
  * Mostly nobody has it, so it is set at once, and taken back where what lies there is another. A server that is full refuses
  * that, and is asked who has it: who waits for another's fill needs no room. And mostly nothing lies there, which PTTL says
- * for less than GETRANGE; EXISTS would be one command more that a user of an ACL has to be allowed.
+ * for less than reading it; EXISTS would be one command more that a user of an ACL has to be allowed.
  */
 export const TAKE = new Script(`
 local held = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])
