@@ -104,8 +104,7 @@ export async function infoOf (asked: Promise<unknown>, isTrusted: boolean): Prom
 
 /** The server's answer to INFO, not a failure of the connection, nor a state that ends: loading, no password. */
 function isReplyOf (error: unknown): boolean {
-  const { name, message } = error as { name?: unknown, message?: unknown }
-  return name === 'ReplyError' && /^(?:ERR|NOPERM)\b/.test(String(message))
+  return error instanceof Error && /^(?:ERR|NOPERM)\b/.test(error.message)
 }
 
 /** A server's run id is new with each start. Empty: it does not tell, and is trusted all the same. */
