@@ -9,23 +9,17 @@ import type { RedisClient } from '../../store/server/redis-client.js'
 import { causeOf } from '../../store/server/outage.js'
 import { addressOf, primariesOf } from '../../store/server/topology.js'
 import { wallClock, within } from '../../store/wait/deadline.js'
-import type { Work } from './words.js'
+import type { CommandWork } from './words.js'
 import type { Connection } from './connection.js'
+import type { Finding } from './finding.js'
 import { tryRights } from './rights.js'
 import { trackingOf } from './tracking-trial.js'
-
-/** One thing that was looked at. `wrong`: the cache does not keep its promises, or does little, until it is mended. */
-export interface Finding {
-  check: string
-  state: 'ok' | 'note' | 'wrong'
-  text: string
-}
 
 const PINGS = 20
 /** The plugin's default `deadline`. */
 const DEADLINE: Milliseconds = 50
 
-export async function examineServers ({ connection }: Work): Promise<{ text: string, data: unknown, code: 0 | 1 }> {
+export async function examineServers ({ connection }: CommandWork): Promise<{ text: string, data: unknown, code: 0 | 1 }> {
   const { client, place: { timeout } } = connection
   const servers = primariesOf(client)
   const findings: Finding[] = []

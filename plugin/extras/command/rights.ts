@@ -4,7 +4,7 @@ import { Keys } from '../../store/keys.js'
 import { causeOf } from '../../store/server/outage.js'
 import { within } from '../../store/wait/deadline.js'
 import type { Connection } from './connection.js'
-import type { Finding } from './doctor.js'
+import type { Finding } from './finding.js'
 
 type Caller = { call: (command: string, ...args: Array<string | number>) => Promise<unknown> }
 type Trial = [command: string, ...args: Array<string | number>]

@@ -6,7 +6,7 @@ import { Keys } from '../../store/keys.js'
 import { RedisStore } from '../../store/redis/redis.js'
 import { wallClock } from '../../store/wait/deadline.js'
 import type { Connection } from './connection.js'
-import type { Finding } from './doctor.js'
+import type { Finding } from './finding.js'
 
 const LONGEST: Milliseconds = 3_000
 const POLL: Milliseconds = 50
