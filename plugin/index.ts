@@ -39,6 +39,7 @@ export type { RequestOption } from './calls/request-option.js'
 export type { Validators } from './request/revalidation.js'
 export type { CacheStats, RouteStats } from './telling/stats.js'
 export type { RedisClient } from './store/server/redis-client.js'
+export type { NodeRedisClient } from './store/server/node-redis.js'
 export type { StoreWrapper, TierStats } from './store/store.js'
 export type { InvalidateTarget, InvalidateTargets, MutateTarget } from './key/target.js'
 export type { ValueOptions } from './calls/value.js'
@@ -82,6 +83,14 @@ declare module 'fastify' {
       FastifyRequest<RouteGeneric, RawServer, RawRequest, NoInfer<SchemaCompiler>, TypeProvider, ContextConfig, Logger>,
       FastifyReply<RouteGeneric, RawServer, RawRequest, RawReply, ContextConfig, NoInfer<SchemaCompiler>, TypeProvider>
     >
+  }
+
+  interface FastifyContextConfig {
+    /**
+     * As the route's option `cache`, for frameworks that give a route nothing but its `config`. Where the route has both, it
+     * is refused at start, unless that is `cache: false`.
+     */
+    routeCache?: boolean | RouteOption
   }
 
   interface FastifyInstance extends CacheDecorators {}

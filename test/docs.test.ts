@@ -32,10 +32,15 @@ const RUN: Record<string, Record<string, string[]>> = {
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
   'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },
-  'docs/migrating.md': { 'test/foreign/apps/nest.mjs': ['nest'], 'test/types/decorators.test.ts': ['declared'] },
+  'docs/migrating.md': { 'test/types/decorators.test.ts': ['declared'] },
+  'docs/nest.md': { 'test/extras/nest-guide.test.ts': ['program', 'values'] },
   'docs/dashboard.md': { 'test/readme.test.ts': ['curl'] },
   'docs/metrics.md': { 'test/extras/metrics-guide.test.ts': ['prometheus', 'opentelemetry', 'rate', 'events'] },
-  'docs/operating.md': { 'test/store/redis/acl.test.ts': ['acl', 'more'], 'test/cache/serverless.test.ts': ['serverless'] },
+  'docs/operating.md': {
+    'test/store/redis/acl.test.ts': ['acl', 'more'],
+    'test/cache/serverless.test.ts': ['serverless'],
+    'test/readme.test.ts': ['nodeRedis']
+  },
   'docs/postgres.md': { 'test/extras/postgres-docs.test.ts': ['app', 'psql', 'whole', 'migration', 'grants', 'skip'] },
   'docs/testing.md': { 'test/extras/guide.test.ts': ['app', 'outcomes', 'clock', 'outage', 'explain'] }
 }

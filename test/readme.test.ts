@@ -11,7 +11,7 @@ import { freePorts, startRedis } from './helpers/redis.js'
 
 // Inside the repository, so that the package's name resolves as it does for users: to what was built.
 const folder = new URL(`../.cache/readme-${process.pid}/`, import.meta.url)
-const names = ['README.md', ...['routes', 'invalidating', 'tier', 'options', 'authenticated', 'dashboard'].map((name) => `docs/${name}.md`)]
+const names = ['README.md', ...['routes', 'invalidating', 'tier', 'options', 'authenticated', 'dashboard', 'operating'].map((name) => `docs/${name}.md`)]
 const pages = await Promise.all(names.map(async (name) => await readFile(new URL(`../${name}`, import.meta.url), 'utf8')))
 const blocks = new Map(pages.flatMap((page) => Array.from(
   page.matchAll(/<!-- run: (\w+) -->\n```\w+\n([^]*?)```/g), ([, name, code]) => [name!, code!] as const
@@ -43,6 +43,8 @@ t.test('with Redis', async (t) => {
   for (const [time, said] of [['first', 'fwd=miss'], ['second', 'hit; ttl=']] as const) {
     t.match(await run(t, patient, { REDIS_URL: server.url }), `fastify-route-cache; ${said}`, `the ${time} time`)
   }
+  const other = block('nodeRedis').replace("prefix: 'shop' }", "prefix: 'other', deadline: 30 }")
+  t.equal((await run(t, other, { REDIS_URL: server.url })).trim(), 'hit', 'with node-redis')
   const [, pattern, names] = /^\$ redis-cli --scan --pattern '(\S+)'\n([^]*)$/.exec(block('names'))!
   t.strictSame(await server.client().keys(pattern!), names!.trim().split('\n'))
 })

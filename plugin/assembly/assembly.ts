@@ -1,12 +1,14 @@
 // Puts a cache together from its options, with routes or without: client, store, counters, journal, and who calls it.
 import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
 import { ResponseCache } from '../cache/cache.js'
+import type { Targets } from '../cache/claim.js'
 import type { Values } from '../calls/value.js'
 import type { CacheSettings } from '../options/cache-settings.js'
 import { Keys } from '../store/keys.js'
 import { RedisStore } from '../store/redis/redis.js'
 import { Outage } from '../store/server/outage.js'
-import { isDeafToFailovers, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientFrom, isClient } from '../store/server/clients.js'
+import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
 import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
 import { Stats } from '../telling/stats.js'
@@ -21,6 +23,8 @@ interface Surroundings {
   inProcess: () => Store
   /** What is done while the server can't be used, in words. */
   meanwhile: string
+  /** Called with the targets of each invalidation, before the store is told. */
+  onInvalidation?: (targets: Targets) => void
 }
 
 export interface Assembled {
@@ -38,19 +42,20 @@ export interface Assembled {
 
 /** Throws FRC_OPTION for options that don't go together. */
 export async function assemble (
-  settings: CacheSettings, { log: given, find, inProcess, meanwhile }: Surroundings
+  settings: CacheSettings, { log: given, find, inProcess, meanwhile, onInvalidation }: Surroundings
 ): Promise<Assembled> {
   const { redis, now, prefix } = settings
   const log = new HarmlessLog(given)
   const instance: Instance = { cache: {}, prefix }
-  const isPlace = redis !== null && !isRedisClient(redis)
+  const isPlace = redis !== null && !isClient(redis)
   const made = isPlace ? await openClient(redis as RedisConnection, { log, now, meanwhile }) : null
-  const client = made?.client ?? (redis as RedisClient | null) ?? find()
+  const client = made?.client ?? (isClient(redis) ? clientFrom(redis) : find())
   const opened = openedOr(made, () => client === null ? inProcess() : openStore(client, settings, { instance, log }))
   const store = settings.store === null ? opened : settings.store(opened, settings)
   const stats = new Stats(store.kind, now())
   const outage = new Outage(client)
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe: (error) => outage.describe(error) })
+  const describe = (error: unknown): string => outage.describe(error)
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, onInvalidation })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
   const { ttl, waitTimeout, maxBodyBytes } = settings
   const end = (): void => {

@@ -2,7 +2,8 @@
 // errors in the log, and closed with the cache. The app starts while the server is down, and uses it when it is there.
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
-import { clientForms, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientForms } from '../store/server/clients.js'
+import { isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import { Outage } from '../store/server/outage.js'
 import { Complaints, type Log } from '../telling/events.js'
 

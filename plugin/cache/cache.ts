@@ -5,9 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background, whenIdle, Flights, flightName, type Landing } from './flight.js'
 import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
-import {
-  NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right, type Targets
-} from './claim.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
@@ -15,7 +13,7 @@ import { Fills, type Kept } from './fill.js'
 import { FormerBuild } from './former-build.js'
 import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
-import { Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
+import { LOOKUP_FAILED, Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
 import { Breaker } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
@@ -37,12 +35,16 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** Hears of what invalidates, when it is asked for. */
+  onInvalidation?: ((targets: Targets) => void) | undefined
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
   jitter: number
   now: () => Milliseconds
   random: () => number
   enabled: boolean
 }
+
+const UNTOLD = Promise.resolve<Found>({ type: 'unknown', reason: 'journal' })
 
 /** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
@@ -83,7 +85,7 @@ export class ResponseCache {
     this.#fills = new Fills({
       ...shared,
       end: (claim, caller) => { this.end(claim, caller) },
-      handOut: async (name, claim) => { await this.#lookup.handOut(name, claim) },
+      handOut: async (claim) => { await this.#lookup.handOut(claim) },
       invalidate: async (key) => await this.invalidation.run({ ...NO_TARGETS, keys: [key] })
     })
   }
@@ -97,6 +99,7 @@ export class ResponseCache {
     }
     const onClose = (duration: Milliseconds): void => {
       this.invalidation.hurry()
+      this.#complaints.forget(LOOKUP_FAILED)
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
@@ -126,6 +129,11 @@ export class ResponseCache {
     return this.#parts.now()
   }
 
+  /** Which store failed, and why, in words. */
+  describe (error: unknown): string {
+    return this.#parts.describe?.(error) ?? 'the store failed'
+  }
+
   /** Lookups are answered by the store, as far as is known. */
   get isReady (): boolean {
     return this.enabled && this.invalidation.journal.kept.size === 0 && !this.breaker.isOpen
@@ -137,8 +145,8 @@ export class ResponseCache {
   }
 
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
-  async lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
-    return this.invalidation.journal.kept.size === 0 ? await this.#lookup.run(question, caller, first) : { type: 'unknown', reason: 'journal' }
+  lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
+    return this.invalidation.journal.kept.size === 0 ? this.#lookup.run(question, caller, first) : UNTOLD
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
@@ -146,8 +154,8 @@ export class ResponseCache {
     return this.#fills.run(claim, answer, caller)
   }
 
-  #land ({ key, lease, flight }: Right, landing: Landing): void {
-    this.#flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Right, landing: Landing): void {
+    this.#flights.land(flight, landing)
   }
 
   /**
@@ -188,6 +196,7 @@ export class ResponseCache {
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
   async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+    this.#parts.onInvalidation?.({ ...NO_TARGETS, keys: [key] })
     const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key))
     if (seized === null) return null
     const { lease, history } = seized
@@ -238,7 +247,7 @@ export class ResponseCache {
     await whenIdle({ flights: this.#flights, background: this.#background }, time)
   }
 
-  /** Waits, before the first request, for the store to be connected; a start without it goes on. Never rejects. */
+  /** Waits, before the first request, for the store to be connected; without it the app starts, too. Never rejects. */
   async connect (): Promise<void> {
     try {
       await within(CONNECT_WAIT, this.#parts.store.connect())
@@ -246,6 +255,7 @@ export class ResponseCache {
       const { log, describe } = this.#parts
       log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: requests go to their ` +
         'handlers, until it is there')
+      this.breaker.failedAtStart()
     }
   }
 

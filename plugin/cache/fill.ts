@@ -1,13 +1,13 @@
 // From an answer to its entry: place, instants, bodies, bytes; then the fill, and the landing of its flight. The lease is
 // renewed until then, as the flight is on.
-import { flightName, type Background, type Flights, type Landing } from './flight.js'
+import { type Background, type Flights, type Landing } from './flight.js'
 import type { Answer, Claim } from './claim.js'
 import { placeFill, selectEntry, union, without, type Shelf } from './lookup.js'
 import type { Milliseconds } from '../duration.js'
 import { encode, ownName, NOT_ENCODED, NOT_SOFTENED, type EncodedBody } from '../entry/entry.js'
 import { Compressor } from '../entry/compression.js'
 import { isReplacement } from '../http/headers.js'
-import { isLate, within } from '../store/wait/deadline.js'
+import { within } from '../store/wait/deadline.js'
 import {
   REFUSALS, noteRefusal, refuse, channels, since, stamp, tellFill, type Caller, type Complaints
 } from '../telling/events.js'
@@ -15,6 +15,8 @@ import { count } from '../telling/stats.js'
 
 const CROWDED = 'cache: a key has more variants than maxVariants, so the oldest go. Raise it, or have the responses vary by less, ' +
   'such as a language among those that there are, instead of the header as it is sent'
+
+const FILL_FAILED = 'cache fill failed, so the response is not stored'
 
 const NONE: readonly string[] = []
 
@@ -32,7 +34,7 @@ interface FillParts {
   /** The same, and ends what lies there: the response takes its place. */
   end: (claim: Claim, caller: Caller) => void
   /** Lands a flight whose entry is stored. */
-  handOut: (name: string, claim: Claim) => Promise<void>
+  handOut: (claim: Claim) => Promise<void>
   invalidate: (key: string) => Promise<unknown>
 }
 
@@ -47,7 +49,8 @@ export class Fills {
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
-    const { shelf: { store, tagMemory }, background, complaints, jitter, now, random, abandon, end, handOut } = this.#parts
+    const { shelf: { store, tagMemory }, background, complaints, deadline, jitter, now, random } = this.#parts
+    const { abandon, end, handOut } = this.#parts
     const { key, selection, lease, marker, validity, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
     if (place === 'unfit') {
@@ -98,7 +101,7 @@ export class Fills {
       if (!kept.send()) return abandon(claim, caller, true)
       const late = tags === validity.tags ? NONE : without(tags, validity.tags)
       const filling = store.fill(key, lease, { bytes, life: whole, varied, tags, late })
-      this.#letGoLate(claim, filling)
+      if (store.kind !== 'memory') flight.filling(deadline, () => { this.#land(claim, { type: 'pass' }) })
       const result = await filling
       const refused = REFUSALS[result]
       if (refused !== null) {
@@ -109,13 +112,14 @@ export class Fills {
       if (!kept.stored()) return this.#land(claim, { type: 'pass' })
       if (result === 'crowded') complaints.warn(caller.log, CROWDED, { key, maxVariants: selection.maxVariants })
       caller.onEnd?.('stored')
+      if (complaints.areOpen) complaints.end(caller.log, FILL_FAILED, 'responses are stored again')
       caller.counters.stores++
       caller.counters.bytes += bytes.length
       if (channels.fill.hasSubscribers) {
         tellFill(caller.source, key, { result: 'stored', bytes: bytes.length, duration: since(began) })
       }
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      await handOut(flightName(key, lease.variant), claim)
+      await handOut(claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
       // It may be held yet, where Redis is full for example: others would wait for nobody.
@@ -124,7 +128,7 @@ export class Fills {
       count(caller.counters.refusals, 'store')
       caller.onEnd?.('store')
       if (channels.fill.hasSubscribers) tellFill(caller.source, key, { result: 'store', bytes: 0, duration: since(began) })
-      complaints.warn(caller.log, 'cache fill failed', { err: error, key })
+      complaints.warn(caller.log, FILL_FAILED, { err: error, key })
       kept.stored()
     })
     return kept
@@ -155,16 +159,8 @@ export class Fills {
     }
   }
 
-  /** Followers get the answer within the time of a lookup at most: a store that is asked may hang. */
-  #letGoLate (claim: Claim, filling: Promise<unknown>): void {
-    if (this.#parts.shelf.store.kind === 'memory') return
-    within(this.#parts.deadline, filling).catch((error: unknown) => {
-      if (isLate(error)) this.#land(claim, { type: 'pass' })
-    })
-  }
-
-  #land ({ key, lease, flight }: Claim, landing: Landing): void {
-    this.#parts.flights.land(flightName(key, lease.variant), flight, landing)
+  #land ({ flight }: Claim, landing: Landing): void {
+    this.#parts.flights.land(flight, landing)
   }
 
   /** Bodies whose compression has not begun are stored as they are. */

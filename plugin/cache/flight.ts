@@ -44,32 +44,54 @@ const POLLS = { first: 5, longest: 100, factor: 1.5 }
 /** A handler that takes longer loses its lease, whether it will ever answer or not. */
 const LONGEST_RUN: Milliseconds = 10 * 60_000
 
+/** Until when followers wait for a fill that has begun, and how they are let go then. */
+interface BegunFill { until: Milliseconds, letGo: () => void }
+
 /** The lease that a flight leads under, and how long its followers wait. */
 interface Leading { key: string, lease: Lease, waitTimeout: Milliseconds }
 
+/** A value that comes once. Only who waits for it costs a promise: most flights have no followers. */
+class Coming<T> {
+  #came: { value: T } | null = null
+  #waiting: Array<(value: T) => void> | null = null
+
+  async wait (): Promise<T> {
+    if (this.#came !== null) return this.#came.value
+    return await new Promise((resolve) => { (this.#waiting ??= []).push(resolve) })
+  }
+
+  /** Only the first one counts. */
+  come (value: T): void {
+    if (this.#came !== null) return
+    this.#came = { value }
+    if (this.#waiting !== null) for (const resolve of this.#waiting) resolve(value)
+    this.#waiting = null
+  }
+}
+
 export class Flight {
+  /** Of the place that it fills: see `flightName`. */
+  readonly name: string
   readonly key: string
   readonly #began = performance.now()
   readonly #onLand: (flight: Flight) => void
-  readonly #landing: Promise<Landing>
-  readonly #known: Promise<void>
-  #letGo!: (landing: Landing) => void
-  #tell!: () => void
+  readonly #landing = new Coming<Landing>()
+  readonly #known = new Coming<undefined>()
   #renewal: NodeJS.Timeout | undefined
   #limit: NodeJS.Timeout | undefined
   #giveBack: (() => Promise<void>) | undefined
   #followers = 0
+  #fill: BegunFill | null = null
   /** The handler has answered; what is waited for is only the fill. */
   isAnswered = false
   isLanded = false
   /** Nobody waits for it: its key's last response could not be shared. */
   isPass = false
 
-  constructor (key: string, onLand: (flight: Flight) => void) {
+  constructor (name: string, key: string, onLand: (flight: Flight) => void) {
+    this.name = name
     this.key = key
     this.#onLand = onLand
-    this.#landing = new Promise((resolve) => { this.#letGo = resolve })
-    this.#known = new Promise((resolve) => { this.#tell = resolve })
   }
 
   get age (): Milliseconds {
@@ -82,18 +104,19 @@ export class Flight {
 
   /** Resolves when it lands. */
   async landed (): Promise<void> {
-    await this.#landing
+    await this.#landing.wait()
   }
 
   /** Resolves when the store has said who runs the handler. */
   async known (): Promise<void> {
-    await this.#known
+    await this.#known.wait()
   }
 
   /** The landing; null where it doesn't come within this time. */
   async follow (time: Milliseconds): Promise<Landing | null> {
     this.#followers++
-    return await within(Math.max(1, time), this.#landing).catch(() => null)
+    if (this.#fill !== null && this.#followers === 1) this.#limitFill(this.#fill)
+    return await within(Math.max(1, time), this.#landing.wait()).catch(() => null)
   }
 
   /**
@@ -108,7 +131,7 @@ export class Flight {
       this.#giveBack().catch(() => {})
       return
     }
-    this.#tell()
+    this.#known.come(undefined)
     const renew = async (): Promise<boolean> => await store.renew(key, lease, this.isPass)
     this.#renewal = setInterval(() => {
       if (this.age > LONGEST_RUN) return onLost()
@@ -126,9 +149,25 @@ export class Flight {
     this.#limit.unref()
   }
 
+  /**
+   * The answer was given to the store, which may hang: for so long followers wait for that, be they there already or to
+   * come; 0: without limit. Where there are none no timer is needed.
+   */
+  filling (time: Milliseconds, letGo: () => void): void {
+    if (time === 0 || this.isLanded) return
+    this.#fill = { until: performance.now() + time, letGo }
+    if (!this.isAlone) this.#limitFill(this.#fill)
+  }
+
+  #limitFill ({ until, letGo }: BegunFill): void {
+    clearTimeout(this.#limit)
+    // Sockets are read between timers and immediates.
+    this.#limit = setTimeout(() => setImmediate(letGo), until - performance.now())
+  }
+
   /** Another process runs it: asks for its end, less and less often, and never in step with others. */
   async poll (holder: () => Promise<'held' | 'pass' | 'none'>, longest: Milliseconds): Promise<Landing> {
-    this.#tell()
+    this.#known.come(undefined)
     const pauses = new Backoff(POLLS)
     while (this.age < longest && !this.isLanded) {
       await sleep(pauses.next())
@@ -151,13 +190,14 @@ export class Flight {
     this.isLanded = true
     this.#onLand(this)
     this.#stop()
-    this.#tell()
-    this.#letGo(landing)
+    this.#known.come(undefined)
+    this.#landing.come(landing)
   }
 
   /** It keeps nothing then: whoever still knows the flight would keep the lease and the store's work with it. */
   #stop (): void {
     this.#giveBack = undefined
+    this.#fill = null
     clearInterval(this.#renewal)
     clearTimeout(this.#limit)
   }
@@ -188,7 +228,7 @@ export class Flights {
   }
 
   open (name: string, key: string): Flight {
-    const flight = new Flight(key, (flight) => { this.#aloft.delete(flight) })
+    const flight = new Flight(name, key, (flight) => { this.#aloft.delete(flight) })
     this.#aloft.add(flight)
     // By a lookup that was on its way when all were.
     if (this.#areCancelled) flight.land({ type: 'pass' })
@@ -197,18 +237,17 @@ export class Flights {
   }
 
   /** From here on nobody joins it. */
-  close (name: string, flight: Flight): void {
-    if (this.#open.get(name) === flight) this.#open.delete(name)
+  close (flight: Flight): void {
+    if (this.#open.get(flight.name) === flight) this.#open.delete(flight.name)
   }
 
   /** This process runs the handler, under this lease. A lease that is lost lets all followers go. */
   lead (flight: Flight, store: Store, leading: Leading): void {
-    const { key, lease } = leading
-    flight.lead(store, leading, () => { this.land(flightName(key, lease.variant), flight, { type: 'again' }) })
+    flight.lead(store, leading, () => { this.land(flight, { type: 'again' }) })
   }
 
-  land (name: string, flight: Flight, landing: Landing): void {
-    this.close(name, flight)
+  land (flight: Flight, landing: Landing): void {
+    this.close(flight)
     flight.land(landing)
   }
 
@@ -236,8 +275,18 @@ export class Background {
 
   /** Nothing that `work` or `onError` throws goes further: nobody is there to hear it, and it would end the process. */
   run (work: () => Promise<void>, onError: (error: unknown) => void): void {
-    const done = work().catch(onError).catch(() => {}).finally(() => this.#pending.delete(done))
+    const done = this.#settle(work, onError).then(() => { this.#pending.delete(done) })
     this.#pending.add(done)
+  }
+
+  async #settle (work: () => Promise<void>, onError: (error: unknown) => void): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      try {
+        onError(error)
+      } catch {}
+    }
   }
 
   /** Work that somebody waits for, and those who wait for all as well. */

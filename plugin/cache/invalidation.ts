@@ -22,6 +22,8 @@ interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJou
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** Hears of each invalidation when it is asked for. */
+  onInvalidation?: ((targets: Targets) => void) | undefined
 }
 
 /** An invalidation that has ended. `began`: when it began; 0: nobody listens. */
@@ -79,6 +81,7 @@ export class Invalidation {
 
   async #invalidate (targets: Targets, { work, later, soft }: Invalidating): Promise<number> {
     const { store, stats, log, background } = this.#parts
+    this.#parts.onInvalidation?.(targets)
     const began = stamp(channels.invalidation)
     try {
       const entries = await telling(store, 'invalidate', background.watch(work()))
@@ -132,6 +135,7 @@ export class Invalidation {
 
   /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
   async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
+    this.#parts.onInvalidation?.(targets)
     return await mutate({
       quarantine: async (targets, token) => {
         const had = await telling(this.#parts.store, 'quarantine', this.#parts.store.quarantine(targets, token, this.#parts.quarantineTime))

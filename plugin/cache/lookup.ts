@@ -23,19 +23,22 @@ import { EPOCH_LENGTH } from '../store/layout.js'
 type Finding = Found | { type: 'flight', flight: Flight, spare: Spare | null }
 
 /** A lookup under way, and whether its request has gone on without it. */
-interface Progress extends Question {
+interface Progress {
+  question: Question
   late: boolean
   canWait: boolean
   /** The store has answered the read. */
   isRead: boolean
 }
 
-/** An entry that lies there and is not served, or only where the handler fails. */
-interface Lying { spare: Spare | null, entry: Entry | null }
+/** An entry that lies there and is not served, or only where the handler fails; and the name of its flight. */
+interface Lying { name: string, spare: Spare | null, entry: Entry | null }
 
-type Polled = Pick<Progress, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
+type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
 const MOST_OVERDUE = 100
+/** What the log says of lookups that fail; the end of that is said, too. */
+export const LOOKUP_FAILED = 'cache lookup failed, so the request goes to its handler'
 /** A request waits for one run; and for another, where the first ended without an entry. */
 const MOST_WAITS = 2
 
@@ -77,9 +80,9 @@ export class Lookup {
     let collapsed = false
     for (let waits = 0; ; waits++) {
       const canWait = left > 0 && waits < MOST_WAITS
-      const finding = await this.#findInTime({ ...question, late: false, isRead: false, canWait }, caller, first)
+      const finding = await this.#findInTime({ question, late: false, isRead: false, canWait }, caller, first)
       first = undefined
-      if (finding.type === 'hit') return { ...finding, collapsed }
+      if (finding.type === 'hit') return { type: 'hit', entry: finding.entry, collapsed, early: finding.early }
       if (finding.type !== 'flight') return finding
       const began = performance.now()
       // If the handler has answered, only the fill is left to wait for.
@@ -125,6 +128,10 @@ export class Lookup {
         if (late.type === 'miss' && late.claim !== null) this.#parts.abandon(late.claim, caller)
       })
       if (this.#parts.breaker.isDoubtful) this.#parts.breaker.succeeded()
+      // A full server answers reads: only a lease shows that it takes writes again.
+      if (this.#parts.complaints.areOpen && found.type === 'miss' && found.claim !== null) {
+        this.#parts.complaints.end(caller.log, LOOKUP_FAILED, 'cache lookups succeed again')
+      }
       return found
     } catch (error) {
       if (isLate(error)) this.#giveUp(progress, finding)
@@ -132,21 +139,23 @@ export class Lookup {
     }
   }
 
-  #failed ({ isRead, key }: Progress, { counters, log }: Caller, error: unknown): Finding {
+  #failed ({ isRead, question: { key } }: Progress, { counters, log }: Caller, error: unknown): Finding {
     // A store that refuses to write may still answer reads.
     if (!isRead || isLate(error)) this.#parts.breaker.failed()
     counters.errors++
-    this.#parts.complaints.warn(log, 'cache lookup failed', { err: error, key })
+    this.#parts.complaints.warn(log, LOOKUP_FAILED, { err: error, key })
     return { type: 'unknown', reason: 'store' }
   }
 
   async #find (progress: Progress, { counters }: Caller, first?: First): Promise<Finding> {
-    const { key, selection, toFill, toRefresh } = progress
+    const { question } = progress
+    const { key, selection, toFill, toRefresh } = question
     const selected = await selectEntry(this.#parts.shelf, key, selection, first)
     progress.isRead = true
     const { entry, variant } = selected
+    const name = flightName(key, variant)
     if (entry?.isOfFormerBuild === true) this.#parts.formerBuild.notice(entry)
-    const use = entry === null || toRefresh ? null : this.#useOf(entry, progress, flightName(key, variant))
+    const use = entry === null || toRefresh ? null : this.#useOf(entry, question, name)
     if (use === 'fresh' || use === 'early') {
       return { type: 'hit', entry: entry!, collapsed: false, early: use === 'early' ? selected : null }
     }
@@ -159,10 +168,10 @@ export class Lookup {
     if (!toFill || progress.late) return missed
     // A tag in quarantine: nothing that runs now could be served later.
     if (selected.validity.generations.includes(Infinity)) return missed
-    const flight = this.#parts.flights.get(flightName(key, variant))
-    if (flight === undefined && progress.toFollow === true) return missed
-    if (flight === undefined) return await this.#open(progress, selected, { spare, entry })
-    if (toRefresh || !progress.canWait || flight.age > progress.waitTimeout) return missed
+    const flight = this.#parts.flights.get(name)
+    if (flight === undefined && question.toFollow === true) return missed
+    if (flight === undefined) return await this.#open(progress, selected, { name, spare, entry })
+    if (toRefresh || !progress.canWait || flight.age > question.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }
   }
@@ -173,45 +182,44 @@ export class Lookup {
   }
 
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
-  async #open (progress: Progress, selected: Selected, { spare, entry }: Lying): Promise<Finding> {
+  async #open (progress: Progress, selected: Selected, { name, spare, entry }: Lying): Promise<Finding> {
     const { variant, bytes, marker: present, validity, clock } = selected
-    const { key, selection, toRefresh } = progress
+    const { question: { key, selection, toRefresh, waitTimeout }, canWait } = progress
     const first = present === null ? firstMarker(selection) : null
-    const name = flightName(key, variant)
     const flight = this.#parts.flights.open(name, key)
     let taken: Taken = 'pass'
     try {
       const missing = validity.tags.filter((_, i) => validity.generations[i] === null)
-      const matters = first !== null || (!toRefresh && progress.canWait)
+      const matters = first !== null || (!toRefresh && canWait)
       const marker = first === null ? null : encodeMarker(first)
       const seen = { tags: validity.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
       taken = await this.#parts.shelf.store.take(key, variant, seen)
     } finally {
-      if (taken === 'pass') this.#parts.flights.land(name, flight, { type: 'pass' })
-      if (taken === 'changed' || (taken === 'held' && !progress.canWait)) this.#parts.flights.land(name, flight, { type: 'again' })
+      if (taken === 'pass') this.#parts.flights.land(flight, { type: 'pass' })
+      if (taken === 'changed' || (taken === 'held' && !canWait)) this.#parts.flights.land(flight, { type: 'again' })
     }
     if (typeof taken !== 'string') {
-      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout: progress.waitTimeout })
+      this.#parts.flights.lead(flight, this.#parts.shelf.store, { key, lease: taken, waitTimeout })
       const claim = { key, selection, lease: taken, marker: present ?? first, validity, flight, isOccupied: bytes != null }
       return { type: 'miss', claim, spare, present: entry === null ? null : { entry, selected } }
     }
     if (taken === 'changed') return { type: 'flight', flight, spare }
     if (flight.isLanded) return { type: 'miss', claim: null, spare }
-    this.#poll(name, flight, { ...progress, variant }).catch(() => { this.#parts.flights.land(name, flight, { type: 'pass' }) })
+    this.#poll(flight, { key, selection, waitTimeout, variant }).catch(() => { this.#parts.flights.land(flight, { type: 'pass' }) })
     return { type: 'flight', flight, spare }
   }
 
   /** Waits for another process' fill, for all who join. */
-  async #poll (name: string, flight: Flight, { key, variant, selection, waitTimeout }: Polled): Promise<void> {
+  async #poll (flight: Flight, { key, variant, selection, waitTimeout }: Polled): Promise<void> {
     const holder = async (): Promise<'held' | 'pass' | 'none'> => await within(this.#parts.deadline, this.#parts.shelf.store.holder(key, variant))
     const { type } = await flight.poll(holder, waitTimeout)
-    if (type === 'pass') this.#parts.flights.land(name, flight, { type })
-    else await this.handOut(name, { key, selection, flight })
+    if (type === 'pass') this.#parts.flights.land(flight, { type })
+    else await this.handOut({ key, selection, flight })
   }
 
   /** Hands out the entry that lies there and is valid now, when all followers have begun: see the head of flight.ts. */
-  async handOut (name: string, { key, selection, flight }: Pick<Claim, 'key' | 'selection' | 'flight'>): Promise<void> {
-    this.#parts.flights.close(name, flight)
+  async handOut ({ key, selection, flight }: Pick<Claim, 'key' | 'selection' | 'flight'>): Promise<void> {
+    this.#parts.flights.close(flight)
     const stored = flight.isAlone ? null : await this.#reread(key, selection)
     flight.land(stored === null ? { type: 'again' } : { type: 'stored', stored })
   }
@@ -284,14 +292,14 @@ export function readyEntry (
     entry = selection.needs.length > 0 ? null : soundEntry({ bytes: main, name: key, isKept }, limits)
     if (entry?.epoch !== '') return null
   }
+  const { history, least, generations, softened } = reading
+  const validity = { history, least, tags, generations, softened }
   if (tags === selection.tags) {
     if (!isSame(entry.tags, tags) && without(entry.tags, tags).length > 0) return null
-    const { history, least, generations, softened } = reading
-    const validity = { history, least, tags, generations, softened }
     return isValid(entry, validity) ? asSoftened(entry, validity) : null
   }
   if (without(entry.tags, tags).length > 0) return null
-  const telling = only(union(selection.tags, entry.tags), { ...reading, tags })
+  const telling = only(union(selection.tags, entry.tags), validity)
   return isValid(entry, telling) ? asSoftened(entry, telling) : null
 }
 
@@ -316,8 +324,9 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
     const entry = needs.length > 0 ? null : present
     const variant = needs.length === 0 ? null : members === needs ? guess : fingerprint(needs)
     const isUnreadable = main !== null && present === null
-    const found = await judged(shelf, { key, entry, epoch: '', selection, clock }, validity)
-    return { ...found, isUnreadable, marker: null, variant, bytes: main }
+    const judging = judged(shelf, { key, entry, epoch: '', selection, clock }, validity)
+    const found = judging instanceof Promise ? await judging : judging
+    return selectedIn(found, { isUnreadable, marker: null, variant, bytes: main })
   }
   hint.members = marker.members
   const variant = guess !== null && isSame(marker.members, members) ? guess : fingerprint(marker.members)
@@ -328,33 +337,43 @@ export async function selectEntry (shelf: Shelf, key: string, selection: Selecti
   const entry = varied === null ? null : soundEntry({ bytes: varied, name: ownName(key, { variant }) }, shelf.limits)
   const isUnreadable = varied !== null && entry === null
   const found = await judged(shelf, { key, entry, epoch: marker.epoch, selection, clock }, validity)
-  return { ...found, isUnreadable, marker, variant, bytes: varied }
+  return selectedIn(found, { isUnreadable, marker, variant, bytes: varied })
+}
+
+function selectedIn (
+  { entry, isOutdated, validity, clock }: Judged, { isUnreadable, marker, variant, bytes }: Omit<Selected, keyof Judged>
+): Selected {
+  return { entry, isOutdated, isUnreadable, marker, variant, bytes, validity, clock }
 }
 
 type Judged = Pick<Selected, 'entry' | 'isOutdated' | 'validity' | 'clock'>
 
 interface Candidate { key: string, entry: Entry | null, epoch: string, selection: Selection, clock: number | null }
 
-/** The entry if it is of this epoch and valid, and the basis of that judgment. */
-async function judged (
-  shelf: Shelf, { key, entry, epoch, selection, clock }: Candidate, validity: ValidityBasis
-): Promise<Judged> {
+/** The entry if it is of this epoch and valid, and the basis of that judgment; a promise if more has to be read for it. */
+function judged (shelf: Shelf, candidate: Candidate, validity: ValidityBasis): Judged | Promise<Judged> {
+  const { key, entry, epoch, selection, clock } = candidate
   if (entry?.epoch !== epoch) return { entry: null, isOutdated: false, validity, clock }
-  const { history: first } = validity
   const unread = without(entry.tags, validity.tags)
-  if (unread.length > 0) {
-    shelf.tagMemory.remember(key, without(entry.tags, selection.tags))
-    const { history, generations, softened } = await shelf.store.generations(unread)
-    validity = {
+  if (unread.length === 0) return judgment(entry, selection, { validity, first: validity.history, clock })
+  shelf.tagMemory.remember(key, without(entry.tags, selection.tags))
+  return shelf.store.generations(unread).then(({ history, generations, softened }) => {
+    const whole = {
       history,
       least: validity.least,
       tags: [...validity.tags, ...unread],
       generations: [...validity.generations, ...generations],
       softened: [...validity.softened, ...softened]
     }
-    // These generations may be above it.
-    clock = null
-  }
+    // These generations may be above the clock.
+    return judgment(entry, selection, { validity: whole, first: validity.history, clock: null })
+  })
+}
+
+/** `first`: the history that was read first. */
+interface Basis { validity: ValidityBasis, first: string, clock: number | null }
+
+function judgment (entry: Entry, selection: Selection, { validity, first, clock }: Basis): Judged {
   // Tags that an earlier response had say nothing about this one.
   const telling = validity.tags === selection.tags ? validity : only(union(selection.tags, entry.tags), validity)
   // Two reads must be of one history: see the head of floor.ts.
@@ -390,6 +409,10 @@ export function isSelected ({ needs, fingerprint }: Selection, { members, varian
   return contains(members, needs) && (variant === null || fingerprint(members) === variant)
 }
 
+interface FillPlace { epoch: string, varied: Varied | null }
+
+const UNVARIED: FillPlace = { epoch: '', varied: null }
+
 /**
  * Where a response with these members goes that was missed under this marker: null, under the key itself; 'unfit', nowhere:
  * a response that does not vary would stand for all the variants that are there.
@@ -397,9 +420,9 @@ export function isSelected ({ needs, fingerprint }: Selection, { members, varian
 export function placeFill (
   { needs, fingerprint, maxVariants: most }: Selection,
   { members, marker, lease }: { members: readonly string[], marker: Marker | null, lease: Lease }
-): { epoch: string, varied: Varied | null } | 'unfit' {
+): FillPlace | 'unfit' {
+  if (marker === null && needs.length === 0 && members.length === 0) return UNVARIED
   const wanted = [...new Set([...needs, ...members])].sort()
-  if (marker === null && wanted.length === 0) return { epoch: '', varied: null }
   if (marker !== null && members.length === 0 && needs.length === 0) return 'unfit'
   if (marker !== null && contains(marker.members, wanted)) {
     const varied = { variant: lease.variant!, marker: encodeMarker(marker), under: marker.epoch, most }

@@ -46,7 +46,7 @@ export class Refreshes {
     } finally {
       if (typeof lease === 'string') {
         if (lease !== 'changed') this.#rest(name)
-        flights.land(name, flight, { type: 'again' })
+        flights.land(flight, { type: 'again' })
       }
     }
     if (typeof lease === 'string') return null

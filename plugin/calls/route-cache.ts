@@ -9,7 +9,7 @@ import { buildKey, storedTags } from '../key/key.js'
 import { OptionReader } from '../options/reader.js'
 import type { OwnRequests } from '../request/own-request.js'
 import { UNDOUBTED, type KnownNames } from '../checks/names.js'
-import type { Warning, Warnings } from '../checks/warnings.js'
+import { isAbout, type Warning, type Warnings } from '../checks/warnings.js'
 import type { Targets } from '../cache/claim.js'
 import type { RequestOption } from './request-option.js'
 import type { CacheStats } from '../telling/stats.js'
@@ -245,7 +245,7 @@ export class RouteCache {
    */
   async explain (request: string | ExplainOption | ExplainKeyOption): Promise<Explanation> {
     const told = await explain({ cache: this.#cache, requests: this.#writeThrough.requests, ttl: this.#values.ttl }, request)
-    const warnings = this.#warnings.list.filter(({ route }) => route === null || route === told.route)
+    const warnings = this.#warnings.list.filter((one) => one.route === null || isAbout(one, told.route))
     return { ...told, warnings, text: [told.text, ...warnings.map(({ message }) => `warning: ${message}`)].join('\n') }
   }
 

@@ -11,7 +11,15 @@ export interface CheckedRoute {
   route: string
   /** The shape of its path: two of one shape are for the same URLs. */
   path: string
+  /** What else selects it: its host, its version. */
+  constraints: string
   key: NamePattern | null
+  /** Null: of a function. */
+  tags: readonly NamePattern[] | null
+  /** How long its responses are served; null: a function or the response says so. */
+  ttl: Milliseconds | null
+  /** How long a 404 is served; null: it is not stored, or the response says so. */
+  notFound: Milliseconds | null
   /** The query values that its key template names; null: the key is none. */
   queryInKey: readonly string[] | null
   /** Whether the route says that this query value changes nothing. */
@@ -27,6 +35,8 @@ interface CheckedApp {
   writers: readonly CheckedWriter[]
   /** Routes that have `invalidates` where Fastify ignores it. */
   misplaced: readonly string[]
+  /** Routes that have in `config.cache` what nobody reads. */
+  unread: readonly Warning[]
   /** Paths of the plugin's option `routes` that no route has. */
   unused: readonly string[]
   names: KnownNames
@@ -34,7 +44,7 @@ interface CheckedApp {
 
 /** `hears`: whether a check is not silenced. */
 export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Warning[] {
-  const { routes, writers, misplaced, unused, names } = app
+  const { routes, writers, misplaced, unread, unused, names } = app
   return [
     ...routes.flatMap(leftOutOf),
     ...hears('shared-key') ? sharedKeys(routes) : [],
@@ -42,6 +52,7 @@ export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Wa
     ...misplaced.map((route): Warning => ({
       check: 'misplaced-option', route, message: `route ${route} has invalidates beside cache, where nobody reads it; write cache: { invalidates }`
     })),
+    ...unread,
     ...unused.map((path): Warning => ({
       check: 'unused-rule',
       route: null,

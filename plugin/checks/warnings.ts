@@ -9,12 +9,19 @@ export interface Warning {
   check: Check
   /** The route: `GET /books`; null: the warning is about the whole app. */
   route: string | null
+  /** The cached routes whose responses are concerned, where `route` is one that writes. Absent: `route` itself. */
+  concerned?: readonly string[]
   /** The finding, and what to write instead. */
   message: string
 }
 
 /** More of them fill a log and help nobody. */
 const MOST = 100
+
+/** Whether a finding is about this route. */
+export function isAbout ({ route, concerned = [] }: Warning, name: string | null): boolean {
+  return name !== null && (route === name || concerned.includes(name))
+}
 
 export class Warnings {
   readonly #quiet: ReadonlySet<string>

@@ -206,7 +206,8 @@ const NO_TAGS: readonly string[] = []
  */
 export function encode (entry: Entry, name: string, isKept = true): Buffer {
   const headersSize = sizeOfHeaders(entry.headers)
-  const tags = entry.tags.length === 0 ? '' : `${entry.tags.join('\0')}\0`
+  let tags = ''
+  for (const tag of entry.tags) tags += `${tag}\0`
   const tagsSize = Buffer.byteLength(tags)
   const tagsFrom = AT.headers + headersSize
   const size = tagsFrom + tagsSize + bodiesSize(entry)
@@ -294,7 +295,7 @@ export function decode (bytes: Buffer, name: string): Entry | null {
 function tagsOf (bytes: Buffer, from: number, end: number): readonly string[] | null {
   if (from === end) return NO_TAGS
   const block = bytes.subarray(from, end)
-  if (block.at(-1) !== 0 || !isUtf8(block)) return null
+  if (bytes[end - 1] !== 0 || !isUtf8(block)) return null
   const tags = block.toString('utf8', 0, block.length - 1).split('\0')
   return tags.includes('') ? null : tags
 }

@@ -15,12 +15,13 @@
 // any request.
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
+import type { UnnoticedWrites } from '../checks/unnoticed-writes.js'
 import type { AnswerLimits } from '../options/limits.js'
 import {
-  ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, exchangeOf, marksOf, openExchange, type Carrier,
-  type RequestView, type Site
+  ARRIVAL, HEADERS, LISTENERS, SOURCE, STATE, TICKET, TURN, exchangeOf, marksOf, openExchange, type Carrier,
+  type RequestView, type Site, type Turn
 } from '../request/exchange.js'
-import { passOn, serveHit, type Engine, type Waiting } from '../request/hit.js'
+import { passOn, serveHit, type Engine, type Pair, type Waiting } from '../request/hit.js'
 import { releaseAnswer, runHandler, serveMiss, takeAnswer } from '../request/miss.js'
 import { arrivalOf } from '../request/own-request.js'
 import { serveOwn } from '../request/own-serving.js'
@@ -35,10 +36,11 @@ export const SITE = Symbol('fastify-route-cache.site')
 
 /**
  * The instance's first onRequest hook: takes the ticket off a request of our own, and answers it where a value is given, or
- * its route is not cached.
+ * its route is not cached. And watches writes, where a check has a question.
  */
-export function arrivalHook (engine: Engine): onRequestHookHandler {
+export function arrivalHook (engine: Engine, writes: UnnoticedWrites): onRequestHookHandler {
   const hook: onRequestHookHandler = (request, reply, done) => {
+    if (writes.isOn) writes.begin(request, reply)
     const carrier = request as Carrier
     carrier[LISTENERS] = reply.raw.listenerCount('close')
     const { own } = engine
@@ -53,7 +55,8 @@ export function arrivalHook (engine: Engine): onRequestHookHandler {
     ticket.isRouted = site !== undefined
     ticket.path = request.is404 ? null : request.routeOptions.url ?? null
     if (site === undefined) return reply.code(404).send()
-    if (ticket.why !== 'set') return done()
+    // A framework makes a response of the value, behind its guards.
+    if (ticket.why !== 'set' || site.isAwaited) return done()
     // Ahead of the validation, wherever the route's lookup stands.
     serveOwn(engine, { ...site, place: 'onRequest' }, { request, reply, ticket, proceed: () => { reply.send(ticket.value) } })
   }
@@ -124,6 +127,63 @@ export function guardedHandler (engine: Engine, site: Site, handler: RouteHandle
   }
 }
 
+/**
+ * The handler of a framework that has guards of its own in it: they may refuse the request, so its lookup waits its turn.
+ * What the framework sets before, such as the header of a rate limit, is this request's, but for the fields that it sets for
+ * the app's own code.
+ */
+export function awaitingHandler (engine: Engine, site: Site, handler: RouteHandlerMethod): RouteHandlerMethod {
+  return function (request, reply) {
+    if (!(STATE in request)) return handler.call(this, request, reply)
+    const before = reply.getHeaders()
+    const turn: Turn = {
+      stage: 'waiting',
+      fields: [],
+      take: async (run) => {
+        turn.stage = 'taken'
+        const putBack = takeOff(reply, turn.fields, before)
+        return await lookedUp(engine, site, { request, reply }, () => {
+          turn.stage = 'passed'
+          putBack()
+          const { [TICKET]: ticket } = request as Carrier
+          if (ticket?.why === 'set') return ticket.value
+          beginHandler(engine.cache, request, reply)
+          return run()
+        })
+      },
+      onAnswered: () => {}
+    }
+    ;(request as Carrier)[TURN] = turn
+    return handler.call(this, request, reply)
+  }
+}
+
+/** Resolves with what `run` gives; never, where something else answers. */
+async function lookedUp (engine: Engine, site: Site, { request, reply }: Pair, run: () => unknown): Promise<unknown> {
+  return await new Promise((resolve, reject) => {
+    const proceed = (): void => {
+      try {
+        resolve(run())
+      } catch (error) {
+        reject(error)
+      }
+    }
+    look(engine, site, { request, reply, proceed })
+  })
+}
+
+/** Makes these fields what they were before; gives how to undo that. */
+function takeOff (reply: FastifyReply, names: readonly string[], before: Record<string, unknown>): () => void {
+  const taken = names.map((name) => [name, reply.getHeader(name)] as const)
+  for (const name of names) putField(reply, name, before[name])
+  return () => { for (const [name, value] of taken) putField(reply, name, value) }
+}
+
+function putField (reply: FastifyReply, name: string, value: unknown): void {
+  reply.removeHeader(name)
+  if (value !== undefined) reply.header(name, value)
+}
+
 function beginHandler (cache: ResponseCache, request: FastifyRequest, reply: FastifyReply): void {
   const exchange = exchangeOf(request)
   if (exchange !== null) runHandler(cache, exchange, { request, reply })
@@ -153,6 +213,8 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
       state.stage = 'announced'
       announce(reply, state.outcome, signals)
     }
+    const { [TURN]: turn } = carrier
+    if (turn?.stage === 'taken') turn.onAnswered()
     done(null, payload)
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.announce })

@@ -1,6 +1,7 @@
 // Nest on its Fastify adapter. Nest runs guards, pipes and interceptors inside the handler that it gives to Fastify, so a
-// hit would pass them by: 403 while the cache is cold, 200 once it is warm. No option of a route can say that such a check
-// is there, so on an app of Nest's no route is cached: one with a cached route does not start.
+// hit ahead of the handler would pass them by: 403 while the cache is cold, 200 once it is warm. So on an app of Nest's a
+// cached route is one that `fastify-route-cache/nest` has made, whose lookup waits until Nest comes to the controller's
+// method; or it says that no guard matters. An app with another one does not start.
 import { RouteCacheError } from '../errors.js'
 import { own } from '../key/key.js'
 
@@ -10,15 +11,18 @@ const NEST_VERSION = 'Version constraint should be a string or an array of strin
 /** Since Nest 12 its adapter puts a function with this line around the handlers of paths with parameters. */
 const NEST_PARAMS = /params\[name\] === ['"]['"] && name !== ['"]\*['"]/
 
+/** Nest names its handlers so, `Items.list`, whatever a minifier makes of the code. */
+const NEST_NAME = /^[^\s.]+\.[^\s.]+$/
+
 /**
  * Whether a route's handler is the method of a Nest controller: Nest copies the method's metadata to it, which are kept by
- * reflect-metadata, a part of each Nest app. Those that are wrapped have none, and are known by their text.
+ * reflect-metadata, a part of each Nest app. Those that are wrapped have none, and are known by their text or name.
  */
 export function isNestHandler (handler: unknown): boolean {
   const { hasMetadata } = Reflect as { hasMetadata?: (name: string, target: object) => boolean }
   if (typeof hasMetadata !== 'function' || typeof handler !== 'function') return false
   if (['path', 'method'].every((name) => hasMetadata(name, handler))) return true
-  return NEST_PARAMS.test(Function.prototype.toString.call(handler))
+  return NEST_NAME.test(handler.name) || NEST_PARAMS.test(Function.prototype.toString.call(handler))
 }
 
 /** Whether Nest's adapter made the Fastify instance with this `initialConfig`. */
@@ -29,11 +33,32 @@ export function isNestInstance (config: unknown): boolean {
   })
 }
 
-/** Throws FRC_OPTION where there is a cached route, as the app is Nest's. */
-export function refuseUnderNest (cached: Iterable<{ policy: { route: string } }>): void {
-  const [first] = cached
-  if (first === undefined) return
-  throw new RouteCacheError('FRC_OPTION', `route ${first.policy.route}: its cache option can't be used under Nest. Nest's guards run inside the ` +
-    'handler, which a hit does not run, so it would be served to everybody. Cache values instead, in an interceptor or a ' +
-    'service, with app.cache.getOrSet: Nest runs interceptors behind its guards')
+/** A route's place under Nest. */
+interface BehindGuards {
+  /** There are guards in front of it. */
+  hasGuards: boolean
+}
+
+const behind = new WeakMap<object, BehindGuards>()
+
+/** Says of a route's option that the route's handler takes its turn behind Nest's guards. */
+export function putBehindGuards (option: object, place: BehindGuards): void {
+  behind.set(option, place)
+}
+
+/** Null: nobody has said so. */
+export function behindGuards (option: unknown): BehindGuards | null {
+  return typeof option === 'object' && option !== null ? behind.get(option) ?? null : null
+}
+
+interface NestSite { isAwaited: boolean, policy: { route: string, skipsGuards: boolean } }
+
+/** Throws FRC_OPTION for a cached route that would be served ahead of guards, as the app is Nest's. */
+export function refuseUnderNest (cached: Iterable<NestSite>): void {
+  const found = [...cached].find(({ isAwaited, policy }) => !isAwaited && !policy.skipsGuards)
+  if (found === undefined) return
+  throw new RouteCacheError('FRC_OPTION', `route ${found.policy.route}: its cache option can't be used under Nest. Nest's guards run inside the ` +
+    'handler, which a hit does not run, so it would be served to everybody. Write @Cached() on the controller\'s method, and import ' +
+    'RouteCacheModule: both are in fastify-route-cache/nest, whose hits come behind the guards. Or cache values, with app.cache.getOrSet. Or, ' +
+    'if no guard, pipe or interceptor decides who may see the response, add guards: "skip"')
 }

@@ -18,7 +18,7 @@ export function place (app: FastifyInstance, sites: ReadonlyMap<string, Site>): 
     const { isLast, ...seen } = surroundings.get(name) ?? UNKNOWN
     const { hook, route } = site.policy
     if (hook === null && !surroundings.has(name) && !unknown.includes(route)) unknown.push(route)
-    site.place = (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
+    site.place = !site.isAwaited && (hook === null ? isLast : hook === 'onRequest') ? 'onRequest' : 'handler'
     Object.assign(site, seen)
   }
   if (unknown.length === 0) return

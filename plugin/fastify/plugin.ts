@@ -3,29 +3,33 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
 import { assemble } from '../assembly/assembly.js'
 import {
-  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, exchangeOf, markFailed, markNoCache, markTags,
+  ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, TURN, exchangeOf, markFailed, markNoCache, markTags,
   outcomeOf, type Site
 } from '../request/exchange.js'
-import { changingHandler, concludingHook } from '../writing/change.js'
+import { awaitingChange, changingHandler, concludingHook } from '../writing/change.js'
 import { compileDeclaration, withInvalidates } from '../writing/declaration.js'
 import { KnownNames } from '../checks/names.js'
+import { UnnoticedWrites } from '../checks/unnoticed-writes.js'
+import { pairsOf, type UnsafeRoute } from '../checks/unsafe-routes.js'
 import { checkApp, type CheckedRoute, type CheckedWriter } from '../checks/start-checks.js'
 import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
+import { toMilliseconds, type Milliseconds } from '../duration.js'
 import { RouteCacheError, optionError } from '../errors.js'
 import { Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
-import { SITE, announceHook, arrivalHook, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
-import { own as memberOf, readPath } from '../key/key.js'
-import { isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { canonicalName, own as memberOf, readPath } from '../key/key.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
 import { OwnRequests } from '../request/own-request.js'
 import { place, printedRoutes } from './placement.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
-import { RouteRules, type Ruled } from '../route/rules.js'
+import { RouteRules } from '../route/rules.js'
 import { standBack } from '../send/reply.js'
 import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
@@ -34,7 +38,7 @@ import { readSettings, type Settings } from '../options/settings.js'
 import type { Counters, Stats } from '../telling/stats.js'
 import type { RefusalReason } from '../telling/outcome.js'
 import { MemoryStore } from '../store/memory/memory.js'
-import { isRedisClient } from '../store/server/redis-client.js'
+import { isClient } from '../store/server/clients.js'
 import type { Store } from '../store/store.js'
 import { invalidatesOfPath, withPathTag, type Gets } from '../writing/unsafe.js'
 import { REPLY } from '../users/identity.js'
@@ -46,16 +50,19 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const settings = readSettings(options)
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
-  const { cache, values, stats, log, instance, client, end } = await assemble(settings, {
+  const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
+  const writes = new UnnoticedWrites((warning) => { checks.warnings.say(assembled.log, warning) })
+  const assembled = await assemble(settings, {
     log: app.log,
     find: () => findClient(app, settings.namespace),
     inProcess: () => openMemory(app, settings),
-    meanwhile: 'requests go to their handlers'
+    meanwhile: 'requests go to their handlers',
+    onInvalidation: (targets) => { if (writes.isOn) writes.invalidated(targets) }
   })
+  const { cache, values, stats, log, instance, client, end } = assembled
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
   app.decorate(REGISTERED, { cache, own })
-  const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
   instance.cache = new RouteCache(cache, values, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
   app.decorateRequest(STATE, null)
@@ -65,6 +72,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.decorateRequest(SOURCE, null)
   app.decorateRequest(TICKET, null)
   app.decorateRequest(CHANGE, null)
+  app.decorateRequest(TURN, null)
   app.decorateRequest(LISTENERS, null)
   app.decorateRequest(REPLY, null)
   app.decorateRequest('cacheOutcome', { getter () { return outcomeOf(this) } })
@@ -82,7 +90,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
   const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
   app.addHook('onRoute', caching.onRoute)
-  app.addHook('onRequest', arrivalHook(engine))
+  app.addHook('onRequest', arrivalHook(engine, writes))
   app.addHook('onError', async (request, reply, error) => {
     markFailed(request, error)
     standBack(reply, outcomeOf(request))
@@ -93,7 +101,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
-    lookForMistakes(app, caching, { ...checks, log, isInProcess: client === null })
+    lookForMistakes(app, caching, { ...checks, writes, log, isInProcess: client === null })
     // This request is never made. It has Fastify load its code for requests of our own: no client is to wait 20 ms for that.
     if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
     await cache.connect()
@@ -118,7 +126,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
   const gets: Gets = new Map()
-  const declared: Caching['declared'] = { routes: [], writers: [], misplaced: [] }
+  const declared: Caching['declared'] = { routes: [], writers: [], unsafe: [], misplaced: [], unread: [] }
   const registration = randomBytes(8).toString('hex')
   const sayNeverStored = (route: string, counters: Counters, reason: RefusalReason): void => {
     const found = warnings.hears('never-stored') ? neverStored(route, counters, reason) : null
@@ -132,22 +140,30 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
     unused: () => rules.unused,
     isNest: () => isNest,
     onRoute: function (route) {
-      isNest ||= isNestHandler(route.handler)
-      const ruled = rules.ruleOf(route as RouteOptions & { cache?: unknown })
-      const option = ruled === null ? (route as { cache?: unknown }).cache : ruled.cache
-      const own = option === undefined || option === false ? null : compileDeclaration(route, option)
+      const given = givenOption(route)
+      const behind = behindGuards(given.option)
+      isNest ||= behind !== null || isNestHandler(route.handler)
+      const ruled = rules.ruleOf(route, given.option)
+      const option = ruled === null ? given.option : ruled.cache
+      const place = ruled !== null ? `the plugin's option ${ruled.place}` : given.isInConfig ? 'its config.routeCache' : null
+      const isOff = option === undefined || option === false
+      const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
-      if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
+      const unread = route.method === 'HEAD' ? null : unreadConfig(route)
+      if (unread !== null) declared.unread.push(unread)
       const isByPath = settings.invalidateUnsafe && isUnsafe(route.method)
+      if (own === null && isUnsafe(route.method) && 'invalidates' in route) declared.misplaced.push(where)
+      else if (option !== false && isUnsafe(route.method)) declared.unsafe.push(unsafeRoute(route, own !== null || isByPath))
       const declaration = isByPath ? withInvalidates(own, route, invalidatesOfPath(gets, route)) : own
       if (declaration !== null) {
         if (isByPath) route.onRequest = withHook(route.onRequest, sourceHook)
         route.onSend = withHook(route.onSend, concludingHook(cache, declaration, settings))
-        route.handler = changingHandler(cache, declaration, route.handler)
+        const changing = own !== null && behind !== null ? awaitingChange : changingHandler
+        route.handler = changing(cache, declaration, route.handler)
       }
-      if (own !== null || option === undefined || option === false) return
-      const compiled = compiledBy(ruled, () => compilePolicy(route, option, settings))
+      if (own !== null || isOff) return
+      const compiled = compiledBy(place, () => compilePolicy(route, option, settings))
       limits.maxBodyBytes = Math.max(limits.maxBodyBytes, compiled.maxBodyBytes)
       const noted = { route, compiler: () => this.validatorCompiler }
       const policy = settings.invalidateUnsafe ? withPathTag(gets, compiled, noted) : compiled
@@ -155,11 +171,11 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         mustOwnItsKeys(owners, policy)
-        if (isUnsaid(route, policy)) unsaid.push(policy.route)
+        if (isUnsaid(route, policy, behind?.hasGuards === true)) unsaid.push(policy.route)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
-        declared.routes.push(checkedRoute(route, policy))
+        declared.routes.push(checkedRoute(route, policy, settings.ttl))
       }
       const counters = stats.route(policy.route)
       const site: Site = {
@@ -168,6 +184,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
         place: 'handler',
+        isAwaited: behind !== null,
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
@@ -175,6 +192,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         isPostponed: false,
         isNarrowedAhead: false,
         looksAtRequest: ['key', 'tags'].some((name) => typeof memberOf(option, name) === 'function'),
+        looksAtReply: ['ttl', 'storeIf'].some((name) => typeof memberOf(option, name) === 'function'),
         hint: { members: policy.needs },
         onRefused: (reason) => { sayNeverStored(policy.route, counters, reason) },
         isExplained: false,
@@ -186,45 +204,63 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       route.config = Object.assign({}, route.config, { [SITE]: site })
       route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
       route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
-      route.handler = guardedHandler(engine, site, route.handler)
+      route.handler = (site.isAwaited ? awaitingHandler : guardedHandler)(engine, site, route.handler)
       if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }
   }
 }
 
-interface Checks { names: KnownNames, warnings: Warnings, log: Log, isInProcess: boolean }
+interface Checks { names: KnownNames, warnings: Warnings, log: Log, writes: UnnoticedWrites, isInProcess: boolean }
 
 /** A mistake that can't be looked for, by a getter that throws for example, keeps no app from starting. */
-function lookForMistakes (app: object, { declared, unused }: Caching, { names, warnings, log, isInProcess }: Checks): void {
+function lookForMistakes (app: FastifyInstance, { declared, unused }: Caching, checks: Checks): void {
+  const { names, warnings, writes, log, isInProcess } = checks
   try {
     const found = checkApp({ ...declared, unused: unused(), names }, (check) => warnings.hears(check))
     for (const warning of found) warnings.say(log, warning)
     const late = isInProcess ? lateClient(app) : null
     if (late !== null) warnings.say(log, late)
+    // The database itself tells what was written.
+    if (app.hasDecorator('postgresInvalidation')) return
+    writes.watch(pairsOf(declared.unsafe, declared.routes).filter(({ check }) => warnings.hears(check)))
   } catch (error) {
     log.debug({ err: error }, 'the checks for likely mistakes were not made to their end')
   }
 }
 
-/** What is wrong stands in the plugin's options, and not where the route is declared. */
-function compiledBy (ruled: Ruled | null, compile: () => Policy): Policy {
+/** `place`: where the route's options stand; null: in its option `cache`. An error says it. */
+function compiledBy<T> (place: string | null, compile: () => T): T {
   try {
     return compile()
   } catch (error) {
-    if (ruled === null || !(error instanceof RouteCacheError)) throw error
-    throw new RouteCacheError(error.code, `${error.message} (the plugin's option ${ruled.place} gives this route its options)`)
+    if (place === null || !(error instanceof RouteCacheError)) throw error
+    throw new RouteCacheError(error.code, `${error.message} (${place} gives this route its options)`)
   }
 }
 
-function checkedRoute ({ url, schema }: RouteOptions, policy: Policy): CheckedRoute {
-  const { route, pattern: key, queryInKey, ignoresQuery: ignores } = policy
-  return { route, path: readPath(url).shape, key, queryInKey, ignores, schema }
+function checkedRoute ({ url, schema, constraints }: RouteOptions, policy: Policy, defaultTtl: Milliseconds): CheckedRoute {
+  const { route, pattern: key, tagPatterns: tags, queryInKey, ignoresQuery: ignores, written } = policy
+  const ttl = memberOf(written, 'ttl')
+  const life = ttl === undefined ? defaultTtl : toMilliseconds(ttl) ?? null
+  const notFound = toMilliseconds(memberOf(memberOf(written, 'statuses'), '404')) ?? null
+  return { ...placeOf({ url, constraints }), route, key, tags, ttl: life, notFound, queryInKey, ignores, schema }
+}
+
+/** Two routes of one place are for the same URLs. */
+function placeOf ({ url, constraints }: { url: string, constraints: unknown }): { path: string, constraints: string } {
+  return { path: readPath(url).shape, constraints: canonicalName({ url: '', constraints }) }
+}
+
+function unsafeRoute ({ method, url, constraints }: RouteOptions, isDeclared: boolean): UnsafeRoute {
+  const methods = [method].flat()
+  const route = `${methods.join(',')} ${url}`
+  return { ...placeOf({ url, constraints }), route, methods, url, params: readPath(url).params, isDeclared }
 }
 
 /** The plugin is loaded ahead of @fastify/redis, as @fastify/autoload does with `cache.js` and `redis.js`. */
 function lateClient (app: object): Warning | null {
   const { redis } = app as { redis?: unknown }
-  const isFound = [redis, ...Object.values(redis ?? {})].some(isRedisClient)
+  const isFound = [redis, ...Object.values(redis ?? {})].some(isClient)
   if (!isFound) return null
   return {
     check: 'late-redis',
@@ -246,7 +282,13 @@ interface Caching {
   /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
   /** As they were declared, for the checks. */
-  declared: { routes: CheckedRoute[], writers: CheckedWriter[], misplaced: string[] }
+  declared: {
+    routes: CheckedRoute[]
+    writers: CheckedWriter[]
+    unsafe: UnsafeRoute[]
+    misplaced: string[]
+    unread: Warning[]
+  }
   /** Paths of the option `routes` that no route has. */
   unused: () => readonly string[]
   /** Whether a handler of Nest's is among the routes, cached or not. */

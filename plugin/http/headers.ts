@@ -52,7 +52,8 @@ export function areSendable (fields: readonly (readonly [string, string | readon
   try {
     for (const [name, value] of fields) {
       validateHeaderName(name)
-      for (const one of [value].flat()) validateHeaderValue(name, one as string)
+      if (typeof value === 'string') validateHeaderValue(name, value)
+      else for (const one of value) validateHeaderValue(name, one)
     }
     return true
   } catch {
@@ -85,6 +86,7 @@ export function isSame (a: unknown, b: unknown): boolean {
  * not stored. What else hooks put there selects as if the handler had.
  */
 export function selectingMembers (before: HeaderFields, after: HeaderFields): string[] {
+  if (before.vary === undefined && after.vary === undefined) return []
   const own = varyMembers(addedMembers(before.vary, after.vary))
   return [...own, ...varyMembers(before.vary).filter((member) => member !== 'origin')]
 }
@@ -187,8 +189,8 @@ interface Statuses { has: (status: number, fields: HeaderFields) => boolean }
 
 interface ResponseHead {
   status: number
-  /** The fields that belong to the entry. */
-  added: HeaderFields
+  /** The handler sets a cookie. */
+  setsCookie: boolean
   /** The fields of the whole response: what the app's hooks say of it counts too. */
   all: HeaderFields
   /** The directives that are meant for this cache. */
@@ -196,15 +198,15 @@ interface ResponseHead {
 }
 
 /** Why a response may not be stored; null where it may. */
-export function refusalOf ({ status, added, all, directives }: ResponseHead, statuses: Statuses): HeadRefusal | null {
+export function refusalOf ({ status, setsCookie, all, directives }: ResponseHead, statuses: Statuses): HeadRefusal | null {
   if (!STORABLE_STATUSES.has(status) || !statuses.has(status, all)) return 'status'
   // RFC 9111 §5.2.2.3: it is for caches that know what this status asks of them, and `no-store` is for the others.
   const mustUnderstand = says(directives, 'must-understand')
   if (mustUnderstand && !isUnderstood(status)) return 'status'
   // RFC 9111 §7.3: a cookie is somebody's own.
-  if (added['set-cookie'] !== undefined) return 'set-cookie'
+  if (setsCookie) return 'set-cookie'
   // RFC 9111 §4.1: nothing selects it.
-  if (varyMembers(all.vary).includes('*')) return 'vary'
+  if (all.vary !== undefined && varyMembers(all.vary).includes('*')) return 'vary'
   if (says(directives, 'no-store') && !mustUnderstand) return 'no-store' // RFC 9111 §5.2.2.5
   if (says(directives, 'private')) return 'private' // RFC 9111 §5.2.2.7
   // It has no end.
@@ -282,8 +284,11 @@ export function freshened (stored: readonly FieldLine[], update: readonly FieldL
 // Cache-Control, RFC 9111 §5.2: a list of directives, some with an argument.
 // https://www.rfc-editor.org/rfc/rfc9111#section-5.2
 
+const NO_DIRECTIVES: ReadonlyMap<string, string> = new Map()
+
 /** The directives by lower-case name, each with its argument ('' where it has none); the first of a name counts. */
-export function parseCacheControl (field: string): Map<string, string> {
+export function parseCacheControl (field: string): ReadonlyMap<string, string> {
+  if (field === '') return NO_DIRECTIVES
   const directives = new Map<string, string>()
   // A quoted argument may contain commas: no-cache="set-cookie, x-user". A semicolon does not belong to a name:
   // `no-store; max-age=0` forbids as much as it would with a comma.

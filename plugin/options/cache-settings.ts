@@ -3,13 +3,14 @@ import type { Bytes, Milliseconds } from '../duration.js'
 import { wallClock } from '../store/wait/deadline.js'
 import type { CacheLimits } from './limits.js'
 import { isCount, isFunction, isObject, isName, OptionReader } from './reader.js'
-import { clientForms, isRedisClient, looksLikeClient, type RedisClient } from '../store/server/redis-client.js'
+import { clientForms, isClient, type AnyRedisClient } from '../store/server/clients.js'
+import { looksLikeClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
 import type { TierLimits } from '../store/tier/tiered.js'
 
 export interface CacheSettings extends CacheLimits {
   prefix: string
-  redis: RedisClient | object | null
+  redis: AnyRedisClient | object | null
   ttl: Milliseconds
   waitTimeout: Milliseconds
   enabled: boolean
@@ -54,7 +55,7 @@ export function readCacheSettings (options: OptionReader): CacheSettings {
 
 /** A client; or where the server is, for a client of the plugin's own. */
 function isClientOrPlace (value: unknown): boolean {
-  if (isRedisClient(value)) return true
+  if (isClient(value)) return true
   const { url } = isObject(value) ? value as { url?: unknown } : {}
   return isObject(value) && !looksLikeClient(value) && Object.getPrototypeOf(value) === Object.prototype &&
     (url === undefined ? 'host' in value || 'path' in value || 'sentinels' in value || 'port' in value : isName(url))

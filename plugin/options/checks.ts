@@ -2,8 +2,8 @@
 
 /** Each can be silenced by the plugin's option `quiet`. */
 export const CHECKS = [
-  'late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'unused-rule',
-  'never-stored', 'not-worth-caching'
+  'late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'config-cache', 'unused-rule',
+  'never-stored', 'never-invalidated', 'lasting-404', 'not-worth-caching'
 ] as const
 
 /** The name of a check. */

@@ -3,7 +3,7 @@ import type { Bytes, Duration } from '../duration.js'
 import type { Check } from './checks.js'
 import type { RouteRule } from './route-rules.js'
 import type { TierOptions } from './tier-options.js'
-import type { RedisClient } from '../store/server/redis-client.js'
+import type { AnyRedisClient } from '../store/server/clients.js'
 import type { StoreWrapper } from '../store/store.js'
 
 /** The plugin's options. */
@@ -14,13 +14,14 @@ export interface RouteCacheOptions {
    */
   prefix?: string
   /**
-   * An ioredis client, `Redis` or `Cluster`. It stays yours: the plugin never closes it. Or where the server is: `{ url:
+   * A client of ioredis, `Redis` or `Cluster`, or of node-redis 5 or later, `createClient()` or `createCluster()`; it stays
+   * yours: you connect it, and the plugin never closes it. Or where the server is: `{ url:
    * 'redis://…' }`, or options of ioredis such as `{ host, port, password }`, also beside `url`: then the plugin makes a
    * client of its own (`npm i ioredis`), which connects again within half a second, and closes it with the app; the app
    * starts while the server is down. Absent: `fastify.redis` where @fastify/redis is registered; without that, entries live
    * in this process (`maxStoreBytes`).
    */
-  redis?: RedisClient | ({ url?: string } & Record<string, unknown>)
+  redis?: AnyRedisClient | ({ url?: string } & Record<string, unknown>)
   /** Which of @fastify/redis' namespaces to use: `fastify.redis[namespace]`. Absent: `fastify.redis` itself. */
   namespace?: string
   /** How long entries are served where the route doesn't say. Default 60 seconds. 0: nothing is stored. */

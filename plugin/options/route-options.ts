@@ -114,6 +114,12 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
    */
   hook?: 'onRequest' | 'preHandler'
   /**
+   * For a route of a Nest app that is cached without `@Cached` of fastify-route-cache/nest: `'skip'` serves hits without
+   * running Nest's guards, pipes and interceptors, so only for routes that all may see. Absent: such an app does not start.
+   * Elsewhere it changes nothing.
+   */
+  guards?: 'skip'
+  /**
    * Who answers conditional requests (`If-None-Match`, `If-Modified-Since`, …) that have no entry yet. Default `'cache'`:
    * the handler that fills the cache does not see the client's conditions, so its whole answer is stored, and the client
    * gets the 304 that follows from it (RFC 9111 §4.3.2). `'handler'`: it sees them as they came; a 304 of its own is not

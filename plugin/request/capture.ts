@@ -8,7 +8,7 @@ import { RouteCacheError, show } from '../errors.js'
 import {
   isEncodedBody,
   directivesOf, correctedAge, isReplacement, isError, refusalOf, addedFields, areSendable, mergedVary,
-  selectingMembers, isSame, type HeadRefusal
+  selectingMembers, isSame, type HeaderFields, type HeadRefusal
 } from '../http/headers.js'
 import { weakEtag } from '../http/request.js'
 import { ACCEPT_ENCODING, forbidsEncoding, mayBeEncoded } from '../http/encoding.js'
@@ -17,7 +17,7 @@ import { keyToFill, refuseAnswer, type Captured, type CapturedReply, type Exchan
 import { mayBeRescued, recover } from './rescue.js'
 import { keptFor } from './revalidation.js'
 import { refusedAsOwn } from './selecting.js'
-import { isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
+import { isLonger, isResponse, payloadKind, payloadSize, unwrapped, rewrapped, hasMore, trailersOf } from '../response/payload.js'
 import { isReplaced, sentHead, type RawResponseView } from '../send/reply.js'
 import { Recording, record } from '../response/recording.js'
 import { policyFailed, type PolicyResponse, type Policy } from '../route/policy.js'
@@ -56,20 +56,15 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     refuseAnswer(cache, exchange, 'raw')
     return sent.payload
   }
+  const { before, site } = exchange
   const payload = unwrapped(reply, sent.payload)
   exchange.replaces &&= isReplacement(reply.statusCode)
-  const { needs } = exchange.site.policy
-  const members = needs.filter((member) => !member.startsWith(':'))
-  // Caches on the way to the client have to tell the variants apart, too.
-  if (members.length > 0) reply.header('vary', mergedVary(reply.getHeader('vary'), members))
-  // A client that takes no gzip must not be sent it. It gets a variant of its own: refused, it would run the handler each
-  // time.
-  if (isEncodedBody(reply.getHeaders())) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
-  const selects = selectingMembers(exchange.before, { vary: reply.getHeader('vary') })
-  const isEncoded = isCompressed(exchange, reply, payload)
-  // Accept-Encoding selects among the bodies of one entry, so it makes no variants. Vary names it from the first answer on.
-  if (isEncoded) reply.header('vary', mergedVary(reply.getHeader('vary'), ACCEPT_ENCODING))
-  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { ...sent, payload })
+  const { members, isEncoded } = putVary(exchange, reply, payload)
+  // Of the whole head, as it is by now: a function of the policy may put more there.
+  let all = reply.getHeaders()
+  let headers = addedFields(before, all)
+  const { request, limits } = sent
+  const times = wrapped?.isMixed === true ? 'response' : admit(cache, exchange, { request, reply, payload, limits, all, headers })
   if (typeof times === 'string') {
     recover(cache, exchange, reply.statusCode)
     refuseAnswer(cache, exchange, times)
@@ -77,31 +72,35 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
   }
   exchange.failed = false
   const body = bodyOf(cache, exchange, {
-    payload, limit: exchange.site.policy.maxBodyBytes, isSeen: exchange.site.hasOthersOnSend || isReplaced(reply.raw)
+    payload, limit: site.policy.maxBodyBytes, isSeen: site.hasOthersOnSend || isReplaced(reply.raw)
   })
   if (body === null) {
     refuseAnswer(cache, exchange, 'payload')
     return payload
   }
-  if (Buffer.isBuffer(body) && reply.statusCode === 200 && body.length > 0 && reply.getHeader('etag') === undefined) {
-    reply.header('etag', weakEtag(body))
+  if (site.looksAtReply) {
+    all = reply.getHeaders()
+    headers = addedFields(before, all)
   }
-  const after = reply.getHeaders()
-  const headers = addedFields(exchange.before, after)
+  if (Buffer.isBuffer(body) && reply.statusCode === 200 && body.length > 0 && all.etag === undefined) {
+    const etag = weakEtag(body)
+    reply.header('etag', etag)
+    headers.push(['etag', etag])
+  }
   const now = cache.now()
-  const arrived = { fields: after, now, delay: now - exchange.began }
-  const length = after['content-length'] === undefined ? null : Number(after['content-length'])
+  const length = all['content-length'] === undefined ? null : Number(all['content-length'])
+  const isByOrigin = site.policy.isByOrigin(reply.statusCode)
   exchange.answer = {
     status: reply.statusCode,
     headers,
-    members: selects,
-    kind: wrapped === null ? payloadKind(payload, { isSeen: exchange.site.hasOthersOnSend, isSized: length !== null }) : 'response',
+    members,
+    kind: wrapped === null ? payloadKind(payload, { isSeen: site.hasOthersOnSend, isSized: length !== null }) : 'response',
     isEncoded,
     life: times.life,
     stale: times.stale,
     rescue: times.rescue,
     at: now,
-    age: exchange.site.policy.isByOrigin(reply.statusCode) ? correctedAge(arrived) : null,
+    age: isByOrigin ? correctedAge({ fields: all, now, delay: now - exchange.began }) : null,
     cost: costOf(exchange, now),
     length,
     body,
@@ -112,6 +111,23 @@ function captureBody (cache: ResponseCache, exchange: Exchange, sent: Sent, wrap
     leaving: null
   }
   return payload
+}
+
+/** Puts the members on the answer's Vary that it is to have; gives those that make variants of it. */
+function putVary (exchange: Exchange, reply: CapturedReply, payload: unknown): { members: string[], isEncoded: boolean } {
+  const add = (members: string | readonly string[]): void => { reply.header('vary', mergedVary(reply.getHeader('vary'), members)) }
+  const { before, site: { policy: { needs } } } = exchange
+  const named = needs.length === 0 ? needs : needs.filter((member) => !member.startsWith(':'))
+  // Caches on the way to the client have to tell the variants apart, too.
+  if (named.length > 0) add(named)
+  // A client that takes no gzip must not be sent it. It gets a variant of its own: refused, it would run the handler each
+  // time.
+  if (isEncodedBody({ 'content-encoding': reply.getHeader('content-encoding') })) add(ACCEPT_ENCODING)
+  const members = selectingMembers(before, { vary: reply.getHeader('vary') })
+  const isEncoded = isCompressed(exchange, reply, payload)
+  // Accept-Encoding selects among the bodies of one entry, so it makes no variants. Vary names it from the first answer on.
+  if (isEncoded) add(ACCEPT_ENCODING)
+  return { members, isEncoded }
 }
 
 /** A value that was given says nothing of the handler. The clock may have stepped back. */
@@ -139,10 +155,13 @@ function mayBePart ({ departure, site: { policy } }: Exchange, reply: CapturedRe
 
 type Times = Pick<Captured, 'life' | 'stale' | 'rescue'>
 
+/** An answer with its fields: all, and those that belong to the entry. */
+interface Headed extends Sent { all: HeaderFields, headers: readonly HeaderField[] }
+
 /** How long the response may be served; or why it may not be stored at all. */
-function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | RefusalReason {
-  const { site: { policy }, before } = exchange
-  const { request, reply, payload } = sent
+function admit (cache: ResponseCache, exchange: Exchange, sent: Headed): Times | RefusalReason {
+  const { site: { policy } } = exchange
+  const { request, reply, payload, limits, all, headers } = sent
   if (request.method === 'HEAD') return 'head'
   if (exchange.claim === null) return exchange.unclaimed
   if (!cache.enabled) return 'disabled'
@@ -153,15 +172,13 @@ function admit (cache: ResponseCache, exchange: Exchange, sent: Sent): Times | R
   if (exchange.failed && reply.statusCode < 400) return 'error'
   // An error must not take the place of the entry that stands in for it.
   if (policy.rescue !== null && mayBeRescued(exchange, reply.statusCode)) return 'status'
-  const all = reply.getHeaders()
-  const fields = addedFields(before, all)
+  const setsCookie = headers.some(([name]) => name === 'set-cookie')
   const directives = directivesOf(all, policy.isTargeted)
-  const head = { status: reply.statusCode, added: Object.fromEntries(fields), all, directives }
-  const refusal = refusalOf(head, policy.statuses)
+  const refusal = refusalOf({ status: reply.statusCode, setsCookie, all, directives }, policy.statuses)
   if (refusal !== null) return refusal
-  if (payloadSize(payload, all, 0) > policy.maxBodyBytes) return 'size'
-  if (!areSendable(fields)) return 'header'
-  if (headerBytes(fields) > sent.limits.maxHeaderBytes) return 'size'
+  if (isLonger(payload, all, policy.maxBodyBytes)) return 'size'
+  if (!areSendable(headers)) return 'header'
+  if (headerBytes(headers) > limits.maxHeaderBytes) return 'size'
   const now = cache.now()
   return askPolicy(exchange, { request, reply, headers: all, now, delay: now - exchange.began })
 }
@@ -290,7 +307,23 @@ function fill (cache: ResponseCache, exchange: Exchange, body: Buffer): void {
   const tags = union(exchange.marks.tags, answer.tags)
   const keep = exchange.site.policy.revalidates ? keptFor(exchange, answer) : 0
   const began = exchange.lookupBegan > 0 ? performance.now() : 0
-  exchange.kept = cache.fill(claim, { ...answer, life, headers, body: bytes, isEncoded, tags, keep }, caller)
+  const { status, kind, members, stale, rescue, cost, encoded, basis } = answer
+  exchange.kept = cache.fill(claim, {
+    status,
+    headers,
+    body: bytes,
+    kind,
+    members,
+    tags,
+    life,
+    stale,
+    rescue,
+    keep,
+    cost,
+    isEncoded,
+    encoded,
+    basis
+  }, caller)
   if (began > 0) exchange.site.worth.filled(performance.now() - began)
 }
 
@@ -316,6 +349,7 @@ function refusedByHead (policy: Policy, { status, leaving }: Captured, raw: RawR
   if (leaving === null || !isReplaced(raw)) return null
   const isAdded = ([name, value]: [string, unknown]): boolean => !isSame([value].flat(), [leaving[name]].flat())
   const added = Object.fromEntries(Object.entries(sentHead(raw)).filter(isAdded))
-  const head = { status, added, all: Object.assign({}, leaving, added), directives: directivesOf(added, policy.isTargeted) }
-  return refusalOf(head, policy.statuses)
+  const all = Object.assign({}, leaving, added)
+  const setsCookie = added['set-cookie'] !== undefined
+  return refusalOf({ status, setsCookie, all, directives: directivesOf(added, policy.isTargeted) }, policy.statuses)
 }

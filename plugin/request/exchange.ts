@@ -30,6 +30,8 @@ export interface Site {
   worth: Worth
   /** The place of its lookup: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
+  /** A framework has guards of its own in the handler; the lookup waits until it says that a request has passed them. */
+  isAwaited: boolean
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes ahead of ours. */
@@ -42,6 +44,8 @@ export interface Site {
   isPostponed: boolean
   /** A function of the policy makes its key or its tags of the request. */
   looksAtRequest: boolean
+  /** A function of the policy is given the reply of an answer that is captured. */
+  looksAtReply: boolean
   /** A hook ahead of our capture makes 304s of the handler's answers: it must not see the conditions before us. */
   isNarrowedAhead: boolean
   /** The fields by which its responses varied last. */
@@ -359,6 +363,31 @@ export const LISTENERS = Symbol('fastify-route-cache.listeners')
 /** The changes that a request declares, and how they are concluded. */
 export const CHANGE = Symbol('fastify-route-cache.change')
 
+/** The turn of a request whose framework has guards of its own in the handler. */
+export const TURN = Symbol('fastify-route-cache.turn')
+
+/** Waits in a request until its framework lets it pass to the app's own code. */
+export interface Turn {
+  /**
+   * Called in place of that code, behind all that may refuse the request. Resolves with what `run` gives, or with a value
+   * that was given in its place. Never resolves where the request is answered without it.
+   */
+  take: (run: () => unknown) => Promise<unknown>
+  /** The header fields that the framework has set for that code, in lower case: they are its answer's. */
+  fields: readonly string[]
+  /** Before that code; the lookup has begun; that code is running. */
+  stage: 'waiting' | 'taken' | 'passed'
+  /** Called if the request is answered without that code, once its lookup has begun. */
+  onAnswered: () => void
+}
+
+/** The request's turn, which nobody can take again; null: it has none. */
+export function turnOf (request: unknown): Turn | null {
+  if (typeof request !== 'object' || request === null || !(TURN in request)) return null
+  const { [TURN]: turn } = request as Carrier
+  return turn?.stage === 'waiting' ? turn : null
+}
+
 /** A request that declares changes, from when its handler begins. */
 export interface Change {
   /** An error was raised: what is sent is the error's answer. */
@@ -385,6 +414,7 @@ export interface Carrier {
   [MARKS]?: Marks | null
   [TICKET]?: Ticket | null
   [CHANGE]?: Change | null
+  [TURN]?: Turn | null
   [LISTENERS]?: number | null
   [INVALID]?: boolean
 }

@@ -75,7 +75,8 @@ export async function search (
   cache: ResponseCache, exchange: Exchange, { selecting, first, onlyFresh = false }: Searching
 ): Promise<FoundEntry | null> {
   const { caller, request, site: { policy } } = exchange
-  const selected = await (selecting ?? select(cache, exchange))
+  const made = selecting ?? select(cache, exchange)
+  const selected = made instanceof Promise ? await made : made
   if (isAnswered(exchange)) return null
   if ('bypass' in selected) return bypass(exchange, selected.bypass, selected.mark)
   const { key, selection, toRefresh, identity } = selected

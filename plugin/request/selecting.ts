@@ -145,15 +145,14 @@ function selectionOf (selector: Selector, { identity, tags }: Selects): Selectio
   return {
     needs,
     hint,
-    fingerprint: (members) => fingerprint(members, {
-      ...selector.headers,
+    fingerprint: (members) => fingerprint(members, Object.assign({}, selector.headers, {
       // Under any protocol, and behind a proxy that the app trusts, that of `request.host`.
       host,
       // The pseudo fields are set in any case: a header field may have any name.
       [MATCHED_HOST]: matchedHost(selector.headers),
       [IDENTITY]: identity,
       [VERSION]: version ?? undefined
-    }),
+    })),
     tags,
     maxVariants
   }

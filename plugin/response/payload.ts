@@ -23,13 +23,18 @@ export function unwrapped (reply: ReplyView, payload: unknown): unknown {
 
 /** As Fastify tells it: not every one is of Node's own class. */
 export function isResponse (payload: unknown): payload is Response {
-  return Object.prototype.toString.call(payload) === '[object Response]'
+  return typeof payload === 'object' && payload !== null && Object.prototype.toString.call(payload) === '[object Response]'
 }
 
 /** The size as far as it is known by now; else `unknown`. */
 export function payloadSize (payload: unknown, all: HeaderFields, unknown: Bytes): Bytes {
   if (payload == null) return 0
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.byteLength(payload) : Number(all['content-length'] ?? unknown)
+}
+
+/** Whether it is longer than this, as far as that is known by now. A character of a text takes three bytes at most. */
+export function isLonger (payload: unknown, all: HeaderFields, most: Bytes): boolean {
+  return !(typeof payload === 'string' && payload.length * 3 <= most) && payloadSize(payload, all, 0) > most
 }
 
 /** `isSeen`: others' hooks look at it. `isSized`: the reply says how long it is. Of a Response this is its body. */
@@ -184,5 +189,5 @@ export function trailersOf (reply: object): Trailers {
 
 /** Whether one was added, or replaced. Who removes one leaves its name. */
 export function hasMore (trailers: Trailers, before: Trailers): boolean {
-  return Object.entries(trailers).some(([name, give]) => give !== undefined && give !== before[name])
+  return trailers !== NONE && Object.entries(trailers).some(([name, give]) => give !== undefined && give !== before[name])
 }

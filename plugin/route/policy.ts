@@ -91,6 +91,8 @@ export interface Policy extends PolicyLife {
   isForHandler: boolean
   /** The place of the lookup; null: the first safe one. */
   hook: 'onRequest' | 'preHandler' | null
+  /** Under Nest, no guard decides who may see the responses. */
+  skipsGuards: boolean
   /** How many variants of a key there may be. */
   maxVariants: number
   /** Larger bodies are not stored. */
@@ -108,10 +110,11 @@ export interface Policy extends PolicyLife {
 /** A function of a route's option, of the request or of the reply. */
 type Ask = (asked: unknown) => unknown
 
-const OPTIONS = [
+/** The names of a cached route's options. */
+export const CACHING: readonly string[] = [
   'key', 'query', 'ignoreQuery', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary',
   'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'maxBodyBytes', 'hook',
-  'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate'
+  'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate', 'guards'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -128,7 +131,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
   if ([route.method].flat().some((method) => method !== 'GET' && method !== 'HEAD')) {
     throw optionError(where, 'cache', option, 'only GET and HEAD routes can be cached')
   }
-  const reader = new OptionReader(where, options, 'cache.').onlyKnows(OPTIONS)
+  const reader = new OptionReader(where, options, 'cache.').onlyKnows(CACHING)
   const get = (name: string): unknown => reader.get(name)
   const isTargeted = reader.isOn('cdnCacheControl')
   const identity = reader.function<Ask>('identity')
@@ -172,6 +175,8 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
     isForHandler: reader.read<string>('conditional', 'cache', (value) => value === 'cache' || value === 'handler', 'it is "cache" or "handler"') === 'handler',
     hook: reader.read<Policy['hook']>('hook', null, (value) => value === 'onRequest' || value === 'preHandler',
       'it is "onRequest" or "preHandler"; without it the lookup stands where it is safe'),
+    skipsGuards: reader.read<string | null>('guards', null, (value) => value === 'skip', 'it is "skip", for a route of a Nest app whose ' +
+      'responses all may see, so that hits need not come behind guards') !== null,
     cacheControl: reader.read<string | null>('cacheControl', null, (value) => isName(value) && areSendable([['cache-control', value]]),
       'it is the value of a Cache-Control header'),
     compressFrom: compileCompress(where, reader),

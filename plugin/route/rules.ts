@@ -5,7 +5,7 @@ import type { RouteRule } from '../options/route-rules.js'
 import type { PolicyRoute } from './policy.js'
 
 /** A route, and its handler: the same for a GET and the HEAD that Fastify adds to it. */
-interface RuledRoute extends PolicyRoute { handler: unknown, cache?: unknown }
+interface RuledRoute extends PolicyRoute { handler: unknown }
 
 /** A rule's option for a route, and the rule's place in the list. */
 export interface Ruled { cache: RouteRule['cache'], place: string }
@@ -20,13 +20,13 @@ export class RouteRules {
     this.#rules = rules.map(({ path, cache }) => ({ cache, paths: [path].flat().map(pathOf) }))
   }
 
-  /** Null: the route has an option of its own, is none that can be cached, or has no rule. */
-  ruleOf (route: RuledRoute): Ruled | null {
+  /** `own`: the route's own option. Null: it has one, is none that can be cached, or has no rule. */
+  ruleOf (route: RuledRoute, own: unknown): Ruled | null {
     if (this.#rules.length === 0) return null
     const methods = [route.method].flat()
     if (methods.some((method) => method !== 'GET' && method !== 'HEAD')) return null
     const found = this.#find(readPath(route.url).shape)
-    if (found === null || route.cache !== undefined) return null
+    if (found === null || own !== undefined) return null
     const name = canonicalName(route)
     if (methods.includes('GET')) this.#gets.set(name, route.handler)
     // A HEAD that somebody has declared is no twin of its GET.

@@ -274,7 +274,7 @@ function sayOnce (error: unknown): void {
 
 const PAUSE: Milliseconds = 10_000
 
-interface Told { at: Milliseconds, untold: number }
+interface Told { since: Milliseconds, at: Milliseconds, times: number, untold: number }
 
 /** An outage concerns each request, and must not fill the log. */
 export class Complaints {
@@ -293,13 +293,33 @@ export class Complaints {
   warn (log: Log, message: string, details: object): void {
     const now = this.#now()
     const told = this.#told.get(message)
+    if (told !== undefined) told.times++
     if (told !== undefined && Math.abs(now - told.at) < PAUSE) {
       told.untold++
       return log.debug(details, message)
     }
-    this.#told.set(message, { at: now, untold: 0 })
+    this.#told.set(message, { since: told?.since ?? now, times: told?.times ?? 1, at: now, untold: 0 })
     const words = this.#describe !== null && 'err' in details ? `${message}: ${this.#describe(details.err)}` : message
     log.warn(told === undefined || told.untold === 0 ? details : { ...details, untold: told.untold }, words)
+  }
+
+  /** Something was said whose end was not. */
+  get areOpen (): boolean {
+    return this.#told.size > 0
+  }
+
+  /** The trouble of this message is over: says so, as loud as the message, if it was said. */
+  end (log: Log, message: string, words: string): void {
+    const told = this.#told.get(message)
+    if (told === undefined) return
+    this.#told.delete(message)
+    const time = Math.abs(this.#now() - told.since)
+    log.warn({ time, failed: told.times }, `${words}, after ${(time / 1000).toFixed(1)} s; ${told.times} failed meanwhile`)
+  }
+
+  /** The end of this was said otherwise. */
+  forget (message: string): void {
+    this.#told.delete(message)
   }
 }
 

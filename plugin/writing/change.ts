@@ -10,7 +10,7 @@
 // The answer is held where it leaves the onSend chain. A reply that was hijacked never gets there: its end has to do.
 import type { ResponseCache } from '../cache/cache.js'
 import { HarmlessLog, type Log } from '../telling/events.js'
-import { CHANGE, type Carrier, type Change, type Concluded } from '../request/exchange.js'
+import { CHANGE, TURN, type Carrier, type Change, type Concluded, type Turn } from '../request/exchange.js'
 import type { Targets } from '../cache/claim.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from '../duration.js'
@@ -51,6 +51,34 @@ export function changingHandler<H extends Handler> (cache: ResponseCache, declar
   return changing as unknown as H
 }
 
+/**
+ * The same for a framework that has guards of its own in the handler: nothing is declared before a request has passed them.
+ * What is thrown never counts as a success: the framework answers it as it likes.
+ */
+export function awaitingChange<H extends Handler> (cache: ResponseCache, declaration: Declaration, handler: H): H {
+  const awaiting = function (this: unknown, request: RequestView, reply: ReplyView): unknown {
+    const turn: Turn = request[TURN] = {
+      stage: 'waiting',
+      take: async (run) => {
+        turn.stage = 'passed'
+        // In a box, as a result of undefined is one, too.
+        const boxed = async (): Promise<{ result: unknown }> => ({ result: await run() })
+        const way = declaration.isStrict ? runInQuarantine : runFollowed
+        try {
+          return ((await way(cache, declaration, { request, reply, run: boxed })) as { result: unknown }).result
+        } catch (error) {
+          if (request[CHANGE] != null) request[CHANGE].failed = true
+          throw error
+        }
+      },
+      fields: [],
+      onAnswered: () => {}
+    }
+    return handler.call(this as never, request as never, reply as never)
+  }
+  return awaiting as unknown as H
+}
+
 type SendHook = (request: object, reply: object, payload: unknown) => Promise<unknown>
 
 /** The route's last onSend hook. */
@@ -80,7 +108,7 @@ async function invalidate (
     await cache.invalidation.run(all)
     return { targets, isLate: false }
   } catch (error) {
-    complain(request, error)
+    complain(cache, request, { error, isKept: targets !== null })
     return targets === null ? null : { targets, isLate: true }
   }
 }
@@ -117,8 +145,12 @@ function promised (result: unknown): Promise<unknown> | undefined {
   return result === undefined ? undefined : Promise.resolve(result)
 }
 
-function complain ({ log, routeOptions: { url } }: RequestView, error: unknown): void {
-  new HarmlessLog(log).error({ err: error, route: url }, 'cache could not be told of the change')
+/** `isKept`: it is told later. */
+interface Untold { error: unknown, isKept: boolean }
+
+function complain (cache: ResponseCache, { log, routeOptions: { url } }: RequestView, { error, isKept }: Untold): void {
+  const words = isKept ? `: ${cache.describe(error)}. The response stands, and the cache is told later` : ', so nothing is invalidated'
+  new HarmlessLog(log).error({ err: error, route: url }, `cache could not be told of the change${words}`)
 }
 
 /** Resolves as the handler does; never, where something else answered meanwhile. */
@@ -150,7 +182,7 @@ async function runInQuarantine (
       await work.ended
     }).catch((error: unknown) => {
       isLate = true
-      if (hasBegun) complain(request, error)
+      if (hasBegun) complain(cache, request, { error, isKept: true })
       else reject(refused(error))
     })
   })

@@ -34,7 +34,8 @@ interface Named { keys: readonly NamePattern[], tags: readonly NamePattern[] }
 type Fill = (source: KeySource) => string
 interface Item { fill: (source: KeySource) => Targets, named: Named }
 
-const OPTIONS = ['invalidates', 'onError']
+/** The names of a writing route's options. */
+export const DECLARING: readonly string[] = ['invalidates', 'onError']
 const TARGETS = ['keys', 'tags', 'prefix', 'all']
 const FORMS = 'write templates such as ["user:{id}", { tags: ["users"] }], or a function of request, reply and payload'
 
@@ -42,7 +43,7 @@ const FORMS = 'write templates such as ["user:{id}", { tags: ["users"] }], or a 
 export function compileDeclaration (route: PolicyRoute, option: unknown): Declaration | null {
   if (typeof option !== 'object' || option === null || Array.isArray(option)) return null
   const methods = [route.method].flat()
-  const name = OPTIONS.find((name) => own(option, name) !== undefined)
+  const name = DECLARING.find((name) => own(option, name) !== undefined)
   const isUnsafe = methods.every((method) => !SAFE_METHODS.includes(method))
   if (name === undefined && !isUnsafe) return null
   const where = nameOf(route)
@@ -50,7 +51,7 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
     throw optionError(where, `cache.${name}`, own(option, name!), 'only routes that change something have it, so POST, PUT, ' +
       'PATCH and DELETE; those with GET are cached: write { key, ttl }')
   }
-  const options = new OptionReader(where, option, 'cache.').onlyKnows(OPTIONS, 'only GET and HEAD routes can be cached; what this one ' +
+  const options = new OptionReader(where, option, 'cache.').onlyKnows(DECLARING, 'only GET and HEAD routes can be cached; what this one ' +
     'changes is said with cache: { invalidates, onError }')
   const onError = options.read<string | null>('onError', null, (value) => value === 'fail', 'it is "fail"; without it the answer ' +
     'stands, and the cache is told later')

@@ -13,7 +13,7 @@ export const BROKEN_APPS = {
 export type BrokenAppName = keyof typeof BROKEN_APPS
 
 export interface AppConfig {
-  redis: { host: string, port: number } | { nodes: Array<{ host: string, port: number }> }
+  redis: ({ host: string, port: number } | { nodes: Array<{ host: string, port: number }> }) & { client?: 'ioredis' | 'node-redis' }
   broken?: BrokenAppName | undefined
   /** The URL of another subject's module. Absent: ours. */
   subject?: string | undefined

@@ -4,6 +4,7 @@ import { address, end, launch } from '../race/checker/fleet.js'
 import { compileApp, type CompiledApp } from '../race/checker/compiled-app.js'
 import type { BrokenBuildName } from '../race/checker/broken-build.js'
 import { until } from '../helpers/until.js'
+import type { ClientName } from './settings.js'
 import { BROKEN_APPS, type AppConfig, type BrokenAppName, type ProcessStats } from './app-config.js'
 
 export type Broken = BrokenAppName | BrokenBuildName
@@ -14,6 +15,8 @@ export interface AppOptions {
   broken?: Broken | undefined
   /** Another cache: the URL of its module, which Node must be able to load as it is. */
   subject?: string | undefined
+  /** The package of its Redis client. Default: ioredis. */
+  client?: ClientName | undefined
 }
 
 export class ChaosApp {
@@ -53,10 +56,11 @@ export class ChaosApp {
   }
 }
 
-export async function startApp (redis: AppConfig['redis'], { broken, subject }: AppOptions = {}): Promise<ChaosApp> {
+export async function startApp (redis: AppConfig['redis'], { broken, subject, client }: AppOptions = {}): Promise<ChaosApp> {
   const isApp = broken !== undefined && broken in BROKEN_APPS
   const compiled = await compileApp(undefined, isApp ? undefined : broken as BrokenBuildName | undefined)
-  const config: AppConfig = { redis, broken: isApp ? broken as BrokenAppName : undefined, subject }
+  const at = client === undefined ? redis : { ...redis, client }
+  const config: AppConfig = { redis: at, broken: isApp ? broken as BrokenAppName : undefined, subject }
   const child = launch(compiled.pathOf('chaos/app-process'), config, ['--expose-gc'])
   try {
     return new ChaosApp(await address(child), child, compiled)

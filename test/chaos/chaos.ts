@@ -48,8 +48,8 @@ async function rows (settings: Settings): Promise<number> {
   return complaints.length > 0 ? 1 : 0
 }
 
-async function onStage (fault: Settings['faults'][number], { seconds, rate, seed, broken }: Settings): Promise<Row> {
-  const stage = await startStage(stageOf(fault), { broken })
+async function onStage (fault: Settings['faults'][number], { seconds, rate, seed, broken, client }: Settings): Promise<Row> {
+  const stage = await startStage(stageOf(fault), { broken, client })
   try {
     return await runRow(stage, fault, { seconds, rate, seed })
   } finally {
@@ -57,9 +57,9 @@ async function onStage (fault: Settings['faults'][number], { seconds, rate, seed
   }
 }
 
-async function soaked ({ seconds, rate, seed, faults, broken }: Settings): Promise<number> {
+async function soaked ({ seconds, rate, seed, faults, broken, client }: Settings): Promise<number> {
   const interrupt = interruption()
-  const stage = await startStage('single', { broken })
+  const stage = await startStage('single', { broken, client })
   try {
     console.log(`seed ${seed}, ${seconds} s, ${faults.length} of ${FAULT_NAMES.length} faults`)
     const result = await soak(stage, { seconds, rate, seed, faults, signal: interrupt })

@@ -15,12 +15,15 @@ export interface Settings {
   rate: number
   seed: number
   broken: Broken | undefined
+  client: ClientName
 }
 
 const SECONDS = { rows: 5, soak: 600 }
 const LEAST_SECONDS = { rows: 0.5, soak: 30 }
 /** Such a load is what the suite is about. */
 const LEAST_RATE = 200
+const CLIENTS = ['ioredis', 'node-redis'] as const
+export type ClientName = typeof CLIENTS[number]
 const BROKEN_NAMES = [...Object.keys(BROKEN_APPS), ...Object.keys(BROKEN_BUILDS)] as Broken[]
 
 export const USAGE = `npm run chaos -- [options]
@@ -30,10 +33,11 @@ export const USAGE = `npm run chaos -- [options]
   --seed S          of all choices (1; of a soak: random)
   --soak            one process under mixed load with a random fault every 5 s: what has grown, failed or was stale?
   --broken NAME     an app that fails: ${BROKEN_NAMES.join('|')}
+  --client NAME     of the app: ${CLIENTS.join('|')} (ioredis)
   --list            the faults`
 
 const options = {
-  ...Object.fromEntries(['fault', 'seconds', 'rate', 'seed', 'broken'].map((name) => [name, { type: 'string' as const }])),
+  ...Object.fromEntries(['fault', 'seconds', 'rate', 'seed', 'broken', 'client'].map((name) => [name, { type: 'string' as const }])),
   ...Object.fromEntries(['soak', 'list', 'help'].map((name) => [name, { type: 'boolean' as const }]))
 }
 
@@ -53,6 +57,7 @@ export function readSettings (args: string[]): Settings {
     seconds: number('seconds', SECONDS[task], LEAST_SECONDS[task]),
     rate: number('rate', DEFAULT_RATE, LEAST_RATE),
     seed: number('seed', isSoak ? Math.floor(Math.random() * 1e6) : 1, 0),
+    client: oneOf('client', String(values.client ?? 'ioredis'), CLIENTS),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES)
   }
 }

@@ -78,6 +78,19 @@ const cases: Record<string, Case> = {
   'invalidates beside cache': {
     declare: (app) => { app.post('/books', { invalidates: ['books'] } as never, ok) },
     says: [['misplaced-option POST /books', /has invalidates beside cache, where nobody reads it; write cache: \{ invalidates \}/]]
+  },
+  'our options in config.cache': {
+    declare: (app) => {
+      app.get('/books', { config: { cache: { ttl: 60, tags: ['books'] } } } as object, ok)
+      app.post('/books', { config: { cache: { invalidates: ['books'] } } } as object, ok)
+      // These are an app's own.
+      app.get('/a', { config: { cache: { ttl: 60, region: 'eu' } } } as object, ok)
+      for (const [i, cache] of [true, {}, ['ttl'], null, 60].entries()) app.get(`/b${i}`, { config: { cache } } as object, ok)
+      app.get('/c', { cache: true, config: { cache: { ttl: 60 } } } as object, ok)
+      app.get('/d', { config: { cache: { ttl: 60 }, routeCache: true } } as object, ok)
+    },
+    says: [['config-cache GET /books', /has config: \{ cache: \{"?ttl.*write cache: \{ … \} beside config, or config: \{ routeCache: \{ … \} \}/],
+      ['config-cache POST /books', /does not read/]]
   }
 }
 

@@ -5,6 +5,8 @@ import { channel } from 'node:diagnostics_channel'
 import { setTimeout as delay } from 'node:timers/promises'
 import routeCache, { type Explanation, type RouteCache } from 'fastify-route-cache'
 import { dashboard } from 'fastify-route-cache/dashboard'
+import { prometheusMetrics } from 'fastify-route-cache/prometheus'
+import { Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import { BYPASS_WORDS, REFUSAL_WORDS } from '../../plugin/telling/reasons.js'
 import { gate, settled } from '../helpers/app.js'
@@ -386,4 +388,20 @@ t.test('when the app closes nothing is left', async (t) => {
   t.strictSame(listening(), [])
   await delay(50)
   t.equal(looks, last, 'its timer has ended')
+})
+
+t.test('its own routes are not cached, nor that of the metrics, whatever the plugin\'s option `routes` says', async (t) => {
+  const urls: string[] = []
+  const { app } = await openSite(t, {
+    before: (app) => app.addHook('onRoute', ({ method, url }) => { if (method === 'GET') urls.push(url) }),
+    cache: { routes: [{ path: '/*', cache: true }] }
+  })
+  await app.register(prometheusMetrics, { register: new Registry() })
+  app.get('/page', async () => 'page')
+  await app.ready()
+  t.ok(urls.length > 12, urls.join(' '))
+  for (const url of urls) {
+    const { headers } = await app.inject(url)
+    t.equal(headers['cache-status'] !== undefined, url === '/page', url)
+  }
 })

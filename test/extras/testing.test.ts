@@ -92,6 +92,13 @@ t.test('assertions hold and fail, and say what it was instead', async (t) => {
     expected: { outcome: 'hit', ttl: 31 }
   })
   t.match(failureOf(() => { assertMiss(miss, { forced: true }) }).message, /^expected a miss with forced true, but it was a miss\n/)
+  const refused = said(`${OURS}; fwd=miss; detail=set-cookie`)
+  assertMiss(refused)
+  assertMiss(refused, { refused: 'set-cookie' })
+  assertMiss(miss, { refused: null })
+  t.match(failureOf(() => { assertMiss(miss, { refused: 'private' }) }).message, /^expected a miss with refused "private", but it was a miss\n/)
+  t.match(failureOf(() => { assertHit(refused) }).message, /^expected a hit, but it was a miss \(set-cookie\): its response is not stored: it sets a cookie/)
+  t.match(failureOf(() => { assertHit(said(`${OURS}; fwd=miss; detail=policy`)) }).message, /not stored: the route's cache\.ttl or cache\.storeIf threw/)
   t.match(failureOf(() => { assertStale(rescued, { reason: 'stale-while-revalidate' }) }).message, /the handler failed just now/)
   t.match(failureOf(() => { assertBypass(bypass, 'cookie') }).message, /^expected a bypass with reason "cookie", but it was a bypass/)
   t.equal(failureOf(() => { assertHit(bypass) }).message, 'expected a hit, but it was a bypass (authorization): ' +

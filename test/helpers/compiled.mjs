@@ -10,7 +10,15 @@ import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('../../.cache/typescript/', import.meta.url))
 const require = createRequire(import.meta.url)
-const compilerOptions = { target: 'es2023', module: 'esnext', verbatimModuleSyntax: true, inlineSourceMap: true }
+const compilerOptions = {
+  target: 'es2023',
+  module: 'esnext',
+  verbatimModuleSyntax: true,
+  inlineSourceMap: true,
+  // Nest's.
+  experimentalDecorators: true,
+  emitDecoratorMetadata: true
+}
 const conditions = JSON.stringify([require('typescript/package.json').version, compilerOptions])
 
 /** The JavaScript of the source at `path`, whose text is given. */

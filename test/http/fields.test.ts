@@ -167,15 +167,15 @@ t.test('fields of an entry: RFC 9111 §3.1', async (t) => {
 
 t.test('what the head of a response refuses: RFC 9111 §3', async (t) => {
   const refusal = (status: number, all: Record<string, string | string[]>): unknown =>
-    refusalOf({ status, added: all, all, directives: directivesOf(all, false) }, { has: () => true })
+    refusalOf({ status, setsCookie: all['set-cookie'] !== undefined, all, directives: directivesOf(all, false) }, { has: () => true })
   for (const status of [200, 203, 299, 301, 404, 599]) t.equal(refusal(status, {}), null, String(status))
   for (const status of [100, 103, 199, 206, 304]) t.equal(refusal(status, {}), 'status', String(status))
-  t.equal(refusalOf({ status: 404, added: {}, all: {}, directives: [] }, { has: (status) => status === 200 }), 'status')
+  t.equal(refusalOf({ status: 404, setsCookie: false, all: {}, directives: [] }, { has: (status) => status === 200 }), 'status')
   const ofHook = { 'set-cookie': 'of a hook' }
-  t.equal(refusalOf({ status: 200, added: {}, all: ofHook, directives: [] }, { has: () => true }), null)
+  t.equal(refusalOf({ status: 200, setsCookie: false, all: ofHook, directives: [] }, { has: () => true }), null)
   const closed = { 'cache-control': 'no-store, private' }
   const targeted = (all: Record<string, string>): unknown =>
-    refusalOf({ status: 200, added: all, all, directives: directivesOf(all, true) }, { has: () => true })
+    refusalOf({ status: 200, setsCookie: all['set-cookie'] !== undefined, all, directives: directivesOf(all, true) }, { has: () => true })
   t.equal(targeted({ ...closed, 'cdn-cache-control': 'max-age=5' }), null, 'RFC 9213 §2.2')
   t.equal(targeted({ 'cdn-cache-control': 'private' }), 'private', 'RFC 9213 §2.2')
   const known = [[200, true], [404, true], [505, true], [418, false], [429, false], [511, false], [599, false]] as const

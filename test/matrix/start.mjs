@@ -19,6 +19,8 @@ const RUNS = [
 ]
 /** Of @fastify/redis, which brings the client: the last major for each of ioredis'. */
 const FASTIFY_REDIS = { 5: 8, 6: 9 }
+/** Of node-redis, by ioredis'. */
+const NODE_REDIS = { 5: 5, 6: 6 }
 const SERVERS = { redis: ensureRedisServer, valkey: ensureValkeyServer }
 const USAGE = `npm run test:matrix -- [options] [files for the test command]
   --node MAJORS     only with these, with commas between them: ${valuesOf('node')}
@@ -91,7 +93,7 @@ async function nodeOf (major) {
 
 /** Has the clone use this major, also in what is between us and the client; its version. */
 async function useClient (clone, major) {
-  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`]
+  const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, `redis@${NODE_REDIS[major]}`]
   await call('npm', ['install', '--no-save', '--ignore-scripts', '--prefer-offline', ...names], clone)
   const ours = createRequire(join(clone, 'package.json'))
   const theirs = createRequire(ours.resolve('@fastify/redis'))

@@ -100,6 +100,7 @@ t.test('Redis is gone: a request does not wait, an invalidation rejects', async 
 
 t.test('Redis refuses: the error is the cause', async (t) => {
   const { app, redis } = await parts(t)
+  await app.ready()
   await redis.config('SET', 'min-replicas-to-write', '1')
   t.match(await app.inject('/'), { statusCode: 200, body: '1' })
   t.match(app.cache.stats().total, { errors: 1, bypasses: { store: 1 } })

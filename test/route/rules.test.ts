@@ -81,3 +81,45 @@ t.test('what is wrong is refused', async (t) => {
     code: 'FRC_OPTION', message: /route GET \/a\/b: cache\.ttl is "soon".*\(the plugin's option routes\[0\] gives this route its options\)$/
   })
 })
+
+t.test('config.routeCache is the route\'s own option, where it has no cache', async (t) => {
+  const app = await cachedApp(t, { routes: [{ path: '/ruled', cache: { ttl: 3 } }, { path: '/unruled', cache: { ttl: 3 } }], invalidateUnsafe: false })
+  let n = 0
+  const count = async (): Promise<string> => `run ${++n}`
+  app.get('/book/:id', { config: { routeCache: { key: 'book:{id}', ttl: 7, tags: ['books'] } } }, count)
+  app.put('/book/:id', { config: { routeCache: { invalidates: ['book:{id}'] } } }, ok)
+  app.get('/all', { config: { routeCache: true } }, ok)
+  app.get('/ruled', { config: { routeCache: { ttl: 8 } } }, ok)
+  app.get('/unruled', { config: { routeCache: false } }, ok)
+  app.get('/off', { cache: false, config: { routeCache: { ttl: 8 } } }, ok)
+  app.get('/absent', { cache: { ttl: 9 }, config: { routeCache: undefined as never } }, ok)
+  app.get('/inherited', { config: Object.create({ routeCache: { ttl: 8 } }) }, ok)
+  t.strictSame(await ttls(app, ['/book/1', '/all', '/ruled', '/unruled', '/off', '/absent', '/inherited']),
+    ['7', '60', '8', '-', '-', '9', '-'])
+  t.equal((await app.inject('/book/1')).body, 'run 1')
+  await app.cache.settled()
+  t.match((await app.inject('/book/1')).headers['cache-status'], /; hit; ttl=7/)
+  t.match((await app.inject({ method: 'HEAD', url: '/book/1' })).headers['cache-status'], /; hit; ttl=7/, 'the HEAD that Fastify adds')
+  await app.inject({ method: 'PUT', url: '/book/1' })
+  t.equal((await app.inject('/book/1')).body, 'run 2')
+  t.strictSame(app.cache.warnings, [])
+})
+
+t.test('an option in two places, or a wrong one, is refused where the route is declared', async (t) => {
+  const app = await cachedApp(t)
+  for (const [cache, inConfig] of [[true, true], [{ ttl: 1 }, { ttl: 2 }], [true, false], [{ ttl: 1 }, null]]) {
+    t.throws(() => app.get('/two', { cache, config: { routeCache: inConfig } } as object, ok),
+      { code: 'FRC_OPTION', message: /^route GET \/two: config\.routeCache is .*the route has cache: .* leave one out/ })
+  }
+  t.throws(() => app.post('/two', { cache: { invalidates: ['a'] }, config: { routeCache: { invalidates: ['b'] } } }, ok), { code: 'FRC_OPTION' })
+  for (const [method, option, message] of [
+    ['GET', { tll: 1 }, /route GET \/wrong: cache\.tll is 1; there is no such option/],
+    ['GET', 'yes', /cache is "yes"; write cache: true/],
+    ['GET', null, /cache is null/],
+    ['POST', true, /only GET and HEAD routes can be cached/],
+    ['POST', { invalidates: [] }, /cache\.invalidates is \[\]/]
+  ] as const) {
+    t.throws(() => app.route({ method, url: '/wrong', config: { routeCache: option as never }, handler: ok }),
+      { code: 'FRC_OPTION', message: new RegExp(`${message.source}.*\\(its config\\.routeCache gives this route its options\\)$`) })
+  }
+})

@@ -38,6 +38,12 @@ app.get('/tags', { cache: { tags: 'a' } }, async () => 'x')
 // @ts-expect-error also in a full route
 app.route({ method: 'GET', url: '/i', cache: { ttl: {} }, handler: async () => 'x' })
 
+// In its config.
+app.get('/config', { config: { routeCache: { key: 'b', ttl: 10, identity: (request) => request.ip } } }, async () => 'x')
+app.put('/config', { config: { routeCache: { invalidates: ['b'] } } }, async () => 'x')
+// @ts-expect-error a ttl is seconds, a string or a function
+app.get('/config', { config: { routeCache: { ttl: {} } } }, async () => 'x')
+
 // What a route changes.
 app.put('/users/:id', { cache: { invalidates: ['user:{id}', { keys: ['a'], tags: ['users'], prefix: 'page:' }, { all: true }] } }, async () => 'x')
 app.delete('/users/:id', { cache: { invalidates: ['user:{id}'], onError: 'fail' } }, async () => 'x')

@@ -8,7 +8,7 @@ import { own } from '../../key/key.js'
 import { within } from '../../store/wait/deadline.js'
 import { isOwn } from './same-origin.js'
 import type { Overview } from './overview.js'
-import { protect } from './pages.js'
+import { protect, UNCACHED } from './pages.js'
 
 /** The longest body: more than a key and its headers take. */
 const BODY_LIMIT = 64 * 1024
@@ -29,7 +29,7 @@ export async function api (app: FastifyInstance, { cache, overview }: ApiOptions
     if (!isOwn(request)) return answer(reply, 403, { message: 'another site has asked for this; only the dashboard\'s own page may' })
   })
 
-  app.get('/overview', async (request, reply) => {
+  app.get('/overview', UNCACHED, async (request, reply) => {
     return answer(reply, 200, await overview(textOf(request.query, 'process'), textOf(request.query, 'route')))
   })
 

@@ -138,7 +138,7 @@ function routesOf (heard: readonly Heard[]): Map<string, Part[]> {
 type Sum = typeof SUMS[number]
 
 function notesOnRoute (warnings: readonly Warning[], name: string): string[] {
-  return warnings.filter(({ route }) => route === name).map(({ message }) => `${message}.`)
+  return warnings.filter(({ route, concerned = [] }) => route === name || concerned.includes(name)).map(({ message }) => `${message}.`)
 }
 
 function together (route: string | null, parts: readonly Part[], notes: string[]): RouteOverview {

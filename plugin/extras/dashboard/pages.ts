@@ -21,6 +21,9 @@ const FILES = [
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
+/** For its GETs, whatever the plugin's option `routes` says of all routes. */
+export const UNCACHED = { cache: false } as const
+
 /** For everything that the dashboard answers with. */
 export function protect (reply: FastifyReply): FastifyReply {
   return reply
@@ -33,7 +36,7 @@ export function protect (reply: FastifyReply): FastifyReply {
 export async function pages (app: FastifyInstance): Promise<void> {
   for (const [path, name, type] of FILES) {
     const content = await readFile(join(folder, 'public', name))
-    app.get(`/${path}`, async (request, reply) => {
+    app.get(`/${path}`, UNCACHED, async (request, reply) => {
       protect(reply).header('cache-control', 'no-cache')
       // As the browser has it, not as `rewriteUrl` changed it.
       const [place = ''] = request.originalUrl.split('?')

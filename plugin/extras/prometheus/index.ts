@@ -37,6 +37,9 @@ const NAMES = ['register', 'prefix', 'buckets', 'path', ...BUDGET_NAMES]
 export const prometheusMetrics = fp(plugin, { fastify: '5.x', name: 'fastify-route-cache-prometheus' })
 export default prometheusMetrics
 
+/** Whatever the plugin's option `routes` says of all routes. */
+const UNCACHED = { cache: false } as const
+
 /** The collections of each registry, by the beginning of their names. */
 const collections = new WeakMap<MetricsRegistry, Map<string, Collected>>()
 
@@ -51,7 +54,7 @@ async function plugin (app: FastifyInstance, options: PrometheusOptions): Promis
   collection.add(name, cache)
   app.addHook('onClose', async () => { collection.remove(name) })
   if (path === null) return
-  app.get(path, async (_request, reply) => {
+  app.get(path, UNCACHED, async (_request, reply) => {
     const text = await register.metrics()
     return reply.type(register.contentType).send(text)
   })

@@ -2,8 +2,8 @@
 // names the actual outcome, and the reason.
 import { AssertionError } from 'node:assert'
 import { show } from '../../errors.js'
-import type { BypassReason, StaleReason } from '../../telling/outcome.js'
-import { BYPASS_WORDS, STALE_WORDS } from '../../telling/reasons.js'
+import type { BypassReason, RefusalReason, StaleReason } from '../../telling/outcome.js'
+import { BYPASS_WORDS, REFUSAL_WORDS, STALE_WORDS } from '../../telling/reasons.js'
 import { readCacheStatus, type AnyResponse, type Said } from './said.js'
 
 /** Further expectations of a response. An absent one does not matter. */
@@ -34,9 +34,11 @@ export interface StaleExpectation extends ResponseExpectation {
 export interface MissExpectation extends ResponseExpectation {
   /** Whether the client has forced it, by `Cache-Control: no-cache` on a route with `honourNoCache`. */
   forced?: boolean
+  /** Why its response is not stored, where that is known when its header leaves; null: nothing is against it by then. */
+  refused?: RefusalReason | null
 }
 
-type Expectation = Partial<Pick<Said, 'outcome' | 'reason' | 'ttl' | 'collapsed' | 'forced' | 'key'>>
+type Expectation = Partial<Pick<Said, 'outcome' | 'reason' | 'refused' | 'ttl' | 'collapsed' | 'forced' | 'key'>>
 type Check = (...args: never[]) => void
 
 /**
@@ -56,7 +58,8 @@ export function assertStale (response: AnyResponse, { name, ...expected }: Stale
 }
 
 /**
- * The response was not in the cache: the handler ran. Whether it was stored then, a next request tells.
+ * The response was not in the cache: the handler ran. Whether it was stored then, a next request tells; why it was not,
+ * `refused`, as far as that was known when its header left.
  * @throws AssertionError where it was not so; RouteCacheError FRC_OPTION where it is no response
  */
 export function assertMiss (response: AnyResponse, { name, ...expected }: MissExpectation = {}): void {
@@ -94,16 +97,19 @@ function expectedText ({ outcome, ...others }: Expectation): string {
 }
 
 function actualText (said: Said): string {
-  const { outcome, reason, ttl, collapsed, forced, member } = said
+  const { outcome, reason, refused, ttl, collapsed, forced, member } = said
   const more = [
     ttl !== null && `ttl ${ttl}`, collapsed && 'after waiting for another request\'s handler', forced && 'forced by the client'
   ].filter((part) => part !== false)
-  const why = reason === null ? '' : ` (${reason}): ${wordsOf(reason)}`
+  const known = reason ?? refused
+  const why = known === null ? '' : ` (${known}): ${wordsOf(known, outcome)}`
   return `it was a ${outcome}${more.length === 0 ? '' : ` (${more.join(', ')})`}${why}\nCache-Status: ${member}`
 }
 
-function wordsOf (reason: BypassReason | StaleReason): string {
-  return ({ ...BYPASS_WORDS, ...STALE_WORDS } as Readonly<Record<string, string>>)[reason] ?? reason
+/** A bypass and a refusal may have reasons of one name. */
+function wordsOf (reason: string, outcome: Said['outcome']): string {
+  if (outcome !== 'miss') return ({ ...BYPASS_WORDS, ...STALE_WORDS } as Readonly<Record<string, string>>)[reason] ?? reason
+  return `its response is not stored: ${(REFUSAL_WORDS as Readonly<Record<string, string>>)[reason] ?? reason}`
 }
 
 function silence (response: object, name: string | undefined): string {

@@ -1,7 +1,7 @@
 // The outcome of a response, read from its Cache-Status field (RFC 9211), as announcement.ts writes it.
 // https://www.rfc-editor.org/rfc/rfc9211#section-2
 import { RouteCacheError } from '../../errors.js'
-import type { BypassReason, StaleReason } from '../../telling/outcome.js'
+import type { BypassReason, RefusalReason, StaleReason } from '../../telling/outcome.js'
 
 /** A response of `inject`, `fetch`, supertest or Node's http: any object with headers. */
 export interface AnyResponse {
@@ -13,6 +13,8 @@ export interface Said {
   outcome: 'hit' | 'stale' | 'miss' | 'bypass'
   /** The reason of a bypass, or the detail of a stale entry; else null. */
   reason: BypassReason | StaleReason | null
+  /** Why the response of a miss is not stored, as far as that was known when its header left; null: it may be stored. */
+  refused: RefusalReason | null
   /** Seconds that a hit is fresh yet, 0 or less where it is stale; null: there is none. */
   ttl: number | null
   /** A hit that waited for another request's handler. */
@@ -53,7 +55,7 @@ function read (member: string): Said {
   const detail = parameters.get('detail')
   const ttl = parameters.has('ttl') ? Number(parameters.get('ttl')) : null
   const collapsed = parameters.has('collapsed')
-  const said = { ttl, collapsed, forced: fwd === 'request', key: parameters.get('key') ?? null, member }
+  const said = { refused: null, ttl, collapsed, forced: fwd === 'request', key: parameters.get('key') ?? null, member }
   // A stale hit's ttl is 0 or less (§2.4); `fwd=stale` stands in for what the handler answered,
   // but where that was that nothing has changed.
   if ((fwd === 'stale' && parameters.get('fwd-status') !== '304') || ((fwd === undefined || collapsed) && ttl !== null && ttl <= 0)) {
@@ -62,7 +64,7 @@ function read (member: string): Said {
   if (fwd === undefined || collapsed) return { ...said, outcome: 'hit', reason: null }
   // Behind a colon it says which of several marks: `credential:x-api-key`.
   if (fwd === 'bypass') return { ...said, outcome: 'bypass', reason: (detail?.split(':')[0] ?? null) as BypassReason | null }
-  return { ...said, outcome: 'miss', reason: null }
+  return { ...said, outcome: 'miss', reason: null, refused: (detail ?? null) as RefusalReason | null }
 }
 
 /** The field of any kind of response; '' where it has none. */

@@ -7,7 +7,7 @@ import type { RouteCache } from '../../calls/route-cache.js'
 type Waited = Pick<RouteCache, 'settled' | 'stats'>
 
 /** An app with the plugin; or the plugin's decorator itself, where it has another name than `cache`. */
-export type Cached = { cache: Waited } | Waited
+export type CachedApp = { cache: Waited } | Waited
 
 const PAUSE = 5
 
@@ -17,7 +17,7 @@ const PAUSE = 5
  * Default 10 seconds. 0: no limit.
  * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION for what is no app or no duration
  */
-export async function settled (app: Cached, options: { timeout?: Duration } = {}): Promise<void> {
+export async function settled (app: CachedApp, options: { timeout?: Duration } = {}): Promise<void> {
   await cacheOf('settled', app).settled(options)
 }
 
@@ -26,7 +26,7 @@ export async function settled (app: Cached, options: { timeout?: Duration } = {}
  * invalidations. `timeout`: how long, at most. Default 10 seconds. 0: no limit.
  * @throws RouteCacheError FRC_DEADLINE after that; FRC_OPTION for what is no app or no duration
  */
-export async function recovered (app: Cached, { timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
+export async function recovered (app: CachedApp, { timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
   const cache = cacheOf('recovered', app)
   const time = toMilliseconds(timeout)
   if (time === undefined) throw optionError('recovered', 'timeout', timeout, DURATION_FORMS)

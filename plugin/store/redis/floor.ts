@@ -36,7 +36,7 @@ import { readFloor, type Keys, type FloorState } from '../keys.js'
 import { listenTo } from '../server/client-events.js'
 import { onRefusal, type RedisClient } from '../server/redis-client.js'
 import { FLOOR } from './clock-scripts.js'
-import { addressOf, runOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
+import { addressOf, infoOf, runOf, ownerOf, slotOf, topologyOf, hasReplicas, reignOf, type Write } from '../server/topology.js'
 import type { Follower, Witness } from '../witness.js'
 import { Backoff } from '../wait/backoff.js'
 
@@ -71,7 +71,7 @@ export class Floor implements Witness {
     this.#write = write
     this.#now = now
     this.#trusting = trusting
-    this.#known = new KnownServers({ write, now, onLoss: () => { this.#rounds.hurry() } })
+    this.#known = new KnownServers({ write, now, trusting, onLoss: () => { this.#rounds.hurry() } })
     // On a Cluster it is not known which of them it was.
     this.#stopHeeding = onRefusal(client, () => { this.#known.forgetAll() })
   }
@@ -125,7 +125,7 @@ export class Floor implements Witness {
   /** With the answer: throws FRC_STORE where it may be of a server that was not known then. */
   end (names: readonly string[], since: number): void | Promise<void> {
     const servers = this.#knownOf(names, since)
-    if (servers === null) throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked')
+    if (servers === null) throw new RouteCacheError('FRC_STORE', 'the servers changed while they were asked: another one answers, or one is no primary any more')
     const looks = this.#known.looks(servers)
     if (looks.length > 0) return Promise.all(looks).then(() => this.end(names, since))
     this.#mustCount(names)
@@ -146,7 +146,7 @@ export class Floor implements Witness {
 
   /** On a Cluster: the connection to the primary that has this name, as far as it is known. */
   serverOf (name: string): RedisClient | undefined {
-    return this.#byAddress.get(this.#client.slots?.[slotOf(name)]?.[0] ?? '')
+    return this.#byAddress.get(ownerOf(this.#client, slotOf(name)))
   }
 
   async #goRound (): Promise<Round> {
@@ -170,8 +170,9 @@ export class Floor implements Witness {
     const servers = this.#client.isCluster === true ? (await topologyOf(this.#client, ask)).servers : [this.#client]
     for (const server of servers) this.#known.watch(server)
     const lookedAt = this.#now()
-    const infos = await Promise.all(servers.map(async (server) => await ask(server.info())))
-    const runs = createHash('sha256').update(infos.map(runOf).sort().join(',')).digest('base64url')
+    const infos = await Promise.all(servers.map(async (server) => await infoOf(ask(server.info()), this.#trusting)))
+    const named = infos.map((info) => runOf(info, this.#trusting)).sort()
+    const runs = createHash('sha256').update(named.join(',')).digest('base64url')
     const answering = this.#follower?.asking()
     const { isNew } = await this.#renew(runs)
     // A server that went meanwhile may be back as another.
@@ -228,6 +229,8 @@ interface Known {
 interface KnownServersParts {
   write: Write
   now: () => Milliseconds
+  /** A server that does not say who it is counts as the same. */
+  trusting: boolean
   /** One is not known any more. */
   onLoss: () => void
 }
@@ -292,7 +295,7 @@ class KnownServers {
     if (Math.abs(now - known.lookedAt) < RECHECK) return
     known.lookedAt = now
     const forget = (): void => { this.forget(server) }
-    known.looking = this.ask(server.info('replication'))
+    known.looking = infoOf(this.ask(server.info('replication')), this.#parts.trusting)
       .then((info) => {
         const seen = this.#seen(info)
         if (seen.reign === known.reign) Object.assign(known, seen)

@@ -59,7 +59,7 @@ export class RedisStore implements Store {
     client, keys, deadline = 0, writeDeadline, now, trustFailover = false, waitForReplicas = 0, memory = null,
     complain = () => {}, onDrop
   }: RedisStoreOptions) {
-    const write: Write = async (command) => await this.#write(command)
+    const write: Write = (command) => this.#write(command)
     this.#client = client
     this.#keys = keys
     this.#writeDeadline = writeDeadline
@@ -71,8 +71,9 @@ export class RedisStore implements Store {
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
     this.#removal = new KeyRemoval({ client, keys, write, now })
-    const parts = { client, keys, write, now, writeDeadline, generations: this.#generations, removal: this.#removal }
-    this.#joint = new JointInvalidation({ ...parts, prefixes: new PrefixRemoval({ client, keys, write }) })
+    const prefixes = new PrefixRemoval({ client, keys, write })
+    const [generations, removal] = [this.#generations, this.#removal]
+    this.#joint = new JointInvalidation({ client, keys, write, now, writeDeadline, generations, removal, prefixes })
     mustFit(client)
     this.#tiered = memory === null ? null : new Tiered({ client, keys, limits: memory, now, complain, onDrop })
   }
@@ -80,6 +81,7 @@ export class RedisStore implements Store {
   async connect (): Promise<void> {
     try {
       await this.#floor.check()
+      await this.#lookUpAny()
     } finally {
       await this.#tiered?.begin()
     }
@@ -94,7 +96,12 @@ export class RedisStore implements Store {
   async probe (): Promise<void> {
     this.#mustBeUp()
     if (this.#client.isCluster === true) await allAnswer(this.#client, async (command) => await this.#write(command))
-    await this.generations([])
+    await this.#lookUpAny()
+  }
+
+  /** As lookups ask: a server of a Cluster answers for single names, and lets nobody ask for several. */
+  async #lookUpAny (): Promise<void> {
+    await this.read({ key: 'any', variant: null, tags: [] })
   }
 
   async read (ask: Ask): Promise<Reading> {
@@ -167,7 +174,7 @@ export class RedisStore implements Store {
     }
     this.#generations.extend(tags, life)
     const names = [this.#keys.entry(key), this.#keys.lease(key, lease.variant)]
-    const filling = inTurn(lease, async () => await this.#write(varied === null
+    const filling = inTurn(lease, () => this.#write(varied === null
       ? FILL.run(this.#client, names, [lease.token, bytes, life, ...lease.isSeized === true ? [1] : []])
       : FILL_VARIANT.run(this.#client, [...names, this.#keys.variant(key, varied.variant), this.#keys.variants(key)],
         [lease.token, Buffer.from(varied.under, 'latin1'), varied.marker, bytes, life, varied.variant, varied.most])))
@@ -219,8 +226,8 @@ export class RedisStore implements Store {
   }
 
   /** Waits for the work, and then drops its targets from the tier: also where it failed, as Redis may have done it. */
-  async #changing<T> (work: Promise<T>, drop: (tiered: Tiered) => void): Promise<T> {
-    return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })
+  #changing<T> (work: Promise<T>, drop: (tiered: Tiered) => void): Promise<T> {
+    return this.#tiered === null ? work : work.finally(() => { drop(this.#tiered!) })
   }
 
   /** The same, and for the replicas. */
@@ -231,8 +238,8 @@ export class RedisStore implements Store {
     return result
   }
 
-  async #write<T> (command: Promise<T>): Promise<T> {
-    return await within(this.#writeDeadline, command)
+  #write<T> (command: Promise<T>): Promise<T> {
+    return within(this.#writeDeadline, command)
   }
 
   #mustBeUp (): void {
@@ -317,7 +324,7 @@ class Batch {
   }
 
   answer ({ values, history, prefixes }: BatchAnswer, left: Milliseconds): void {
-    const generations: Array<Generation | null | undefined> = []
+    const generations = new Array<Generation | null | undefined>(values.length)
     const generationAt = (place: number): Generation | null => {
       let generation = generations[place]
       if (generation === undefined) generation = generations[place] = readGeneration(values[place]?.toString('latin1') ?? '')
@@ -455,9 +462,11 @@ export class Leases {
       : TAKE_FIRST.run(this.#client, [this.#keys.entry(key), lease, this.#keys.lease(key)],
         [...args, marker, FIRST_MARKER_TIME])
     // A generation that was created since is above what was read before.
-    const taking = seen === null || missing.length > 0 ? this.#withClock(sent) : withAsOf(sent, seen)
-    const [taken, asOf] = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
-    const [mine, held] = (taken as unknown[]).map(String)
+    const taking = seen === null || missing.length > 0 ? this.#withClock(sent) : sent
+    const taken = await this.#orReleased(key, { token, variant }, { taking, heard: taking })
+    const [reply, asOf] = taking === sent ? [taken, seen!] : taken as [reply: unknown, asOf: number]
+    if (!Array.isArray(reply)) return { token, asOf, variant, isPass: false }
+    const [mine, held] = reply.map(String)
     if (mine !== '') return { token: mine!, asOf, variant, isPass: mine!.startsWith(PASS) }
     return held === '' ? 'changed' : holding(held!)
   }
@@ -537,16 +546,14 @@ export class Leases {
   }
 }
 
-async function withAsOf (lease: Promise<unknown>, asOf: number): Promise<[reply: unknown, asOf: number]> {
-  return [await lease, asOf]
+/** Runs commands that use one lease token one at a time, in the order of the calls. */
+export function inTurn<T> (lease: Lease, work: () => Promise<T>): Promise<T> {
+  const working = lease.turn === undefined ? work() : lease.turn.then(work)
+  lease.turn = working.then(nothing, nothing)
+  return working
 }
 
-/** Runs commands that use one lease token one at a time, in the order of the calls. */
-export async function inTurn<T> (lease: Lease, work: () => Promise<T>): Promise<T> {
-  const working = lease.turn === undefined ? work() : lease.turn.then(work)
-  lease.turn = working.then(() => {}, () => {})
-  return await working
-}
+function nothing (): void {}
 
 /** Nobody is to wait for a quarantine, either. */
 function holding (value: string): 'held' | 'pass' {

@@ -66,20 +66,26 @@ local oldest = redis.call('ZPOPMIN', KEYS[4], surplus)
 for i = 1, #oldest, 2 do redis.call('UNLINK', variantIn(KEYS[4], oldest[i])) end
 return 2`)
 
+/** In the place of a life. https://redis.io/docs/latest/commands/pttl/ */
+const NO_SUCH_NAME = -2
+
 /**
  * A lease never lasts longer than its time, unless the server's time has stepped back: then whoever had it may be long dead,
  * and who lives renews it within a third of that time. Taken from a living one, it costs a refused fill.
  *
  * KEYS: lease, what it is for. ARGV: token, time in ms, and the checksum of what was seen there ('': nothing) if it matters.
- * Gives what the lease now holds where it was taken: the token, or under PASS '~' and the token; else '' and what somebody
- * else holds, or nothing where there is something else than what was seen.
+ * 1: it was taken. Else a list: what the lease holds where that is this token, under PASS '~' and the token; or '' and what
+ * somebody else holds, nothing where there is something else than what was seen.
  *
  * Mostly nobody has it, so it is set at once, and taken back where what lies there is another. A server that is full refuses
- * that, and is asked who has it: who waits for another's fill needs no room.
+ * that, and is asked who has it: who waits for another's fill needs no room. And mostly nothing lies there, which PTTL says
+ * for less than GETRANGE; EXISTS would be one command more that a user of an ACL has to be allowed.
  */
-export const TAKE = new Script(`${READING_LAYOUT}${OWN}
+export const TAKE = new Script(`
 local held = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])
 local isTaken = not held
+if isTaken and ARGV[3] == '' and redis.call('PTTL', KEYS[2]) == ${NO_SUCH_NAME} then return 1 end
+${READING_LAYOUT}${OWN}
 if type(held) == 'table' then held = redis.call('GET', KEYS[1]) end
 if isOwn(held, ARGV[1]) then return {held} end
 if held and held ~= '${PASS}' then
@@ -91,7 +97,7 @@ if type(present) == 'string' and present ~= ARGV[3] then
   if isTaken then redis.call('DEL', KEYS[1]) end
   return {'', ''}
 end
-if isTaken then return {ARGV[1]} end
+if isTaken then return 1 end
 local token = (held or '') .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return {token}`)
@@ -102,14 +108,14 @@ return {token}`)
  * can't be filled any more. Not in quarantine. Gives what TAKE gives.
  */
 export const TAKE_FIRST = new Script(`${READING_LAYOUT}
-if redis.call('GET', KEYS[2]) == ARGV[1] then return {ARGV[1]} end
+if redis.call('GET', KEYS[2]) == ARGV[1] then return 1 end
 local held = redis.call('GET', KEYS[3])
 if held and string.sub(held, 1, 1) == '${QUARANTINE}' then return {'', held} end
 local present = checksumAt(KEYS[1])
 if type(present) == 'string' and present ~= ARGV[3] then return {'', ''} end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return {ARGV[1]}`)
+return 1`)
 
 /** KEYS: lease. ARGV: token, time in ms, the token from now on. 1: it lasts so long from now. 0: it is lost. */
 export const RENEW = new Script(`${OWN}

@@ -5,6 +5,10 @@ import { errorMonitor } from 'node:events'
 import { RouteCacheError } from '../../errors.js'
 import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
+import { WITHOUT_INFO } from './topology.js'
+
+const ONE_OF_CLUSTER = 'the server is one of a Cluster, and the client is for a single one: give the plugin new Cluster([{ host, port }]) of ' +
+  'ioredis'
 
 /** The meaning of the first word of a server's or the system's error, and the remedy. */
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -17,13 +21,14 @@ const MEANINGS: Readonly<Record<string, string>> = {
   WRONGPASS: 'the password or the user name is wrong',
   NOAUTH: 'the server wants a password, and the client has none',
   NOPERM: 'the client\'s user lacks a right',
-  OOM: 'the server is full (maxmemory), and its policy lets nothing go',
-  READONLY: 'the server is a replica, which takes no writes',
+  OOM: 'the server is full, and evicts nothing: raise its maxmemory, or set its maxmemory-policy to allkeys-lru',
+  READONLY: 'the server is a replica, which takes no writes: connect to its primary',
   MASTERDOWN: 'the server is a replica that has lost its primary',
   MISCONF: 'the server can\'t write its snapshot, and takes no writes until it can',
   NOREPLICAS: 'the server has fewer replicas than it wants (min-replicas-to-write)',
   LOADING: 'the server still reads its memory from disk',
-  MOVED: 'the server is one of a Cluster, and the client is for a single one: give the plugin new Cluster([{ host, port }]) of ioredis',
+  MOVED: ONE_OF_CLUSTER,
+  CROSSSLOT: ONE_OF_CLUSTER,
   CLUSTERDOWN: 'the Cluster lacks slots, or can\'t reach enough primaries'
 }
 
@@ -67,7 +72,9 @@ export function causeOf (error: unknown): string | null {
     const name = [String(code), .../\b[A-Z]{3,12}\b/.exec(String(message)) ?? []].find((name) => MEANINGS[name] !== undefined)
     if (name === undefined) continue
     const command = name === 'NOPERM' ? /'[\w|]+' command/.exec(String(message))?.[0] : undefined
-    return `${name}: ${MEANINGS[name]}${command === undefined ? '' : `, for the ${command}`}`
+    // Without it, nobody could tell a restart; topology.ts says the same of servers that don't know the command.
+    const remedy = command === "'info' command" ? `; ${WITHOUT_INFO}` : ''
+    return `${name}: ${MEANINGS[name]}${command === undefined ? '' : `, for the ${command}`}${remedy}`
   }
   return null
 }
@@ -83,7 +90,7 @@ function isLate (error: unknown): boolean {
 }
 
 function textOf (error: unknown): string {
-  return error instanceof Error ? error.message.slice(0, 200) : 'it failed'
+  return error instanceof Error ? error.message.slice(0, 400) : 'it failed'
 }
 
 interface Place { host?: string, port?: number | string }

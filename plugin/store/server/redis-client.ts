@@ -27,6 +27,8 @@ export interface RedisClient {
   pipeline?(): Pipeline
   /** On a Cluster: by slot, the primary's `host:port` first. */
   slots?: string[][]
+  /** On a Cluster whose client has no such list: the primary's `host:port`. */
+  ownerOf?(slot: number): string | undefined
   cluster?(command: 'NODES'): Promise<unknown>
   refreshSlotsCache?(callback: (error?: Error | null) => void): void
 }
@@ -51,7 +53,7 @@ export function isRedisClient (value: unknown): value is RedisClient {
 }
 
 /** The members of a client that this lacks: all, where it is no object. */
-function missingOf (value: unknown): string[] {
+export function missingOf (value: unknown): string[] {
   const client = (typeof value === 'object' ? value : null) as Partial<Record<keyof RedisClient, unknown>> | null
   return [
     ...typeof client?.status === 'string' ? [] : ['status'],
@@ -62,21 +64,6 @@ function missingOf (value: unknown): string[] {
 /** Whether it was meant as a client, by its methods: a client that lacks something, or a mock. */
 export function looksLikeClient (value: unknown): boolean {
   return typeof value === 'object' && value !== null && missingOf(value).length <= METHODS.length - 2
-}
-
-const RIGHT = 'it is an ioredis client, such as app.redis of @fastify/redis'
-
-/** The error text: why this is no client, and which would be. */
-export function clientForms (value: unknown): string {
-  if (!looksLikeClient(value)) return RIGHT
-  const missing = missingOf(value)
-  // ioredis-mock runs scripts in a Lua of its own, which does not know the line that Redis has for their flags.
-  const isMock = missing.length === 1 && missing[0] === 'status'
-  const advice = isMock
-    ? '. A mock such as ioredis-mock is none: it has no status of its connection, and can\'t run scripts that begin with "#!lua". In tests ' +
-      'leave redis out, and entries live in this process; or give it a real server'
-    : ''
-  return `it lacks ${missing.join(', ')}; ${RIGHT}${advice}`
 }
 
 /** ioredis' own `keyPrefix`, which it puts before every key of a command, but not before SCAN's pattern. */

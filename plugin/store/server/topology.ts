@@ -63,6 +63,11 @@ export function primariesOf (client: RedisClient): RedisClient[] {
   return client.nodes?.('master') ?? [client]
 }
 
+/** The address of the primary that has this slot, as the client knows it now; '': it knows none. */
+export function ownerOf (client: RedisClient, slot: number): string {
+  return client.ownerOf?.(slot) ?? client.slots?.[slot]?.[0] ?? ''
+}
+
 /** Has the client read the Cluster's slots anew. */
 async function refreshed (client: RedisClient): Promise<void> {
   await new Promise<void>((resolve, reject) => {
@@ -78,18 +83,43 @@ export function addressOf ({ options }: RedisClient): string {
   return `${host}:${port}`
 }
 
-/** A server's run id is new with each start. */
-export function runOf (info: unknown): string {
-  const run = /^run_id:(\w+)/m.exec(String(info))?.[1]
-  if (run === undefined) throw new RouteCacheError('FRC_STORE', 'INFO does not tell the server\'s run_id')
-  return `${run} ${reignOf(info)}`
+/** The remedy where INFO does not say who answers. */
+export const WITHOUT_INFO = 'without INFO nobody can tell a server that was restarted, or replaced. Let the client connect to Redis itself, as a ' +
+  'user with +info; or write trustFailover: true, where what is cached may outlive that'
+
+/**
+ * A server's INFO. Throws FRC_STORE where it refuses to give it, as some proxies do; or, where its answers are trusted
+ * whoever gives them, gives an empty one.
+ */
+export async function infoOf (asked: Promise<unknown>, isTrusted: boolean): Promise<string> {
+  try {
+    return String(await asked)
+  } catch (error) {
+    if (!isReplyOf(error)) throw error
+    if (isTrusted) return ''
+    const words = (error as Error).message.slice(0, 100)
+    throw new RouteCacheError('FRC_STORE', `INFO is refused (${words}): ${WITHOUT_INFO}`, { cause: error })
+  }
+}
+
+/** The server's answer to INFO, not a failure of the connection, nor a state that ends: loading, no password. */
+function isReplyOf (error: unknown): boolean {
+  const { name, message } = error as { name?: unknown, message?: unknown }
+  return name === 'ReplyError' && /^(?:ERR|NOPERM)\b/.test(String(message))
+}
+
+/** A server's run id is new with each start. Empty: it does not tell, and is trusted all the same. */
+export function runOf (info: unknown, isTrusted = false): string {
+  const run = /^run_id:(\w+)/m.exec(String(info))?.[1] ?? (isTrusted ? '' : null)
+  if (run !== null) return `${run} ${reignOf(info)}`
+  throw new RouteCacheError('FRC_STORE', `INFO does not tell the server's run_id, as behind a proxy: ${WITHOUT_INFO}`)
 }
 
 /** The id of its replication, new with each promotion to a primary. Throws FRC_STORE where it is a replica. */
 export function reignOf (info: unknown): string {
   const text = String(info)
   // A Cluster's client may not know yet that it is none any more.
-  if (/^role:(?:slave|replica)/m.test(text)) throw new RouteCacheError('FRC_STORE', 'the server is a replica: reads must go to primaries')
+  if (/^role:(?:slave|replica)/m.test(text)) throw new RouteCacheError('FRC_STORE', 'the server is a replica, which may lag behind: connect to its primary')
   return /^master_replid:(\w+)/m.exec(text)?.[1] ?? ''
 }
 

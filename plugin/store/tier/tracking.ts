@@ -26,7 +26,7 @@ import { Delays } from '../wait/delays.js'
 import type { Keys } from '../keys.js'
 import { listenTo } from '../server/client-events.js'
 import { keyPrefixOf, mustBeTrackable, type RedisClient } from '../server/redis-client.js'
-import { SLOTS, slotOf, primariesOf } from '../server/topology.js'
+import { SLOTS, ownerOf, slotOf, primariesOf } from '../server/topology.js'
 import type { TierStats } from '../store.js'
 import { TrackedServer } from './tracked-server.js'
 
@@ -96,8 +96,7 @@ export class Tracking {
   /** Whether what these names held can be kept: the server that answered tells of their changes. */
   covers (names: readonly string[]): boolean {
     if (!this.#isUp) return false
-    const { isCluster, slots } = this.#client
-    return isCluster !== true || names.every((name) => this.#addresses.has(slots?.[slotOf(name)]?.[0] ?? ''))
+    return this.#client.isCluster !== true || names.every((name) => this.#addresses.has(ownerOf(this.#client, slotOf(name))))
   }
 
   get stats (): Pick<TierStats, 'isLive' | 'delay' | 'drops'> {
@@ -192,7 +191,7 @@ function slotTags (cluster: RedisClient, server: RedisClient): () => string | nu
   return () => {
     for (let tries = 0; tries < SLOTS; tries++) {
       const tag = `{${number}}`
-      if (cluster.slots?.[slotOf(tag)]?.[0] === address) return tag
+      if (ownerOf(cluster, slotOf(tag)) === address) return tag
       number = (number + 1) % (4 * SLOTS)
     }
     return null

@@ -48,6 +48,7 @@ export class Breaker {
   #failures = 0
   #isProbing = false
   #openedAt: Milliseconds | null = null
+  #hasOpened = false
   /** Nothing is to be asked of the store. */
   isOpen = false
   /** A lookup failed not long ago: those that succeed are to be told. */
@@ -72,6 +73,26 @@ export class Breaker {
     if (threshold === 0 || this.#failures < threshold || this.#isProbing || this.#ended.signal.aborted) return
     this.#isProbing = true
     this.#probeUntilClosed().finally(() => { this.#isProbing = false }).catch(() => {})
+  }
+
+  /** It could not be connected to, which was said: when it is there, that is said, too. */
+  failedAtStart (): void {
+    this.#awaitStart().catch(() => {})
+  }
+
+  async #awaitStart (): Promise<void> {
+    const { signal } = this.#ended
+    const began = performance.now()
+    const pauses = new Backoff(PAUSES)
+    for (;;) {
+      await sleep(pauses.next(), undefined, { ref: false, signal })
+      // It says so itself when it closes.
+      if (this.#hasOpened) return
+      const probe = this.#parts.probe()
+      const failure = await this.#failureOf(probe)
+      if (failure === null) return this.#hasOpened ? undefined : this.#sayBack(performance.now() - began)
+      if (isLate(failure)) await this.#eventually(probe)
+    }
   }
 
   /** For ever: no timer is left. */
@@ -116,7 +137,7 @@ export class Breaker {
   #open (error: unknown): void {
     if (this.#openedAt !== null) return
     this.#openedAt = performance.now()
-    this.isOpen = true
+    this.isOpen = this.#hasOpened = true
     this.#parts.onOpen?.(error)
     const { log, describe } = this.#parts
     log.warn({ err: error }, `the cache does without its store${describe === undefined ? '' : `, ${describe(error)},`} which has failed too ` +
@@ -131,6 +152,10 @@ export class Breaker {
     this.#openedAt = null
     this.isOpen = false
     this.#parts.onClose?.(time)
+    this.#sayBack(time)
+  }
+
+  #sayBack (time: Milliseconds): void {
     this.#parts.log.warn({ time: Math.round(time) }, `the cache uses its store again, after ${(time / 1000).toFixed(1)} s${this.#parts.past?.() ?? ''}`)
   }
 }

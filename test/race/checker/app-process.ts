@@ -24,7 +24,7 @@ export interface AppConfig {
 const config = JSON.parse(process.argv[2] as string) as AppConfig
 process.once('disconnect', () => process.exit())
 
-const redis = clientOf(config.redis, config.process)
+const redis = await clientOf(config.redis, config.process)
 const database = new Database(config.postgres, config.connections)
 const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })
 // Deadlines that a busy machine can keep, where a bypass would prove nothing.

@@ -4,7 +4,7 @@ import {
   RedisCluster, RedisSentinel, startCluster, startRedis, startSentinel, type RedisServer, type SentinelAddress
 } from '../../helpers/redis.js'
 import { createTables } from './database.js'
-import type { Settings } from './settings.js'
+import type { ClientName, Settings } from './settings.js'
 
 /** What a SAVE writes, and a restart loads. */
 const SNAPSHOT = ['--dbfilename', 'dump.rdb']
@@ -12,10 +12,12 @@ const SNAPSHOT = ['--dbfilename', 'dump.rdb']
 const NODE_TIMEOUT = 1_000
 
 /** What a client needs to know. */
-export type Address = { host: string, port: number } | { nodes: Array<{ host: string, port: number }> } | SentinelClient
+export type Address = (Place | { nodes: Place[] } | SentinelClient) & { client?: ClientName }
+
+interface Place { host: string, port: number }
 
 /** `blind`: every other process hears of no failover. */
-interface SentinelClient extends SentinelAddress { blind: boolean }
+export interface SentinelClient extends SentinelAddress { blind: boolean }
 
 export type TestRedis = RedisServer | RedisCluster | RedisSentinel
 
@@ -50,10 +52,10 @@ async function startRedisFor ({ target, fault, redisArgs }: Settings): Promise<T
   return await startCluster({ replicas: 1, nodeTimeout: NODE_TIMEOUT, args: redisArgs })
 }
 
-function addressOf (redis: TestRedis, { blind }: Settings): Address {
-  if (redis instanceof RedisCluster) return { nodes: redis.nodes }
+function addressOf (redis: TestRedis, { blind, client }: Settings): Address {
+  if (redis instanceof RedisCluster) return { nodes: redis.nodes, client }
   if (redis instanceof RedisSentinel) return { ...redis.address, blind }
-  return { host: redis.host, port: redis.port }
+  return { host: redis.host, port: redis.port, client }
 }
 
 /** Other names, so that a SCAN takes several steps and something can happen between them. */

@@ -39,7 +39,7 @@ export const BROKEN_BUILDS = {
   landing: {
     mode: 'tag',
     file: 'cache/fill.ts',
-    text: 'await handOut(flightName(key, lease.variant), claim)',
+    text: 'await handOut(claim)',
     replacement: `this.#land(claim, { type: 'stored', stored: {
       entry: (await import('../entry/codec.js')).decode(bytes, key)!, members: [], variant: lease.variant, tags } })`
   },

@@ -6,6 +6,9 @@ import { COMPOSED_MODES, MODES, PLAIN_MODES, type ModeName } from './workload.js
 
 /** `sentinel`: a primary and its replica, found by three sentinels. */
 const TARGETS = ['standalone', 'cluster', 'sentinel'] as const
+/** The package of the processes' clients; `mixed`: node-redis in every other process. */
+export const CLIENTS = ['ioredis', 'node-redis', 'mixed'] as const
+export type ClientName = typeof CLIENTS[number]
 /** What happens in the middle of a run, and where it can. */
 const FAULTS = {
   none: TARGETS,
@@ -39,6 +42,7 @@ export interface Settings {
   memory: boolean
   /** Whether every other process does not hear from the sentinels that a primary was replaced. */
   blind: boolean
+  client: ClientName
   /** A checkout whose plugin/index.ts is run. Undefined: this one. */
   plugin: string | undefined
   /** A checkout, or an unpacked package, whose plugin every second process runs. Undefined: all run the same one. */
@@ -64,6 +68,7 @@ export const DEFAULTS: Settings = {
   fault: 'none',
   memory: false,
   blind: false,
+  client: 'ioredis',
   plugin: undefined,
   beside: undefined,
   broken: undefined,
@@ -87,6 +92,7 @@ export const USAGE = `npm run race -- [options]
   --fault NAME      ${Object.keys(FAULTS).join('|')} (${DEFAULTS.fault})
   --memory          every process with a tier: exact for its own writes, for others' within a second
   --blind           every other process without failoverDetector: exact for a process' own writes, for others' within 15 s
+  --client NAME     of the processes: ${CLIENTS.join('|')} (${DEFAULTS.client})
   --plugin DIR      a checkout, or an unpacked package, whose plugin is run instead of this one's
   --beside DIR      another one, run by every second process (p1, p3, ...): two builds under one prefix
   --broken NAME     without one of its checks: ${Object.keys(BROKEN_BUILDS).join('|')}
@@ -99,7 +105,7 @@ const BROKEN_NAMES = Object.keys(BROKEN_BUILDS) as BrokenBuildName[]
 
 const options = {
   ...Object.fromEntries(['seconds', 'processes', 'mode', 'target', 'seed', 'rows', 'writes', 'concurrency', 'ballast', 'fault',
-    'plugin', 'beside', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
+    'client', 'plugin', 'beside', 'broken', 'redis-args'].map((name) => [name, { type: 'string' as const }])),
   memory: { type: 'boolean' as const },
   blind: { type: 'boolean' as const },
   'until-stale': { type: 'boolean' as const },
@@ -129,6 +135,7 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
     fault: oneOf('fault', text('fault', 'none'), Object.keys(FAULTS) as FaultName[]),
     memory: values.memory === true,
     blind: values.blind === true,
+    client: oneOf('client', text('client', 'ioredis'), CLIENTS),
     plugin: values.plugin === undefined ? undefined : String(values.plugin),
     beside: values.beside === undefined ? undefined : String(values.beside),
     broken: values.broken === undefined ? undefined : oneOf('broken', String(values.broken), BROKEN_NAMES),
@@ -139,7 +146,8 @@ export function readSettings (args: string[]): { settings: Settings, json: boole
   return { settings, json: values.json === true, help: values.help === true }
 }
 
-function mustBePossible ({ fault, target, redisArgs, memory, beside, processes, blind }: Settings): void {
+function mustBePossible ({ fault, target, redisArgs, memory, beside, processes, blind, client }: Settings): void {
+  if (client !== 'ioredis' && target === 'sentinel') throw new Error('--client node-redis: the plugin refuses its sentinels')
   if (blind && target !== 'sentinel') throw new Error('--blind is about sentinels: it needs --target sentinel')
   const targets: readonly string[] = FAULTS[fault]
   if (!targets.includes(target)) throw new Error(`--fault ${fault} is for --target ${targets.join(' or ')}`)

@@ -25,7 +25,7 @@ export async function openApp<Config extends AppConfig> (): Promise<OpenApp<Conf
   const app = fastify({ logger: { level: process.env.LOG_LEVEL ?? 'error' } })
   // Deadlines that a busy machine can keep, where a bypass would prove nothing.
   await app.register(routeCache, {
-    redis: clientOf(config.redis), ttl: 600, quarantineTime: QUARANTINE_TIME, deadline: 5, writeDeadline: 10
+    redis: await clientOf(config.redis), ttl: 600, quarantineTime: QUARANTINE_TIME, deadline: 5, writeDeadline: 10
   })
   return { app, pool, config }
 }

@@ -23,7 +23,7 @@ export async function kill (settings: Settings, signal = new AbortController().s
   try {
     const app = await compileApp(undefined, settings.isBroken ? 'quarantine' : undefined)
     endings.unshift(app.remove)
-    const backend = await startBackend({ ...CHECKER, target: settings.target, rows: 2, ballast: 0 })
+    const backend = await startBackend({ ...CHECKER, target: settings.target, client: settings.client, rows: 2, ballast: 0 })
     endings.unshift(backend.stop)
     const { stage, end } = await stageOf(settings, { app, backend })
     endings.unshift(end)

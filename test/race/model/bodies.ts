@@ -307,6 +307,7 @@ export const BODIES: Record<ScriptName, Body> = {
   },
   TAKE: (data, [lease, target], [token, time, seen]) => {
     let held = data.get(lease!)
+    const isFree = held === null
     if (held === token || held === scripts.PASS + token!) return [held]
     if (held !== null && held !== scripts.PASS) {
       if (isQuarantine(held) || data.pttl(lease!) <= Number(time)) return ['', held]
@@ -315,15 +316,15 @@ export const BODIES: Record<ScriptName, Body> = {
     if (seen !== undefined && checksumIn(data.get(target!)) !== seen) return ['', '']
     const mine = (held ?? '') + token!
     data.set(lease!, mine, time!)
-    return [mine]
+    return isFree ? 1 : [mine]
   },
   TAKE_FIRST: (data, [key, lease, keyLease], [token, time, seen, marker, life]) => {
-    if (data.get(lease!) === token) return [token]
+    if (data.get(lease!) === token) return 1
     if (isQuarantine(data.get(keyLease!))) return ['', data.get(keyLease!)!]
     if (checksumIn(data.get(key!)) !== seen) return ['', '']
     data.set(key!, marker!, life!)
     data.set(lease!, token!, time!)
-    return [token!]
+    return 1
   },
   RENEW: (data, [lease], [token, time, next]) => {
     if (!isOwn(data, lease!, token!)) return 0

@@ -3,8 +3,9 @@
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { RedisClient } from '../../../plugin/index.js'
-import { cachedApp, settled } from '../../helpers/app.js'
+import { cachedApp } from '../../helpers/app.js'
 import { startCluster, startRedis } from '../../helpers/redis.js'
+import { cachesBy } from './caches-by.js'
 import { sharedClient } from './shared-client.js'
 
 const OPTIONS: Record<string, object> = {
@@ -30,21 +31,7 @@ async function caches (t: Test, client: Redis | Cluster, prefix: string): Promis
   t.teardown(() => { client.disconnect() })
   if (client.status === 'wait') await client.connect()
   else if (client.status !== 'ready') await new Promise((resolve) => client.once('ready', resolve))
-  const app = await cachedApp(t, { redis: client as RedisClient, prefix, memory: { maxAge: '1m' } })
-  app.get('/:id', { cache: { key: 'k:{id}', tags: ['all'] } }, async ({ params }) => params)
-  const ask = async (): Promise<string> => {
-    const said: string[] = []
-    for (const id of ['a', 'b', 'c']) {
-      const { headers } = await app.inject(`/${id}`)
-      await settled(app)
-      said.push(/hit|fwd=\w+/.exec(String(headers['cache-status']))![0])
-    }
-    return [...new Set(said)].join()
-  }
-  for (const target of [undefined, { keys: ['k:a', 'k:b', 'k:c'] }, { tags: ['all'] }, { prefix: 'k:' }]) {
-    if (target !== undefined) await app.cache.invalidate(target)
-    t.strictSame([await ask(), await ask()], ['fwd=miss', 'hit'], JSON.stringify(target ?? 'cold'))
-  }
+  await cachesBy(t, client as RedisClient, prefix)
 }
 
 t.test('one server', async (t) => {

@@ -1,0 +1,107 @@
+// What controllers say by our decorators becomes options of their routes, before Nest declares these: `config.routeCache` of
+// the route, our method in place of the controller's, one more param for the request, and an interceptor around all others.
+// What is wrong throws FRC_OPTION, naming class and method.
+import { Req } from '@nestjs/common'
+import { MetadataScanner, type ModulesContainer } from '@nestjs/core'
+import { optionError } from '../../errors.js'
+import { own as memberOf } from '../../key/key.js'
+import { putBehindGuards } from '../../fastify/nest.js'
+import { CACHED, INVALIDATES } from './decorators.js'
+import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
+import { NESTS, metadata, type AppConfig } from './nest-metadata.js'
+import { cachedOption, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
+
+/** Prepares all controllers of the app. Throws where a decorator stands on what is no route. */
+export function prepareControllers (modules: ModulesContainer, config: AppConfig): void {
+  const scanner = new MetadataScanner()
+  for (const { controllers, providers } of modules.values()) {
+    for (const { metatype } of controllers.values()) {
+      if (typeof metatype === 'function') prepareController(metatype as Controller, scanner, config)
+    }
+    for (const { metatype } of providers.values()) {
+      if (typeof metatype === 'function' && isClass(metatype)) refuseOnProvider(metatype as Controller, scanner)
+    }
+  }
+}
+
+function isClass (value: unknown): boolean {
+  return typeof value === 'function' && typeof value.prototype === 'object' && value.prototype !== null
+}
+
+function placesOf (controller: Controller, scanner: MetadataScanner): ControllerMethod[] {
+  const prototype = controller.prototype as Record<string, Method>
+  return scanner.getAllMethodNames(prototype).map((name) => ({ controller, name, method: prototype[name]! }))
+}
+
+/** A resolver of GraphQL, a gateway, a service: nothing there is a route. */
+function refuseOnProvider (provider: Controller, scanner: MetadataScanner): void {
+  const isMarked = (target: object): boolean => [CACHED, INVALIDATES].some((key) => metadata.hasMetadata(key, target))
+  const place = placesOf(provider, scanner).find(({ method }) => isMarked(method))
+  if (place !== undefined || isMarked(provider)) {
+    throw optionError(place === undefined ? provider.name : whereOf(place), '@Cached or @Invalidates', undefined, 'it is for methods of controllers, whose responses are cached; in a ' +
+      'service or a resolver inject RouteCache, and cache values: getOrSet')
+  }
+}
+
+function prepareController (controller: Controller, scanner: MetadataScanner, config: AppConfig): void {
+  const ofClass = metadata.getMetadata(CACHED, controller)
+  for (const place of placesOf(controller, scanner)) {
+    const method = originalOf(place.method)
+    const option = cachedOption(place, ofClass, config) ?? writingOption(place)
+    if (option === null) continue
+    if (!metadata.hasMetadata(NESTS.path, method)) {
+      throw optionError(whereOf(place), '@Cached or @Invalidates', undefined, 'the method is no route: it has no @Get, @Put or the like')
+    }
+    putBehindGuards(option, { hasGuards: hasGuards(place, config) })
+    putInPlace(place, option)
+    if (!('invalidates' in option)) putAround(place, config)
+  }
+}
+
+function hasGuards ({ controller, method }: ControllerMethod, config: AppConfig): boolean {
+  const lists = [config.getGlobalGuards(), config.getGlobalRequestGuards(), metadata.getMetadata(NESTS.guards, controller),
+    metadata.getMetadata(NESTS.guards, method)]
+  return lists.some((list) => Array.isArray(list) && list.length > 0)
+}
+
+/** Our method on the controller's own prototype, with all that was said of the other one, and the option in its config. */
+function putInPlace ({ controller, name, method }: ControllerMethod, option: object): void {
+  const prototype = controller.prototype as object
+  const original = originalOf(method)
+  const given = metadata.getMetadata(NESTS.config, original)
+  if (memberOf(given, 'routeCache') !== undefined) {
+    throw optionError(whereOf({ controller, name }), '@RouteConfig', given, 'the method has @Cached or @Invalidates, too: leave routeCache out')
+  }
+  const isOurs = Object.hasOwn(prototype, name) && original !== method
+  const ours = isOurs ? method : wrapped(controller, name, original)
+  metadata.defineMetadata(NESTS.config, { ...given as object, routeCache: option }, ours)
+}
+
+function wrapped (controller: Controller, name: string, original: Method): Method {
+  const prototype = controller.prototype as object
+  const params = metadata.getMetadata(NESTS.params, controller, name) as Record<string, { index: number }> | undefined
+  const at = Math.max(original.length, ...Object.values(params ?? {}).map(({ index }) => index + 1))
+  const headers = metadata.getMetadata(NESTS.headers, original) as ReadonlyArray<{ name: string }> | undefined
+  const fields = [...new Set(headers?.map(({ name }) => name.toLowerCase()))]
+  const ours = methodBehindLookup(original, { at, fields })
+  for (const key of metadata.getMetadataKeys(original)) {
+    metadata.defineMetadata(key, metadata.getMetadata(key, original), ours)
+  }
+  Object.defineProperty(prototype, name, { value: ours, writable: true, configurable: true, enumerable: false })
+  Req()(prototype, name, at)
+  return ours
+}
+
+/** Nest calls an app's interceptors first, then a class's, then a method's: ours becomes the first of all that there are. */
+function putAround ({ controller, name }: ControllerMethod, config: AppConfig): void {
+  const ofApp = config.getGlobalInterceptors()
+  if (ofApp.length + config.getGlobalRequestInterceptors().length > 0) {
+    if (!ofApp.includes(aroundOthers)) ofApp.unshift(aroundOthers)
+    return
+  }
+  const method = (controller.prototype as Record<string, Method>)[name]!
+  const ofClass = metadata.getMetadata(NESTS.interceptors, controller)
+  const target = Array.isArray(ofClass) && ofClass.length > 0 ? controller : method
+  const others = (metadata.getMetadata(NESTS.interceptors, target) ?? []) as unknown[]
+  if (!others.includes(aroundOthers)) metadata.defineMetadata(NESTS.interceptors, [aroundOthers, ...others], target)
+}

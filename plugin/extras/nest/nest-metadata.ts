@@ -1,0 +1,38 @@
+// What Nest knows of an app, of its controllers and their methods, and where it keeps that.
+
+/** As much of Nest's ApplicationConfig as is used here. */
+export interface AppConfig {
+  getGlobalInterceptors: () => unknown[]
+  getGlobalRequestInterceptors: () => unknown[]
+  getGlobalGuards: () => unknown[]
+  getGlobalRequestGuards: () => unknown[]
+  getVersioning: () => { type: number, header?: string, defaultVersion?: unknown } | undefined
+}
+
+/** reflect-metadata, which each Nest app loads. */
+export const metadata = Reflect as unknown as {
+  getMetadata: (key: unknown, target: object, name?: string) => unknown
+  hasMetadata: (key: unknown, target: object) => boolean
+  defineMetadata: (key: unknown, value: unknown, target: object) => void
+  getMetadataKeys: (target: object) => unknown[]
+}
+
+/** The names under which Nest keeps what its decorators were given. */
+export const NESTS = {
+  path: 'path',
+  method: 'method',
+  host: 'host',
+  version: '__version__',
+  params: '__routeArguments__',
+  headers: '__headers__',
+  guards: '__guards__',
+  interceptors: '__interceptors__',
+  events: '__sse__',
+  config: '__fastify_route_config__'
+} as const
+
+/** Nest's RequestMethod. */
+export const GET = 0
+export const HEAD = 7
+/** Nest's VersioningType. */
+export const BY = { uri: 0, header: 1, mediaType: 2 } as const

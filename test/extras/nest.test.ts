@@ -1,0 +1,643 @@
+// Apps of Nest with the module: a hit is served to nobody whom something of Nest's refuses, what is served is all of the
+// response that the method gave, and what is written wrongly does not start.
+import 'reflect-metadata'
+import {
+  All, Catch, Controller, ForbiddenException, Get, Header, HostParam, HttpCode, Inject, Injectable, Module,
+  NotFoundException, Param, ParseIntPipe, Post, Put, Redirect, Req, Res, Scope, Sse, StreamableFile,
+  UnauthorizedException, UseFilters, UseGuards, UseInterceptors, Version, VersioningType, createParamDecorator,
+  type ArgumentsHost, type CallHandler, type CanActivate, type ExceptionFilter, type ExecutionContext,
+  type NestInterceptor, type PipeTransform, type Provider, type Type
+} from '@nestjs/common'
+import { APP_GUARD, APP_INTERCEPTOR, NestFactory, REQUEST } from '@nestjs/core'
+import { FastifyAdapter, RouteConfig, type NestFastifyApplication } from '@nestjs/platform-fastify'
+import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import { finalize, from, map, of, throwError, timeout } from 'rxjs'
+import t, { type Test } from 'tap'
+import { Cached, Invalidates, RouteCache, RouteCacheModule } from '../../plugin/extras/nest/index.js'
+import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
+import { startRedis } from '../helpers/redis.js'
+
+const server = await startRedis()
+t.teardown(async () => { await server.stop() })
+const redis = server.client()
+await redis.ping()
+
+interface Site {
+  controllers: Array<Type<object>>
+  providers?: Provider[]
+  options?: RouteCacheOptions
+  /** As `main.ts` has it. */
+  setUp?: (app: NestFastifyApplication) => unknown
+  adapter?: FastifyAdapter
+}
+
+let prefixes = 0
+
+async function open (t: Test, { controllers, providers = [], options = {}, setUp, adapter = new FastifyAdapter() }: Site) {
+  class App {}
+  const cache = RouteCacheModule.forRoot({ redis, prefix: `nest-${++prefixes}`, deadline: 30, writeDeadline: 30, ...options })
+  Module({ imports: [cache], controllers, providers })(App)
+  const app = await NestFactory.create<NestFastifyApplication>(App, adapter, { logger: false, abortOnError: false })
+  t.teardown(async () => { await app.close() })
+  await setUp?.(app)
+  await app.init()
+  await app.getHttpAdapter().getInstance().ready()
+  return app
+}
+
+type Asked = { url: string, method?: 'GET' | 'HEAD' | 'PUT' | 'POST', headers?: Record<string, string> }
+
+async function ask (app: NestFastifyApplication, asked: string | Asked) {
+  const response = await app.inject(asked)
+  await app.get(RouteCache).settled()
+  const { statusCode: status, headers, body } = response
+  const cache = /; (hit|fwd=[a-z]+)/.exec(String(headers['cache-status']))?.[1] ?? null
+  return { status, headers, body, cache }
+}
+
+// Who may see: ada. Nobody else.
+const mayPass = (request: { headers: Record<string, unknown> }): boolean => request.headers['x-who'] === 'ada'
+const requestOf = (context: ExecutionContext): FastifyRequest => context.switchToHttp().getRequest<FastifyRequest>()
+
+@Injectable()
+class Guard implements CanActivate {
+  canActivate (context: ExecutionContext) { return mayPass(requestOf(context)) }
+}
+
+@Injectable()
+class SlowGuard implements CanActivate {
+  async canActivate (context: ExecutionContext) {
+    await new Promise(setImmediate)
+    return mayPass(requestOf(context))
+  }
+}
+
+@Injectable()
+class ObservingGuard implements CanActivate {
+  canActivate (context: ExecutionContext) { return of(mayPass(requestOf(context))) }
+}
+
+@Injectable()
+class ThrowingGuard implements CanActivate {
+  canActivate (context: ExecutionContext) {
+    if (!mayPass(requestOf(context))) throw new UnauthorizedException()
+    return true
+  }
+}
+
+/** The user of one request. */
+@Injectable({ scope: Scope.REQUEST })
+class User {
+  readonly request: FastifyRequest
+  constructor (@Inject(REQUEST) request: FastifyRequest) { this.request = request }
+}
+
+@Injectable({ scope: Scope.REQUEST })
+class ScopedGuard implements CanActivate {
+  readonly user: User
+  constructor (@Inject(User) user: User) { this.user = user }
+  canActivate () { return mayPass(this.user.request) }
+}
+
+@Injectable()
+class Refusing implements NestInterceptor {
+  intercept (context: ExecutionContext, next: CallHandler) {
+    if (!mayPass(requestOf(context))) throw new ForbiddenException()
+    return next.handle()
+  }
+}
+
+@Injectable()
+class RefusingLater implements NestInterceptor {
+  async intercept (context: ExecutionContext, next: CallHandler) {
+    await new Promise(setImmediate)
+    return mayPass(requestOf(context)) ? next.handle() : throwError(() => new ForbiddenException())
+  }
+}
+
+@Injectable({ scope: Scope.REQUEST })
+class ScopedPipe implements PipeTransform {
+  readonly request: FastifyRequest
+  constructor (@Inject(REQUEST) request: FastifyRequest) { this.request = request }
+  async transform (value: unknown) {
+    if (!mayPass(this.request)) throw new ForbiddenException()
+    return value
+  }
+}
+
+const Who = createParamDecorator((_data: unknown, context: ExecutionContext) => {
+  if (!mayPass(requestOf(context))) throw new ForbiddenException()
+  return 'ada'
+})
+
+const OPEN = { key: 'secret:{id}', ttl: 600, shared: true, tags: ['secrets'] } as const
+
+/** A controller of its own for each way to refuse. */
+function controllers (): Record<string, Site> {
+  const decorated = (
+    ofMethod: MethodDecorator | null, ofClass: ClassDecorator | null = null, options: object = {}
+  ): Type<object> => {
+    @Controller('secrets')
+    class Secrets {
+      @Get(':id') @Cached({ ...OPEN, ...options })
+      secret (@Param('id') id: string) { return { secret: id } }
+    }
+    const { prototype } = Secrets
+    ofMethod?.(prototype, 'secret', Object.getOwnPropertyDescriptor(prototype, 'secret')!)
+    ofClass?.(Secrets)
+    return Secrets
+  }
+  @Controller('secrets')
+  class Piped {
+    @Get(':id') @Cached(OPEN)
+    secret (@Param('id', ScopedPipe) id: string) { return { secret: id } }
+  }
+  @Controller('secrets')
+  class WithParam {
+    @Get(':id') @Cached(OPEN)
+    secret (@Param('id') id: string, @Who() who: string) { return { secret: id, who } }
+  }
+  @Controller({ path: 'secrets', scope: Scope.REQUEST })
+  @UseGuards(Guard)
+  class Scoped {
+    readonly user: User
+    constructor (@Inject(User) user: User) { this.user = user }
+    @Get(':id') @Cached(OPEN)
+    secret (@Param('id') id: string) { return { secret: id, who: this.user.request.headers['x-who'] } }
+  }
+  class Base {
+    @Get(':id') @Cached(OPEN) @UseGuards(Guard)
+    secret (@Param('id') id: string) { return { secret: id } }
+  }
+  @Controller('secrets')
+  class Derived extends Base {}
+  @Controller('secrets')
+  @Cached({ shared: true })
+  @UseGuards(Guard)
+  class Whole {
+    @Get(':id')
+    secret (@Param('id') id: string) { return { secret: id } }
+  }
+  @Controller('secrets')
+  @UseGuards(Guard)
+  class Responding {
+    @Get(':id') @Cached(OPEN)
+    secret (@Param('id') id: string, @Res() reply: FastifyReply) { reply.send({ secret: id }) }
+  }
+  const plain = decorated(null)
+  return {
+    'a guard of the app, by useGlobalGuards': { controllers: [plain], setUp: (app) => app.useGlobalGuards(new Guard()) },
+    'a guard of the app, by APP_GUARD': { controllers: [decorated(null)], providers: [{ provide: APP_GUARD, useClass: Guard }] },
+    'a guard of the app for each request': {
+      controllers: [decorated(null)], providers: [User, { provide: APP_GUARD, useClass: ScopedGuard }]
+    },
+    'a guard of the controller': { controllers: [decorated(null, UseGuards(Guard))] },
+    'a guard of the method': { controllers: [decorated(UseGuards(Guard))] },
+    'an async guard': { controllers: [decorated(UseGuards(SlowGuard))] },
+    'a guard that gives an Observable': { controllers: [decorated(null, UseGuards(ObservingGuard))] },
+    'a guard that throws': { controllers: [decorated(UseGuards(ThrowingGuard))] },
+    'a guard for each request': { controllers: [decorated(UseGuards(ScopedGuard))], providers: [User] },
+    'an interceptor of the method': { controllers: [decorated(UseInterceptors(Refusing))] },
+    'an interceptor of the controller': { controllers: [decorated(null, UseInterceptors(RefusingLater))] },
+    'an interceptor of the app, by useGlobalInterceptors': {
+      controllers: [decorated(null)], setUp: (app) => app.useGlobalInterceptors(new Refusing())
+    },
+    'an interceptor of the app, by APP_INTERCEPTOR': {
+      controllers: [decorated(null)], providers: [{ provide: APP_INTERCEPTOR, useClass: RefusingLater }]
+    },
+    'a pipe for each request': { controllers: [Piped] },
+    'a pipe of the app': { controllers: [WithParam], setUp: (app) => app.useGlobalPipes({ transform: (value: unknown) => value }) },
+    'a decorator of a param': { controllers: [WithParam] },
+    'a controller for each request': { controllers: [Scoped], providers: [User] },
+    'an inherited method': { controllers: [Derived] },
+    'a controller that is cached as a whole': { controllers: [Whole] },
+    'a method that sends by itself': { controllers: [Responding] },
+    'with staleWhileRevalidate': { controllers: [decorated(UseGuards(Guard), null, { staleWhileRevalidate: 600 })] },
+    'a Fastify instance of the app\'s own': { controllers: [decorated(UseGuards(Guard))], adapter: new FastifyAdapter(fastify() as never) }
+  }
+}
+
+const ATTEMPTS: Array<Omit<Asked, 'url'>> = [
+  {}, { method: 'HEAD' }, { headers: { 'if-none-match': '*' } }, { headers: { 'if-modified-since': 'Fri, 01 Jan 2100 00:00:00 GMT' } },
+  { headers: { range: 'bytes=0-3' } }, { headers: { 'cache-control': 'only-if-cached' } }, { headers: { 'cache-control': 'no-cache' } },
+  { method: 'HEAD', headers: { 'if-none-match': '*' } }, { headers: { authorization: 'Bearer ada' } }, { headers: { cookie: 'who=ada' } }
+]
+const OTHERS = [{ 'x-who': 'bob' }, {}, { 'x-who': 'ADA' }, { 'x-who': 'ada, bob' }]
+
+t.test('nobody is served whom something of Nest\'s refuses: by a hit, a 304, a HEAD, a part', async (t) => {
+  let [attempts, leaks] = [0, 0]
+  for (const [name, site] of Object.entries(controllers())) {
+    await t.test(name, async (t) => {
+      const app = await open(t, site)
+      const asAda = { url: '/secrets/7', headers: { 'x-who': 'ada' } }
+      t.match(await ask(app, asAda), { status: 200, cache: 'fwd=miss' })
+      const filled = await ask(app, asAda)
+      t.match(filled, { status: 200, cache: 'hit', body: /"secret":"7"/ })
+      const withEtag = { headers: { 'if-none-match': String(filled.headers['etag']) } }
+      for (const who of OTHERS) {
+        for (const { method = 'GET', headers } of [...ATTEMPTS, withEtag as Omit<Asked, 'url'>]) {
+          const { status, body, cache } = await ask(app, { url: '/secrets/7', method, headers: { ...headers, ...who } as never })
+          attempts++
+          if ((status !== 403 && status !== 401) || body.includes('"secret"') || cache === 'hit') leaks++
+        }
+      }
+      t.match(await ask(app, { ...asAda, headers: { ...asAda.headers, ...withEtag.headers } }), { status: 304, cache: 'hit' })
+      t.match(await ask(app, { ...asAda, method: 'HEAD' }), { status: 200, cache: 'hit', body: '' })
+      await app.get(RouteCache).invalidate({ all: true })
+      t.match(await ask(app, asAda), { status: 200, cache: 'fwd=miss' })
+    })
+  }
+  t.comment(`${attempts} attempts, ${leaks} leaks`)
+  t.equal(leaks, 0)
+  t.ok(attempts > 900)
+})
+
+// What Nest's CacheInterceptor loses of a response.
+
+@Injectable()
+class Wrapping implements NestInterceptor {
+  static ends = 0
+  intercept (_context: ExecutionContext, next: CallHandler) {
+    return next.handle().pipe(timeout(60_000), map((data: unknown) => ({ data })), finalize(() => { Wrapping.ends++ }))
+  }
+}
+
+@Catch(NotFoundException)
+class Gone implements ExceptionFilter {
+  catch (error: NotFoundException, host: ArgumentsHost) {
+    host.switchToHttp().getResponse<FastifyReply>().code(404).header('x-filter', 'gone').send({ gone: error.message })
+  }
+}
+
+let runs = 0
+
+@Controller('kept')
+@Cached({ shared: true, ttl: 60, statuses: { 201: 60, 302: 60, 404: 60 } })
+class Kept {
+  @Get('status') @HttpCode(201)
+  status () { return { run: ++runs } }
+
+  @Get('headers') @Header('X-Kind', 'report') @Header('Content-Type', 'text/csv') @Header('Content-Language', 'en')
+  headers () { return `run,${++runs}` }
+
+  @Get('passthrough')
+  passthrough (@Res({ passthrough: true }) reply: FastifyReply) {
+    reply.code(201).header('x-run', ++runs)
+    return { run: runs }
+  }
+
+  @Get('response')
+  response (@Res() reply: FastifyReply) { reply.code(201).header('x-run', ++runs).send({ run: runs }) }
+
+  @Get('later')
+  later (@Req() request: FastifyRequest, @Res() reply: FastifyReply) {
+    setImmediate(() => { reply.type('text/plain').send(`${request.url} ${++runs}`) })
+  }
+
+  @Get('file')
+  file () {
+    const parts = [Buffer.from(`run ${++runs}, `), Buffer.from([0, 255, 128])]
+    return new StreamableFile(Readable.from(parts), { type: 'image/x', disposition: 'inline' })
+  }
+
+  @Get('buffer')
+  buffer () { return Buffer.from([0, 255, ++runs]) }
+
+  @Get('text')
+  text () { return `run ${++runs}` }
+
+  @Get('nothing')
+  nothing () { runs++ }
+
+  @Get('promise')
+  async promise () { return await Promise.resolve({ run: ++runs }) }
+
+  @Get('observable')
+  observable () { return from([{ run: 0 }, { run: ++runs }]) }
+
+  @Get('mapped') @UseInterceptors(Wrapping)
+  mapped () { return { run: ++runs } }
+
+  @Get('redirect') @Redirect('/elsewhere', 302)
+  redirect () { return { url: `/elsewhere/${++runs}` } }
+
+  @Get('missing') @UseFilters(Gone)
+  missing () { throw new NotFoundException(`run ${++runs}`) }
+}
+
+t.test('a hit is the response that the method gave: status, header fields, body, stream', async (t) => {
+  const app = await open(t, { controllers: [Kept] })
+  const expected: Record<string, object> = {
+    status: { status: 201 },
+    headers: { status: 200, headers: { 'x-kind': 'report', 'content-type': 'text/csv', 'content-language': 'en' }, body: /^run,/ },
+    passthrough: { status: 201, headers: { 'x-run': /^\d/ } },
+    response: { status: 201, headers: { 'x-run': /^\d/ } },
+    later: { status: 200, headers: { 'content-type': /^text\/plain/ } },
+    file: { status: 200, headers: { 'content-type': 'image/x', 'content-disposition': 'inline' } },
+    buffer: { status: 200, headers: { 'content-type': 'application/octet-stream' } },
+    text: { status: 200, headers: { 'content-type': /^text\/plain/ } },
+    nothing: { status: 200, body: '' },
+    promise: { status: 200, body: /"run"/ },
+    observable: { status: 200, body: /"run":[1-9]/ },
+    mapped: { status: 200, body: /^\{"data":\{"run"/ },
+    redirect: { status: 302, headers: { location: /^\/elsewhere\/\d/ } },
+    missing: { status: 404, headers: { 'x-filter': 'gone' }, body: /"gone":"run/ }
+  }
+  // Of a stream the length, and the tag that is made of its bytes, are known when it is stored.
+  const ofTheHit = ['cache-status', 'date', 'age', 'transfer-encoding', 'content-length', 'etag']
+  const without = (headers: object): unknown => Object.entries(headers).filter(([name]) => !ofTheHit.includes(name)).sort()
+  for (const [name, wanted] of Object.entries(expected)) {
+    const miss = await ask(app, `/kept/${name}`)
+    t.match(miss, { ...wanted, cache: 'fwd=miss' }, name)
+    for (let i = 0; i < 2; i++) {
+      const hit = await ask(app, `/kept/${name}`)
+      t.match(hit, { ...wanted, cache: 'hit' }, `${name}: a hit`)
+      t.equal(hit.body, miss.body, `${name}: its body`)
+      t.strictSame(without(hit.headers), without(miss.headers), `${name}: its header fields`)
+    }
+  }
+  t.equal(Wrapping.ends, 3, 'interceptors end on a hit, too')
+})
+
+t.test('a crowd is one run, whatever stands in front', async (t) => {
+  let [runs, guards] = [0, 0]
+  @Injectable()
+  class Counting implements CanActivate {
+    async canActivate () { return ++guards > 0 }
+  }
+  @Controller('slow')
+  @UseGuards(Counting)
+  class Slow {
+    @Get(':id') @Cached({ shared: true })
+    async one (@Param('id', ParseIntPipe) id: number) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      return { id, run: ++runs }
+    }
+  }
+  const app = await open(t, { controllers: [Slow] })
+  const answers = await Promise.all(Array.from({ length: 20 }, async () => await ask(app, '/slow/7')))
+  t.strictSame([...new Set(answers.map(({ body }) => body))], ['{"id":7,"run":1}'])
+  t.strictSame([runs, guards], [1, 20])
+  t.match(await ask(app, '/slow/x'), { status: 400, cache: 'fwd=bypass' })
+  t.equal(runs, 1)
+})
+
+// Who is told apart from whom.
+
+t.test('versions: by the URL, a header field, the media type, a function', async (t) => {
+  @Controller('things')
+  class Things {
+    @Get(':id') @Version('1') @Cached({ shared: true })
+    first (@Param('id') id: string) { return `first ${id}` }
+
+    @Get(':id') @Version('2') @Cached({ shared: true })
+    second (@Param('id') id: string) { return `second ${id}` }
+
+    @Get('of/:id') @Version(['1', '2']) @Cached({ shared: true, vary: ['x-version'] })
+    both (@Req() { url, headers }: FastifyRequest) { return String(headers['x-version'] ?? headers.accept ?? url) }
+  }
+  const ways: Array<[name: string, type: object, ask: (version: string, path: string) => Asked]> = [
+    ['uri', { type: VersioningType.URI }, (version, path) => ({ url: `/v${version}${path}` })],
+    ['header', { type: VersioningType.HEADER, header: 'X-Version' }, (version, url) => ({ url, headers: { 'x-version': version } })],
+    ['media type', { type: VersioningType.MEDIA_TYPE, key: 'v=' }, (version, url) => ({ url, headers: { accept: `application/json;v=${version}` } })],
+    ['custom', { type: VersioningType.CUSTOM, extractor: ({ headers }: FastifyRequest) => String(headers['x-version']) },
+      (version, url) => ({ url, headers: { 'x-version': version } })]
+  ]
+  for (const [name, versioning, asked] of ways) {
+    const app = await open(t, { controllers: [Things], setUp: (app) => app.enableVersioning(versioning as never) })
+    for (const cache of ['fwd=miss', 'hit']) {
+      t.match(await ask(app, asked('1', '/things/7')), { body: 'first 7', cache }, `${name}, ${cache}`)
+      t.match(await ask(app, asked('2', '/things/7')), { body: 'second 7', cache }, `${name}, ${cache}`)
+      t.match(await ask(app, asked('1', '/things/of/7')), { body: /1/, cache }, `${name}, both, ${cache}`)
+      t.match(await ask(app, asked('2', '/things/of/7')), { body: /2/, cache }, `${name}, both, ${cache}`)
+    }
+    if (name !== 'uri') t.match(await ask(app, asked('3', '/things/7')), { status: 404 })
+  }
+})
+
+t.test('hosts of a controller, and users whom a guard has found', async (t) => {
+  @Controller({ path: 'tenant', host: ':tenant.example.com' })
+  class Tenants {
+    @Get() @Cached({ key: 'tenant', shared: true })
+    tenant (@HostParam('tenant') tenant: string) { return tenant }
+  }
+  @Injectable()
+  class Login implements CanActivate {
+    canActivate (context: ExecutionContext) {
+      const request = requestOf(context)
+      const { 'x-who': name, 'x-tenant': tenant = 'acme' } = request.headers
+      if (name !== undefined) Object.assign(request, { user: { name, tenant } })
+      return name !== undefined
+    }
+  }
+  @Controller('me')
+  @UseGuards(Login)
+  class Me {
+    @Get('own') @Cached<FastifyRequest & { user: { name: string, tenant: string } }>({
+      key: 'own', identity: ({ user }) => [user.tenant, user.name]
+    })
+    own (@Req() { user }: { user: { name: string, tenant: string } }) { return `${user.tenant} ${user.name}` }
+
+    @Get('unsaid') @Cached({ key: 'unsaid' })
+    unsaid (@Req() { user }: { user: { name: string } }) { return user.name }
+  }
+  const app = await open(t, { controllers: [Tenants, Me] })
+  for (const cache of ['fwd=miss', 'hit']) {
+    for (const tenant of ['acme', 'umbrella']) {
+      t.match(await ask(app, { url: '/tenant', headers: { host: `${tenant}.example.com` } }), { body: tenant, cache })
+      for (const who of ['ada', 'bob']) {
+        const headers = { 'x-who': who, 'x-tenant': tenant }
+        t.match(await ask(app, { url: '/me/own', headers }), { body: `${tenant} ${who}`, cache })
+        t.match(await ask(app, { url: '/me/unsaid', headers }), { body: who, cache: 'fwd=bypass' }, 'not said for whom')
+      }
+    }
+    t.match(await ask(app, { url: '/tenant', headers: { host: 'example.com' } }), { status: 404 })
+    t.match(await ask(app, '/me/own'), { status: 403 })
+  }
+})
+
+// Writing.
+
+t.test('a write invalidates where its method has succeeded, and nowhere else', async (t) => {
+  @Catch(UnauthorizedException)
+  class ToLogin implements ExceptionFilter {
+    catch (_error: unknown, host: ArgumentsHost) {
+      host.switchToHttp().getResponse<FastifyReply>().code(302).header('location', '/login').send()
+    }
+  }
+  let reads = 0
+  @Controller('items')
+  @UseFilters(ToLogin)
+  class Items {
+    readonly cache: RouteCache
+    constructor (cache: RouteCache) { this.cache = cache }
+
+    @Get(':id') @Cached({ key: 'item:{id}', tags: ['items'], shared: true })
+    item (@Param('id') id: string) { return { id, read: ++reads } }
+
+    @Put(':id') @Invalidates('item:{id}') @UseGuards(ThrowingGuard)
+    save (@Param('id', ParseIntPipe) id: number) {
+      if (id === 8) throw new UnauthorizedException()
+      if (id === 9) return throwError(() => new ForbiddenException())
+      return { saved: id }
+    }
+
+    @Post(':id/strict') @Invalidates({ invalidates: [{ tags: ['items'] }], onError: 'fail' }) @UseGuards(ThrowingGuard)
+    async strict (@Param('id') id: string) {
+      if (id === '8') throw new ForbiddenException()
+    }
+
+    @Post(':id/made') @Invalidates((_request, _reply, payload: { made: string }) => `item:${payload.made}`)
+    made (@Param('id') id: string) { return of({ made: id }) }
+
+    @Post(':id/by-hand')
+    async byHand (@Param('id') id: string) { await this.cache.invalidate(this.cache.key('item:{id}', { id })) }
+  }
+  const app = await open(t, { controllers: [Items] })
+  const isKept = async (asked: Omit<Asked, 'url'> & { url: string }, status: number, id = 7): Promise<boolean> => {
+    await ask(app, `/items/${id}`)
+    t.equal((await ask(app, asked)).status, status)
+    return (await ask(app, `/items/${id}`)).cache === 'hit'
+  }
+  const ada = { 'x-who': 'ada' }
+  t.equal(await isKept({ url: '/items/7', method: 'PUT', headers: ada }, 200), false)
+  t.equal(await isKept({ url: '/items/7', method: 'PUT' }, 302), true, 'refused by a guard, and sent to the login')
+  t.equal(await isKept({ url: '/items/x', method: 'PUT', headers: ada }, 400), true, 'refused by a pipe')
+  t.equal(await isKept({ url: '/items/8', method: 'PUT', headers: ada }, 302, 8), true, 'an error that a filter answers with 302')
+  t.equal(await isKept({ url: '/items/9', method: 'PUT', headers: ada }, 403, 9), true)
+  t.equal(await isKept({ url: '/items/7/strict', method: 'POST', headers: ada }, 201), false)
+  t.equal(await isKept({ url: '/items/7/strict', method: 'POST' }, 302), true, 'no quarantine for who is refused')
+  t.equal(await isKept({ url: '/items/8/strict', method: 'POST', headers: ada }, 403), false, 'it may have been written')
+  t.equal(await isKept({ url: '/items/7/made', method: 'POST' }, 201), false)
+  t.equal(await isKept({ url: '/items/7/by-hand', method: 'POST' }, 201), false)
+})
+
+// What does not start, and what starts.
+
+@Injectable()
+class Service {
+  @Cached()
+  item () { return 1 }
+}
+
+t.test('what is written wrongly does not start, and says where', async (t) => {
+  const controllerOf = (...decorators: MethodDecorator[]): Type<object> => {
+    @Controller('items')
+    class Items {
+      item () { return 1 }
+    }
+    const { prototype } = Items
+    for (const decorate of decorators) decorate(prototype, 'item', Object.getOwnPropertyDescriptor(prototype, 'item')!)
+    return Items
+  }
+  const cases: Array<[name: string, site: Partial<Site> & Pick<Site, 'controllers'>, message: RegExp]> = [
+    ['a raw route option', { controllers: [controllerOf(Get(), RouteConfig({ routeCache: true }))] },
+      /route GET \/items: its cache option can't be used under Nest.*@Cached\(\).*RouteCacheModule.*guards: "skip"/],
+    ['the same with a param', { controllers: [controllerOf(Get(':id'), RouteConfig({ routeCache: { ttl: 5 } }))] }, /route GET \/items\/:id: /],
+    ['a rule for a path', { controllers: [controllerOf(Get())], options: { routes: [{ path: '/items', cache: true }] } }, /can't be used under Nest/],
+    ['both', { controllers: [controllerOf(Get(), RouteConfig({ routeCache: true }), Cached())] }, /Items\.item: @RouteConfig is .*leave routeCache out/],
+    ['an unknown option', { controllers: [controllerOf(Get(), Cached({ tll: 5 } as never))] }, /route GET \/items: cache\.tll is 5/],
+    ['a place of its own', { controllers: [controllerOf(Get(), Cached({ hook: 'onRequest' } as never))] }, /Items\.item: @Cached\.hook is "onRequest"/],
+    ['guards that are skipped', { controllers: [controllerOf(Get(), Cached({ guards: 'skip' } as never))] }, /@Cached\.guards/],
+    ['no options', { controllers: [controllerOf(Get(), Cached('1m' as never))] }, /Items\.item: @Cached is "1m"; write @Cached\(\)/],
+    ['a key with a param that is not there', { controllers: [controllerOf(Get(), Cached({ key: 'item:{params.id}' }))] }, /id/],
+    ['one key for two versions', {
+      controllers: [controllerOf(Get(), Version(['1', '2']), Cached({ key: 'item' }))],
+      setUp: (app) => app.enableVersioning({ type: VersioningType.URI })
+    }, /its key template makes the same keys/],
+    ['many versions by a function', {
+      controllers: [controllerOf(Get(), Version(['1', '2']), Cached())],
+      setUp: (app) => app.enableVersioning({ type: VersioningType.CUSTOM, extractor: () => '1' })
+    }, /Items\.item: @Version is \["1","2"\]/],
+    ['a method that is no route', { controllers: [controllerOf(Cached())] }, /Items\.item: .*the method is no route/],
+    ['a POST', { controllers: [controllerOf(Post(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
+    ['all methods', { controllers: [controllerOf(All(), Cached())] }, /only methods with @Get/],
+    ['events', { controllers: [controllerOf(Sse(), Cached())] }, /Items\.item: .*a stream of events/],
+    ['a GET that invalidates', { controllers: [controllerOf(Get(), Invalidates('item'))] }, /only routes that change something have it/],
+    ['a service', { controllers: [], providers: [Service] }, /Service\.item: .*inject RouteCache/]
+  ]
+  for (const [name, site, message] of cases) {
+    const code = name.startsWith('one key') ? 'FRC_KEY_TAKEN' : 'FRC_OPTION'
+    await t.rejects(open(t, site), { code, message }, name)
+  }
+})
+
+t.test('without the module a raw route option does not start either, unless no guard matters', async (t) => {
+  const start = async (option: object): Promise<NestFastifyApplication> => {
+    @Controller('items')
+    @UseGuards(Guard)
+    class Items {
+      @Get(':id') @RouteConfig({ routeCache: option })
+      item () { return 'item' }
+    }
+    class App {}
+    Module({ controllers: [Items] })(App)
+    const quiet = { logger: false, abortOnError: false } as const
+    const app = await NestFactory.create<NestFastifyApplication>(App, new FastifyAdapter(), quiet)
+    t.teardown(async () => { await app.close() })
+    await app.register(routeCache, { deadline: 30 })
+    await app.init()
+    await app.getHttpAdapter().getInstance().ready()
+    return app
+  }
+  await t.rejects(start({ shared: true }), { code: 'FRC_OPTION', message: /can't be used under Nest/ })
+  await t.rejects(start({ shared: true, guards: 'none' }), { code: 'FRC_OPTION', message: /cache\.guards is "none"; it is "skip"/ })
+  const app = await start({ shared: true, guards: 'skip' })
+  const headers = { 'x-who': 'ada' }
+  t.equal((await app.inject({ url: '/items/7', headers })).statusCode, 200)
+  await app.getHttpAdapter().getInstance().cache.settled()
+  t.equal((await app.inject({ url: '/items/7' })).statusCode, 200, 'as it says')
+})
+
+t.test('routes that are not cached are as without the module; those that are keep what they had', async (t) => {
+  const seen: string[] = []
+  @Controller('plain')
+  @Cached({ shared: true })
+  class Plain {
+    @Get('cached')
+    cached () { return 'cached' }
+
+    @Get('config') @RouteConfig({ mine: 1 }) @Cached({ ttl: 5 })
+    config (@Req() { routeOptions: { config } }: FastifyRequest) { return { mine: (config as { mine?: number }).mine } }
+
+    @Get('off') @Cached(false)
+    off (...rest: unknown[]) { return rest.length }
+
+    @Get('defaults')
+    defaults (@Param('id') id = 'none', ...rest: unknown[]) { return { id, rest: rest.length } }
+
+    @Post() post () { return 'posted' }
+
+    @Sse('events') events () { return of({ data: 'event' }) }
+  }
+  const plain = new Plain()
+  const app = await open(t, {
+    controllers: [Plain],
+    setUp: (app) => {
+      app.setGlobalPrefix('api')
+      app.enableCors({ origin: ['https://a.example', 'https://b.example'] })
+      app.use((_request: unknown, _response: unknown, next: () => void) => {
+        seen.push('middleware')
+        next()
+      })
+    }
+  })
+  t.match(await ask(app, '/api/plain/off'), { body: '0', cache: null })
+  t.match(await ask(app, { url: '/api/plain', method: 'POST' }), { status: 201, body: 'posted', cache: null })
+  await app.listen(0, '127.0.0.1')
+  const events = await fetch(`${await app.getUrl()}/api/plain/events`)
+  t.match(await events.text(), /data: event/)
+  t.equal(events.headers.get('cache-status'), null)
+  for (const origin of ['https://a.example', 'https://b.example']) {
+    const { headers, cache } = await ask(app, { url: '/api/plain/cached', headers: { origin } })
+    t.equal(headers['access-control-allow-origin'], origin, 'the request\'s own')
+    t.match(cache, /./)
+  }
+  t.match(await ask(app, '/api/plain/config'), { body: '{"mine":1}', headers: { 'cache-status': /fwd=miss/ } })
+  t.match(await ask(app, '/api/plain/config'), { headers: { 'cache-status': /hit; ttl=5/ } })
+  t.match(await ask(app, '/api/plain/defaults'), { body: '{"id":"none","rest":0}' })
+  t.match(await ask(app, '/api/plain/nothing'), { status: 404 })
+  t.equal(seen.length, 9, 'middleware runs for hits, too')
+  t.strictSame(plain.defaults(), { id: 'none', rest: 0 }, 'called by a unit test')
+})
