@@ -5,7 +5,7 @@ import type { Targets } from '../../cache/claim.js'
 import { explain } from '../../calls/explain.js'
 import { checkSoft, checkTarget } from '../../key/target.js'
 import type { OwnRequests } from '../../request/own-request.js'
-import { openConnection, type Connection } from './connection.js'
+import { openConnection, type CommandConnection } from './connection.js'
 import { examineServers } from './doctor.js'
 import { parse, type Given } from './given.js'
 import { HELP, HELP_OF } from './help.js'
@@ -141,7 +141,7 @@ async function inspect ({ words: [key = ''], connection }: CommandWork): Promise
 }
 
 /** No request is made: of a key only what lies there is looked at. */
-async function explained (key: string, { assembled }: Connection): Promise<Awaited<ReturnType<typeof explain>>> {
+async function explained (key: string, { assembled }: CommandConnection): Promise<Awaited<ReturnType<typeof explain>>> {
   const { cache, values: { ttl } } = await assembled()
   return await explain({ cache, ttl, requests: null as unknown as OwnRequests }, { key })
 }

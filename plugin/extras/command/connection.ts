@@ -9,7 +9,7 @@ import { within } from '../../store/wait/deadline.js'
 import type { Log } from '../../telling/events.js'
 import { refusal, type Address, type RedisPlace } from './place.js'
 
-export interface Connection {
+export interface CommandConnection {
   place: RedisPlace
   prefix: string
   client: RedisClient
@@ -21,7 +21,7 @@ export interface Connection {
 }
 
 /** Connects. Rejects where that can't be done, saying why. */
-export async function openConnection (place: RedisPlace, prefix: string): Promise<Connection> {
+export async function openConnection (place: RedisPlace, prefix: string): Promise<CommandConnection> {
   const client = await makeClient(place)
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
@@ -80,7 +80,7 @@ async function makeClient ({ mode, addresses, master, options, timeout }: RedisP
 const nothing = (): void => {}
 const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
-async function assembleOn ({ client, prefix, place: { timeout } }: Pick<Connection, 'client' | 'prefix' | 'place'>): Promise<Assembled> {
+async function assembleOn ({ client, prefix, place: { timeout } }: Pick<CommandConnection, 'client' | 'prefix' | 'place'>): Promise<Assembled> {
   const time = timeout / 1000
   const options = new OptionReader('fastify-route-cache', { prefix, redis: client, deadline: time, writeDeadline: time })
   return await assemble(readCacheSettings(options), {

@@ -1,5 +1,5 @@
 // What a command is given, and what it tells.
-import type { Connection } from './connection.js'
+import type { CommandConnection } from './connection.js'
 import type { Given } from './given.js'
 
 /** What a command has to work with. */
@@ -7,7 +7,7 @@ export interface CommandWork {
   given: Given
   /** The words behind the command's name. */
   words: readonly string[]
-  connection: Connection
+  connection: CommandConnection
 }
 
 /** In words, and as data. `code`: 0 where it is absent. */
