@@ -9,7 +9,9 @@ import type { CommandConnection } from './connection.js'
 const BATCH = 500
 
 /** As they are stored, in order. A key that begins so and has variants is one. */
-export async function listKeys ({ client, prefix, place: { timeout } }: CommandConnection, beginning: string): Promise<string[]> {
+export async function listKeys (
+  { client, prefix, place: { timeout } }: CommandConnection, beginning: string
+): Promise<string[]> {
   const keys = new Keys(prefix)
   const escaped = escapeKey(beginning)
   const found = new Set<string>()
