@@ -26,6 +26,9 @@ const RUN: Record<string, Record<string, string[]>> = {
   'docs/routes.md': { 'test/readme.test.ts': ['routes', 'tags', 'revalidate'] },
   'docs/invalidating.md': { 'test/readme.test.ts': ['writers'] },
   'docs/client.md': { 'test/extras/client-graph.test.ts': ['worker', 'signals'] },
+  'docs/from-any-language.md': {
+    'test/extras/command.test.ts': ['command'], 'test/extras/outside-script.test.ts': ['cli', 'python', 'http']
+  },
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
   'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },
@@ -48,6 +51,8 @@ const NOT_RUN: Record<string, string[]> = {
   // The one starts what test/demo starts, the other starts this: `.ci/run` does both steps of it from a clean clone.
   'README.md': ['npm ci && npm run demo\n', SUITE],
   'CONTRIBUTING.md': [SUITE],
+  // Drawings. test/extras/outside-script.test.ts has these interleavings; go-redis is none of our packages.
+  'docs/from-any-language.md': ['   reader R', '   reader R', '//go:embed'],
   // Drawings. test/race has the interleavings.
   'docs/how-it-works.md': ['arrival ─ onRequest hooks', '   reader R', '   reader R', '   reader R', '   old primary A', '   writer W']
 }

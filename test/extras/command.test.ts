@@ -1,11 +1,12 @@
 // The command: what it prints and with which code it ends, with servers that are as they should be, and with others.
 import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { runCommand, type Result } from '../../plugin/extras/command/command.js'
+import { runCommand, type CommandResult } from '../../plugin/extras/command/command.js'
 import { Recorder } from '../../plugin/extras/dashboard/recorder.js'
 import { Reports } from '../../plugin/extras/dashboard/reports.js'
 import { cachedApp, settled } from '../helpers/app.js'
@@ -17,7 +18,7 @@ t.teardown(async () => { await server.stop() })
 const admin = server.client()
 
 const at = ({ url }: RedisServer): string[] => ['--url', url, '--timeout', '30s']
-const here = async (...args: string[]): Promise<Result> => await runCommand([...args, ...at(server)], {})
+const here = async (...args: string[]): Promise<CommandResult> => await runCommand([...args, ...at(server)], {})
 
 t.test('purge, inspect, keys, tags: an app misses what was purged', async (t) => {
   const app = await cachedApp(t, { redis: server.client(), prefix: 'shop' })
@@ -29,7 +30,7 @@ t.test('purge, inspect, keys, tags: an app misses what was purged', async (t) =>
     return /hit|stale|miss/.exec(String(headers['cache-status']))![0]
   }
   const fill = async (): Promise<void> => { for (const url of ['/users/1', '/users/2', '/odd']) await ask(url) }
-  const shop = async (...args: string[]): Promise<Result> => await here(...args, '--prefix', 'shop')
+  const shop = async (...args: string[]): Promise<CommandResult> => await here(...args, '--prefix', 'shop')
   await fill()
   await app.cache.getOrSet('value', { tags: ['t'] }, async () => 1)
   await app.cache.settled()
@@ -119,7 +120,7 @@ t.test('stats of the processes that tell them', async (t) => {
 })
 
 /** The states of the doctor's checks, and the lines that are not ok. */
-function read ({ out }: Result): { states: Record<string, string>, said: string } {
+function read ({ out }: CommandResult): { states: Record<string, string>, said: string } {
   const { findings } = JSON.parse(out) as { findings: Array<{ check: string, state: string, text: string }> }
   const said = findings.filter(({ state }) => state !== 'ok').map(({ check, text }) => `${check}: ${text}`).join('\n')
   return { states: Object.fromEntries(findings.map(({ check, state }) => [check, state])), said }
@@ -134,7 +135,7 @@ async function broken (
   return server
 }
 
-const examine = async (server: RedisServer, ...args: string[]): Promise<Result> =>
+const examine = async (server: RedisServer, ...args: string[]): Promise<CommandResult> =>
   await runCommand(['doctor', '--json', ...(args.length > 0 ? args : at(server)), '--timeout', '30s'], {})
 
 t.test('doctor: a server as it should be', async (t) => {
@@ -155,7 +156,7 @@ t.test('doctor: servers that are not', async (t) => {
   const user = async (server: RedisServer, ...rights: string[]): Promise<unknown> =>
     await server.client().call('ACL', 'SETUSER', 'poor', 'on', '>secret', '~*', '&*', '+@all', ...rights)
   const asPoor = (server: RedisServer): string[] => ['--url', server.url.replace('//', '//poor:secret@')]
-  const cases: Array<[name: string, result: Result, said: RegExp]> = []
+  const cases: Array<[name: string, result: CommandResult, said: RegExp]> = []
   const poor = await broken(t, [], async (server) => await user(server, '-getrange', '-zadd', '-evalsha'))
   cases.push(['rights', await examine(poor, ...asPoor(poor)), /rights: the user may not call .*: ACL SETUSER <user> \+getrange \+zadd \+evalsha\nwork: /])
   const nameless = await broken(t, [], async (server) => await user(server, 'resetkeys', '~cache:*'))
@@ -184,7 +185,7 @@ t.test('doctor: servers that are not', async (t) => {
 })
 
 t.test('doctor: a server too old, one behind a proxy, and one whose clock is off, by what they answer', async (t) => {
-  const changed = async (change: (text: string) => string): Promise<Result> => {
+  const changed = async (change: (text: string) => string): Promise<CommandResult> => {
     const way = await startEditor(server.port, change)
     t.teardown(() => { way.close() })
     return await runCommand(['doctor', '--json', '--url', `redis://127.0.0.1:${way.port}`, '--timeout', '30s'], {})
@@ -286,6 +287,14 @@ t.test('as it is installed: built, with its first line, by node', async (t) => {
   await admin.ping()
   t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key; 0 entries by key or beginning\n', stderr: '' })
   t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: '' })
+  // The block 'command' of the page.
+  const page = await readFile(new URL('../../docs/from-any-language.md', import.meta.url), 'utf8')
+  const [, line, printed] = /<!-- run: command -->\n```console\n\$ npx fastify-route-cache (.*)\n([^]*?)```/.exec(page)!
+  const app = await cachedApp(t, { redis: server.client(), prefix: 'shop' })
+  app.get('/', { cache: { key: 'user:1', ttl: 600 } }, async () => 'x')
+  await app.inject('/')
+  await settled(app)
+  t.match(await run(...line!.split(' '), ...at(server)), { code: 0, stdout: printed, stderr: '' })
   t.match(await run('purge'), { code: 2, stdout: '', stderr: /^fastify-route-cache: purge needs/ })
   t.match(await run('purge', '--all', '--url', 'redis://:secret@127.0.0.1:1'), { code: 3, stdout: '', stderr: /ECONNREFUSED/ })
 })

@@ -82,7 +82,7 @@ const oneClock: Rule = (tree) => {
 /** What is decided in one place, by words that nothing else says. */
 const PLACES: ReadonlyArray<[words: RegExp, path: string]> = [
   [/there is no such option;/, 'plugin/options/reader.ts'],
-  [/GETRANGE|SETRANGE/, 'plugin/store/layout.ts'],
+  [/redis\.p?call\('(?:GET|SET)RANGE/, 'plugin/store/layout.ts'],
   [/'FRC_DEADLINE', `the store did not answer/, 'plugin/store/wait/deadline.ts']
 ]
 

@@ -5,7 +5,7 @@ import type { Targets } from '../../cache/claim.js'
 import { explain } from '../../calls/explain.js'
 import { checkSoft, checkTarget } from '../../key/target.js'
 import type { OwnRequests } from '../../request/own-request.js'
-import { openConnection, type Connection } from './connection.js'
+import { openConnection, type CommandConnection } from './connection.js'
 import { examineServers } from './doctor.js'
 import { parse, type Given } from './given.js'
 import { HELP, HELP_OF } from './help.js'
@@ -13,9 +13,9 @@ import { listKeys } from './listing.js'
 import { outsideScript } from './outside-script.js'
 import { readPlace, type Environment } from './place.js'
 import { statsOfProcesses } from './process-stats.js'
-import type { Told, Work } from './words.js'
+import type { CommandTold, CommandWork } from './words.js'
 
-export interface Result {
+export interface CommandResult {
   /** For stdout. */
   out: string
   /** For stderr, one line; '': there is none. */
@@ -32,7 +32,7 @@ class Misuse extends Error {}
 interface Command {
   /** How many words stand behind its name: at least and at most. */
   words: readonly [least: number, most: number]
-  run: (work: Work) => Promise<Told>
+  run: (work: CommandWork) => Promise<CommandTold>
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
@@ -45,7 +45,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 }
 
 /** Never rejects for what a user may do wrong, nor for what Redis does. */
-export async function runCommand (args: string[], env: Environment): Promise<Result> {
+export async function runCommand (args: string[], env: Environment): Promise<CommandResult> {
   try {
     return await run(args, env)
   } catch (error) {
@@ -55,7 +55,7 @@ export async function runCommand (args: string[], env: Environment): Promise<Res
   }
 }
 
-async function run (args: string[], env: Environment): Promise<Result> {
+async function run (args: string[], env: Environment): Promise<CommandResult> {
   const { values: given, positionals: [name = '', ...words] } = parsed(args)
   if (given.help === true || name === 'help') return told(HELP_OF[name] ?? HELP_OF[words[0] ?? ''] ?? HELP)
   if (name === '') throw new Misuse('no command is given; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
@@ -90,7 +90,7 @@ function parsed (args: string[]): ReturnType<typeof parse> {
   }
 }
 
-function mustFit (name: string, { words: [least, most] }: Command, { given, words }: Pick<Work, 'given' | 'words'>): void {
+function mustFit (name: string, { words: [least, most] }: Command, { given, words }: Pick<CommandWork, 'given' | 'words'>): void {
   if (words.length < least) throw new Misuse(`${name} needs a word behind it: ${name} ${name === 'keys' ? 'PREFIX' : 'KEY'}`)
   if (words.length > most) throw new Misuse(`${name} has a word too many; quote a name that has spaces`)
   const foreign = name === 'purge' ? undefined : OF_PURGE.find((option) => given[option] !== undefined)
@@ -99,7 +99,7 @@ function mustFit (name: string, { words: [least, most] }: Command, { given, word
   if (given.prefix !== undefined && !PREFIX.test(given.prefix)) throw new Misuse('--prefix has letters, digits, "_" and "-" only')
 }
 
-function told (out: string): Result {
+function told (out: string): CommandResult {
   return { out, problem: '', code: 0 }
 }
 
@@ -112,7 +112,7 @@ function oneLine (text: string): string {
   return words.join(' ').slice(0, 400)
 }
 
-async function purge ({ given, connection }: Work): Promise<Told> {
+async function purge ({ given, connection }: CommandWork): Promise<CommandTold> {
   const targets = targetsOf(given)
   const { cache } = await connection.assembled()
   const { invalidation } = cache
@@ -135,23 +135,23 @@ function targetsOf ({ key = [], tag = [], 'starts-with': beginnings = [], all = 
   return soft ? checkSoft(target) : checkTarget(target)
 }
 
-async function inspect ({ words: [key = ''], connection }: Work): Promise<Told> {
+async function inspect ({ words: [key = ''], connection }: CommandWork): Promise<CommandTold> {
   const { text, ...data } = await explained(key, connection)
   return { text, data, code: data.entry === null ? 1 : 0 }
 }
 
 /** No request is made: of a key only what lies there is looked at. */
-async function explained (key: string, { assembled }: Connection): Promise<Awaited<ReturnType<typeof explain>>> {
+async function explained (key: string, { assembled }: CommandConnection): Promise<Awaited<ReturnType<typeof explain>>> {
   const { cache, values: { ttl } } = await assembled()
   return await explain({ cache, ttl, requests: null as unknown as OwnRequests }, { key })
 }
 
-async function tags ({ words: [key = ''], connection }: Work): Promise<Told> {
+async function tags ({ words: [key = ''], connection }: CommandWork): Promise<CommandTold> {
   const { tags, entry } = await explained(key, connection)
   return { text: tags.map(({ tag, state }) => `${tag}\t${state ?? ''}`).join('\n'), data: tags, code: entry === null ? 1 : 0 }
 }
 
-async function keys ({ words: [beginning = ''], connection }: Work): Promise<Told> {
+async function keys ({ words: [beginning = ''], connection }: CommandWork): Promise<CommandTold> {
   const found = await listKeys(connection, beginning)
   return { text: found.join('\n'), data: found, code: found.length === 0 ? 1 : 0 }
 }

@@ -7,10 +7,10 @@ import { Outage } from '../../store/server/outage.js'
 import type { RedisClient } from '../../store/server/redis-client.js'
 import { within } from '../../store/wait/deadline.js'
 import type { Log } from '../../telling/events.js'
-import { refusal, type Address, type Place } from './place.js'
+import { refusal, type Address, type RedisPlace } from './place.js'
 
-export interface Connection {
-  place: Place
+export interface CommandConnection {
+  place: RedisPlace
   prefix: string
   client: RedisClient
   /** A cache on it. */
@@ -21,7 +21,7 @@ export interface Connection {
 }
 
 /** Connects. Rejects where that can't be done, saying why. */
-export async function openConnection (place: Place, prefix: string): Promise<Connection> {
+export async function openConnection (place: RedisPlace, prefix: string): Promise<CommandConnection> {
   const client = await makeClient(place)
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
@@ -45,7 +45,7 @@ export async function openConnection (place: Place, prefix: string): Promise<Con
 }
 
 /** The client of a Cluster does not say why its first server could not be used: asked alone, that rejects saying so. */
-async function tryAlone (place: Place): Promise<void> {
+async function tryAlone (place: RedisPlace): Promise<void> {
   const { client, close, describe } = await openConnection({ ...place, mode: 'single' }, '')
   try {
     await within(place.timeout, client.cluster!('NODES'))
@@ -63,7 +63,7 @@ type CommandClient = RedisClient & {
 }
 
 /** Nothing is tried again: whoever waits for the command is to know at once. */
-async function makeClient ({ mode, addresses, master, options, timeout }: Place): Promise<CommandClient> {
+async function makeClient ({ mode, addresses, master, options, timeout }: RedisPlace): Promise<CommandClient> {
   const { Redis, Cluster } = await loadIoredis()
   const common = { ...options, connectTimeout: timeout, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 }
   const [{ host, port }] = addresses as [Address]
@@ -80,7 +80,7 @@ async function makeClient ({ mode, addresses, master, options, timeout }: Place)
 const nothing = (): void => {}
 const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
-async function assembleOn ({ client, prefix, place: { timeout } }: Pick<Connection, 'client' | 'prefix' | 'place'>): Promise<Assembled> {
+async function assembleOn ({ client, prefix, place: { timeout } }: Pick<CommandConnection, 'client' | 'prefix' | 'place'>): Promise<Assembled> {
   const time = timeout / 1000
   const options = new OptionReader('fastify-route-cache', { prefix, redis: client, deadline: time, writeDeadline: time })
   return await assemble(readCacheSettings(options), {

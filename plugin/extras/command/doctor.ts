@@ -9,23 +9,17 @@ import type { RedisClient } from '../../store/server/redis-client.js'
 import { causeOf } from '../../store/server/outage.js'
 import { addressOf, primariesOf } from '../../store/server/topology.js'
 import { wallClock, within } from '../../store/wait/deadline.js'
-import type { Work } from './words.js'
-import type { Connection } from './connection.js'
+import type { CommandWork } from './words.js'
+import type { CommandConnection } from './connection.js'
+import type { Finding } from './finding.js'
 import { tryRights } from './rights.js'
 import { trackingOf } from './tracking-trial.js'
-
-/** One thing that was looked at. `wrong`: the cache does not keep its promises, or does little, until it is mended. */
-export interface Finding {
-  check: string
-  state: 'ok' | 'note' | 'wrong'
-  text: string
-}
 
 const PINGS = 20
 /** The plugin's default `deadline`. */
 const DEADLINE: Milliseconds = 50
 
-export async function examineServers ({ connection }: Work): Promise<{ text: string, data: unknown, code: 0 | 1 }> {
+export async function examineServers ({ connection }: CommandWork): Promise<{ text: string, data: unknown, code: 0 | 1 }> {
   const { client, place: { timeout } } = connection
   const servers = primariesOf(client)
   const findings: Finding[] = []
@@ -46,7 +40,7 @@ export async function examineServers ({ connection }: Work): Promise<{ text: str
   return { text, data: { healthy: code === 0, findings }, code }
 }
 
-async function examineServer (server: RedisClient, { place, prefix }: Connection): Promise<Finding[]> {
+async function examineServer (server: RedisClient, { place, prefix }: CommandConnection): Promise<Finding[]> {
   const asked = (server as unknown as { info: () => Promise<unknown> }).info()
   const info = await within(place.timeout, asked).then(fieldsOf, () => null)
   const clock = await clockOf(server, place.timeout)
@@ -75,7 +69,7 @@ function versionOf (info: Info): Finding {
   return { check: 'version', state: 'wrong', text }
 }
 
-function modeOf (info: Info, asked: Connection['place']['mode']): Finding {
+function modeOf (info: Info, asked: CommandConnection['place']['mode']): Finding {
   const mode = info.get('redis_mode') ?? 'standalone'
   if (mode === 'cluster' && asked !== 'cluster') {
     return {
@@ -157,7 +151,7 @@ async function latencyOf (client: RedisClient, timeout: Milliseconds): Promise<F
 }
 
 /** A value that is stored, found, invalidated by its tag, and gone. */
-async function tryWork ({ assembled, describe }: Connection): Promise<Finding> {
+async function tryWork ({ assembled, describe }: CommandConnection): Promise<Finding> {
   const check = 'work'
   const key = `doctor:${randomUUID()}`
   try {

@@ -3,13 +3,15 @@ import { escapeKey } from '../../key/key.js'
 import { Keys } from '../../store/keys.js'
 import { primariesOf } from '../../store/server/topology.js'
 import { within } from '../../store/wait/deadline.js'
-import type { Connection } from './connection.js'
+import type { CommandConnection } from './connection.js'
 
 /** Names per step of the walk. */
 const BATCH = 500
 
 /** As they are stored, in order. A key that begins so and has variants is one. */
-export async function listKeys ({ client, prefix, place: { timeout } }: Connection, beginning: string): Promise<string[]> {
+export async function listKeys (
+  { client, prefix, place: { timeout } }: CommandConnection, beginning: string
+): Promise<string[]> {
   const keys = new Keys(prefix)
   const escaped = escapeKey(beginning)
   const found = new Set<string>()

@@ -8,7 +8,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export interface Address { host: string, port: number }
 
 /** Where Redis is. */
-export interface Place {
+export interface RedisPlace {
   mode: 'single' | 'cluster' | 'sentinel'
   /** The server's; of a Cluster some of its servers, of sentinels theirs. */
   addresses: Address[]
@@ -22,7 +22,7 @@ export interface Place {
 const HERE = 'redis://127.0.0.1:6379'
 
 /** Throws FRC_OPTION. No message repeats what was given: it may have a password. */
-export function readPlace (given: Given, env: Environment): Place {
+export function readPlace (given: Given, env: Environment): RedisPlace {
   const { url: urls = [], sentinel: sentinels = [], cluster = false, master } = given
   if (cluster && sentinels.length > 0) throw refusal('--cluster and --sentinel: a server is one or the other')
   if ((master === undefined) !== (sentinels.length === 0)) throw refusal('--sentinel HOST:PORT and --master NAME go together')

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Reports, type Heard } from '../dashboard/reports.js'
 import type { CacheStats, RouteStats } from '../../telling/stats.js'
-import type { Told, Work } from './words.js'
+import type { CommandTold, CommandWork } from './words.js'
 
 /** Processes tell while somebody looks: who has just begun to look waits for them. */
 const INTERVAL = 1_000
@@ -10,7 +10,7 @@ const LONGEST = 3 * INTERVAL
 
 type Row = Pick<RouteStats, 'hits' | 'misses' | 'hitRate' | 'stale' | 'errors'> & Pick<CacheStats, 'journal' | 'breaker'> & { process: string }
 
-export async function statsOfProcesses ({ connection: { client, prefix } }: Work): Promise<Told> {
+export async function statsOfProcesses ({ connection: { client, prefix } }: CommandWork): Promise<CommandTold> {
   const reports = new Reports({ redis: client, prefix, interval: INTERVAL })
   let heard: Heard[] = []
   let before = -1

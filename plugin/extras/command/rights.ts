@@ -3,8 +3,8 @@ import { createHash, randomUUID } from 'node:crypto'
 import { Keys } from '../../store/keys.js'
 import { causeOf } from '../../store/server/outage.js'
 import { within } from '../../store/wait/deadline.js'
-import type { Connection } from './connection.js'
-import type { Finding } from './doctor.js'
+import type { CommandConnection } from './connection.js'
+import type { Finding } from './finding.js'
 
 type Caller = { call: (command: string, ...args: Array<string | number>) => Promise<unknown> }
 type Trial = [command: string, ...args: Array<string | number>]
@@ -28,7 +28,7 @@ const MORE: Readonly<Record<string, Trial[]>> = {
   waitForReplicas: [['WAIT', 0, 1]]
 }
 
-export async function tryRights (connection: Connection): Promise<Finding[]> {
+export async function tryRights (connection: CommandConnection): Promise<Finding[]> {
   const { prefix } = connection
   const keys = new Keys(prefix)
   const key = `doctor:${randomUUID()}`
@@ -52,7 +52,7 @@ export async function tryRights (connection: Connection): Promise<Finding[]> {
 interface Refused { command: string, why: string, isUnknown: boolean, isRight: boolean, isKey: boolean }
 
 /** Those that the server refuses, or does not know. What is no word or no right of the command's own counts as done. */
-async function refusedOf ({ client, place: { timeout } }: Connection, trials: readonly Trial[]): Promise<Refused[]> {
+async function refusedOf ({ client, place: { timeout } }: CommandConnection, trials: readonly Trial[]): Promise<Refused[]> {
   const refused: Refused[] = []
   for (const [command, ...args] of trials) {
     const called = within(timeout, (client as unknown as Caller).call(command, ...args))

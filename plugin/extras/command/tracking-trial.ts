@@ -5,14 +5,14 @@ import type { Milliseconds } from '../../duration.js'
 import { Keys } from '../../store/keys.js'
 import { RedisStore } from '../../store/redis/redis.js'
 import { wallClock } from '../../store/wait/deadline.js'
-import type { Connection } from './connection.js'
-import type { Finding } from './doctor.js'
+import type { CommandConnection } from './connection.js'
+import type { Finding } from './finding.js'
 
 const LONGEST: Milliseconds = 3_000
 const POLL: Milliseconds = 50
 const LIMITS = { maxBytes: 1_000_000, maxAge: 60_000 }
 
-export async function trackingOf ({ client, prefix, place: { timeout } }: Connection): Promise<Finding> {
+export async function trackingOf ({ client, prefix, place: { timeout } }: CommandConnection): Promise<Finding> {
   const check = 'tracking'
   const store = new RedisStore({ client, keys: new Keys(prefix), writeDeadline: timeout, now: wallClock, memory: LIMITS })
   try {

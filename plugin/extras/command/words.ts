@@ -1,14 +1,14 @@
 // What a command is given, and what it tells.
-import type { Connection } from './connection.js'
+import type { CommandConnection } from './connection.js'
 import type { Given } from './given.js'
 
 /** What a command has to work with. */
-export interface Work {
+export interface CommandWork {
   given: Given
   /** The words behind the command's name. */
   words: readonly string[]
-  connection: Connection
+  connection: CommandConnection
 }
 
 /** In words, and as data. `code`: 0 where it is absent. */
-export interface Told { text: string, data: unknown, code?: 0 | 1 }
+export interface CommandTold { text: string, data: unknown, code?: 0 | 1 }
