@@ -158,7 +158,8 @@ export function runHandler (cache: ResponseCache, exchange: Exchange, { request,
   if (!isAnswered(exchange)) exchange.stage = 'running'
   const { claim, toValidate, headers, site: { policy } } = exchange
   if (claim === null) return
-  const asked = toValidate !== null ? askedBy(toValidate.entry) : policy.handlerValidates || !isConditional(headers) ? null : {}
+  const isFree = policy.handlerValidates || !isConditional(headers)
+  const asked = toValidate !== null ? askedBy(toValidate.entry) : isFree ? null : {}
   if (asked === null) return
   exchange.restoreConditions = showHandler(request, reply, { asked, isUntilSent: !exchange.site.isNarrowedAhead })
   // The handler sees this client's conditions, so its answer is this client's own.

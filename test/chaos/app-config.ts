@@ -12,8 +12,12 @@ export const BROKEN_APPS = {
 }
 export type BrokenAppName = keyof typeof BROKEN_APPS
 
+/** The package of the app's Redis client. */
+export const CLIENTS = ['ioredis', 'node-redis'] as const
+export type ClientName = typeof CLIENTS[number]
+
 export interface AppConfig {
-  redis: ({ host: string, port: number } | { nodes: Array<{ host: string, port: number }> }) & { client?: 'ioredis' | 'node-redis' }
+  redis: ({ host: string, port: number } | { nodes: Array<{ host: string, port: number }> }) & { client?: ClientName }
   broken?: BrokenAppName | undefined
   /** The URL of another subject's module. Absent: ours. */
   subject?: string | undefined

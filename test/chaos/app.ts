@@ -4,8 +4,7 @@ import { address, end, launch } from '../race/checker/fleet.js'
 import { compileApp, type CompiledApp } from '../race/checker/compiled-app.js'
 import type { BrokenBuildName } from '../race/checker/broken-build.js'
 import { until } from '../helpers/until.js'
-import type { ClientName } from './settings.js'
-import { BROKEN_APPS, type AppConfig, type BrokenAppName, type ProcessStats } from './app-config.js'
+import { BROKEN_APPS, type AppConfig, type BrokenAppName, type ClientName, type ProcessStats } from './app-config.js'
 
 export type Broken = BrokenAppName | BrokenBuildName
 

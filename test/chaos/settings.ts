@@ -1,7 +1,7 @@
 // What a run is asked for on the command line.
 import { parseArgs } from 'node:util'
 import { BROKEN_BUILDS } from '../race/checker/broken-build.js'
-import { BROKEN_APPS } from './app-config.js'
+import { BROKEN_APPS, CLIENTS, type ClientName } from './app-config.js'
 import type { Broken } from './app.js'
 import { FAULT_NAMES, faultOf, stageOf, type FaultName } from './faults.js'
 import { DEFAULT_RATE } from './load.js'
@@ -22,8 +22,6 @@ const SECONDS = { rows: 5, soak: 600 }
 const LEAST_SECONDS = { rows: 0.5, soak: 30 }
 /** Such a load is what the suite is about. */
 const LEAST_RATE = 200
-const CLIENTS = ['ioredis', 'node-redis'] as const
-export type ClientName = typeof CLIENTS[number]
 const BROKEN_NAMES = [...Object.keys(BROKEN_APPS), ...Object.keys(BROKEN_BUILDS)] as Broken[]
 
 export const USAGE = `npm run chaos -- [options]
