@@ -135,7 +135,7 @@ async function changedHands (t: Test, open: Open): Promise<void> {
     return String(request.user ?? 'nobody')
   }
   app.get('/', { cache: { key: 'page', identity: (request) => (request as { user?: string }).user } }, log as never)
-  t.strictSame(await get(app, '/', { 'x-login': 'alice' }), ['alice', 'fwd=miss'])
+  t.strictSame(await get(app, '/', { 'x-login': 'alice' }), ['alice', 'fwd=miss; detail=credentials'])
   t.strictSame(await get(app, '/'), ['nobody', 'fwd=miss'], 'what alice got is not for nobody')
   t.strictSame(app.cache.stats().total.refusals, { credentials: 1 })
 }

@@ -129,7 +129,7 @@ t.test("a request that is somebody's own goes past the cache", async (t) => {
     return [response.body, response.headers['cache-status']]
   }
   t.strictSame(await get({ 'x-user': 'alice' }), ['alice', 'fastify-route-cache; fwd=bypass; detail=user'])
-  t.strictSame(await get({ 'x-late': '1' }), ['late', 'fastify-route-cache; fwd=miss'])
+  t.strictSame(await get({ 'x-late': '1' }), ['late', 'fastify-route-cache; fwd=miss; detail=credentials'])
   t.strictSame(app.cache.stats().total.refusals, { credentials: 1 })
   t.match(await get({}), ['nobody', /miss/])
   await settled(app)
