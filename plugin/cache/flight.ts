@@ -309,7 +309,8 @@ export class Background {
 }
 
 // Waits until no fill, refresh or invalidation is running. A fill begins in its request's flight and ends in the background,
-// with no turn of the event loop between the two. Refreshes and invalidations are background work all the time.
+// with no turn of the event loop between flight and background. Refreshes and invalidations are background work all the
+// time.
 
 export interface Work { flights: Flights, background: Background }
 

@@ -44,7 +44,7 @@ export class Journal {
   #since: Milliseconds = 0
   /** Each by its name. Kept again it is another object, so that it outlives what is being told. */
   readonly kept = new Map<string, Targets>()
-  /** How many of the kept ones are repeated: Redis had confirmed them. They have a limit of their own. */
+  /** How many repeated targets were kept: Redis had confirmed them. They have a limit of their own. */
   #repeated = 0
   readonly #pauses = new Backoff({ first: 100, longest: 2_000 })
   /** Whether the timer is due after the shortest pause. */
@@ -191,8 +191,8 @@ function nameOf (target: Targets): string {
 // nothing from the cache.
 //
 // Bounded in time: what was confirmed more than a minute or two ago is forgotten. Not while the servers are not known, a
-// primary has lost all of its replicas, or replicas did not confirm in time what they were waited for: each may mean that
-// the server was replaced. And in number: of more, everything is invalidated instead.
+// primary has lost all of its replicas, or replicas did not confirm a write in time: each may mean that the server was
+// replaced. And in number: of more, everything is invalidated instead.
 
 /** A confirmed invalidation is kept for one such time at least, and two at most. */
 export const SPAN: Milliseconds = 60_000

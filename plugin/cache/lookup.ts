@@ -266,7 +266,7 @@ export interface FirstAsk extends Ask {
   members: readonly string[]
 }
 
-/** The result of the first read, or why it failed; `left`: the rest of the deadline, 0: there is none, null: all of it. */
+/** The first read's result, or why it failed; `left`: the rest of the deadline, 0: no deadline, null: it has not begun. */
 export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds | null }
 
 export function askFor ({ tagMemory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {

@@ -181,7 +181,7 @@ export function asSoftened (entry: Entry, { softened }: Pick<ValidityBasis, 'sof
   return { ...entry, softenings: [...softenings, ...applying.map((clock) => clock / 1000)] }
 }
 
-/** Since when the entry is stale, or is to be. When one was made stale is another clock's: it is so since it was stored. */
+/** Since when the entry is stale, or will be. An invalidation's instant is by Redis' clock: the time of storing stands for it. */
 export function staleSince ({ softenings, staleAt, storedAt }: Entry): Milliseconds {
   return softenings.length === 0 ? Math.max(staleAt, storedAt) : storedAt
 }
@@ -196,7 +196,7 @@ const KINDS: readonly PayloadKind[] = [
 ]
 const RECORD_HEAD = 6
 const LONGEST_COST = 2 ** 32 - 1
-/** Milliseconds that tell this build's entries from a former one's, which reads over them. */
+/** Half a millisecond on a time is the sign of this build's entries. The former build ignores it. */
 const SIGN = 0.5
 const NO_TAGS: readonly string[] = []
 

@@ -1,4 +1,6 @@
-// Which of a response's header fields belong to the entry. RFC 9111 §3.1: all but those of the connection; and, ours: all
+// A response's header fields: which belong to the entry; whether it may be stored; how long it is fresh.
+//
+// Which belong to the entry. RFC 9111 §3.1: all but those of the connection; and, ours: all
 // but those that were on the reply before the lookup, which this request's own hooks put there.
 // https://www.rfc-editor.org/rfc/rfc9111#section-3.1
 import { createHash } from 'node:crypto'

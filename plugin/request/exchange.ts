@@ -302,7 +302,7 @@ const OF_THE_ANSWER: readonly RefusalReason[] = [
 /** Refusals by what happens beside the request: they say nothing of its response, and a next one may be stored. */
 const OF_THE_MOMENT: readonly RefusalReason[] = ['error', 'lease', 'waiters', 'disabled', 'store', 'outdated', 'incomplete', 'diverted']
 
-/** Refusals by the answer, found after its capture. Cookies and heads that others write then are not the handler's. */
+/** Refusals by the answer, found after its capture. Not `set-cookie` or `head`: there, others than the handler wrote. */
 const OF_THE_CAPTURED: readonly RefusalReason[] = ['size', 'no-cache-called', 'ttl']
 
 /** Whether the entry that is there ends with this answer. */

@@ -1,5 +1,5 @@
-// A miss, from top to bottom: the lookup in full, the handler, its answer on the way out, the end of the response. Each step
-// is called by Fastify (fastify/hooks.ts), and its work is in the file that it names:
+// A miss, from top to bottom: the lookup in full, the handler, its answer on the way out, the end of the response. Fastify
+// calls the steps (fastify/hooks.ts), `serveMiss` the last one. The work of each is in the file that it names:
 //
 //   serveMiss      the lookup in full: an entry (hit.ts sends it), or the right to fill the key; then the request goes on
 //   runHandler     the handler is asked for all of the response, or whether a stale entry is still right
@@ -305,7 +305,7 @@ export function watchEnd (cache: ResponseCache, exchange: Exchange, reply: Fasti
     else exchange.claim?.flight.limit(exchange.site.policy.waitTimeout, () => { abandonFill(cache, exchange, true) })
   })
   const { request, request: { server, raw } } = reply
-  // The line above; listeners from before; and those that other listeners to the server may have added since.
+  // The listener above; those from before; and those that other listeners to the server may have added since.
   const others = 1 + ((request as Carrier)[LISTENERS] ?? 0) + server.server.listenerCount('request') - 1
   exchange.departure = new Departure({ request: raw, reply: reply.raw }, others)
 }

@@ -91,7 +91,7 @@ export class Floor implements Witness {
     if (!isCluster) this.#known.watch(this.#client)
     return () => {
       if (losses !== this.#known.losses) return ''
-      // One connection, from then until it is known, is to one server.
+      // No connection was lost since: the server that is known now is the one that was asked.
       return servers !== '' || isCluster ? servers : this.servers || unnamed(losses)
     }
   }

@@ -3,8 +3,8 @@
 //
 // - a miss creates what it finds missing with a *new* clock value, before it reads `asOf`;
 // - an invalidation advances the clock first, and raises the generations to that value then;
-// - a tag that only the response named, whose generation is missing when it is filled, counts as invalidated when any tag
-//   was last.
+// - a tag that only the response named may have no generation at the fill: then it counts as invalidated at the moment when
+//   any tag was last invalidated.
 //
 // Where the value and the generation are not written in one step, an invalidation may come between, and its generation be
 // lost: set then, the older value would make valid what it had dropped. So the name is reserved first: nothing is valid
@@ -45,8 +45,8 @@ import type { Write } from '../server/topology.js'
 /** Tags that a script has at a time, or scripts that are sent at a time. */
 const BATCH = 500
 /**
- * How long a generation lives behind a hold, or a quarantine: these stood in its name, so its life is lost, which other
- * processes remember. No protocol needs it: a generation that ends before its entries makes them invalid.
+ * How long a generation lives behind a hold, or a quarantine. These stood in its name, so its former life is lost, although
+ * other processes may remember that life and not extend it. A generation that ends before its entries makes them invalid.
  */
 export const LEAST_LIFE: Milliseconds = 24 * 60 * 60 * 1000
 /** The number of tags whose remaining life is remembered: each fill would have to extend it otherwise. */
@@ -156,7 +156,7 @@ export class Generations {
       await this.#invalidate(tags)
       return false
     }
-    // Perhaps it was invalidated since. `last` may be ahead: where tags were in quarantine, when that would have run out.
+    // Perhaps it was invalidated since. `last` may be ahead of the clock: a quarantine sets it to the time of its own end.
     if (Number(last) > asOf) {
       await this.create(missing)
       return false

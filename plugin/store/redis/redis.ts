@@ -99,7 +99,7 @@ export class RedisStore implements Store {
     await this.#lookUpAny()
   }
 
-  /** As lookups ask: a server of a Cluster answers for single names, and lets nobody ask for several. */
+  /** As lookups ask, so that it fails where they would: one server of a Cluster, for example, refuses several names. */
   async #lookUpAny (): Promise<void> {
     await this.read({ key: 'any', variant: null, tags: [] })
   }

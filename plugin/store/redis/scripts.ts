@@ -74,8 +74,8 @@ const NO_SUCH_NAME = -2
  * long dead, and a living one renews it within a third of that time. If it is taken from a living one, a fill is refused.
  *
  * KEYS: lease, what it is for. ARGV: token, time in ms, and the checksum of what was seen there ('': nothing) if it matters.
- * 1: it was taken. Else a list: what the lease holds where that is this token, under PASS '~' and the token; or '' and what
- * somebody else holds, nothing where there is something else than what was seen.
+ * 1: it was taken. Else a list: what the lease holds where that is this token, under PASS '~' and the token; or '' and the
+ * other holder's token; or '' alone, where the target is not what was seen.
  *
  * Mostly nobody has it, so it is set at once, and taken back where what lies there is another. A server that is full refuses
  * that, and is asked who has it: who waits for another's fill needs no room. And mostly nothing lies there, which PTTL says
