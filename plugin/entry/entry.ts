@@ -181,7 +181,10 @@ export function asSoftened (entry: Entry, { softened }: Pick<ValidityBasis, 'sof
   return { ...entry, softenings: [...softenings, ...applying.map((clock) => clock / 1000)] }
 }
 
-/** Since when the entry is stale, or will be. An invalidation's instant is by Redis' clock: the time of storing stands for it. */
+/**
+ * Since when the entry is stale, or will be. A softened entry counts as stale since it was stored: the instant of its
+ * softening is of Redis' clock, not of ours.
+ */
 export function staleSince ({ softenings, staleAt, storedAt }: Entry): Milliseconds {
   return softenings.length === 0 ? Math.max(staleAt, storedAt) : storedAt
 }
