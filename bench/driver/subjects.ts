@@ -39,7 +39,15 @@ export const OURS_MEMORY = 'ours-memory'
 
 export const SUBJECTS: readonly Subject[] = [
   { ...OURS, id: OURS_REDIS, name: 'ours, Redis', variant: 'redis', redis: true },
-  { ...OURS, id: 'ours-node-redis', name: 'ours, Redis by node-redis', variant: 'node-redis', redis: true, workloads: ['hit', 'miss'] },
+  {
+    ...OURS,
+    id: 'ours-node-redis',
+    name: 'ours, Redis by node-redis',
+    variant: 'node-redis',
+    redis: true,
+    workloads: ['hit', 'miss'],
+    quick: false
+  },
   { ...OURS, id: OURS_TIER, name: 'ours, Redis + tier', variant: 'tier', redis: true, memory: true },
   { ...OURS, id: OURS_MEMORY, name: 'ours, in-process store', variant: 'memory', redis: false, memory: true },
   {

@@ -277,17 +277,17 @@ export class Background {
   readonly #pending = new Set<Promise<void>>()
 
   /** Nothing that `work` or `onError` throws goes further: nobody is there to hear it, and it would end the process. */
-  run (work: () => Promise<void>, onError: (error: unknown) => void): void {
+  run (work: () => Promise<void>, onError: (error: unknown) => unknown): void {
     const done = this.#settle(work, onError).then(() => { this.#pending.delete(done) })
     this.#pending.add(done)
   }
 
-  async #settle (work: () => Promise<void>, onError: (error: unknown) => void): Promise<void> {
+  async #settle (work: () => Promise<void>, onError: (error: unknown) => unknown): Promise<void> {
     try {
       await work()
     } catch (error) {
       try {
-        onError(error)
+        await onError(error)
       } catch {}
     }
   }

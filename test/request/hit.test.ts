@@ -61,7 +61,7 @@ async function head (t: Test, open: Open): Promise<void> {
     if (request.method === 'HEAD') await slow.wait()
     return 'x'
   })
-  t.equal((await app.inject({ method: 'HEAD', url: '/page' })).headers['cache-status'], 'fastify-route-cache; fwd=miss')
+  t.equal((await app.inject({ method: 'HEAD', url: '/page' })).headers['cache-status'], 'fastify-route-cache; fwd=miss; detail=head')
   await settled(app)
   t.strictSame(app.cache.stats().total.refusals, { head: 1 })
   t.equal((await app.inject('/page')).headers['cache-status'], 'fastify-route-cache; fwd=miss', 'the HEAD stored nothing')

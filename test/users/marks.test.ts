@@ -209,7 +209,7 @@ t.test('objects for all that is known of a request: somebody in them, or what is
   }
   t.equal(await said(await open(t, { prepare: SCOPES['reply-locals']!({ userId: 7 }) })), 'user:reply-locals-user-id')
   const late = await open(t, { handler: (_, reply) => { Object.assign(reply, { locals: { user: 'alice' } }); return 'for alice' } })
-  t.match(await said(late), 'fwd=miss', 'of a handler that renders a page')
+  t.match(await said(late), 'credentials', 'of a handler that renders a page')
   t.equal(late.cache.stats().total.stores, 0)
 })
 
@@ -311,7 +311,7 @@ t.test('who is found out after the lookup: nothing is stored, and the log says s
   }
   const route = await cachedApp(t)
   route.get('/', { cache: true, onSend: async (request) => { Object.assign(request, { user: { name: 'alice' } }) } }, async () => 'x')
-  t.match(await said(route), 'fwd=miss', 'an onSend hook of the route')
+  t.match(await said(route), 'credentials', 'an onSend hook of the route')
   t.strictSame(route.cache.stats().total.refusals, { credentials: 2 })
 })
 

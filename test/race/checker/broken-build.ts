@@ -82,7 +82,7 @@ export const BROKEN_BUILDS = {
   /** What is named in one call ends one after the other: shows where responses are made of cached values. */
   together: {
     mode: 'composed-keys',
-    file: 'calls/route-cache.ts',
+    file: 'calls/invalidate.ts',
     text: 'invalidation.run(targets)',
     replacement: `(async (targets) => {
         const { apart } = await import('../key/target.js')
@@ -101,8 +101,8 @@ export const BROKEN_BUILDS = {
   tier: {
     mode: 'key',
     file: 'store/redis/redis.ts',
-    text: 'return this.#tiered === null ? await work : await work.finally(() => { drop(this.#tiered!) })',
-    replacement: 'return await work'
+    text: 'return this.#tiered === null ? work : work.finally(() => { drop(this.#tiered!) })',
+    replacement: 'return work'
   },
   /** A tier is never told of others' changes: shows with `--memory`, beyond the tolerance. */
   deaf: {
