@@ -17,12 +17,12 @@ import { Stats } from '../telling/stats.js'
 interface Surroundings {
   /** The app's, as it is. */
   log: Log
+  /** Of `ownClientOf`. */
+  made: OwnClient | null
   /** The client, where the options give none; null: entries live in this process. */
   find: () => RedisClient | null
   /** The store where there is no client. May throw. */
   inProcess: () => Store
-  /** What is done while the server can't be used, in words. */
-  meanwhile: string
   /** Called with the targets of each invalidation, before the store is told. */
   onInvalidation?: (targets: Targets) => void
 }
@@ -40,15 +40,25 @@ export interface Assembled {
   end: () => void
 }
 
-/** Throws FRC_OPTION for options that don't go together. */
-export async function assemble (
-  settings: CacheSettings, { log: given, find, inProcess, meanwhile, onInvalidation }: Surroundings
-): Promise<Assembled> {
+/**
+ * A client of the cache's own, where the options say where the server is; null: they don't. `meanwhile`: what is done while
+ * the server can't be used, in words. Rejects with FRC_OPTION where ioredis is not installed.
+ */
+export function ownClientOf ({ redis, now }: CacheSettings, log: Log, meanwhile: string): Promise<OwnClient> | null {
+  if (redis === null || isClient(redis)) return null
+  return openClient(redis as RedisConnection, { log: new HarmlessLog(log), now, meanwhile })
+}
+
+/**
+ * Throws FRC_OPTION for options that don't go together. It awaits nothing, so that the plugin's hooks are there in the turn
+ * in which its function is called.
+ */
+export function assemble (
+  settings: CacheSettings, { log: given, made, find, inProcess, onInvalidation }: Surroundings
+): Assembled {
   const { redis, now, prefix } = settings
   const log = new HarmlessLog(given)
   const instance: Instance = { cache: {}, prefix }
-  const isPlace = redis !== null && !isClient(redis)
-  const made = isPlace ? await openClient(redis as RedisConnection, { log, now, meanwhile }) : null
   const client = made?.client ?? (isClient(redis) ? clientFrom(redis) : find())
   const opened = openedOr(made, () => client === null ? inProcess() : openStore(client, settings, { instance, log }))
   const store = settings.store === null ? opened : settings.store(opened, settings)

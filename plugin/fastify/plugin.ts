@@ -1,7 +1,7 @@
 // Wiring: options -> store -> cache -> onRoute -> decorate -> onClose.
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { randomBytes } from 'node:crypto'
-import { assemble } from '../assembly/assembly.js'
+import { assemble, ownClientOf } from '../assembly/assembly.js'
 import {
   ARRIVAL, CHANGE, HEADERS, LISTENERS, MARKS, SOURCE, STATE, TICKET, TURN, exchangeOf, markFailed, markNoCache, markTags,
   outcomeOf, type Site
@@ -52,11 +52,12 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   warnOfEarlierRoutes(app)
   const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
   const writes = new UnnoticedWrites((warning) => { checks.warnings.say(assembled.log, warning) })
-  const assembled = await assemble(settings, {
+  const making = ownClientOf(settings, app.log, 'requests go to their handlers')
+  const assembled = assemble(settings, {
     log: app.log,
+    made: making === null ? null : await making,
     find: () => findClient(app, settings.namespace),
     inProcess: () => openMemory(app, settings),
-    meanwhile: 'requests go to their handlers',
     onInvalidation: (targets) => { if (writes.isOn) writes.invalidated(targets) }
   })
   const { cache, values, stats, log, instance, client, end } = assembled

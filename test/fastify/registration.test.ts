@@ -189,3 +189,18 @@ t.test('what is no hook is refused by Fastify, with the plugin as without', asyn
     }
   }
 })
+
+t.test('its function, called and not awaited: routes of the same turn are cached', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const redis = server.client()
+  await redis.ping()
+  for (const options of [{}, { redis }]) {
+    const { app } = loggingApp(t)
+    const call = routeCache as unknown as (app: object, options: object) => Promise<void>
+    const calling = call(app, { ...options, deadline: 30 })
+    app.get('/', { cache: true }, async () => 'x')
+    await calling
+    t.match((await app.inject('/')).headers['cache-status'], /fwd=miss/)
+  }
+})

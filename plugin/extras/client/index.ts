@@ -1,6 +1,6 @@
 // A cache without routes: for queue consumers, cron jobs, scripts, tests, and other frameworks. It shares entries and
 // invalidations with the plugin of each app on the same Redis under the same prefix; nothing of Fastify is loaded.
-import { assemble } from '../../assembly/assembly.js'
+import { assemble, ownClientOf } from '../../assembly/assembly.js'
 import { RouteCacheError } from '../../errors.js'
 import { CacheClient } from './cache-client.js'
 import { readClientSettings, type CreateCacheOptions } from './settings.js'
@@ -14,11 +14,11 @@ import { readClientSettings, type CreateCacheOptions } from './settings.js'
  */
 export async function createCache (options: CreateCacheOptions): Promise<CacheClient> {
   const { log, ...settings } = readClientSettings(options)
-  const { cache, values, instance, end } = await assemble(settings, {
+  const { cache, values, instance, end } = assemble(settings, {
     log,
+    made: await ownClientOf(settings, log, 'getOrSet loads each time, and invalidations are kept,'),
     find: () => null,
-    inProcess: () => { throw new RouteCacheError('FRC_OPTION', 'createCache: redis is needed') },
-    meanwhile: 'getOrSet loads each time, and invalidations are kept,'
+    inProcess: () => { throw new RouteCacheError('FRC_OPTION', 'createCache: redis is needed') }
   })
   const client = new CacheClient({ cache, values, end })
   instance.cache = client

@@ -114,7 +114,7 @@ function oneLine (text: string): string {
 
 async function purge ({ given, connection }: CommandWork): Promise<CommandTold> {
   const targets = targetsOf(given)
-  const { cache } = await connection.assembled()
+  const { cache } = connection.assembled()
   const { invalidation } = cache
   const isSoft = given.soft === true
   const entries = await (isSoft ? invalidation.soften(targets) : invalidation.run(targets))
@@ -142,7 +142,7 @@ async function inspect ({ words: [key = ''], connection }: CommandWork): Promise
 
 /** No request is made: of a key only what lies there is looked at. */
 async function explained (key: string, { assembled }: CommandConnection): Promise<Awaited<ReturnType<typeof explain>>> {
-  const { cache, values: { ttl } } = await assembled()
+  const { cache, values: { ttl } } = assembled()
   return await explain({ cache, ttl, requests: null as unknown as OwnRequests }, { key })
 }
 

@@ -14,7 +14,7 @@ export interface CommandConnection {
   prefix: string
   client: RedisClient
   /** A cache on it. */
-  assembled: () => Promise<Assembled>
+  assembled: () => Assembled
   /** Which server failed, and why; never with a password. */
   describe: (error: unknown) => string
   close: () => void
@@ -39,8 +39,11 @@ export async function openConnection (place: RedisPlace, prefix: string): Promis
     if (place.mode === 'cluster') await tryAlone(place)
     throw new Error(said)
   }
-  let assembling: Promise<Assembled> | null = null
-  const assembled = async (): Promise<Assembled> => await (assembling ??= assembleOn({ client, prefix, place }))
+  let made: Assembled | null = null
+  const assembled = (): Assembled => {
+    made ??= assembleOn({ client, prefix, place })
+    return made
+  }
   return { place, prefix, client, assembled, describe, close }
 }
 
@@ -80,13 +83,13 @@ async function makeClient ({ mode, addresses, master, options, timeout }: RedisP
 const nothing = (): void => {}
 const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
-async function assembleOn ({ client, prefix, place: { timeout } }: Pick<CommandConnection, 'client' | 'prefix' | 'place'>): Promise<Assembled> {
+function assembleOn ({ client, prefix, place: { timeout } }: Pick<CommandConnection, 'client' | 'prefix' | 'place'>): Assembled {
   const time = timeout / 1000
   const options = new OptionReader('fastify-route-cache', { prefix, redis: client, deadline: time, writeDeadline: time })
-  return await assemble(readCacheSettings(options), {
+  return assemble(readCacheSettings(options), {
     log: SILENT,
+    made: null,
     find: () => null,
-    inProcess: () => { throw refusal('there is no client') },
-    meanwhile: 'nothing is done'
+    inProcess: () => { throw refusal('there is no client') }
   })
 }

@@ -155,7 +155,7 @@ async function tryWork ({ assembled, describe }: CommandConnection): Promise<Fin
   const check = 'work'
   const key = `doctor:${randomUUID()}`
   try {
-    const { cache, values } = await assembled()
+    const { cache, values } = assembled()
     const kept = async (): Promise<unknown> => await getOrSet(values, { key, options: { tags: [key], ttl: 0 }, load: () => 'loaded' })
     await cache.connect()
     await put(values, { key, options: { tags: [key], ttl: 60 }, work: () => 'stored' })
