@@ -360,8 +360,12 @@ class Run {
     while (this.#s.count() > 0 && this.#wrongs.length === 0) {
       const steps = this.#steps++ - first
       if (steps > MOST_STEPS) return this.#wrong('it goes on and on')
-      // A server that starts again may hold leases of fills that have ended.
-      if (steps === MOST_STEPS / 2 && this.#mode.restarts === true) this.#evict(EVICTED.lease!)
+      if (steps === MOST_STEPS / 2 && this.#mode.restarts === true) {
+        // A server that starts again may hold leases of fills that have ended.
+        this.#evict(EVICTED.lease!)
+        // As the journal's timers would have it, which are too long to fire here.
+        for (const { cache } of this.#processes) cache.invalidation.hurry()
+      }
       await this.#s.waitOne()
       // Twice: in the first one reads may be sent that were waiting for others.
       await turn()
