@@ -66,9 +66,9 @@ export class Refreshes {
     const now = this.#parts.now()
     this.#resting.set(name, now + REST_TIME)
     for (;;) {
-      const [other, until] = this.#resting.first()!
-      if (until > now) break
-      this.#resting.delete(other)
+      const first = this.#resting.first()!
+      if (first.value > now) break
+      this.#resting.remove(first)
     }
   }
 
@@ -110,9 +110,9 @@ export class Failures {
     const now = this.#now()
     this.#failed.set(name, now)
     for (;;) {
-      const [oldest, at] = this.#failed.first()!
-      if (this.#failed.size <= MOST_FAILURES && now < at + FAILURE_TIME) break
-      this.#failed.delete(oldest)
+      const first = this.#failed.first()!
+      if (this.#failed.size <= MOST_FAILURES && now < first.value + FAILURE_TIME) break
+      this.#failed.remove(first)
     }
   }
 

@@ -57,6 +57,11 @@ export class Recent<V> {
       this.touch(place)
       return
     }
+    this.add(name, value)
+  }
+
+  /** The same for a name that is not there. */
+  add (name: string, value: V): void {
     const made = { name, value, before: this.#gap, behind: this.#gap, gap: this.#gap }
     this.#places.set(name, made)
     this.#append(made)
@@ -74,16 +79,21 @@ export class Recent<V> {
   delete (name: string): boolean {
     const place = this.#places.get(name)
     if (place === undefined) return false
-    this.#places.delete(name)
-    unlink(place)
-    detach(place)
+    this.remove(place)
     return true
   }
 
+  /** Deletes what stands in this place, which is there yet. */
+  remove (place: ListPlace<V>): void {
+    this.#places.delete(place.name)
+    unlink(place)
+    detach(place)
+  }
+
   /** The one that was used longest ago; undefined: there is none. */
-  first (): readonly [name: string, value: V] | undefined {
+  first (): ListPlace<V> | undefined {
     const { behind } = this.#gap
-    return behind === this.#gap ? undefined : [behind.name, behind.value]
+    return behind === this.#gap ? undefined : behind
   }
 
   /** In any order. The one that was given last may be deleted meanwhile. */

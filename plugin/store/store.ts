@@ -255,6 +255,11 @@ export interface Store {
    */
   take (key: string, variant: string | null, seen: Seen): Promise<Taken>
   /**
+   * The lease of a key under which `glance` has just found nothing, at once; null: `take` has to tell. Absent: the store is
+   * not in this process.
+   */
+  takeAtOnce?: (key: string) => Lease | null
+  /**
    * Has the lease last for another `LEASE_TIME`; false where it is lost. `pass`: and nobody is to wait for it any more; the
    * lease that was given is changed.
    */

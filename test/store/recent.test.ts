@@ -71,8 +71,9 @@ t.test('it does as the Map does, whatever is done', async (t) => {
     const gone = [...places].filter(([name, { model }]) => model !== map.get(name)).flatMap(([, { own }]) => own ?? [])
     t.ok(gone.every((place) => place.before === place && place.behind === place), 'what is gone keeps nothing else')
     for (const [name, { value }] of map) {
-      t.strictSame(recent.first(), [name, value])
-      recent.delete(name)
+      const first = recent.first()!
+      t.strictSame([first.name, first.value], [name, value])
+      recent.remove(first)
     }
     t.equal(recent.first(), undefined)
   }), { numRuns: 200 })

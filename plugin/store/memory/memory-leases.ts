@@ -1,6 +1,6 @@
 // The leases of this process, by the name of what they are for.
 import type { Milliseconds } from '../../duration.js'
-import { Recent } from '../recent.js'
+import { Recent, type ListPlace } from '../recent.js'
 import { LEASE_TIME, PASS_TIME } from '../store.js'
 
 export interface Held {
@@ -14,16 +14,26 @@ export interface Held {
 export class MemoryLeases {
   readonly #now: () => Milliseconds
   readonly #names = new Recent<Held>()
+  #tokens = 0
 
   constructor (now: () => Milliseconds) {
     this.#now = now
   }
 
+  /** Another one each time: nobody beyond this store is told of it, so that it need not be hard to guess. */
+  newToken (): string {
+    return String(++this.#tokens)
+  }
+
   /** A lease that has ended counts as gone; so does one that lasts longer than any may, as the clock has stepped back. */
   get (name: string): Held | undefined {
-    const held = this.#names.get(name)
-    if (held === undefined || isOn(held, this.#now())) return held
-    this.#names.delete(name)
+    return this.#find(name)?.value
+  }
+
+  #find (name: string): ListPlace<Held> | undefined {
+    const place = this.#names.find(name)
+    if (place === undefined || isOn(place.value, this.#now())) return place
+    this.#names.remove(place)
     return undefined
   }
 
@@ -34,10 +44,17 @@ export class MemoryLeases {
     for (let looks = 0; looks < 2; looks++) {
       const first = this.#names.first()
       if (first === undefined) break
-      const [other, present] = first
-      if (isOn(present, now)) this.#names.use(other)
-      else this.#names.delete(other)
+      if (isOn(first.value, now)) this.#names.touch(first)
+      else this.#names.remove(first)
     }
+  }
+
+  /** Ends the lease; false: it is not held under this token. */
+  end (name: string, token: string): boolean {
+    const place = this.#find(name)
+    if (place?.value.token !== token) return false
+    this.#names.remove(place)
+    return true
   }
 
   delete (name: string): void {

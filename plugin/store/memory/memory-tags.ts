@@ -27,12 +27,13 @@ export class MemoryTags {
   }
 
   read (tags: readonly string[]): Omit<ValidityReading, 'history' | 'least'> {
-    const generations: number[] = []
-    const softened: number[] = []
-    for (const tag of tags) {
-      const { dropped, stale } = this.#generation(tag)
-      generations.push(dropped)
-      softened.push(stale)
+    // Each hit and miss asks: arrays that grow take room for many more.
+    const generations = new Array<number>(tags.length)
+    const softened = new Array<number>(tags.length)
+    for (let i = 0; i < tags.length; i++) {
+      const { dropped, stale } = this.#generation(tags[i]!)
+      generations[i] = dropped
+      softened[i] = stale
     }
     return { generations, softened }
   }
@@ -84,10 +85,13 @@ export class MemoryTags {
     if (state === 'on') return { dropped: Infinity, stale: Infinity }
     // Nobody has ended it: its time ran out.
     if (state === 'over') this.invalidate([tag])
-    const { stale } = this.#listed(tag)
+    const listed = this.#listed(tag)
+    const { stale } = listed
+    if (stale === 0 || !isAhead(stale / 1000, this.#now())) return listed
     // The time has stepped back since: when that instant comes it must not be taken for the one that was meant.
-    if (stale > 0 && isAhead(stale / 1000, this.#now())) this.#set(tag, { dropped: stale, stale: 0 })
-    return this.#listed(tag)
+    const dropped = { dropped: stale, stale: 0 }
+    this.#set(tag, dropped)
+    return dropped
   }
 
   #listed (tag: string): Generation {
@@ -100,8 +104,9 @@ export class MemoryTags {
 
   #bound (): void {
     while (this.#generations.size > MOST_GENERATIONS) {
-      const [tag, { dropped, stale }] = this.#generations.first()!
-      this.#generations.delete(tag)
+      const oldest = this.#generations.first()!
+      const { dropped, stale } = oldest.value
+      this.#generations.remove(oldest)
       this.#oldest.dropped = Math.max(this.#oldest.dropped, dropped, stale)
     }
   }

@@ -1,6 +1,5 @@
 // Entries in this process, bounded in bytes, the least recently used going first. One process, one thread: each method is
 // one step, and the contract holds by that.
-import { randomUUID } from 'node:crypto'
 import type { Bytes, Milliseconds } from '../../duration.js'
 import {
   isAhead, FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Targets, type Ask, type Fill, type FillResult, type Lease,
@@ -13,7 +12,9 @@ import { MemoryLeases } from './memory-leases.js'
 import { Quarantines } from './memory-quarantines.js'
 import { cost, slotName, type Slot } from './memory-slot.js'
 import { MemoryTags } from './memory-tags.js'
-import { Recent } from '../recent.js'
+import { Recent, type ListPlace } from '../recent.js'
+
+const ABSENT = { bytes: null, marker: null }
 
 export class MemoryStore implements Store {
   readonly kind = 'memory'
@@ -82,7 +83,16 @@ export class MemoryStore implements Store {
     return slot.bytes
   }
 
-  async take (key: string, variant: string | null, { bytes, marker }: Seen): Promise<Taken> {
+  async take (key: string, variant: string | null, seen: Seen): Promise<Taken> {
+    return this.#take(key, variant, seen)
+  }
+
+  takeAtOnce (key: string): Lease | null {
+    const taken = this.#take(key, null, ABSENT)
+    return typeof taken === 'string' ? null : taken
+  }
+
+  #take (key: string, variant: string | null, { bytes, marker }: Pick<Seen, 'bytes' | 'marker'>): Taken {
     const name = slotName(key, variant)
     // Under a marker that is still there no quarantine is on: it has removed it.
     if ((variant === null || marker !== null) && this.#quarantines.look(key) === 'on') return 'pass'
@@ -90,12 +100,12 @@ export class MemoryStore implements Store {
       if (this.#get(key) !== bytes) return 'changed'
       this.#put(key, { bytes: marker, until: this.#now() + FIRST_MARKER_TIME })
       this.#leases.delete(name)
-      return await this.take(key, variant, { tags: [], missing: [], bytes: undefined, marker: null })
+      return this.#take(key, variant, { bytes: undefined, marker: null })
     }
     const held = this.#leases.get(name)
     if (held !== undefined && held.token !== '') return held.isPass ? 'pass' : 'held'
     if (bytes !== undefined && this.#get(name) !== bytes) return 'changed'
-    const token = randomUUID()
+    const token = this.#leases.newToken()
     const isPass = held !== undefined
     this.#leases.hold(name, { key, token, isPass, until: this.#now() + LEASE_TIME })
     return { token, asOf: this.#tags.clock, variant, isPass }
@@ -103,7 +113,7 @@ export class MemoryStore implements Store {
 
   async seize (key: string): Promise<Seized | null> {
     if (this.#quarantines.look(key) === 'on') return null
-    const token = randomUUID()
+    const token = this.#leases.newToken()
     this.#leases.hold(key, { key, token, isPass: false, until: this.#now() + LEASE_TIME })
     return { lease: { token, asOf: this.#tags.clock, variant: null, isPass: false }, history: this.#history }
   }
@@ -119,8 +129,7 @@ export class MemoryStore implements Store {
 
   async fill (key: string, lease: Lease, { bytes, life, varied, unreadTags }: Fill): Promise<FillResult> {
     const name = slotName(key, lease.variant)
-    if (this.#leases.get(name)?.token !== lease.token) return 'lost'
-    this.#leases.delete(name)
+    if (!this.#leases.end(name, lease.token)) return 'lost'
     if (this.#tags.areAbove(unreadTags, lease.asOf)) return 'outdated'
     if (cost(key, bytes) > this.#maxBytes) {
       // The entry under the name is the one that the fill was to take the place of.
@@ -148,9 +157,9 @@ export class MemoryStore implements Store {
     variants.set(name, true)
     if (variants.size <= most) return 'stored'
     while (variants.size > most) {
-      const [oldest] = variants.first()!
-      variants.delete(oldest)
-      this.#drop(oldest)
+      const oldest = variants.first()!
+      variants.remove(oldest)
+      this.#drop(oldest.name)
     }
     return 'crowded'
   }
@@ -158,16 +167,15 @@ export class MemoryStore implements Store {
   /** Puts it in as the most recently used, and the least recently used ones out until all fit. */
   #put (name: string, slot: Slot): void {
     this.#drop(name)
-    this.#slots.set(name, slot)
+    this.#slots.add(name, slot)
     this.#bytes += cost(name, slot.bytes)
-    while (this.#bytes > this.#maxBytes) this.#drop(this.#slots.first()![0])
+    while (this.#bytes > this.#maxBytes) this.#remove(this.#slots.first()!)
   }
 
   async release (key: string, lease: Lease, pass = false): Promise<void> {
     const name = slotName(key, lease.variant)
-    if (this.#leases.get(name)?.token !== lease.token) return
+    if (!this.#leases.end(name, lease.token)) return
     if (pass) this.#leases.hold(name, { key, token: '', isPass: true, until: this.#now() + PASS_TIME })
-    else this.#leases.delete(name)
   }
 
   async end (key: string, lease: Lease, epoch: string): Promise<void> {
@@ -189,7 +197,7 @@ export class MemoryStore implements Store {
 
   async quarantine ({ keys, tags }: Writing, token: string, time: Milliseconds): Promise<boolean> {
     const had = keys.flatMap(withValue).map((key) => this.#quarantines.put(key, token, time))
-    this.#remove(keys.flatMap(withValue))
+    this.#removeAll(keys.flatMap(withValue))
     return (tags.length === 0 || this.#tags.quarantine(tags, token, time)) && had.every(Boolean)
   }
 
@@ -204,7 +212,7 @@ export class MemoryStore implements Store {
       this.#tags.release(tags, token)
       this.#tags.invalidate(tags)
     }
-    return this.#remove(names) + prefixes.reduce((sum, prefix) => sum + this.#removePrefix(prefix), 0)
+    return this.#removeAll(names) + prefixes.reduce((sum, prefix) => sum + this.#removePrefix(prefix), 0)
   }
 
   async soften ({ keys, tags }: Writing): Promise<number> {
@@ -223,7 +231,7 @@ export class MemoryStore implements Store {
   }
 
   /** Entries with their leases; the number of entries. */
-  #remove (keys: readonly string[]): number {
+  #removeAll (keys: readonly string[]): number {
     return keys.filter((key) => {
       this.#leases.delete(key)
       return this.#drop(key)
@@ -233,7 +241,7 @@ export class MemoryStore implements Store {
   #removePrefix (prefix: string): number {
     this.#leases.deleteWhere((key) => key.startsWith(prefix))
     // Variants have other names: they go with their markers.
-    return this.#remove([...this.#slots.names()].filter((name) => name.startsWith(prefix)))
+    return this.#removeAll([...this.#slots.names()].filter((name) => name.startsWith(prefix)))
   }
 
   #beginHistory (): void {
@@ -250,12 +258,18 @@ export class MemoryStore implements Store {
 
   /** Removes an entry; whether there was one that had not ended. */
   #drop (key: string): boolean {
-    const slot = this.#slots.get(key)
-    if (slot === undefined) return false
-    this.#slots.delete(key)
-    this.#bytes -= cost(key, slot.bytes)
-    for (const variant of slot.variants?.names() ?? []) this.#drop(variant)
-    return slot.until > this.#now()
+    const place = this.#slots.find(key)
+    if (place === undefined) return false
+    this.#remove(place)
+    return place.value.until > this.#now()
+  }
+
+  /** With its variants, where it is a marker. */
+  #remove (place: ListPlace<Slot>): void {
+    const { name, value: { bytes, variants } } = place
+    this.#slots.remove(place)
+    this.#bytes -= cost(name, bytes)
+    if (variants !== undefined) for (const variant of variants.names()) this.#drop(variant)
   }
 }
 

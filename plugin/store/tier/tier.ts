@@ -144,16 +144,19 @@ export class Tier {
     const cost = costOf(name, value)
     if (cost > this.#maxBytes || LONE_SURROGATE.test(name)) return
     // The bytes are a part of a chunk from the socket, and would keep all of that chunk.
-    this.#copies.set(name, { bytes: unshared(value), keptAt })
+    this.#copies.add(name, { bytes: unshared(value), keptAt })
     this.#bytes += cost
-    while (this.#bytes > this.#maxBytes) this.#drop(this.#copies.first()![0])
+    while (this.#bytes > this.#maxBytes) this.#remove(this.#copies.first()!)
   }
 
   #drop (name: string): void {
-    const copy = this.#copies.get(name)
-    if (copy === undefined) return
-    this.#copies.delete(name)
-    this.#bytes -= costOf(name, copy.bytes)
+    const place = this.#copies.find(name)
+    if (place !== undefined) this.#remove(place)
+  }
+
+  #remove (place: ListPlace<Kept>): void {
+    this.#copies.remove(place)
+    this.#bytes -= costOf(place.name, place.value.bytes)
   }
 
   /** These names have changed: drops their copies, and spoils reads under way. */
@@ -164,9 +167,9 @@ export class Tier {
       this.#changes.set(name, change)
     }
     while (this.#changes.size > MOST_CHANGES) {
-      const [oldest, change] = this.#changes.first()!
-      this.#changes.delete(oldest)
-      this.#horizon = change
+      const oldest = this.#changes.first()!
+      this.#changes.remove(oldest)
+      this.#horizon = oldest.value
     }
   }
 
