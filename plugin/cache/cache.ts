@@ -5,7 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Background, whenIdle, Flights, flightName, type Landing } from './flight.js'
 import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
-import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right, type Targets } from './claim.js'
+import { NO_TARGETS, type Answer, type Claim, type Found, type Missed, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
@@ -147,6 +147,11 @@ export class ResponseCache {
   /** The entry, or on a miss the lease, or why the store was of no use. Never rejects. */
   lookup (question: Question, caller: Caller, first?: First): Promise<Found> {
     return this.invalidation.journal.kept.size === 0 ? this.#lookup.run(question, caller, first) : UNTOLD
+  }
+
+  /** A miss with the lease, where that is known without waiting; null: `lookup` has to tell. */
+  missAtOnce (question: Question, first: First): Missed | null {
+    return this.invalidation.journal.kept.size === 0 ? this.#lookup.missAtOnce(question, first) : null
   }
 
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */

@@ -47,8 +47,10 @@ export interface Selected {
 export type Found =
   | { type: 'hit', entry: Entry, collapsed: boolean, early: Selected | null }
   | Spare & { type: 'stale', ifError: boolean }
-  | { type: 'miss', claim: Claim | null, spare: Spare | null, present?: Spare | null, why?: RefusalReason }
+  | Missed
   | { type: 'unknown', reason: Extract<BypassReason, 'store' | 'breaker' | 'journal'> }
+
+export interface Missed { type: 'miss', claim: Claim | null, spare: Spare | null, present?: Spare | null, why?: RefusalReason }
 
 /** A stale entry, with what was seen of it. On a miss: what stands in where the handler fails. */
 export interface Spare { entry: Entry, selected: Selected }

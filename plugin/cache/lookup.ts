@@ -2,7 +2,7 @@
 // are caught here: the request goes on without the cache, counted and logged.
 import { randomBytes } from 'node:crypto'
 import type { Caller, Complaints } from '../telling/events.js'
-import type { Claim, Found, Question, Spare, Selected, Selection } from './claim.js'
+import type { Claim, Found, Missed, Question, Spare, Selected, Selection } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import {
   encodeMarker, isMarker, ownName, soundEntry, soundMarker, useOf, asSoftened, isValid, type Entry, type Use,
@@ -180,6 +180,26 @@ export class Lookup {
   #useOf (entry: Entry, { mayBeStale, mayRescue, mayBeEarly }: Question, name: string): Use {
     const { now, random: chance, failures } = this.#parts
     return useOf(entry, now(), { mayBeStale, mayRescue, mayBeEarly, chance, hasFailed: () => failures.has(name, entry) })
+  }
+
+  /**
+   * The miss, with the lease, of a request for which the store of this process has nothing and nobody fills the key: it
+   * waits for nothing. Null: the lookup in full has to tell.
+   */
+  missAtOnce (question: Question, { asked: { tags }, reading }: First): Missed | null {
+    const { breaker, flights, shelf: { store } } = this.#parts
+    const { key, selection, toFill, toFollow, waitTimeout } = question
+    if (store.takeAtOnce === undefined || breaker.isOpen || reading === null || reading.main !== null) return null
+    if (!toFill || toFollow === true || selection.needs.length > 0 || reading.generations.includes(Infinity)) return null
+    const name = flightName(key, null)
+    if (flights.get(name) !== undefined) return null
+    const lease = store.takeAtOnce(key)
+    if (lease === null) return null
+    const { history, least, generations, softened } = reading
+    const flight = flights.open(name, key)
+    flight.lead({ store, key, lease, waitTimeout })
+    const validity = { history, least, tags, generations, softened }
+    return { type: 'miss', claim: { key, selection, lease, marker: null, validity, flight, isOccupied: false }, spare: null }
   }
 
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */

@@ -138,28 +138,28 @@ class FastLookup implements Reader {
     if (entry === null) return false
     if (entry.isOfFormerBuild === true) cache.formerBuild.notice(entry)
     // An entry that may be due for an early refresh goes the long way, where chance decides.
-    const use = useOf(entry, cache.now(), { mayBeEarly: policy.earlyRefresh, chance: LEAST_CHANCE })
+    const now = cache.now()
+    const use = useOf(entry, now, { mayBeEarly: policy.earlyRefresh, chance: LEAST_CHANCE })
     if (use !== 'fresh') return false
     // An entry at hand says nothing of how soon Redis answers.
     if (!reading.isNear && cache.breaker.isDoubtful) cache.breaker.succeeded()
     if (isPacked(entry, headers)) this.#unpack(entry, reading)
-    else this.#send(entry)
+    else this.#send(entry, now)
     return true
   }
 
   /** Few clients accept no coding: the body is decoded for them. A body that can't be decoded is a miss, and is replaced. */
   #unpack (entry: Entry, reading: Reading): void {
     unpacked(entry).then((whole) => {
-      if (!isOver(this.#of)) this.#send(whole)
+      if (!isOver(this.#of)) this.#send(whole, this.#engine.cache.now())
     }, () => {
       if (!isOver(this.#of)) this.#miss(reading, null, null)
     })
   }
 
-  #send (entry: Entry): void {
-    const { cache } = this.#engine
+  #send (entry: Entry, now: Milliseconds): void {
     const { selector: { site, caller, headers }, request, reply, began, wanted: { key } } = this.#of
-    const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed: false }
+    const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
     if (began > 0 && site.worth.isOn) site.worth.lookedUp(performance.now() - began, true)
     tellHit(caller, request, { outcome, began })
     // A hook behind ours may need all fields that were there before; else the content type is enough.
@@ -167,7 +167,7 @@ class FastLookup implements Reader {
     try {
       // Hooks ahead of ours may change the request's header fields before the entry comes to ours.
       const asAsked = site.isFirstOnSend ? headers : { ...headers }
-      sendServed(cache, reply, { stage: 'served', site, outcome, entry, headers: asAsked, before, failed: false })
+      sendServed(reply, { stage: 'served', site, outcome, entry, headers: asAsked, before, failed: false }, now)
     } catch (error) {
       failedToSend(this.#of, error)
     }
@@ -187,9 +187,9 @@ function typeOn (reply: FastifyReply): HeaderFields {
 }
 
 /** Sends an entry through Fastify's reply, and notes that it is on its way. */
-export function sendServed (cache: ResponseCache, reply: FastifyReply, served: Served): void {
+export function sendServed (reply: FastifyReply, served: Served, now: Milliseconds): void {
   ;(reply.request as Carrier)[STATE] = served
-  sendEntry(reply, hitOf(cache, served))
+  sendEntry(reply, hitOf(served, now))
 }
 
 /** The entry enters the onSend chain. Hooks ahead of ours may have changed it twice, on the miss and now: that is undone. */
@@ -201,13 +201,13 @@ export function passOn (
   served.stage = 'passed'
   const { entry, before, site, failed } = served
   if (failed) return payload
-  if (!site.isFirstOnSend) return restored(reply, hitOf(cache, served), { payload, before })
+  if (!site.isFirstOnSend) return restored(reply, hitOf(served, cache.now()), { payload, before })
   if (entry.kind !== 'response' || !isResponse(payload)) restoreType(reply, entry, before['content-type'])
   return payload
 }
 
-function hitOf (cache: ResponseCache, { entry, headers, site }: Served): Hit {
-  return { entry, headers, now: cache.now(), asSent: site.hasOthersOnSend, declared: site.policy.cacheControl }
+function hitOf ({ entry, headers, site }: Served, now: Milliseconds): Hit {
+  return { entry, headers, now, asSent: site.hasOthersOnSend, declared: site.policy.cacheControl }
 }
 
 /** An entry can't be sent: the client gets the error, or where a part of the response is sent already, no more. */

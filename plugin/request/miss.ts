@@ -8,7 +8,7 @@
 //   watchEnd       the response is over: a stream is stored, and a lease that is left goes back
 import type { FastifyReply } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
-import type { Found, Question, Refreshable, Spare } from '../cache/claim.js'
+import type { Found, Missed, Question, Refreshable, Spare } from '../cache/claim.js'
 import { bodyOf, type Entry } from '../entry/entry.js'
 import type { Milliseconds } from '../duration.js'
 import { asksForPart, isConditional } from '../http/request.js'
@@ -27,7 +27,7 @@ import { narrowed, asNotModified, showHandler } from './handler-view.js'
 import { failedToSend, sendServed, type Engine, type Missing, type Pair } from './hit.js'
 import { mayBeRescued, rescue } from './rescue.js'
 import { asConfirmed, askedBy, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
-import { select } from './selecting.js'
+import { select, type Wanted } from './selecting.js'
 
 // 1. The lookup in full
 
@@ -47,10 +47,18 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
       exchange.handlerBegan = stamp(channels.handler) || (exchange.lookupBegan > 0 ? performance.now() : 0)
       return proceed()
     }
-    sendServed(cache, reply, servedOf(exchange, found))
+    sendServed(reply, servedOf(exchange, found), cache.now())
     if (found.refreshable !== null && arrival != null) own.refresh(found.refreshable, arrival, exchange.caller)
   }
-  search(cache, exchange, missing).then(serveFound).catch((error: unknown) => { failedToSend(missing, error) })
+  if (!isMissAtOnce(cache, exchange, missing)) {
+    search(cache, exchange, missing).then(serveFound).catch((error: unknown) => { failedToSend(missing, error) })
+    return
+  }
+  try {
+    serveFound(null)
+  } catch (error) {
+    failedToSend(missing, error)
+  }
 }
 
 function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: FoundEntry): Served {
@@ -74,28 +82,12 @@ interface FoundEntry {
 export async function search (
   cache: ResponseCache, exchange: Exchange, { selecting, first, onlyFresh = false }: Searching
 ): Promise<FoundEntry | null> {
-  const { caller, request, site: { policy } } = exchange
+  const { caller } = exchange
   const made = selecting ?? select(cache, exchange)
   const selected = made instanceof Promise ? await made : made
   if (isAnswered(exchange)) return null
   if ('bypass' in selected) return bypass(exchange, selected.bypass, selected.mark)
-  const { key, selection, toRefresh, identity } = selected
-  exchange.identity = identity
-  // Only GET fills, so a HEAD would hold the lease for nothing.
-  const isGet = request.method === 'GET'
-  const isPart = isGet && asksForPart(exchange.headers)
-  const { stale, rescue, earlyRefresh, waitTimeout } = policy
-  const question = {
-    key,
-    selection,
-    toFill: isGet,
-    toFollow: isPart,
-    toRefresh,
-    mayBeStale: stale !== null && !onlyFresh,
-    mayRescue: rescue !== null,
-    mayBeEarly: earlyRefresh,
-    waitTimeout
-  }
+  const question = questionOf(exchange, selected, onlyFresh)
   let found = await cache.lookup(question, caller, first)
   if ('entry' in found && isPacked(found.entry, exchange.headers)) found = await unpackFound(cache, exchange, { question, found })
   if (isAnswered(exchange)) {
@@ -104,11 +96,48 @@ export async function search (
     return null
   }
   if (found.type === 'unknown') return bypass(exchange, found.reason)
-  if (found.type !== 'miss') return serve(exchange, found, { key, now: cache.now() })
+  if (found.type !== 'miss') return serve(exchange, found, { key: question.key, now: cache.now() })
+  noteMiss(cache, exchange, { question, found })
+  return null
+}
+
+/** Whether it is a miss, with the lease, as was known without waiting: of most misses in the store of this process it is. */
+function isMissAtOnce (cache: ResponseCache, exchange: Exchange, { selecting, first }: Missing): boolean {
+  if (first === undefined || selecting === undefined || !('key' in selecting)) return false
+  const question = questionOf(exchange, selecting)
+  const found = cache.missAtOnce(question, first)
+  if (found !== null) noteMiss(cache, exchange, { question, found })
+  return found !== null
+}
+
+function questionOf (exchange: Exchange, wanted: Wanted, onlyFresh = false): Question {
+  const { request, headers, site: { policy: { stale, rescue, earlyRefresh, waitTimeout } } } = exchange
+  const { key, selection, toRefresh, identity } = wanted
+  exchange.identity = identity
+  // Only GET fills, so a HEAD would hold the lease for nothing.
+  const isGet = request.method === 'GET'
+  return {
+    key,
+    selection,
+    toFill: isGet,
+    toFollow: isGet && asksForPart(headers),
+    toRefresh,
+    mayBeStale: stale !== null && !onlyFresh,
+    mayRescue: rescue !== null,
+    mayBeEarly: earlyRefresh,
+    waitTimeout
+  }
+}
+
+interface Answered { question: Question, found: Missed }
+
+function noteMiss (cache: ResponseCache, exchange: Exchange, { question, found }: Answered): void {
+  const { caller } = exchange
+  const { key, toRefresh, toFollow } = question
   exchange.stage = 'missed'
   exchange.outcome = { type: 'miss', key, forced: toRefresh }
   exchange.claim = found.claim
-  exchange.unclaimed = isPart ? 'range' : found.why ?? 'lease'
+  exchange.unclaimed = toFollow === true ? 'range' : found.why ?? 'lease'
   exchange.spare = found.spare
   // A client that forces a new response wants no word of the old one.
   exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
@@ -118,7 +147,6 @@ export async function search (
   caller.counters.misses++
   tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
-  return null
 }
 
 /** The finding, with a body that can be sent: an entry whose body can't be decoded counts as none. */
