@@ -119,7 +119,8 @@ export class Fills {
         tellFill(caller.source, key, { result: 'stored', bytes: bytes.length, duration: since(began) })
       }
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      await handOut(claim)
+      if (flight.isAlone) this.#land(claim, { type: 'again' })
+      else await handOut(claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
       // It may be held yet, where Redis is full for example: others would wait for nobody.

@@ -266,20 +266,25 @@ export class Flights {
   }
 }
 
-/** The name of the place that is filled: a key, or a variant of it. Fingerprints contain no colon. */
+/**
+ * The name of the place that is filled: a key, or a variant of it. Keys are well-formed Unicode (key.ts), so none begins
+ * like a variant's name.
+ */
 export function flightName (key: string, variant: string | null): string {
-  return `${variant ?? ''}:${key}`
+  return variant === null ? key : `\ud800${variant}:${key}`
 }
 
 // Work that a closing app waits for, and who wants the cache to be settled; most of it no request waits for.
 
 export class Background {
-  readonly #pending = new Set<Promise<void>>()
+  /** Counted, not listed: each fill is one, and few wait for all to end. */
+  #pending = 0
+  #waiting: Array<() => void> = []
 
   /** Nothing that `work` or `onError` throws goes further: nobody is there to hear it, and it would end the process. */
   run (work: () => Promise<void>, onError: (error: unknown) => unknown): void {
-    const done = this.#settle(work, onError).then(() => { this.#pending.delete(done) })
-    this.#pending.add(done)
+    this.#pending++
+    this.#settle(work, onError).catch(() => {})
   }
 
   async #settle (work: () => Promise<void>, onError: (error: unknown) => unknown): Promise<void> {
@@ -290,6 +295,9 @@ export class Background {
         await onError(error)
       } catch {}
     }
+    if (--this.#pending > 0) return
+    for (const resolve of this.#waiting) resolve()
+    this.#waiting = []
   }
 
   /** Work that somebody waits for, and those who wait for all as well. */
@@ -299,12 +307,12 @@ export class Background {
   }
 
   get isIdle (): boolean {
-    return this.#pending.size === 0
+    return this.#pending === 0
   }
 
   /** Resolves when there is none; one may end in another: a refresh gives its lease back. */
   async idle (): Promise<void> {
-    while (this.#pending.size > 0) await Promise.all(this.#pending)
+    while (this.#pending > 0) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
   }
 }
 

@@ -22,7 +22,8 @@ export function addedFields (before: HeaderFields, after: HeaderFields): [string
   const added: [string, string | string[]][] = []
   // RFC 9110 §7.6.1: fields that Connection names belong to the connection, too.
   const named = after.connection === undefined ? null : new Set(varyMembers(after.connection))
-  for (const [name, value] of Object.entries(after)) {
+  for (const name in after) {
+    const value = after[name]
     if (value === undefined || OF_THE_CONNECTION.has(name) || named?.has(name) === true) continue
     if (isSame(before[name], value)) continue
     if (name === 'vary' && before.vary !== undefined) {

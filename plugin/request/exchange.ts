@@ -553,7 +553,7 @@ export class Departure {
   readonly #pair: RawPair
   /** Null over HTTP/2, where many streams share one. */
   readonly #socket: IncomingMessage['socket'] | null
-  readonly #ours = new Set<unknown>()
+  readonly #ours: readonly unknown[]
   /** How many listeners are not the handler's. */
   readonly #others: { reply: number, socket: number }
   #restore: Array<() => void> = []
@@ -569,7 +569,7 @@ export class Departure {
     this.#others = { reply: others, socket: this.#socket?.listenerCount('close') ?? 0 }
     const leave = (): void => { this.#leave() }
     const watchReads = (): void => { this.#watchReads() }
-    this.#ours.add(leave).add(watchReads)
+    this.#ours = [leave, watchReads]
     // Ahead of others: a listener may answer at once. Not `once`, as each event comes once: taking a listener off costs more
     // than leaving it.
     request.prependListener('aborted', leave)
@@ -606,7 +606,7 @@ export class Departure {
   }
 
   #listening (emitter: NodeJS.EventEmitter, event: string): number {
-    return emitter.listeners(event).filter((listener) => !this.#ours.has(listener)).length
+    return emitter.listeners(event).filter((listener) => !this.#ours.includes(listener)).length
   }
 
   #watchReads (): void {
