@@ -284,9 +284,10 @@ export class Background {
   /** Nothing that `work` or `onError` throws goes further: nobody is there to hear it, and it would end the process. */
   run (work: () => Promise<void>, onError: (error: unknown) => unknown): void {
     this.#pending++
-    this.#settle(work, onError).catch(() => {})
+    this.#settle(work, onError)
   }
 
+  /** Never rejects. */
   async #settle (work: () => Promise<void>, onError: (error: unknown) => unknown): Promise<void> {
     try {
       await work()
