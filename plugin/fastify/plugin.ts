@@ -184,6 +184,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         counters,
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
+        missesInARow: 0,
         place: 'handler',
         isAwaited: behind !== null,
         hasOthersOnSend: true,

@@ -119,7 +119,9 @@ class Faulty implements Store {
   ask (ask: Ask, reader: Reader): void {
     const { trouble, deadline } = this.#parts
     if (this.#store.kind === 'redis' && trouble.of(false) === 'works') return this.#store.ask(ask, reader)
-    const reading = this.#try(false, async () => await promised((reader) => { this.#store.ask(ask, reader) }))
+    // A reading that comes too late for its reader would keep a lease.
+    const asked = { ...ask, toTake: false }
+    const reading = this.#try(false, async () => await promised((reader) => { this.#store.ask(asked, reader) }))
     within(deadline, reading).then(
       (reading) => { reader.read({ ...reading, isNear: false }, deadline) },
       (error: unknown) => { reader.failed(error) }
