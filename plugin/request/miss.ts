@@ -52,7 +52,7 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
     sendServed(reply, servedOf(exchange, found), cache.now())
     if (found.refreshable !== null && arrival != null) own.refresh(found.refreshable, arrival, exchange.caller)
   }
-  if (!isMissAtOnce(cache, exchange, missing)) {
+  if (cache.shelf.store.takeAtOnce === undefined || !isMissAtOnce(cache, exchange, missing)) {
     search(cache, exchange, missing).then(serveFound).catch((error: unknown) => { failedToSend(missing, error) })
     return
   }
@@ -102,7 +102,7 @@ export async function search (cache: ResponseCache, exchange: Exchange, searchin
   return null
 }
 
-/** Whether it is a miss, with the lease, as was known without waiting: of most misses in the store of this process it is. */
+/** Whether it is a miss with the lease, without waiting: most are, where the store is in this process. */
 function isMissAtOnce (cache: ResponseCache, exchange: Exchange, { selecting, first }: Missing): boolean {
   if (first === undefined || selecting === undefined || !('key' in selecting)) return false
   const question = questionOf(exchange, selecting)
