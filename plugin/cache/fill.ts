@@ -49,7 +49,7 @@ export class Fills {
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   run (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     const { isEncoded, encoded: made, members, tags: named, life: longest, stale, rescue, keep = 0, basis = null } = answer
-    const { shelf: { store, tagMemory }, background, complaints, deadline, jitter, now, random } = this.#parts
+    const { shelf: { store, tagMemory }, flights, background, complaints, deadline, jitter, now, random } = this.#parts
     const { abandon, end, handOut } = this.#parts
     const { key, selection, lease, marker, validity, flight } = claim
     const place = placeFill(selection, { members, marker, lease })
@@ -119,7 +119,7 @@ export class Fills {
         tellFill(caller.source, key, { result: 'stored', bytes: bytes.length, duration: since(began) })
       }
       caller.log.debug({ key, bytes: bytes.length, ttl: life / 1000 }, 'cache stored')
-      if (flight.isAlone) this.#land(claim, { type: 'again' })
+      if (flight.isAlone) flights.land(flight, { type: 'again' })
       else await handOut(claim)
     }, (error) => {
       this.#land(claim, { type: 'again' })
