@@ -158,7 +158,7 @@ class FastLookup implements Reader {
 
   #send (entry: Entry): void {
     const { cache } = this.#engine
-    const { selector: { site, caller, headers }, request, reply, began, wanted: { key } } = this.#of
+    const { selector: { site, caller, headers }, request, reply, began, wanted: { key, selection: { tags } } } = this.#of
     const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed: false }
     if (began > 0 && site.worth.isOn) site.worth.lookedUp(performance.now() - began, true)
     tellHit(caller, request, { outcome, began })
@@ -167,7 +167,7 @@ class FastLookup implements Reader {
     try {
       // Hooks ahead of ours may change the request's header fields before the entry comes to ours.
       const asAsked = site.isFirstOnSend ? headers : { ...headers }
-      sendServed(cache, reply, { stage: 'served', site, outcome, entry, headers: asAsked, before, failed: false })
+      sendServed(cache, reply, { stage: 'served', site, outcome, entry, tags, headers: asAsked, before, failed: false })
     } catch (error) {
       failedToSend(this.#of, error)
     }

@@ -28,6 +28,7 @@ import { failedToSend, sendServed, type Engine, type Missing, type Pair } from '
 import { mayBeRescued, rescue } from './rescue.js'
 import { asConfirmed, askedBy, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
 import { select } from './selecting.js'
+import { nameAnswer } from './naming.js'
 
 // 1. The lookup in full
 
@@ -53,8 +54,8 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
   search(cache, exchange, missing).then(serveFound).catch((error: unknown) => { failedToSend(missing, error) })
 }
 
-function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: FoundEntry): Served {
-  return { stage: 'served', site, outcome, entry, headers, before, failed: false }
+function servedOf ({ site, headers, before, named }: Exchange, { entry, outcome }: FoundEntry): Served {
+  return { stage: 'served', site, outcome, entry, tags: named?.tags ?? [], headers, before, failed: false }
 }
 
 /** The part of the lookup that is done already. */
@@ -81,6 +82,7 @@ export async function search (
   if ('bypass' in selected) return bypass(exchange, selected.bypass, selected.mark)
   const { key, selection, toRefresh, identity } = selected
   exchange.identity = identity
+  exchange.named = { key, tags: selection.tags }
   // Only GET fills, so a HEAD would hold the lease for nothing.
   const isGet = request.method === 'GET'
   const isPart = isGet && asksForPart(exchange.headers)
@@ -260,9 +262,11 @@ function confirm (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
 
 // 4. The answer leaves the onSend chain
 
+interface Leaving { reply: FastifyReply, payload: unknown, signals: Signals }
+
 /** All onSend hooks have run: says what the cache did, and stores what was captured. */
 export function releaseAnswer (
-  cache: ResponseCache, exchange: Exchange, { reply, signals }: { reply: FastifyReply, signals: Signals }
+  cache: ResponseCache, exchange: Exchange, { reply, payload, signals }: Leaving
 ): void {
   if (exchange.stage !== 'committed' && exchange.stage !== 'concluded') {
     exchange.stage = 'committed'
@@ -275,6 +279,7 @@ export function releaseAnswer (
   } else {
     commit(cache, exchange, reply)
   }
+  nameAnswer(exchange, reply, payload)
   // A client that left before there was a stream to send: nothing will pass, and `close` has been.
   if (reply.raw.closed) conclude(cache, exchange, { reply, isSent: false })
 }

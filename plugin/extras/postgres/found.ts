@@ -58,8 +58,10 @@ export async function invalidateFound (
   try {
     await cache.invalidate(found.all ? { all: true } : { keys: [...keys], tags: [...tags], prefix: [...prefixes] }, UNJUDGED)
   } catch (error) {
+    // Redis has it. Told again and again, all that follows would wait behind it; the log has what caches in front lack.
+    if (error instanceof RouteCacheError && error.code === 'FRC_ON_INVALIDATE') return
     if (found.all || (error instanceof RouteCacheError && PASSING.includes(error.code))) throw error
     onRefusal(error)
-    await cache.invalidate({ all: true })
+    await invalidateFound(cache, { ...nothing(), all: true }, onRefusal)
   }
 }
