@@ -1,6 +1,6 @@
 // Caches in front of the app (a CDN, Varnish) hear of an invalidation by a function of the app's, `onInvalidate`. It is
-// called when the store has confirmed, never before: a cache in front that is purged earlier asks the app again, and is given
-// the old entry, for its own ttl.
+// called when the store has confirmed, never before: a cache in front that is purged earlier asks the app again, and is
+// given the old entry, for its own ttl.
 //
 //   1. W  writes the row; invalidate      the store confirms: no entry is left
 //   2. W  onInvalidate -> purge           the copy in front goes

@@ -213,7 +213,7 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
     else if (state.stage !== 'announced') {
       state.stage = 'announced'
       announce(reply, state.outcome, signals)
-      nameEntry(state, reply, payload)
+      if (site.surrogates !== null) nameEntry(site.surrogates, state, { reply, payload })
     }
     const { [TURN]: turn } = carrier
     if (turn?.stage === 'taken') turn.onAnswered()

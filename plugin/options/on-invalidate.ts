@@ -1,7 +1,7 @@
 // The options by which caches in front of the app (a CDN, Varnish) hear of invalidations.
 
 /** An invalidation that Redis has confirmed: what `onInvalidate` is called with. */
-export interface Invalidated {
+export interface InvalidatedTargets {
   /** Keys, as `cache.inspect` and the log have them. */
   keys: readonly string[]
   /** Tags, as the log has them. */
@@ -22,4 +22,4 @@ export interface Invalidated {
 }
 
 /** The plugin's option `onInvalidate`. */
-export type OnInvalidate = (invalidated: Invalidated) => unknown
+export type OnInvalidate = (invalidated: InvalidatedTargets) => unknown

@@ -13,7 +13,7 @@ import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'
 import { count, type Counters } from '../telling/stats.js'
 import type { RawResponseView } from '../send/reply.js'
-import type { Named, SurrogateKeys } from '../send/surrogate-keys.js'
+import type { NamedResponse, SurrogateKeys } from '../send/surrogate-keys.js'
 import type { Recording } from '../response/recording.js'
 import type { Trailers } from '../response/payload.js'
 import type { UserMark } from '../users/identity.js'
@@ -113,7 +113,7 @@ export interface Exchange {
   /** The identity of the request when the lookup was done. */
   identity: string | undefined
   /** The key that the request selects, and the policy's tags for it; null: they are not known. */
-  named: Named | null
+  named: NamedResponse | null
   /** When the lookup began; 0: nobody listened to lookups. */
   lookupBegan: Milliseconds
   /** When the handler could begin. */

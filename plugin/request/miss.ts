@@ -268,6 +268,7 @@ interface Leaving { reply: FastifyReply, payload: unknown, signals: Signals }
 export function releaseAnswer (
   cache: ResponseCache, exchange: Exchange, { reply, payload, signals }: Leaving
 ): void {
+  const { site: { surrogates } } = exchange
   if (exchange.stage !== 'committed' && exchange.stage !== 'concluded') {
     exchange.stage = 'committed'
     if (exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') answeredEarly(exchange, reply.request as Carrier)
@@ -279,7 +280,8 @@ export function releaseAnswer (
   } else {
     commit(cache, exchange, reply)
   }
-  nameAnswer(exchange, reply, payload)
+  // No client gets the response of a request of our own.
+  if (surrogates !== null && exchange.outcome.type !== 'own') nameAnswer(surrogates, exchange, { reply, payload })
   // A client that left before there was a stream to send: nothing will pass, and `close` has been.
   if (reply.raw.closed) conclude(cache, exchange, { reply, isSent: false })
 }

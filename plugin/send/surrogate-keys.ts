@@ -22,7 +22,7 @@ interface ReplyView {
 }
 
 /** A response's key, and all its tags; null: they are not known. */
-export interface Named { key: string, tags: readonly string[] }
+export interface NamedResponse { key: string, tags: readonly string[] }
 
 const NONE: readonly string[] = []
 
@@ -48,7 +48,7 @@ export class SurrogateKeys {
   }
 
   /** Puts the names on the reply, behind those that are there. `payload`: a Response's fields win over the reply's. */
-  put (reply: ReplyView, named: Named | null, { payload, log }: { payload: unknown, log: Log }): void {
+  put (reply: ReplyView, named: NamedResponse | null, { payload, log }: { payload: unknown, log: Log }): void {
     const field = this.#field
     const wrapped = isResponse(payload) ? payload.headers : null
     const there = wrapped?.get(field) ?? reply.getHeader(field)
@@ -63,7 +63,7 @@ export class SurrogateKeys {
     return [value].flat().flatMap((one) => String(one).split(between)).map((name) => name.trim()).filter((name) => name !== '')
   }
 
-  #valueOf (named: Named | null, others: readonly string[], log: Log): string {
+  #valueOf (named: NamedResponse | null, others: readonly string[], log: Log): string {
     const prefix = this.#prefix
     if (named === null) return this.#join(others, namesOfAny(prefix))
     const value = this.#join(others, namesOfResponse(prefix, named.key, named.tags))
