@@ -28,7 +28,7 @@ import { failedToSend, sendServed, type Engine, type Missing, type Pair } from '
 import { mayBeRescued, rescue } from './rescue.js'
 import { asConfirmed, askedBy, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
 import { select } from './selecting.js'
-import { nameAnswer } from './naming.js'
+import { nameAnswer, nameAs } from './naming.js'
 
 // 1. The lookup in full
 
@@ -241,6 +241,7 @@ function confirm (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
   const confirmed = confirmedBy(exchange, entry, { fields: reply.getHeaders(), now: cache.now() })
   if (confirmed === null) return undefined
   discard(answer.payload)
+  nameAs(exchange, entry)
   const whole = bodyOf(entry)
   const asSent = outcome.type !== 'own' && (hasOthersOnSend || !isOwnOfNode(reply.raw))
   // A Response has its head by itself.

@@ -1,6 +1,7 @@
 // Names a response on its way out for caches in front of the app, by its key and all its tags. Also one that goes past the
 // cache, as far as they are known: a cache in front may keep it all the same.
 import { union } from '../cache/lookup.js'
+import type { Entry } from '../entry/entry.js'
 import type { Log } from '../telling/events.js'
 import type { NamedResponse, SurrogateKeys } from '../send/surrogate-keys.js'
 import type { Exchange, Served } from './exchange.js'
@@ -10,7 +11,8 @@ interface Leaving {
   payload: unknown
 }
 
-export function nameEntry (surrogates: SurrogateKeys, { outcome: { key }, entry, tags }: Served, { reply, payload }: Leaving): void {
+export function nameEntry (surrogates: SurrogateKeys, served: Served, { reply, payload }: Leaving): void {
+  const { outcome: { key }, entry, tags } = served
   surrogates.put(reply, { key, tags: union(tags, entry.tags) }, { payload, log: reply.request.log })
 }
 
@@ -18,11 +20,12 @@ export function nameAnswer (surrogates: SurrogateKeys, exchange: Exchange, { rep
   surrogates.put(reply, namedOf(exchange), { payload, log: reply.request.log })
 }
 
-function namedOf ({ named, marks, outcome, spare, toValidate, kept }: Exchange): NamedResponse | null {
-  if (named === null) return null
-  const isConfirmed = outcome.type === 'miss' && outcome.revalidated === true
-  // A stale entry stands in for the answer, or the answer has confirmed it.
-  const entry = outcome.type === 'stale' ? spare?.entry : isConfirmed ? toValidate?.entry : null
-  const ofEntry = union(kept?.tags ?? [], entry?.tags ?? [])
-  return { key: named.key, tags: union(union(named.tags, marks.tags), ofEntry) }
+function namedOf ({ named, marks }: Exchange): NamedResponse | null {
+  return named === null ? null : { key: named.key, tags: union(named.tags, marks.tags) }
+}
+
+/** An entry stands in for the answer, or the answer has confirmed it: what is sent has the entry's tags, too. */
+export function nameAs (exchange: Exchange, { tags }: Entry): void {
+  const { named } = exchange
+  if (named !== null) exchange.named = { key: named.key, tags: union(named.tags, tags) }
 }
