@@ -38,7 +38,8 @@ async function start (t: Test, name: string, code: string): Promise<Started> {
   // test/in-front has a real Varnish.
   const front = await startFrontCache(origin)
   t.teardown(async () => { await front.stop() })
-  const env = { ...process.env, PORT: String(port), REDIS_URL: redis.url, DATABASE_URL: postgres.url, VARNISH_URL: front.origin }
+  const servers = { REDIS_URL: redis.url, DATABASE_URL: postgres.url, VARNISH_URL: front.origin }
+  const env = { ...process.env, PORT: String(port), ...servers }
   const origins = { 3000: origin, 6081: front.origin }
   const child = spawn(process.execPath, [fileURLToPath(new URL(name, copies))], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   let log = ''

@@ -1,5 +1,5 @@
-// A cache in front of an app, as small as it can be: it keeps a GET's response for its s-maxage, and drops what has one of the
-// names that a PURGE names. It stands in for Varnish where that is not what is tested (test/in-front has a real one).
+// A cache in front of an app, as small as it can be: it keeps a GET's response for its s-maxage, and drops what has one of
+// the names that a PURGE names. It stands in for Varnish where that is not what is tested (test/in-front has a real one).
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -47,5 +47,6 @@ async function ask (url: string, method: string): Promise<Kept> {
   const { status, headers } = response
   const [, seconds = '0'] = /s-maxage=(\d+)/.exec(headers.get('cache-control') ?? '') ?? []
   const names = (headers.get('surrogate-key') ?? '').split(' ')
-  return { status, headers, body: Buffer.from(await response.arrayBuffer()), names, until: performance.now() + Number(seconds) * 1000 }
+  const body = Buffer.from(await response.arrayBuffer())
+  return { status, headers, body, names, until: performance.now() + Number(seconds) * 1000 }
 }

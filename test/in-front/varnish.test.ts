@@ -25,7 +25,6 @@ interface Behind {
   app: CachedApp
   /** A GET through Varnish: its body, and whether Varnish had it. */
   ask: (path: string, headers?: Record<string, string>) => Promise<string>
-  purge: OnInvalidate
   /** Whether purges are sent. */
   purging: { isOn: boolean }
 }
@@ -41,14 +40,14 @@ async function behind (t: Test, routes: (app: CachedApp) => void, options: Route
   const prefix = `app-${Math.random().toString(36).slice(2)}`
   const app = await cachedApp(t, { prefix, redis: redis.client(), surrogateKeys: 'Surrogate-Key', onInvalidate: purge, ...options })
   routes(app)
-  await app.listen({ host: '127.0.0.1' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
   origin = await varnishBefore(t, Number(new URL(app.listeningOrigin).port))
   const ask: Behind['ask'] = async (path, headers = {}) => {
     const response = await fetch(origin + path, { headers })
     await settled(app)
     return `${await response.text()}: ${response.headers.get('x-cache')}`
   }
-  return { app, ask, purge, purging }
+  return { app, ask, purging }
 }
 
 const cacheControl = 'public, max-age=0, s-maxage=600'
@@ -108,11 +107,11 @@ t.test('each target reaches Varnish\'s copies', async (t) => {
   for (const [path, work] of cases) {
     await ask(path)
     t.equal(await ask(path), `${row}: HIT`, path)
-    t.equal(await ask('/key/2'), `${await ask('/key/2')}`)
     row++
     await work()
     t.equal(await ask(path), `${row}: MISS`, `${path}: ${String(work)}`)
   }
+  await ask('/key/2')
   await app.cache.invalidate('key:1')
   t.match(await ask('/key/2'), /HIT/, 'what was not named stays')
 })
@@ -134,36 +133,32 @@ t.test('a copy that the app has confirmed has the names of now', async (t) => {
   t.ok(app.cache.stats().total.misses >= 2)
   await app.cache.invalidate({ tags: ['before'] })
   purging.isOn = true
-  const answers = new Set<string>()
   await app.cache.invalidate({ tags: ['now'] })
-  answers.add(await ask('/'))
-  t.strictSame([...answers], ['same: MISS'])
+  t.equal(await ask('/'), 'same: MISS')
 })
 
 t.test('what Varnish was fetching at that moment stays, and a second purge ends it', async (t) => {
-  const [began, purged] = [gate(), gate()]
+  const slow = gate()
   let row = 'old'
   let isSlow = true
-  const { app, ask, purge } = await behind(t, (app) => {
+  const { app, ask } = await behind(t, (app) => {
     app.get('/', { cache: { key: 'k', cacheControl } }, async () => {
       const seen = row
-      if (isSlow) await began.wait()
+      if (isSlow) await slow.wait()
       return seen
     })
   })
   const fetching = ask('/')
-  await began.reached
+  await slow.reached
   row = 'new'
   isSlow = false
   await app.cache.invalidate('k')
-  purged.open()
-  began.open()
+  slow.open()
   t.equal(await fetching, 'old: MISS', 'its client asked before')
   t.equal(await ask('/'), 'old: HIT', 'the limit that docs/in-front.md names')
   await app.cache.invalidate('k')
   t.equal(await ask('/'), 'new: MISS')
   t.equal(await ask('/'), 'new: HIT')
-  t.type(purge, 'function')
 })
 
 t.test('two apps behind one Varnish: each purges its own', async (t) => {
