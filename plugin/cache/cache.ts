@@ -49,6 +49,9 @@ const UNTOLD = Promise.resolve<Found>({ type: 'unknown', reason: 'journal' })
 /** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
 
+/** What will be filled: its tags, as far as they are known, and how long requests wait for it. */
+interface Seizing { tags: readonly string[], waitTimeout: Milliseconds }
+
 export class ResponseCache {
   enabled: boolean
   readonly invalidation: Invalidation
@@ -81,7 +84,8 @@ export class ResponseCache {
     const { shelf, failures, formerBuild, breaker } = this
     const abandon = (right: Right, caller: Caller, pass?: boolean): void => { this.abandon(right, caller, pass) }
     const shared = { ...parts, shelf, flights, background, complaints: this.#complaints, abandon }
-    this.#lookup = new Lookup({ ...shared, failures, formerBuild, breaker })
+    const untake = (key: string, token: string, caller: Caller): void => { this.untake(key, token, caller) }
+    this.#lookup = new Lookup({ ...shared, failures, formerBuild, breaker, untake })
     this.#fills = new Fills({
       ...shared,
       end: (claim, caller) => { this.end(claim, caller) },
@@ -149,6 +153,24 @@ export class ResponseCache {
     return this.invalidation.journal.kept.size === 0 ? this.#lookup.run(question, caller, first) : UNTOLD
   }
 
+  /** A handler runs in this process for this key, or its answer is on its way: a lookup need not ask for the lease. */
+  isFillingKey (key: string): boolean {
+    return this.#flights.get(flightName(key, null)) !== undefined
+  }
+
+  /** Gives back the lease that was taken with this read, if no lookup has used it. Nobody waits for it; it never rejects. */
+  giveBack (first: First, caller: Caller): void {
+    this.#lookup.giveBack(first, caller)
+  }
+
+  /** Gives back a lease of the key itself that was taken with a read. Nobody waits for it; it never rejects. */
+  untake (key: string, token: string, caller: Caller): void {
+    if (this.#isClosed) return
+    const lease = { token, asOf: 0, variant: null, isPass: false }
+    const work = async (): Promise<void> => { await this.#parts.store.release(key, lease) }
+    this.#background.run(work, (error) => { this.#notGivenBack(key, caller, error) })
+  }
+
   /** Stores an answer under the lease; null: it has no place. Nobody waits for it; it never rejects. */
   fill (claim: Claim, answer: Answer, caller: Caller): Kept | null {
     return this.#fills.run(claim, answer, caller)
@@ -181,11 +203,13 @@ export class ResponseCache {
     caller.onEnd?.('abandoned')
     // The lease went back, and the client may be closed.
     if (this.#isClosed) return
-    this.#background.run(work, (error) => {
-      caller.counters.errors++
-      this.#complaints.warn(caller.log, 'cache lease could not be given back', { err: error, key: right.key })
-    })
+    this.#background.run(work, (error) => { this.#notGivenBack(right.key, caller, error) })
     this.#land(right, { type: pass ? 'pass' : 'again' })
+  }
+
+  #notGivenBack (key: string, { counters, log }: Caller, error: unknown): void {
+    counters.errors++
+    this.#complaints.warn(log, 'cache lease could not be given back', { err: error, key })
   }
 
   /** The handler has failed: who waits for it, and who comes soon, is served an entry that may stand in. */
@@ -195,9 +219,9 @@ export class ResponseCache {
   }
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
-  async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+  async seize (key: string, { tags, waitTimeout }: Seizing): Promise<Right | null> {
     this.#parts.onInvalidation?.({ ...NO_TARGETS, keys: [key] })
-    const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key))
+    const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key, tags))
     if (seized === null) return null
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)

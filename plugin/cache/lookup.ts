@@ -33,7 +33,7 @@ interface Progress {
 }
 
 /** The entry in the store, if this lookup may not serve it, or only where the handler fails; and the name of its flight. */
-interface Lying { name: string, spare: Spare | null, entry: Entry | null }
+interface Lying { name: string, spare: Spare | null, entry: Entry | null, first: First | undefined }
 
 type Polled = Pick<Question, 'key' | 'selection' | 'waitTimeout'> & { variant: string | null }
 
@@ -54,6 +54,8 @@ interface LookupParts extends Pick<CacheLimits, 'deadline' | 'maxWaiters'> {
   random: () => number
   /** Gives back a lease that came too late. */
   abandon: (claim: Claim, caller: Caller) => void
+  /** And one that was taken with a read in vain. */
+  untake: (key: string, token: string, caller: Caller) => void
 }
 
 export class Lookup {
@@ -82,6 +84,8 @@ export class Lookup {
     for (let waits = 0; ; waits++) {
       const canWait = left > 0 && waits < MOST_WAITS
       const finding = await this.#findInTime({ question, isOverdue: false, isRead: false, canWait }, caller, first)
+      // Who waits for another's fill must not keep the lease of that fill.
+      if (first !== undefined) this.giveBack(first, caller)
       first = undefined
       if (finding.type === 'hit') return { type: 'hit', entry: finding.entry, collapsed, early: finding.early }
       if (finding.type !== 'flight') return finding
@@ -102,6 +106,14 @@ export class Lookup {
       const entry = landing.type === 'stored' ? this.#fitting(landing.stored, question) : null
       if (entry !== null) return { type: 'hit', entry, collapsed, early: null }
     }
+  }
+
+  /** Gives back the lease that was taken with the first read, if nobody uses it. */
+  giveBack (first: First, caller: Caller): void {
+    const { asked: { key }, token } = first
+    if (token === null) return
+    first.token = null
+    this.#parts.untake(key, token, caller)
   }
 
   /** A handler that asks for the key that it fills waits for itself, in vain; so do two that ask for each other's. */
@@ -171,7 +183,7 @@ export class Lookup {
     if (selected.validity.generations.includes(Infinity)) return missed
     const flight = this.#parts.flights.get(name)
     if (flight === undefined && question.toFollow === true) return missed
-    if (flight === undefined) return await this.#open(progress, selected, { name, spare, entry })
+    if (flight === undefined) return await this.#open(progress, selected, { name, spare, entry, first })
     if (toRefresh || !progress.canWait || flight.age > question.waitTimeout) return missed
     await flight.known()
     return flight.isPass ? missed : { type: 'flight', flight, spare }
@@ -183,7 +195,7 @@ export class Lookup {
   }
 
   /** No handler runs in this process: takes the lease, or waits, with all that come now, for the process that has it. */
-  async #open (progress: Progress, selected: Selected, { name, spare, entry }: Lying): Promise<Finding> {
+  async #open (progress: Progress, selected: Selected, { name, spare, entry, first: ahead }: Lying): Promise<Finding> {
     const { variant, bytes, marker: present, validity, clock } = selected
     const { question: { key, selection, toRefresh, waitTimeout }, canWait } = progress
     const first = present === null ? firstMarker(selection) : null
@@ -193,7 +205,9 @@ export class Lookup {
       const missing = validity.tags.filter((_, i) => validity.generations[i] === null)
       const matters = first !== null || (!toRefresh && canWait)
       const marker = first === null ? null : encodeMarker(first)
-      const seen = { tags: validity.tags, missing, bytes: matters ? bytes : undefined, marker, clock }
+      const token = variant === null && ahead !== undefined ? ahead.token : null
+      if (token !== null) ahead!.token = null
+      const seen = { tags: validity.tags, missing, bytes: matters ? bytes : undefined, marker, clock, token }
       taken = await this.#parts.shelf.store.take(key, variant, seen)
     } finally {
       if (taken === 'pass') this.#parts.flights.land(flight, { type: 'pass' })
@@ -262,16 +276,25 @@ export interface Shelf { store: Store, tagMemory: TagMemory, limits: AnswerLimit
 
 /** The first read of a request: its key, its most likely variant, the generations that likely decide. */
 export interface FirstAsk extends Ask {
+  toTake: boolean
   /** By which the variant was guessed. */
   members: readonly string[]
 }
 
 /** The first read's result, or why it failed; `left`: the rest of the deadline, 0: no deadline, null: it has not begun. */
-export interface First { asked: FirstAsk, reading: Reading | null, error: unknown, left: Milliseconds | null }
+export interface First {
+  asked: FirstAsk
+  reading: Reading | null
+  error: unknown
+  left: Milliseconds | null
+  /** Of the lease that was taken with it, as long as nobody uses it. */
+  token: string | null
+}
 
 export function askFor ({ tagMemory }: Shelf, key: string, { needs, hint, fingerprint, tags }: Selection): FirstAsk {
   const members = contains(hint.members, needs) ? hint.members : needs
-  return { key, variant: members.length === 0 ? null : fingerprint(members), tags: union(tags, tagMemory.of(key)), members }
+  const variant = members.length === 0 ? null : fingerprint(members)
+  return { key, variant, tags: union(tags, tagMemory.of(key)), toTake: false, members }
 }
 
 /** A reading, and the limits of an entry that is served. */

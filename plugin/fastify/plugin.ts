@@ -185,6 +185,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         counters,
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
+        missesInARow: 0,
         place: 'handler',
         isAwaited: behind !== null,
         surrogates: SurrogateKeys.of(policy, instance.prefix),

@@ -29,6 +29,8 @@ export interface Site {
   source: Source
   /** Measures whether its cache is worth its cost. */
   worth: Worth
+  /** How many of its lookups, one after the other, have found nothing to serve. */
+  missesInARow: number
   /** The place of its lookup: the handler, until it is known that nothing behind onRequest could refuse the request. */
   place: 'onRequest' | 'handler'
   /** A framework has guards of its own in the handler; the lookup waits until it says that a request has passed them. */

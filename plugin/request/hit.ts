@@ -13,6 +13,7 @@ import { askFor, readyEntry, type First, type FirstAsk } from '../cache/lookup.j
 import type { Milliseconds } from '../duration.js'
 import { LEAST_CHANCE, useOf, type Entry } from '../entry/entry.js'
 import type { HeaderFields } from '../http/headers.js'
+import { asksForPart } from '../http/request.js'
 import { isResponse } from '../response/payload.js'
 import { isPacked, unpacked, restored, restoreType, sendEntry, type Hit, type Signals } from '../send/reply.js'
 import type { Reader, Reading } from '../store/store.js'
@@ -43,6 +44,12 @@ export interface Missing extends Waiting {
   selecting?: Selecting | Promise<Selecting>
   first?: First
 }
+
+/**
+ * After so many misses in a row of a route the next one is likely: its lookup asks for the lease, too, which saves a trip to
+ * Redis. Where the entry is there all the same, that costs Redis a command and a script.
+ */
+const LIKELY = 8
 
 /** Serves a request that is no fresh hit. */
 export type Otherwise = (engine: Engine, site: Site, missing: Missing) => void
@@ -88,6 +95,7 @@ class FastLookup implements Reader {
     this.#of = of
     this.#otherwise = otherwise
     this.#asked = askFor(engine.cache.shelf, of.wanted.key, of.wanted.selection)
+    if (of.selector.site.missesInARow >= LIKELY) this.#asked.toTake = this.#mayFill()
   }
 
   run (): void {
@@ -97,6 +105,13 @@ class FastLookup implements Reader {
     if (near !== null && store.kind === 'memory') return this.#miss(near, null, 0)
     this.#context = new AsyncResource('RouteCacheLookup')
     store.ask(this.#asked, this)
+  }
+
+  /** A miss would be filled by this request, under the key's own lease. */
+  #mayFill (): boolean {
+    const { request: { method }, selector: { headers }, wanted: { key, selection } } = this.#of
+    return method === 'GET' && selection.needs.length === 0 && this.#asked.variant === null && !asksForPart(headers) &&
+      !this.#engine.cache.isFillingKey(key)
   }
 
   /**
@@ -117,7 +132,9 @@ class FastLookup implements Reader {
   }
 
   #answered (reading: Reading, left: Milliseconds): void {
-    if (!isOver(this.#of) && !this.#serve(reading)) this.#miss(reading, null, left)
+    const isMiss = !isOver(this.#of) && !this.#serve(reading)
+    if (isMiss) this.#miss(reading, null, left)
+    else if (reading.token !== null) this.#engine.cache.untake(this.#of.wanted.key, reading.token, this.#of.selector.caller)
   }
 
   #failed (error: unknown): void {
@@ -126,7 +143,7 @@ class FastLookup implements Reader {
 
   #miss (reading: Reading | null, error: unknown, left: Milliseconds | null): void {
     const { request, reply, proceed, began, selector, wanted } = this.#of
-    const first = { asked: this.#asked, reading, error, left }
+    const first = { asked: this.#asked, reading, error, left, token: left === null ? null : reading?.token ?? null }
     this.#otherwise(this.#engine, selector.site, { request, reply, proceed, began, selector, selecting: wanted, first })
   }
 
@@ -159,6 +176,7 @@ class FastLookup implements Reader {
   #send (entry: Entry): void {
     const { cache } = this.#engine
     const { selector: { site, caller, headers }, request, reply, began, wanted: { key, selection: { tags } } } = this.#of
+    site.missesInARow = 0
     const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - cache.now()) / 1000), collapsed: false }
     if (began > 0 && site.worth.isOn) site.worth.lookedUp(performance.now() - began, true)
     tellHit(caller, request, { outcome, began })

@@ -42,6 +42,8 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
   // The copy lasts: a validation may take headers away.
   if (selector !== undefined) selector.headers = exchange.headers
   const serveFound = (found: FoundEntry | null): void => {
+    // No lookup came of it: something else answered, or invalidations are not told yet.
+    if (missing.first !== undefined) cache.giveBack(missing.first, exchange.caller)
     if (isAnswered(exchange) || reply.sent) return
     if (found === null) {
       if (exchange.claim !== null) watchEnd(cache, exchange, reply)
@@ -72,9 +74,8 @@ interface FoundEntry {
 }
 
 /** The entry to serve, or null for the handler to run. Says in the exchange what became of the lookup. Never rejects. */
-export async function search (
-  cache: ResponseCache, exchange: Exchange, { selecting, first, onlyFresh = false }: Searching
-): Promise<FoundEntry | null> {
+export async function search (cache: ResponseCache, exchange: Exchange, searching: Searching): Promise<FoundEntry | null> {
+  const { selecting, first, onlyFresh = false } = searching
   const { caller, request, site: { policy } } = exchange
   const made = selecting ?? select(cache, exchange)
   const selected = made instanceof Promise ? await made : made
@@ -115,8 +116,9 @@ export async function search (
   // A client that forces a new response wants no word of the old one.
   exchange.toValidate = toRefresh || found.present == null ? null : toValidate(exchange, found.present)
   exchange.began = cache.now()
-  const { lookupBegan: began, site: { worth } } = exchange
-  if (began > 0 && worth.isOn) worth.lookedUp(performance.now() - began, false)
+  const { lookupBegan: began, site } = exchange
+  if (began > 0 && site.worth.isOn) site.worth.lookedUp(performance.now() - began, false)
+  site.missesInARow++
   caller.counters.misses++
   tellOutcome(exchange)
   caller.log.debug({ key }, 'cache miss')
@@ -140,8 +142,10 @@ async function unpackFound (
 type Present = Extract<Found, { entry: Entry }>
 
 function serve (exchange: Exchange, found: Present, { key, now }: { key: string, now: Milliseconds }): FoundEntry {
-  const { caller, request, lookupBegan: began, site: { policy: { waitTimeout }, worth } } = exchange
+  const { caller, request, lookupBegan: began, site } = exchange
+  const { policy: { waitTimeout }, worth } = site
   const { entry } = found
+  site.missesInARow = 0
   const outcome: Served['outcome'] = found.type === 'stale'
     ? { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: found.ifError, status: null }
     : { type: 'hit', key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: found.collapsed }

@@ -53,6 +53,19 @@
 // be above it; and if a failover is trusted, as another server may have given it, which is ahead of the one that
 // invalidates.
 //
+// Where a miss is likely, the lease is asked for in front of the read, on the same connection, instead of behind it
+// (`toTake`). The server does both in that order, so no fill by another process lies unseen between the two. Whatever ends
+// the lease ends it also where the read has not come yet; the handler runs behind both:
+//
+//   1. F  SET NX lease, MGET              sent together
+//   2. S  sets F's lease
+//   3. W  writes the new row; invalidate('user:1')   removes the lease
+//   4. S  reads nothing for F: a miss, with the clock behind W
+//   5. F  reads the new row; fill         -> 'lost': costs this fill, and serves nothing old
+//
+// If 3 comes before 2 instead, the lease stays, and is of a fill that begins behind W. A reader for whom the entry is there
+// gives the lease back. Until then another process that finds nothing waits for it as for any fill, and looks again.
+//
 // A generation that is not there (evicted) makes every entry with its tag invalid. Created anew it gets a new clock value,
 // above every `asOf` handed out so far, so what the lost one had dropped stays dropped.
 //
@@ -107,6 +120,8 @@ export interface Ask {
   variant: string | null
   /** The tags whose generations decide about the entry. */
   tags: readonly string[]
+  /** A miss is likely: the lease of the key is taken in the same trip, where nobody has it. Absent: it is not. */
+  toTake?: boolean
 }
 
 /** The result of a read. Its bytes are not to be changed. */
@@ -119,6 +134,8 @@ export interface Reading extends ValidityReading {
   isKept: boolean
   /** The reading comes from this process' memory: no server was asked. */
   isNear: boolean
+  /** The token of the key's lease that was taken with it, to be used in `take` or given back; null: none was. */
+  token: string | null
 }
 
 /** One of the two is called, once: with the reading, or with the reason why there is none. Neither throws. */
@@ -183,6 +200,8 @@ export interface Seen {
   marker: Buffer | null
   /** The clock when the generations were read; null, absent: it is read with the lease. */
   clock?: number | null
+  /** Of the lease that was taken with the read, of the key itself; null, absent: none was. */
+  token?: string | null
 }
 
 /** The bytes to store: an entry, or a variant together with the marker that it lies under. */
@@ -271,8 +290,12 @@ export interface Store {
   end (key: string, lease: Lease, epoch: string): Promise<void>
   /** The state of the lease: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
-  /** Takes the lease of a key, whoever had it: a fill under the former lease is refused. Null: the key is in quarantine. */
-  seize (key: string): Promise<Seized | null>
+  /**
+   * Takes the lease of a key, whoever had it: a fill under the former lease is refused. Null: the key is in quarantine.
+   * `tags`: those of the fill that are known already. Where one has no generation, one is created, so that the fill need not
+   * ask whether any tag was invalidated since. Absent: none.
+   */
+  seize (key: string, tags?: readonly string[]): Promise<Seized | null>
   /**
    * Puts them in quarantine for so long from now, or until they are invalidated with the same token: what is there goes,
    * nobody gets a lease, nothing that carries one of these tags is valid. Where the time runs out it ends as an

@@ -119,7 +119,9 @@ class Faulty implements Store {
   ask (ask: Ask, reader: Reader): void {
     const { trouble, deadline } = this.#parts
     if (this.#store.kind === 'redis' && trouble.of(false) === 'works') return this.#store.ask(ask, reader)
-    const reading = this.#try(false, async () => await promised((reader) => { this.#store.ask(ask, reader) }))
+    // A reading that comes too late for its reader would keep a lease.
+    const asked = { ...ask, toTake: false }
+    const reading = this.#try(false, async () => await promised((reader) => { this.#store.ask(asked, reader) }))
     within(deadline, reading).then(
       (reading) => { reader.read({ ...reading, isNear: false }, deadline) },
       (error: unknown) => { reader.failed(error) }
@@ -155,7 +157,9 @@ class Faulty implements Store {
     return await within(this.#parts.writeDeadline, this.#reading(async () => await this.#store.holder(key, variant)))
   }
 
-  async seize (key: string): ReturnType<Store['seize']> { return await this.#writing(async () => await this.#store.seize(key)) }
+  async seize (key: string, tags?: readonly string[]): ReturnType<Store['seize']> {
+    return await this.#writing(async () => await this.#store.seize(key, tags))
+  }
 
   async quarantine (targets: Writing, token: string, time: Milliseconds): Promise<boolean> {
     return await this.#writing(async () => await this.#store.quarantine(targets, token, time))

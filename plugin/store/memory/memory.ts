@@ -56,7 +56,8 @@ export class MemoryStore implements Store {
       generations,
       softened,
       isKept: true,
-      isNear: true
+      isNear: true,
+      token: null
     }
   }
 

@@ -10,8 +10,9 @@ import { INVALIDATE_ALL } from './clock-scripts.js'
 import { JointInvalidation } from './joint-invalidation.js'
 import { KeyRemoval } from './key-removal.js'
 import { PrefixRemoval } from './prefix.js'
-import { mustFit, type RedisClient } from '../server/redis-client.js'
+import { heed, mustFit, type RedisClient } from '../server/redis-client.js'
 import { confirmed, allAnswer, type Write } from '../server/topology.js'
+import { holdWrites } from './script.js'
 import { FILL, FILL_VARIANT, END, PASS, RELEASE, RENEW, SEIZE, TAKE, TAKE_FIRST } from './scripts.js'
 import {
   FIRST_LIFE, FIRST_MARKER_TIME, LEASE_TIME, PASS_TIME, type Ask, type Fill, type FillResult, type ValidityReading,
@@ -67,9 +68,11 @@ export class RedisStore implements Store {
     this.#waitForReplicas = waitForReplicas
     this.#floor = new Floor({ client, keys, write, now, trusting: trustFailover })
     const clock = client.isCluster === true || trustFailover ? null : keys.clock
-    this.#batches = new Batches({ keys, clock, deadline, ask: async (names) => await this.#ask(names) })
     this.#generations = new Generations({ client, keys, write, now })
     this.#leases = new Leases({ client, keys, write, beginHistory: async () => await this.#floor.renew() })
+    const giveBack = (key: string, token: string): void => { this.#leases.release(key, leaseOf(token)).catch(() => {}) }
+    const ask = async (...asked: Parameters<BatchParts['ask']>): Promise<BatchAnswer> => await this.#ask(...asked)
+    this.#batches = new Batches({ keys, clock, deadline, giveBack, ask })
     this.#removal = new KeyRemoval({ client, keys, write, now })
     const prefixes = new PrefixRemoval({ client, keys, write })
     const [generations, removal] = [this.#generations, this.#removal]
@@ -127,12 +130,14 @@ export class RedisStore implements Store {
     return await promised((reader) => { this.#batches.add({ key: null, variant: null, tags }, reader, true) })
   }
 
-  /** The values of these names, the floor's first, if the servers that answer are known. */
-  async #ask (names: readonly string[]): Promise<BatchAnswer> {
+  /** The values of these names, the floor's first, if the servers that answer are known. Takes the leases, where it can. */
+  async #ask (names: readonly string[], leases: readonly AskedLease[]): Promise<BatchAnswer> {
     const begun = this.#floor.begin(names)
     const since = typeof begun === 'number' ? begun : await begun
     const ticket = this.#tiered?.sent() ?? 0
+    const taking = leases.length === 0 ? null : this.#leases.takeAhead(leases)
     const values = await readAll(this.#client, names, this.#serverOf)
+    if (taking !== null) await taking
     const looking = this.#floor.end(names, since)
     if (looking !== undefined) await looking
     this.#tiered?.answered(ticket, names, values)
@@ -149,15 +154,24 @@ export class RedisStore implements Store {
   async take (key: string, variant: string | null, seen: Seen): Promise<Taken> {
     this.#mustBeUp()
     if (seen.missing.length > 0) await this.#generations.create(seen.missing)
-    const taking = this.#leases.take(key, variant, seen)
+    const taking = this.#takenAhead(seen) ?? this.#leases.take(key, variant, seen)
     const taken = await (seen.marker === null ? taking : this.#changing(taking, (tiered) => { tiered.fill(key, null) }))
     if (typeof taken !== 'string' && seen.tags.length > 0) taken.needs = { tags: seen.tags, at: 0 }
     return taken
   }
 
-  async seize (key: string): Promise<Seized | null> {
-    const { history } = await this.#write(this.generations([]))
-    const lease = await this.#changing(this.#leases.seize(key), (tiered) => { tiered.fill(key, null) })
+  /** The lease that was taken with the read, if no generation was created since, which would be above the clock. */
+  #takenAhead ({ token = null, clock = null, missing }: Seen): Promise<Lease> | null {
+    if (token === null || clock === null || missing.length > 0) return null
+    return Promise.resolve({ token, asOf: clock, variant: null, isPass: false })
+  }
+
+  async seize (key: string, tags: readonly string[] = []): Promise<Seized | null> {
+    const { history, generations } = await this.#write(this.generations(tags))
+    const missing = tags.filter((_, i) => generations[i] === null)
+    if (missing.length > 0) await this.#write(this.#generations.create(missing))
+    const clock = this.#generations.advance()
+    const lease = await this.#changing(this.#leases.seize(key, clock), (tiered) => { tiered.fill(key, null) })
     return lease === null ? null : { lease, history }
   }
 
@@ -281,15 +295,21 @@ interface BatchParts {
   keys: Keys
   /** The clock's name, where one server answers and so gives all of a batch in one instant; null: it is not asked for. */
   clock: string | null
-  /** Asks the servers; the first name is the floor's. */
-  ask: (names: readonly string[]) => Promise<BatchAnswer>
+  /** Asks the servers; the first name is the floor's. Says in the leases which were taken. */
+  ask: (names: readonly string[], leases: readonly AskedLease[]) => Promise<BatchAnswer>
+  /** Gives a lease back that was taken for a reader who waits no more. */
+  giveBack: (key: string, token: string) => void
   /** How long a reader waits. 0: without limit. */
   deadline: Milliseconds
 }
 
+/** A lease that is taken with a read, where nobody has it. `isAsked`: the command was sent. */
+export interface AskedLease { key: string, token: string, isAsked: boolean, isTaken: boolean }
+
 interface Waiting {
   reader: Reader
   key: string | null
+  lease: AskedLease | null
   /** The lookup's deadline is not for this reader. */
   isPatient: boolean
   main: number
@@ -302,6 +322,7 @@ class Batch {
   readonly #places = new Map<string, number>()
   /** Places of values that several readers get. */
   readonly #shared = new Set<number>()
+  readonly leases: AskedLease[] = []
   #waiting: Waiting[] = []
   readonly #clock: number | null
   isSent = false
@@ -313,6 +334,7 @@ class Batch {
 
   add (waiting: Waiting): void {
     this.#waiting.push(waiting)
+    if (waiting.lease !== null) this.leases.push(waiting.lease)
   }
 
   /** The place of this name's value. */
@@ -336,7 +358,7 @@ class Batch {
     }
     // Without a floor the history began behind this read, and the clock perhaps with it, below this value (store.ts).
     const clock = this.#clock === null || values[FLOOR] == null ? null : clockIn(values[this.#clock])
-    for (const { reader, key, main, varied, tags } of this.#take()) {
+    for (const { reader, key, lease, main, varied, tags } of this.#take()) {
       reader.read({
         clock,
         main: values[main] ?? null,
@@ -346,7 +368,8 @@ class Batch {
         generations: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.dropped ?? null),
         softened: tags.length === 0 ? NONE : tags.map((place) => generationAt(place)?.stale ?? 0),
         isKept: this.#shared.has(varied === FLOOR ? main : varied),
-        isNear: false
+        isNear: false,
+        token: lease?.isTaken === true ? lease.token : null
       }, left)
     }
   }
@@ -362,6 +385,9 @@ class Batch {
   }
 }
 
+/** `key` null: only the tags are asked for. */
+type BatchAsk = Omit<Ask, 'key'> & { key: string | null }
+
 export class Batches {
   readonly #parts: BatchParts
   #next: Batch | null = null
@@ -371,17 +397,19 @@ export class Batches {
     this.#parts = parts
   }
 
-  /** `key` null: only the tags are asked for. `isPatient`: the deadline is not for this reader. */
-  add ({ key, variant, tags }: Omit<Ask, 'key'> & { key: string | null }, reader: Reader, isPatient: boolean): void {
+  /** `isPatient`: the deadline is not for this reader. */
+  add ({ key, variant, tags, toTake = false }: BatchAsk, reader: Reader, isPatient: boolean): void {
     if (this.#overdue >= MOST_OVERDUE_READS) {
       reader.failed(new RouteCacheError('FRC_STORE', `${MOST_OVERDUE_READS} reads have not been answered yet`))
       return
     }
-    const { keys } = this.#parts
+    const { keys, clock } = this.#parts
     const batch = this.#open()
     batch.add({
       reader,
       key,
+      // Without the clock of the same instant a lease costs a trip of its own all the same.
+      lease: toTake && key !== null && clock !== null ? { key, token: randomUUID(), isAsked: false, isTaken: false } : null,
       isPatient,
       main: key === null ? FLOOR : batch.place(keys.entry(key)),
       varied: key === null || variant === null ? FLOOR : batch.place(keys.variant(key, variant)),
@@ -401,14 +429,22 @@ export class Batches {
     if (batch.isSent) return
     batch.isSent = true
     if (this.#next === batch) this.#next = null
-    const asking = this.#parts.ask(batch.names)
+    const { ask, giveBack } = this.#parts
+    const asking = ask(batch.names, batch.leases)
     const deadline = new Deadline(this.#parts.deadline)
     const answer = (values: BatchAnswer): void => { batch.answer(values, deadline.left) }
+    const fail = (error: unknown): void => {
+      batch.fail(error)
+      for (const { key, token, isAsked } of batch.leases) if (isAsked) giveBack(key, token)
+    }
     deadline.wait(asking).then(answer, (error: unknown) => {
-      if (!isLate(error)) return batch.fail(error)
+      if (!isLate(error)) return fail(error)
       this.#overdue++
       batch.fail(error, ({ isPatient }) => !isPatient)
-      asking.then(answer, (error: unknown) => { batch.fail(error) }).finally(() => { this.#overdue-- })
+      asking.then((values) => {
+        answer(values)
+        for (const { key, token, isTaken } of batch.leases) if (isTaken) giveBack(key, token)
+      }, fail).finally(() => { this.#overdue-- })
     })
   }
 }
@@ -435,6 +471,11 @@ export async function promised (add: (reader: Reader) => void): Promise<Reading>
 // The other way round, too, where the server does not know the fill's script yet: its text is sent behind the renewal. So
 // commands that use one lease token run one at a time.
 
+/** Of the key itself, to be given back. */
+function leaseOf (token: string): Lease {
+  return { token, asOf: 0, variant: null, isPass: false }
+}
+
 interface LeasesParts {
   client: RedisClient
   keys: Keys
@@ -456,8 +497,26 @@ export class Leases {
     this.#beginHistory = beginHistory
   }
 
-  async take (key: string, variant: string | null, { bytes, marker, missing, clock: seen = null }: Seen): Promise<Taken> {
-    const token = randomUUID()
+  /**
+   * Takes leases of keys where nobody has them, by commands that are sent in front of the next one. Says in them which were
+   * taken; one that the server refuses, as it is full for example, was not. Never rejects.
+   */
+  async takeAhead (leases: readonly AskedLease[]): Promise<void> {
+    holdWrites(this.#client)
+    await Promise.all(leases.map((lease) => {
+      lease.isAsked = true
+      const { key, token } = lease
+      return this.#client.set(this.#keys.lease(key), token, 'PX', LEASE_TIME, 'NX', 'GET').then((held) => {
+        // A client may have sent it twice.
+        lease.isTaken = held === null || held === token
+      }, (error: unknown) => { heed(this.#client, error) })
+    }))
+  }
+
+  async take (
+    key: string, variant: string | null, { bytes, marker, missing, clock: seen = null, token: former = null }: Seen
+  ): Promise<Taken> {
+    const token = former ?? randomUUID()
     const lease = this.#keys.lease(key, variant)
     const target = variant === null ? this.#keys.entry(key) : this.#keys.variant(key, variant)
     const args = [token, LEASE_TIME, ...bytes === undefined ? [] : [bytes === null ? '' : checksumOf(bytes)]]
@@ -475,10 +534,10 @@ export class Leases {
     return held === '' ? 'changed' : holding(held!)
   }
 
-  /** Null: the key is in quarantine. */
-  async seize (key: string): Promise<Lease | null> {
+  /** `clock`: its value of now. Null: the key is in quarantine. */
+  async seize (key: string, clock: Promise<number>): Promise<Lease | null> {
     const token = randomUUID()
-    const taking = this.#withClock(SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]))
+    const taking = Promise.all([SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), clock])
     const [seized, asOf] = await this.#orReleased(key, { token, variant: null }, { taking, heard: this.#write(taking) })
     return Number(seized) === 1 ? { token, asOf, variant: null, isPass: false, isSeized: true } : null
   }

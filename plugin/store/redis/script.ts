@@ -29,14 +29,15 @@ function refused (client: RedisClient, error: unknown): never {
   throw error
 }
 
-// Scripts that are called together, by requests whose read had one answer for example, leave in one write: each write is a
-// call of the system here, and one read in Redis. Nothing waits longer for that than for what runs already. On a Cluster it
-// is not known here which connection a command takes; and a client whose stream can't be corked writes each by itself.
+// Commands that are called together, scripts of requests whose read had one answer for example, leave in one write: each
+// write is a call of the system here, and one read in Redis. Nothing waits longer for that than for what runs already. On a
+// Cluster it is not known here which connection a command takes; and a client whose stream can't be corked writes each by
+// itself.
 
 const corked = new WeakSet<object>()
 
 /** Before a command is given to the client: its connection writes when the code that runs now is done, promises included. */
-function holdWrites ({ stream }: RedisClient): void {
+export function holdWrites ({ stream }: RedisClient): void {
   if (stream == null || corked.has(stream) || !isCorkable(stream)) return
   corked.add(stream)
   stream.cork()

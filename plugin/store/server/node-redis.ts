@@ -167,8 +167,8 @@ abstract class Commands<Name extends string | symbol> {
     return await this.send(name, ['GET', name]) as string | null
   }
 
-  async set (name: string, value: string, unit: 'PX', life: Milliseconds): Promise<unknown> {
-    return await this.send(name, ['SET', name, value, unit, String(life)])
+  async set (name: string, value: string, unit: 'PX', life: Milliseconds, ...only: string[]): Promise<string | null> {
+    return await this.send(name, ['SET', name, value, unit, String(life), ...only]) as string | null
   }
 
   async pttl (name: string): Promise<number> {

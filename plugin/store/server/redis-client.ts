@@ -1,5 +1,6 @@
 // The part of a Redis client that the plugin uses: ioredis 5 and 6, `Redis` and `Cluster` fit, and none of their types is
 // imported.
+import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 
 /** An ioredis client: `Redis` or `Cluster`. */
@@ -13,10 +14,13 @@ export interface RedisClient {
   getBuffer (key: string): Promise<Buffer | null>
   mgetBuffer (...keys: string[]): Promise<(Buffer | null)[]>
   get (key: string): Promise<string | null>
+  set (key: string, value: string, unit: 'PX', life: Milliseconds): Promise<unknown>
+  /** Only where nothing lies there. Gives the value that does; null: it was set. */
+  set (key: string, value: string, unit: 'PX', life: Milliseconds, condition: 'NX', answer: 'GET'): Promise<string | null>
   pttl (key: string): Promise<number>
   unlink (...keys: string[]): Promise<number>
   info (...sections: 'replication'[]): Promise<string>
-  /** Seconds, and the microseconds of the next one. */
+  /** Gives how many replicas have all writes so far. */
   wait (replicas: number, time: number): Promise<number>
   on (event: 'close' | 'end', listener: () => void): unknown
   off (event: 'close' | 'end', listener: () => void): unknown
@@ -44,7 +48,7 @@ interface Pipeline {
 
 /** The methods that the clients of a single server and of a Cluster both have. */
 const METHODS = [
-  'ping', 'getBuffer', 'mgetBuffer', 'get', 'pttl', 'unlink', 'info', 'on', 'off', 'eval', 'evalsha'
+  'ping', 'getBuffer', 'mgetBuffer', 'get', 'set', 'pttl', 'unlink', 'info', 'on', 'off', 'eval', 'evalsha'
 ] as const satisfies readonly (keyof RedisClient)[]
 
 /** Whether this is such a client. */

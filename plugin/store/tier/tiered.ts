@@ -89,7 +89,8 @@ export class Tiered {
       generations,
       softened,
       isKept: true,
-      isNear: true
+      isNear: true,
+      token: null
     }
   }
 

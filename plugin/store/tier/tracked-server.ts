@@ -29,10 +29,9 @@ interface Connection {
   on (event: 'messageBuffer', listener: (channel: Buffer, names: Buffer[] | null) => void): unknown
 }
 
-/** The methods of a client that are used here beside those of RedisClient. */
+/** The method of a client that is used here beside those of RedisClient. */
 interface Trackable extends RedisClient {
   duplicate (options: object): Connection
-  set (name: string, value: string, unit: 'PX', life: Milliseconds): Promise<unknown>
 }
 
 interface TrackedServerParts {

@@ -218,9 +218,14 @@ const reading = (change: (reading: Reading) => Partial<Reading>): Required<Broke
     const reading = await store.read(ask)
     return { ...reading, ...change(reading) }
   },
+  ask: (ask, reader) => {
+    const { failed } = reader
+    store.ask(ask, { failed, read: (reading, left) => { reader.read({ ...reading, ...change(reading) }, left) } })
+  },
   generations: async (tags) => {
     const validity = await store.generations(tags)
-    return { ...validity, ...change({ main: null, varied: null, clock: null, isKept: false, isNear: false, ...validity }) }
+    const nothing = { main: null, varied: null, clock: null, isKept: false, isNear: false, token: null }
+    return { ...validity, ...change({ ...nothing, ...validity }) }
   }
 })
 
@@ -284,6 +289,9 @@ export const BREAKS: Record<string, Break> = {
   },
   'nobody looks at what makes a tag stale': {
     modes: ['tags, softly'], broken: { store: reading(({ softened }) => ({ softened: softened.map(() => 0) })) }
+  },
+  'a lease that was taken with a read is not given back': {
+    modes: ['keys', 'tags of the policy'], broken: { store: reading(() => ({ token: null })) }
   },
   'a variant lands under any marker': {
     modes: ['keys that vary'],

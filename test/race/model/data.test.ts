@@ -8,7 +8,7 @@ import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
 import { startRedis } from '../../helpers/redis.js'
 import { BODIES, scripts, type ScriptName } from './bodies.js'
 import { Data, type Argument } from './data.js'
-import { Network, type SettingClient, type World } from './network.js'
+import { Network, type World } from './network.js'
 
 interface Command { label: string, run: (client: RedisClient) => Promise<unknown> }
 
@@ -149,7 +149,7 @@ function plainly<T> (weight: number, input: fc.Arbitrary<T>, { label, run }: {
 }
 
 const set = async (client: RedisClient, [name, value, life]: [string, string, number]): Promise<unknown> =>
-  await (client as SettingClient).set(name, value, 'PX', life, 'NX')
+  await client.set(name, value, 'PX', life, 'NX', 'GET')
 
 /** Under a lease of its own: something lies there then. */
 const storing = fc.tuple(slots, bytes, life).map(([i, bytes, life]): Command => ({

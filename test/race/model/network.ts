@@ -25,11 +25,6 @@ export interface World {
 
 export interface Done { script: string, keys: readonly string[], args: readonly string[], reply: unknown }
 
-/** The model's own test puts names there, too. */
-export interface SettingClient extends RedisClient {
-  set: (key: string, value: string, unit: 'PX', time: number, condition: 'NX') => Promise<'OK' | null>
-}
-
 interface Server { port: number, run: number, isHere: (slot: number) => boolean }
 
 export class Network {
@@ -80,11 +75,15 @@ export class Network {
     }
     const unlink = async (...names: string[]): Promise<number> =>
       await to(names[0]!).do(`UNLINK ${names.join(' ')}`, () => data.unlink(...names))
-    const client: Partial<SettingClient> = {
+    const client: Partial<RedisClient> = {
       getBuffer: async (name) => await to(name).do(`GET ${name}`, () => bytes(name)),
       mgetBuffer: async (...names) => await to(names[0]!).do(`MGET ${names.join(' ')}`, () => names.map(bytes)),
       get: async (name) => await to(name).do(`GET ${name}`, () => data.get(name)),
-      set: async (name, value, _unit, life) => await to(name).do(`SET NX ${name}`, () => data.setNew(name, value, life)),
+      set: async (name: string, value: string, _unit: 'PX', life: number) => await to(name).do(`TAKE AHEAD ${name}`, () => {
+        const present = data.get(name)
+        if (present === null) data.set(name, value, life)
+        return present
+      }),
       pttl: async (name) => await to(name).do(`PTTL ${name}`, () => data.pttl(name)),
       unlink,
       evalsha: async (sha, keys, ...args) => await script(sha, keys, args),

@@ -19,11 +19,12 @@ import timers from 'node:timers/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { ResponseCache } from '../../../plugin/cache/cache.js'
 import { bodyOf } from '../../../plugin/entry/entry.js'
-import { NO_TARGETS, type Claim, type Found, type Spare, type Targets } from '../../../plugin/cache/claim.js'
+import { NO_TARGETS, type Claim, type Found, type Selection, type Spare, type Targets } from '../../../plugin/cache/claim.js'
+import { askFor, type First } from '../../../plugin/cache/lookup.js'
 import { fingerprint } from '../../../plugin/http/headers.js'
 import { Stats } from '../../../plugin/telling/stats.js'
 import { Keys } from '../../../plugin/store/keys.js'
-import { RedisStore } from '../../../plugin/store/redis/redis.js'
+import { promised, RedisStore } from '../../../plugin/store/redis/redis.js'
 import type { RedisClient } from '../../../plugin/store/server/redis-client.js'
 import { PASS } from '../../../plugin/store/redis/scripts.js'
 import type { Store } from '../../../plugin/store/store.js'
@@ -394,6 +395,15 @@ class Run {
       .finally(() => { this.#busy-- })
   }
 
+  /** The first read of a request, which asks for the lease as well, as where a miss is likely. */
+  async #ask (cache: ResponseCache, key: string, selection: Selection): Promise<First> {
+    const asked = askFor(cache.shelf, key, selection)
+    asked.toTake = asked.variant === null && !cache.isFillingKey(key)
+    const ask = promised((reader) => { cache.shelf.store.ask(asked, reader) })
+    return await ask.then((reading) => ({ asked, reading, error: undefined, left: 0, token: reading.token }),
+      (error: unknown) => ({ asked, reading: null, error, left: 0, token: null }))
+  }
+
   async #read (name: string, reader: Reader): Promise<void> {
     if (reader.isValue) {
       await this.#value(name, reader, { at: 0, depth: Math.max(1, reader.depth) })
@@ -408,7 +418,9 @@ class Run {
     const selection = { needs: [], hint, fingerprint: by, tags: known, maxVariants: 10 }
     const may = { mayBeStale: stale && !reader.isPatient, mayRescue: false, mayBeEarly: false }
     const question = { key, selection, toFill: true, toRefresh: false, ...may, waitTimeout: this.#waitTimeout }
-    const found = await cache.lookup(question, caller)
+    const first = reader.asksAhead ? await this.#ask(cache, key, selection) : undefined
+    const found = await cache.lookup(question, caller, first)
+    if (first !== undefined) cache.giveBack(first, caller)
     if (found.type === 'unknown') return this.#say(`${name} does without`)
     if (found.type === 'miss') {
       this.#tally.misses++

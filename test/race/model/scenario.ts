@@ -9,6 +9,8 @@ export interface Reader {
   /** Asks for the first cached value of the mode, instead of a response. */
   isValue: boolean
   key: string
+  /** It asks for the lease together with its read. */
+  asksAhead: boolean
   /** Of how many cached values it is made, one of the other; 0: of the row. */
   depth: number
   x: string
@@ -83,7 +85,7 @@ export const LIFE = 60_000
 const LATEST = 80
 /** Any order comes about without them, but those where one waits long while others get far hardly ever. */
 const SLOW = ofAll([
-  ' FILL', ' TAKE', ' CREATE', ' RESERVE', ' SETTLE', ' RAISE', ' INVALIDATE', ' UNLINK', ' SCAN 0 lease', ' SCAN 0 shop', ' FLOOR', ' GET shop#tag',
+  ' FILL', ' TAKE', ' TAKE AHEAD', ' MGET', ' CREATE', ' RESERVE', ' SETTLE', ' RAISE', ' INVALIDATE', ' UNLINK', ' SCAN 0 lease', ' SCAN 0 shop', ' FLOOR', ' GET shop#tag',
   ' GET shop:', ' GET {', ' reply to'
 ])
 const SLOW_WRITERS = [' QUARANTINE', 'works', 'the database', 'has committed', 'w0', 'w1', 'w2']
@@ -98,7 +100,7 @@ const SLOW_PARTS = ofAll([
   ' END_RECORD', ' RAISE shop#tag:t', ' RAISE shop#tag:u', ' RAISE shop#tag:w', ' SOFTEN_TAG', ' SCAN 0 {shop', ' FILL shop:', ' FILL {'
 ])
 const CUT = ofAll([
-  ' FILL', ' TAKE', ' RENEW', ' RELEASE', ' CREATE', ' RESERVE', ' SETTLE', ' FLOOR', ' GET', ' MGET', ' INVALIDATE', ' SOFTEN', ' RAISE',
+  ' FILL', ' TAKE', ' TAKE AHEAD', ' RENEW', ' RELEASE', ' CREATE', ' RESERVE', ' SETTLE', ' FLOOR', ' GET', ' MGET', ' INVALIDATE', ' SOFTEN', ' RAISE',
   ' QUARANTINE', ' ADVANCE', ' HOLD', ' END', ' SCAN', ' UNLINK'
 ])
 const VARYING: readonly string[][] = [['x'], ['x'], ['x', 'y'], []]
@@ -166,6 +168,7 @@ function readersOf (mode: Mode, placed: Placed): fc.Arbitrary<Reader> {
     x: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     y: varies ? fc.constantFrom('a', 'b') : fc.constant('a'),
     members: fc.constantFrom(...(varies ? VARYING : [[]])),
+    asksAhead: fc.boolean(),
     isLong: fc.constantFrom(true, false, false, false),
     end: fc.constantFrom<End>(...gone ? ENDS_OF_GONE : ENDS),
     life: gone ? fc.constant(0) : stale ? fc.constantFrom(0, 0, LIFE) : fc.constant(LIFE),

@@ -114,6 +114,7 @@ function gated (deadline: number): { batches: Batches, asked: Question[] } {
     keys: new Keys('p'),
     clock: null,
     deadline,
+    giveBack: () => {},
     ask: async (names) => await new Promise((resolve, reject) => { asked.push({ names, answer: resolve, fail: reject }) })
   })
   return { batches, asked }
