@@ -23,11 +23,13 @@ export type ErrorCode =
   | 'FRC_DEADLINE'
   /** Redis has it, but fewer replicas than `waitForReplicas` confirmed it in time. */
   | 'FRC_REPLICAS'
+  /** Redis has it, but the function `onInvalidate` failed, or took too long; `cause` has its own error. */
+  | 'FRC_ON_INVALIDATE'
   /** From fastify-route-cache/postgres: the database can't be used, or lacks the triggers that report its changes. */
   | 'FRC_POSTGRES'
 
 /** A request whose handler lets one of these through may be made again. */
-const OF_THE_STORE: readonly ErrorCode[] = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS']
+const PASSING: readonly ErrorCode[] = ['FRC_STORE', 'FRC_DEADLINE', 'FRC_REPLICAS', 'FRC_ON_INVALIDATE']
 
 /** What the store could not be told to end: as `invalidate` takes it. */
 export type Untold = { keys: readonly string[], tags: readonly string[], prefix: readonly string[] } | { all: true }
@@ -40,8 +42,8 @@ export class RouteCacheError extends Error {
   /** For `mutate`, `set` and `put`: whether `work` was done by then, so that its writes stand. For all others: false. */
   readonly worked: boolean
   /**
-   * The status for Fastify's answer if nobody catches the error: 503 for FRC_STORE, FRC_DEADLINE and FRC_REPLICAS, and if a
-   * route with `onError: 'fail'` was not begun. For all others: undefined, which is 500.
+   * The status for Fastify's answer if nobody catches the error: 503 for FRC_STORE, FRC_DEADLINE, FRC_REPLICAS and
+   * FRC_ON_INVALIDATE, and if a route with `onError: 'fail'` was not begun. For all others: undefined, which is 500.
    */
   readonly statusCode: number | undefined
   /** Of a `close()` that rejects: what Redis was not told of. It can be given to `invalidate`. For all others: undefined. */
@@ -53,7 +55,7 @@ export class RouteCacheError extends Error {
     this.code = code
     this.worked = worked
     this.untold = untold
-    this.statusCode = statusCode ?? (OF_THE_STORE.includes(code) ? 503 : undefined)
+    this.statusCode = statusCode ?? (PASSING.includes(code) ? 503 : undefined)
   }
 }
 

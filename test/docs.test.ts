@@ -29,6 +29,7 @@ const RUN: Record<string, Record<string, string[]>> = {
   'docs/from-any-language.md': {
     'test/extras/command.test.ts': ['command'], 'test/extras/outside-script.test.ts': ['cli', 'python', 'http']
   },
+  'docs/in-front.md': { 'test/in-front/page.test.ts': ['front', 'again'] },
   'docs/tier.md': { 'test/readme.test.ts': ['tier'] },
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
   'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },

@@ -1,10 +1,12 @@
 // Each program of examples/ is started as its head says, and answers what stands beside each request there.
 import { spawn } from 'node:child_process'
-import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { curl, readExample, stepsOf, type Step } from './helpers/example.js'
+import { startFrontCache } from './helpers/front-cache.js'
 import { startPostgres } from './helpers/postgres.js'
 import { freePorts, startRedis } from './helpers/redis.js'
 import { until } from './helpers/until.js'
@@ -13,7 +15,7 @@ const folder = new URL('../examples/', import.meta.url)
 // Inside the repository, so that the package's name resolves as it does for users: to what was built.
 const copies = new URL(`../.cache/examples-${process.pid}/`, import.meta.url)
 const programs = new Map(await Promise.all((await readdir(folder)).filter((name) => name.endsWith('.mjs')).map(async (name) =>
-  [name, await readFile(new URL(name, folder), 'utf8')] as const)))
+  [name, await readExample(name)] as const)))
 const redis = await startRedis()
 const postgres = await startPostgres()
 await mkdir(copies, { recursive: true })
@@ -23,19 +25,7 @@ t.teardown(async () => {
   await redis.stop()
 })
 
-/** A line of a program's head: what is done, and what it says. */
-interface Step { line: string, command: string, said: string }
-
-/** All lines that begin with a command: one that is not understood must fail, and not go unseen. */
-function stepsOf (code: string): Step[] {
-  return Array.from(code.matchAll(/^\/\/ +((?:curl|psql) .*)$/gm), ([, line]) => {
-    const [, command, said] = /^(.+?) +# (.+)$/.exec(line!) ?? []
-    if (command === undefined) throw new Error(`what does it say? ${line}`)
-    return { line: line!, command, said: said! }
-  })
-}
-
-interface Started { origin: string, warnings: () => string[] }
+interface Started { origins: Record<string, string>, warnings: () => string[] }
 
 /** Where it answers, and what it warned of. */
 async function start (t: Test, name: string, code: string): Promise<Started> {
@@ -44,28 +34,23 @@ async function start (t: Test, name: string, code: string): Promise<Started> {
     .replace('fastify()', "fastify({ logger: { level: 'warn' } })")
   await writeFile(new URL(name, copies), patient)
   const [port] = await freePorts(1)
-  const env = { ...process.env, PORT: String(port), REDIS_URL: redis.url, DATABASE_URL: postgres.url }
+  const origin = `http://127.0.0.1:${port}`
+  // test/in-front has a real Varnish.
+  const front = await startFrontCache(origin)
+  t.teardown(async () => { await front.stop() })
+  const servers = { REDIS_URL: redis.url, DATABASE_URL: postgres.url, VARNISH_URL: front.origin }
+  const env = { ...process.env, PORT: String(port), ...servers }
+  const origins = { 3000: origin, 6081: front.origin }
   const child = spawn(process.execPath, [fileURLToPath(new URL(name, copies))], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   let log = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { log += text })
   t.teardown(() => child.kill('SIGKILL'))
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`)
-    const answer = await fetch(`http://127.0.0.1:${port}/`).catch(() => null)
-    if (answer !== null) return { origin: `http://127.0.0.1:${port}`, warnings: () => log.split('\n').filter((line) => line.startsWith('{')) }
+    const answer = await fetch(origin).catch(() => null)
+    if (answer !== null) return { origins, warnings: () => log.split('\n').filter((line) => line.startsWith('{')) }
     await delay(20)
   }
-}
-
-/** What `said` is about: a field of the answer, or its body. */
-async function curl (origin: string, { command, said }: Step): Promise<string> {
-  const [, options, path] = /^curl -i ((?:-\w (?:\w+|'[^']+') )*)localhost:3000(\S+)$/.exec(command)!
-  const headers = Object.fromEntries(Array.from(options!.matchAll(/-H '([^:]+): ([^']+)'/g), ([, name, value]) => [name!.toLowerCase(), value!]))
-  const method = /-X (\w+)/.exec(options!)?.[1] ?? 'GET'
-  const response = await fetch(origin + path, { method, headers: { 'accept-encoding': 'identity', ...headers } })
-  const text = await response.text()
-  const [, field] = /^([\w-]+): /.exec(said) ?? []
-  return field === undefined ? text : `${field}: ${response.headers.get(field)}`
 }
 
 async function psql (client: pg.Client, { command }: Step): Promise<string> {
@@ -73,15 +58,15 @@ async function psql (client: pg.Client, { command }: Step): Promise<string> {
   return `${done} ${rowCount}`
 }
 
-t.test('there are four', async (t) => {
-  t.strictSame([...programs.keys()].sort(), ['accounts.mjs', 'blog.mjs', 'cities.mjs', 'shop.mjs'])
+t.test('there are five', async (t) => {
+  t.strictSame([...programs.keys()].sort(), ['accounts.mjs', 'blog.mjs', 'cities.mjs', 'in-front.mjs', 'shop.mjs'])
 })
 
 for (const [name, code] of programs) {
   t.test(name, async (t) => {
     const steps = stepsOf(code)
     t.ok(steps.length > 3)
-    const { origin, warnings } = await start(t, name, code)
+    const { origins, warnings } = await start(t, name, code)
     const client = await connect(t)
     let isTold = true
     for (const step of steps) {
@@ -91,10 +76,10 @@ for (const [name, code] of programs) {
         continue
       }
       // Behind a change in the database the cache hears of it soon, not at once: the first request waits for that.
-      const isSo = async () => await curl(origin, step) === step.said
+      const isSo = async () => await curl(origins, step) === step.said
       if (!isTold) await until(isSo, `${step.line} came true`)
       isTold = true
-      t.equal(await curl(origin, step), step.said, step.line)
+      t.equal(await curl(origins, step), step.said, step.line)
     }
     t.match(code, /= fastify\(\)/, 'so its log is read')
     t.strictSame(warnings(), [], 'it has nothing to say about marks of users, or else')

@@ -1,16 +1,19 @@
 // The writers' side of the cache: what they wrote makes entries untrue. Told to the store, or where that can't be done now,
 // kept in the journal; and whole writes with their targets in quarantine.
 import type { Background, Flights } from './flight.js'
+import { Downstream } from './downstream.js'
 import { channels, since, stamp, tell as publish, type Log, type CacheEvents, type Instance } from '../telling/events.js'
 import type { Targets } from './claim.js'
 import { Confirmed, isUnreplicated, Journal } from './journal.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import type { CacheLimits } from '../options/limits.js'
-import { mutate } from './mutation.js'
+import type { OnInvalidate } from '../options/on-invalidate.js'
+import { mutate, worked } from './mutation.js'
 import type { Stats } from '../telling/stats.js'
 import { withValue } from '../store/keys.js'
-import type { Store } from '../store/store.js'
+import { NO_TARGETS, type Store } from '../store/store.js'
+import { within } from '../store/wait/deadline.js'
 import { isNothing, mentioned } from '../key/target.js'
 
 interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
@@ -24,25 +27,38 @@ interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJou
   describe?: (error: unknown) => string
   /** Hears of each invalidation when it is asked for. */
   onInvalidation?: ((targets: Targets) => void) | undefined
+  /** Tells caches in front, once the store has confirmed. Default: null, there are none. */
+  onInvalidate?: OnInvalidate | null
+  onInvalidateTimeout?: Milliseconds
 }
 
 /** An invalidation that has ended. `began`: when it began; 0: nobody listens. */
 interface Ended extends Pick<CacheEvents['invalidation'], 'soft' | 'entries' | 'error'> { began: Milliseconds }
 
-/** An invalidation; `later`: the targets that are told where it has to be told later. */
-interface Invalidating { work: () => Promise<number>, later: Targets, soft: boolean }
+/** An invalidation; `later`: the targets that are told where it has to be told later, more than the targets themselves. */
+interface Invalidating {
+  work: () => Promise<number>
+  later: Targets
+  soft: boolean
+  /** Caches in front are told. Default: true. */
+  isAnnounced?: boolean
+}
 
 export class Invalidation {
   readonly #parts: InvalidationParts
   /** The targets that the store was not told of yet. */
   readonly journal: Journal
   readonly #confirmed: Confirmed
+  readonly #downstream: Downstream
 
   constructor (parts: InvalidationParts) {
     this.#parts = parts
-    const { store: { witness }, log, maxJournal: most, describe } = parts
+    const { store: { witness }, log, maxJournal: most, describe, instance: { prefix }, background } = parts
+    const { onInvalidate: call = null, onInvalidateTimeout: timeout = 0 } = parts
+    this.#downstream = new Downstream({ call, timeout, prefix, log, background })
+    const onTold = (targets: Targets): void => { this.#downstream.tellLate(targets) }
     const tell = async (targets: Targets): Promise<void> => await this.#tellLate(targets)
-    this.journal = new Journal({ tell, log, most, describe })
+    this.journal = new Journal({ tell, onTold, log, most, describe })
     const again = (list: readonly Targets[]): void => { this.journal.again(list) }
     this.#confirmed = new Confirmed({ witness, again, isTold: () => this.isTold })
   }
@@ -59,11 +75,35 @@ export class Invalidation {
 
   /**
    * Invalidates all of these together; the number of entries that went by their keys. `token`: of the quarantine that ends
-   * with it. `later`: what is told where it has to be told later, more than the targets themselves. Rejects with
-   * FRC_STORE; what the store could not be told is told later, and nothing is served before.
+   * with it. Rejects with FRC_STORE; what the store could not be told is told later, and nothing is served before. Or with
+   * FRC_ON_INVALIDATE, once the store was told.
    */
-  async run (targets: Targets, token?: string, later = targets): Promise<number> {
-    return await this.#invalidate(targets, { work: async () => await this.#tell(targets, token, later), later, soft: false })
+  async run (targets: Targets, token?: string): Promise<number> {
+    const work = async (): Promise<number> => await this.#tell(targets, token)
+    return await this.#invalidate(targets, { work, later: targets, soft: false })
+  }
+
+  /**
+   * Invalidates the value under a key, by the value's name, ahead of a response that is stored under the key and then
+   * announced. Where it has to be told later, the whole key is told. Rejects with FRC_STORE.
+   */
+  async endValue (value: string, key: string): Promise<void> {
+    const targets = { ...NO_TARGETS, keys: [value] }
+    const later = { ...NO_TARGETS, keys: [key] }
+    const work = async (): Promise<number> => await this.#tell(targets, undefined, later)
+    await this.#invalidate(targets, { work, later, soft: false, isAnnounced: false })
+  }
+
+  /**
+   * What a writer's work made is stored under the key: caches in front have the former response. Rejects with
+   * FRC_ON_INVALIDATE, which says that the work is done.
+   */
+  async announce (key: string): Promise<void> {
+    try {
+      await this.#downstream.tell({ ...NO_TARGETS, keys: [key] })
+    } catch (error) {
+      throw worked(error)
+    }
   }
 
   /**
@@ -79,21 +119,25 @@ export class Invalidation {
     return await this.#invalidate(targets, { work, later: targets, soft: true })
   }
 
-  async #invalidate (targets: Targets, { work, later, soft }: Invalidating): Promise<number> {
+  async #invalidate (targets: Targets, { work, later, soft, isAnnounced = true }: Invalidating): Promise<number> {
     const { store, stats, log, background } = this.#parts
     this.#parts.onInvalidation?.(targets)
     const began = stamp(channels.invalidation)
+    let entries: number
     try {
-      const entries = await telling(store, 'invalidate', background.watch(work()))
+      entries = await telling(store, 'invalidate', background.watch(work()))
       this.hurry()
       stats.invalidated(entries)
       if (began > 0) this.#say(targets, { began, soft, entries, error: null })
       if (soft) log.debug({ ...mentioned(targets), softened: entries }, 'cache made stale')
       else log.debug({ ...mentioned(targets), removed: entries }, 'cache invalidated')
-      return entries
     } catch (error) {
+      // The primary has it: what is in front is to go as well. A failure of that is in the log.
+      if (isAnnounced && isUnreplicated(error)) await this.#downstream.tell(targets, soft).catch(() => {})
       return this.#fail(later, { began, soft, entries: 0, error })
     }
+    if (isAnnounced) await this.#downstream.tell(targets, soft)
+    return entries
   }
 
   #fail (targets: Targets, ended: Ended): never {
@@ -173,7 +217,9 @@ export class Invalidation {
 
   /** The same; gives what is then left, which is lost. */
   async close (time: Milliseconds, isPatient: boolean): Promise<Targets | null> {
-    return await this.journal.close(time, isPatient)
+    const left = await this.journal.close(time, isPatient)
+    await within(time, this.#downstream.idle()).catch(() => {})
+    return left
   }
 }
 

@@ -28,6 +28,8 @@ const ITS_NAME = nameOf(EVERYTHING)
 
 interface JournalParts {
   tell: (targets: Targets) => Promise<unknown>
+  /** Hears of all that was told at last. Default: nobody does. */
+  onTold?: (targets: Targets) => void
   log: Log
   /** Names the store that failed, and the cause, in words. */
   describe?: ((error: unknown) => string) | undefined
@@ -37,6 +39,7 @@ interface JournalParts {
 
 export class Journal {
   readonly #tell: JournalParts['tell']
+  readonly #onTold: (targets: Targets) => void
   readonly #log: Log
   readonly #describe: (error: unknown) => string
   readonly #most: number
@@ -53,7 +56,8 @@ export class Journal {
   #replay: Promise<void> | null = null
   #isClosed = false
 
-  constructor ({ tell, log, most, describe = () => 'the store' }: JournalParts) {
+  constructor ({ tell, onTold = () => {}, log, most, describe = () => 'the store' }: JournalParts) {
+    this.#onTold = onTold
     this.#describe = describe
     this.#tell = tell
     this.#log = log
@@ -171,6 +175,7 @@ export class Journal {
       return this.#log.debug({ err: error, journal: this.size }, 'cache journal could not be told')
     }
     for (const [name, targets] of told) if (this.kept.get(name) === targets) this.kept.delete(name)
+    this.#onTold(together(all))
     this.#pauses.reset()
     if (!this.isEmpty) return
     const level = this.#repeated > 0 ? 'warn' : 'error'

@@ -13,6 +13,7 @@ import type { Log } from '../telling/events.js'
 import type { Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
+import { isOfDownstream } from './downstream.js'
 
 interface MutationParts {
   /** True: it had been there until now, under this token. */
@@ -46,7 +47,7 @@ export async function mutate<T> (
     await invalidate(targets, token)
   } catch (error) {
     if ('result' in outcome) throw worked(error)
-    log.error({ err: error }, 'cache could not be told that a quarantine ends: it runs out by itself')
+    if (!isOfDownstream(error)) log.error({ err: error }, 'cache could not be told that a quarantine ends: it runs out by itself')
   }
   if ('error' in outcome) throw outcome.error
   return outcome.result
@@ -83,5 +84,6 @@ export async function attempt<T> (work: () => T | Promise<T>): Promise<Outcome<T
 /** For who must know that what was written stands. */
 export function worked (error: unknown): RouteCacheError {
   const { code, message } = error as RouteCacheError
-  return new RouteCacheError(code, `the work is done, but the cache could not be told: ${message}`, { cause: error, worked: true })
+  const words = isOfDownstream(error) ? `and ${message}` : `but the cache could not be told: ${message}`
+  return new RouteCacheError(code, `the work is done, ${words}`, { cause: error, worked: true })
 }

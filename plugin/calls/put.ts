@@ -58,6 +58,7 @@ export async function put<T> (values: Values, { key, options: given, work }: Put
   const isStored = right !== null && await store(values, right, { value, life, tags })
   // Other servers may have an older value.
   if (!isStored || !areSame()) await end(cache, named)
+  else await cache.invalidation.announce(named)
   return value
 }
 

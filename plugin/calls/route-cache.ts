@@ -93,7 +93,7 @@ export class RouteCache {
    * @returns how many entries went (or became stale) by their keys; those that lost their tags or their history are not
    * counted
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
-   * be told
+   * be told; FRC_ON_INVALIDATE where Redis was told, and the function `onInvalidate` failed
    */
   invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
     const doubt = (targets: Targets): void => { if (!(UNDOUBTED in options)) this.#doubt(targets) }
@@ -106,7 +106,8 @@ export class RouteCache {
    * quarantine runs out after the option `quarantineTime`. Others that read meanwhile run their handlers.
    * @returns what `work` gives
    * @throws RouteCacheError FRC_TARGET where the targets are none, or a prefix; FRC_STORE or FRC_DEADLINE where Redis could
-   * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
+   * not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ON_INVALIDATE, after it,
+   * where the function `onInvalidate` failed; and what `work` throws
    */
   async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
     return await mutateWith(this.#cache, { target, work, doubt: (targets) => { this.#doubt(targets) } })
@@ -149,7 +150,8 @@ export class RouteCache {
    * @returns what `work` gives
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
    * Redis could not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ROUTE, after it,
-   * where `route` leads to no cached route, or to one that makes another key; and what `work` throws
+   * where `route` leads to no cached route, or to one that makes another key; FRC_ON_INVALIDATE, after it, where the
+   * function `onInvalidate` failed; and what `work` throws
    */
   async set<T> (key: string, work: () => T | Promise<T>, options: SetOptions): Promise<T>
   /**
@@ -178,8 +180,8 @@ export class RouteCache {
    * neither one under the same key nor those that were made of the value: invalidate them behind it.
    * @returns the value
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
-   * Redis could not be told: before the function, which then has not run, or, with `worked: true`, after it; and what the
-   * function throws
+   * Redis could not be told: before the function, which then has not run, or, with `worked: true`, after it;
+   * FRC_ON_INVALIDATE, after it, where the function `onInvalidate` failed; and what the function throws
    */
   async put<T> (key: string, value: () => T | Promise<T>, options?: PutOptions): Promise<T>
   async put<T> (key: string, value: T | Promise<T>, options?: PutOptions): Promise<T>

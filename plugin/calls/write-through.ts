@@ -121,12 +121,14 @@ export async function set<T> (parts: WriteThrough, { key, options, work }: SetRe
   const areSame = cache.invalidation.sameServers()
   // Only the database knows the value that `getOrSet` keeps under the key. It is removed before the response is stored:
   // who takes the lease behind that, and makes the response anew, is given nothing old.
-  const isEnded = await invalidate(parts, key, { onlyValue: true }).then(() => true, () => false)
+  const isEnded = await cache.invalidation.endValue(valueKey(key), key).then(() => true, () => false)
   if (!isEnded && right !== null) cache.abandon(right, caller)
   const storing = async (): Promise<boolean> => isEnded && await store(parts, { key, right, value, ...wanted })
   const stored = await attempt(storing)
   // Other servers may have an older response.
   if ('error' in stored || !stored.result || !areSame()) await invalidate(parts, key)
+  // Told before this one is stored, caches in front would be given the former one again.
+  else await cache.invalidation.announce(key)
   if ('error' in stored) throw worked(stored.error)
   return value
 }
@@ -158,11 +160,9 @@ function canBeSentTwice (value: unknown): boolean {
   return !isStream && Object.prototype.toString.call(value) !== '[object Response]'
 }
 
-/** An invalidation that is told later ends all under the key: the response may be older by then. */
-async function invalidate ({ cache }: WriteThrough, key: string, { onlyValue = false } = {}): Promise<void> {
-  const targets = { ...NO_TARGETS, keys: [key] }
+async function invalidate ({ cache }: WriteThrough, key: string): Promise<void> {
   try {
-    await cache.invalidation.run(onlyValue ? { ...NO_TARGETS, keys: [valueKey(key)] } : targets, undefined, targets)
+    await cache.invalidation.run({ ...NO_TARGETS, keys: [key] })
   } catch (error) {
     throw worked(error)
   }

@@ -26,6 +26,7 @@ import { releaseAnswer, runHandler, serveMiss, takeAnswer } from '../request/mis
 import { arrivalOf } from '../request/own-request.js'
 import { serveOwn } from '../request/own-serving.js'
 import { isValidated } from '../request/selecting.js'
+import { nameEntry } from '../request/naming.js'
 import { copySource } from '../request/validation.js'
 import { announce, type Signals } from '../send/reply.js'
 import { REPLY } from '../users/identity.js'
@@ -208,10 +209,11 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
     const carrier = request as Carrier
     const state = carrier[STATE] ??=
       openExchange(site, request as RequestView, { before: {}, headers: {}, marks: marksOf(request), ticket: null })
-    if (!('entry' in state)) releaseAnswer(cache, state, { reply, signals })
+    if (!('entry' in state)) releaseAnswer(cache, state, { reply, payload, signals })
     else if (state.stage !== 'announced') {
       state.stage = 'announced'
       announce(reply, state.outcome, signals)
+      if (site.surrogates !== null) nameEntry(site.surrogates, state, { reply, payload })
     }
     const { [TURN]: turn } = carrier
     if (turn?.stage === 'taken') turn.onAnswered()

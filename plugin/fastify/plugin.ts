@@ -31,6 +31,7 @@ import { place, printedRoutes } from './placement.js'
 import { compilePolicy, type Policy } from '../route/policy.js'
 import { RouteRules } from '../route/rules.js'
 import { standBack } from '../send/reply.js'
+import { SurrogateKeys } from '../send/surrogate-keys.js'
 import { rememberValidation } from '../request/validation.js'
 import { RouteCache } from '../calls/route-cache.js'
 import type { Engine } from '../request/hit.js'
@@ -187,6 +188,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         missesInARow: 0,
         place: 'handler',
         isAwaited: behind !== null,
+        surrogates: SurrogateKeys.of(policy, instance.prefix),
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,

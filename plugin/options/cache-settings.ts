@@ -2,6 +2,7 @@
 import type { Bytes, Milliseconds } from '../duration.js'
 import { wallClock } from '../store/wait/deadline.js'
 import type { CacheLimits } from './limits.js'
+import type { OnInvalidate } from './on-invalidate.js'
 import { isCount, isFunction, isObject, isName, OptionReader } from './reader.js'
 import { clientForms, isClient, type AnyRedisClient } from '../store/server/clients.js'
 import { looksLikeClient } from '../store/server/redis-client.js'
@@ -20,6 +21,8 @@ export interface CacheSettings extends CacheLimits {
   maxBodyBytes: Bytes
   memory: TierLimits | null
   jitter: number
+  onInvalidate: OnInvalidate | null
+  onInvalidateTimeout: Milliseconds
   store: StoreWrapper | null
   now: () => Milliseconds
   random: () => number
@@ -47,6 +50,8 @@ export function readCacheSettings (options: OptionReader): CacheSettings {
     maxWaiters: options.read('maxWaiters', 10_000, isCount, 'it is a number of requests'),
     maxJournal: options.read('maxJournal', 1_000, isCount, 'it is a number of targets'),
     jitter: options.read('jitter', 0, isPart, 'it is a number from 0 to 1: the part of a ttl by which it is shortened at most'),
+    onInvalidate: options.function<OnInvalidate>('onInvalidate', 'it is a function that purges caches in front'),
+    onInvalidateTimeout: options.timer('onInvalidateTimeout', 5_000, TOO_LONG),
     store: options.function<StoreWrapper>('store', 'it is what faultyStore() gives, for tests'),
     now: options.read('now', wallClock, isFunction, 'it is a function that gives milliseconds'),
     random: options.read('random', Math.random, isFunction, 'it is a function that gives numbers from 0 to 1')

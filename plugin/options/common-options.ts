@@ -1,6 +1,11 @@
 // Options that the plugin and its routes have alike. Each throws FRC_OPTION where it is wrong; null: it is absent.
 import { isName, type OptionReader } from './reader.js'
 
+/** The fields by which caches in front know a response. */
+export const SURROGATE_FIELDS = ['Cache-Tag', 'Surrogate-Key'] as const
+
+export type SurrogateField = typeof SURROGATE_FIELDS[number]
+
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
 const CREDENTIALS = 'write names of request headers such as ["x-partner-key"], which are added to CREDENTIAL_HEADERS; "!x-session-id" ' +
@@ -51,6 +56,14 @@ export function compileNames (names: readonly string[]): (name: string) => boole
   const whole = new Set(names.filter((name) => !name.endsWith('*')))
   const beginnings = names.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1))
   return (name) => whole.has(name) || beginnings.some((beginning) => name.startsWith(beginning))
+}
+
+/** `surrogateKeys`; null: no such field. `absent`: where it is not given. */
+export function readSurrogateKeys (options: OptionReader, absent: SurrogateField | null): SurrogateField | null {
+  const isRight = (value: unknown): boolean => value === false || (SURROGATE_FIELDS as readonly unknown[]).includes(value)
+  const field = options.read<SurrogateField | false | null>('surrogateKeys', absent, isRight, 'it is the field by which caches in front know a ' +
+    'response, "Surrogate-Key" (Fastly, Varnish) or "Cache-Tag" (Cloudflare, CloudFront), or false')
+  return field === false ? null : field
 }
 
 /** `version`: a number reads as its text. */

@@ -1,6 +1,7 @@
 // The plugin's options: types and their documentation. The checks are in settings.ts.
 import type { Bytes, Duration } from '../duration.js'
 import type { Check } from './checks.js'
+import type { OnInvalidate } from './on-invalidate.js'
 import type { RouteRule } from './route-rules.js'
 import type { TierOptions } from './tier-options.js'
 import type { AnyRedisClient } from '../store/server/clients.js'
@@ -145,6 +146,24 @@ export interface RouteCacheOptions {
    * `warn`, with the name of the check, and in `cache.warnings`. Default: none is left out.
    */
   quiet?: readonly Check[]
+  /**
+   * Tells caches in front of the app, a CDN or Varnish, what to drop: called with keys, tags, prefixes, and the names to
+   * purge (`surrogateKeys`), each time that this process has invalidated something, when Redis has confirmed that.
+   * `invalidate`, `mutate`, `set`, `put` and the answers of routes with `invalidates` wait for it. Where it throws, rejects
+   * or takes longer than `onInvalidateTimeout`, the first four reject with FRC_ON_INVALIDATE, the answers stand, and the log
+   * has it; nobody calls it again for that. Where Redis could not be told, it is called when Redis has been told later.
+   * Default: none.
+   */
+  onInvalidate?: OnInvalidate
+  /** How long one call of `onInvalidate` is waited for. Default 5 seconds. 0: no limit. */
+  onInvalidateTimeout?: Duration
+  /**
+   * The field that names each response of a cached route for caches in front, so that they can purge it by the names that
+   * `onInvalidate` gets: its key, its tags, and the app's prefix. `'Surrogate-Key'`: separated by spaces, for Fastly and
+   * Varnish; `'Cache-Tag'`: by commas, for Cloudflare and CloudFront. Routes may say otherwise. Default: no such field.
+   * false: the same.
+   */
+  surrogateKeys?: 'Cache-Tag' | 'Surrogate-Key' | false
   /** Stands in front of the store: for tests, `faultyStore()` of `fastify-route-cache/testing`. Default: nothing does. */
   store?: StoreWrapper
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */

@@ -98,6 +98,8 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   credentials?: string[]
   /** As the plugin's `version`, for this route. Default: the plugin's. */
   version?: string | number
+  /** As the plugin's `surrogateKeys`, for this route. Default: the plugin's. false: no such field. */
+  surrogateKeys?: 'Cache-Tag' | 'Surrogate-Key' | false
   /** As the plugin's `waitTimeout`, for this route. Default: the plugin's. 0: each request runs its own handler. */
   waitTimeout?: Duration
   /** As the plugin's `maxVariants`, for this route. Default: the plugin's. */

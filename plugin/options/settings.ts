@@ -3,7 +3,7 @@ import type { Bytes } from '../duration.js'
 import { CREDENTIAL_HEADERS } from '../http/credentials.js'
 import { readCacheSettings, type CacheSettings } from './cache-settings.js'
 import { CHECKS } from './checks.js'
-import { readCookies, readCredentials, readIgnored, readMaxVariants, readVersion } from './common-options.js'
+import { readCookies, readCredentials, readIgnored, readMaxVariants, readSurrogateKeys, readVersion, type SurrogateField } from './common-options.js'
 import type { AnswerLimits } from './limits.js'
 import { readRules, type RouteRule } from './route-rules.js'
 import { isName, isObject, isSwitch, OptionReader } from './reader.js'
@@ -12,6 +12,7 @@ export interface Settings extends CacheSettings, AnswerLimits {
   namespace: string | null
   maxVariants: number
   version: string | null
+  surrogateKeys: SurrogateField | null
   credentials: readonly string[]
   cookies: readonly string[] | null
   ignoreQuery: readonly string[]
@@ -36,6 +37,7 @@ export function readSettings (given: unknown): Settings {
     namespace: options.read<string | null>('namespace', null, isName, "it is the name of one of @fastify/redis' namespaces"),
     maxVariants: readMaxVariants(options) ?? 1_000,
     version: readVersion(options),
+    surrogateKeys: readSurrogateKeys(options, null),
     credentials: readCredentials(options, CREDENTIAL_HEADERS),
     cookies: readCookies(options),
     ignoreQuery: readIgnored(options),

@@ -13,6 +13,7 @@ import type { Policy } from '../route/policy.js'
 import type { BypassReason, CacheOutcome, RefusalReason } from '../telling/outcome.js'
 import { count, type Counters } from '../telling/stats.js'
 import type { RawResponseView } from '../send/reply.js'
+import type { NamedResponse, SurrogateKeys } from '../send/surrogate-keys.js'
 import type { Recording } from '../response/recording.js'
 import type { Trailers } from '../response/payload.js'
 import type { UserMark } from '../users/identity.js'
@@ -34,6 +35,8 @@ export interface Site {
   place: 'onRequest' | 'handler'
   /** A framework has guards of its own in the handler; the lookup waits until it says that a request has passed them. */
   isAwaited: boolean
+  /** Names its responses for caches in front; null: nobody is told their names. */
+  surrogates: SurrogateKeys | null
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes ahead of ours. */
@@ -86,6 +89,8 @@ export interface Served {
   site: Site
   outcome: Extract<CacheOutcome, { type: 'hit' | 'stale' }>
   entry: Entry
+  /** The policy's tags for this request: the entry may be of a build that had others. */
+  tags: readonly string[]
   /** The request's headers as they came. */
   headers: RequestView['headers']
   /** The reply's fields at the lookup, as far as they are needed: they are this request's, not the entry's. */
@@ -109,6 +114,8 @@ export interface Exchange {
   marks: Marks
   /** The identity of the request when the lookup was done. */
   identity: string | undefined
+  /** The key that the request selects, and the policy's tags for it; null: they are not known. */
+  named: NamedResponse | null
   /** When the lookup began; 0: nobody listened to lookups. */
   lookupBegan: Milliseconds
   /** When the handler could begin. */
@@ -225,6 +232,7 @@ export function openExchange (site: Site, request: RequestView, { before, header
     before: withOwnArrays(before),
     marks,
     identity: undefined,
+    named: null,
     lookupBegan: 0,
     began: 0,
     handlerBegan: 0,

@@ -175,7 +175,7 @@ class FastLookup implements Reader {
   }
 
   #send (entry: Entry, now: Milliseconds): void {
-    const { selector: { site, caller, headers }, request, reply, began, wanted: { key } } = this.#of
+    const { selector: { site, caller, headers }, request, reply, began, wanted: { key, selection: { tags } } } = this.#of
     site.missesInARow = 0
     const outcome = { type: 'hit' as const, key, ttl: Math.ceil((entry.staleAt - now) / 1000), collapsed: false }
     if (began > 0 && site.worth.isOn) site.worth.lookedUp(performance.now() - began, true)
@@ -185,7 +185,7 @@ class FastLookup implements Reader {
     try {
       // Hooks ahead of ours may change the request's header fields before the entry comes to ours.
       const asAsked = site.isFirstOnSend ? headers : { ...headers }
-      sendServed(reply, { stage: 'served', site, outcome, entry, headers: asAsked, before, failed: false }, now)
+      sendServed(reply, { stage: 'served', site, outcome, entry, tags, headers: asAsked, before, failed: false }, now)
     } catch (error) {
       failedToSend(this.#of, error)
     }

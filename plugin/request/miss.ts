@@ -28,6 +28,7 @@ import { failedToSend, sendServed, type Engine, type Missing, type Pair } from '
 import { mayBeRescued, rescue } from './rescue.js'
 import { asConfirmed, askedBy, confirmedBy, isConfirmed, toValidate } from './revalidation.js'
 import { select, type Wanted } from './selecting.js'
+import { nameAnswer, nameAs } from './naming.js'
 
 // 1. The lookup in full
 
@@ -63,8 +64,8 @@ export function serveMiss (engine: Engine, site: Site, missing: Missing): void {
   }
 }
 
-function servedOf ({ site, headers, before }: Exchange, { entry, outcome }: FoundEntry): Served {
-  return { stage: 'served', site, outcome, entry, headers, before, failed: false }
+function servedOf ({ site, headers, before, named }: Exchange, { entry, outcome }: FoundEntry): Served {
+  return { stage: 'served', site, outcome, entry, tags: named?.tags ?? [], headers, before, failed: false }
 }
 
 /** The part of the lookup that is done already. */
@@ -115,6 +116,7 @@ function questionOf (exchange: Exchange, wanted: Wanted, onlyFresh = false): Que
   const { request, headers, site: { policy: { stale, rescue, earlyRefresh, waitTimeout } } } = exchange
   const { key, selection, toRefresh, identity } = wanted
   exchange.identity = identity
+  exchange.named = { key, tags: selection.tags }
   // Only GET fills, so a HEAD would hold the lease for nothing.
   const isGet = request.method === 'GET'
   return {
@@ -271,6 +273,7 @@ function confirm (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
   const confirmed = confirmedBy(exchange, entry, { fields: reply.getHeaders(), now: cache.now() })
   if (confirmed === null) return undefined
   discard(answer.payload)
+  nameAs(exchange, entry)
   const whole = bodyOf(entry)
   const asSent = outcome.type !== 'own' && (hasOthersOnSend || !isOwnOfNode(reply.raw))
   // A Response has its head by itself.
@@ -292,10 +295,13 @@ function confirm (cache: ResponseCache, exchange: Exchange, answer: Answer): unk
 
 // 4. The answer leaves the onSend chain
 
+interface Leaving { reply: FastifyReply, payload: unknown, signals: Signals }
+
 /** All onSend hooks have run: says what the cache did, and stores what was captured. */
 export function releaseAnswer (
-  cache: ResponseCache, exchange: Exchange, { reply, signals }: { reply: FastifyReply, signals: Signals }
+  cache: ResponseCache, exchange: Exchange, { reply, payload, signals }: Leaving
 ): void {
+  const { site: { surrogates } } = exchange
   if (exchange.stage !== 'committed' && exchange.stage !== 'concluded') {
     exchange.stage = 'committed'
     if (exchange.outcome.type === 'bypass' && exchange.outcome.reason === 'answered') answeredEarly(exchange, reply.request as Carrier)
@@ -307,6 +313,8 @@ export function releaseAnswer (
   } else {
     commit(cache, exchange, reply)
   }
+  // No client gets the response of a request of our own.
+  if (surrogates !== null && exchange.outcome.type !== 'own') nameAnswer(surrogates, exchange, { reply, payload })
   // A client that left before there was a stream to send: nothing will pass, and `close` has been.
   if (reply.raw.closed) conclude(cache, exchange, { reply, isSent: false })
 }

@@ -14,6 +14,7 @@ import type { Milliseconds } from '../duration.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { channels, tell } from '../telling/events.js'
 import { isAnswered, keyToFill, refuseAnswer, secondsLeft, type Exchange } from './exchange.js'
+import { nameAs } from './naming.js'
 import { flightName } from '../cache/flight.js'
 import { isError } from '../http/headers.js'
 
@@ -42,6 +43,7 @@ export function rescue (cache: ResponseCache, exchange: Exchange, { status, isGo
   // From here on it is this answer that leaves the chain.
   exchange.stage = 'captured'
   exchange.spare = null
+  nameAs(exchange, entry)
   exchange.outcome = { type: 'stale', key, ttl: secondsLeft(entry, now), ifError: true, status }
   counters.rescued++
   if (channels.rescue.hasSubscribers) tell('rescue', instance, { route, request, key, status })

@@ -13,7 +13,8 @@ import {
   type TemplateRoute
 } from '../key/key.js'
 import {
-  areNames, compileNames, readCookies, readCredentials, readIgnored, readMaxVariants, readVersion
+  areNames, compileNames, readCookies, readCredentials, readIgnored, readMaxVariants, readSurrogateKeys, readVersion,
+  type SurrogateField
 } from '../options/common-options.js'
 import { isName, isObject, OptionReader } from '../options/reader.js'
 import type { Caller } from '../telling/events.js'
@@ -34,6 +35,8 @@ interface PolicyDefaults {
   version: string | null
   /** Default: none. */
   ignoreQuery?: readonly string[]
+  /** Default: null, none. */
+  surrogateKeys?: SurrogateField | null
   /** Default: the list of them. */
   credentials?: readonly string[]
   /** Default: null, all but those of analytics. */
@@ -101,6 +104,8 @@ export interface Policy extends PolicyLife {
   isTargeted: boolean
   /** Downstream Cache-Control where the handler sets none. */
   cacheControl: string | null
+  /** The field by which caches in front know its responses; null: they don't. */
+  surrogateField: SurrogateField | null
   /** From which size on a body is stored encoded, too; null: none is. */
   compressFrom: Bytes | null
   /** As the route says it. */
@@ -114,7 +119,7 @@ type Ask = (asked: unknown) => unknown
 export const CACHING: readonly string[] = [
   'key', 'query', 'ignoreQuery', 'tags', 'ttl', 'staleWhileRevalidate', 'staleIfError', 'earlyRefresh', 'statuses', 'vary',
   'identity', 'shared', 'cookies', 'credentials', 'version', 'when', 'storeIf', 'waitTimeout', 'maxVariants', 'maxBodyBytes', 'hook',
-  'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate', 'guards'
+  'honourNoCache', 'cdnCacheControl', 'cacheControl', 'compress', 'conditional', 'revalidate', 'guards', 'surrogateKeys'
 ]
 
 /** Smaller ones fit into one packet anyway. */
@@ -179,6 +184,7 @@ export function compilePolicy (route: PolicyRoute, option: unknown, defaults: Po
       'responses all may see, so that hits need not come behind guards') !== null,
     cacheControl: reader.read<string | null>('cacheControl', null, (value) => isName(value) && areSendable([['cache-control', value]]),
       'it is the value of a Cache-Control header'),
+    surrogateField: readSurrogateKeys(reader, defaults.surrogateKeys ?? null),
     compressFrom: compileCompress(where, reader),
     written: options
   }

@@ -371,8 +371,13 @@ interface Head {
   cacheControl: string | undefined
 }
 
-/** The fields of a 200 that a 304 has, too: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. */
-const OF_A_304 = new Set(['cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control'])
+/**
+ * The fields of a 200 that a 304 has, too: RFC 9110 §15.4.5. Age is the cache's own, RFC 9111 §5.1. Caches in front take a
+ * 304's for those of their copies, also the names by which these are purged.
+ */
+const OF_A_304 = new Set([
+  'cache-control', 'content-location', 'date', 'etag', 'expires', 'vary', 'age', 'cdn-cache-control', 'surrogate-key', 'cache-tag'
+])
 
 const heads = new WeakMap<readonly HeaderField[], Head>()
 

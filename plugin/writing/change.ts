@@ -12,6 +12,7 @@ import type { ResponseCache } from '../cache/cache.js'
 import { HarmlessLog, type Log } from '../telling/events.js'
 import { CHANGE, TURN, type Carrier, type Change, type Concluded, type Turn } from '../request/exchange.js'
 import type { Targets } from '../cache/claim.js'
+import { isOfDownstream } from '../cache/downstream.js'
 import type { Declaration } from './declaration.js'
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
@@ -108,6 +109,7 @@ async function invalidate (
     await cache.invalidation.run(all)
     return { targets, isLate: false }
   } catch (error) {
+    if (targets !== null && isOfDownstream(error)) return { targets, isLate: false }
     complain(cache, request, { error, isKept: targets !== null })
     return targets === null ? null : { targets, isLate: true }
   }
@@ -181,6 +183,7 @@ async function runInQuarantine (
       }
       await work.ended
     }).catch((error: unknown) => {
+      if (isOfDownstream(error)) return
       isLate = true
       if (hasBegun) complain(cache, request, { error, isKept: true })
       else reject(refused(error))

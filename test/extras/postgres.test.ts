@@ -199,6 +199,26 @@ t.test('Redis is away: the change stays in the outbox until it was told', async 
   t.equal(app.lines.filter(({ msg }) => String(msg).includes('could not be told of changes in the database')).length, 1)
 })
 
+t.test('caches in front hear of it, and where that fails, the next changes are heard of all the same', async (t) => {
+  const site = await openSite(t, postgres.url)
+  const heard: string[][] = []
+  const onInvalidate = ({ surrogateKeys }: { surrogateKeys: readonly string[] }): void => {
+    heard.push([...surrogateKeys])
+    throw new Error('the purge failed')
+  }
+  const app = await openApp(t, site, { cache: { ...await onRedis(t), onInvalidate } })
+  for (const name of ['new', 'newer']) {
+    await app.warm('/cities/1')
+    heard.length = 0
+    await site.query('update cities set name = $1 where id = 1', [name])
+    await app.postgresInvalidation.caughtUp()
+    t.ok(heard.flat().includes('cache:city:1'), JSON.stringify(heard))
+    t.equal(heard.length, 1, 'once, and nothing else in place of it')
+    t.equal(await app.look('/cities/1'), `miss ${name}`)
+  }
+  t.equal(app.postgresInvalidation.failures, 0)
+})
+
 t.test('closing ends its connection', async (t) => {
   const site = await openSite(t, postgres.url)
   const app = await openApp(t, site)

@@ -5,16 +5,15 @@
 //
 // Run by itself (`node test/helpers/redis-server.mjs`) it does the set-up where one is needed and prints the path.
 import { execFile } from 'node:child_process'
-import { accessSync, constants, readdirSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { folderOf, librariesIn, librariesOf, unpackPackages } from './debian-packages.mjs'
 
 const run = promisify(execFile)
-const cache = fileURLToPath(new URL('../../.cache/', import.meta.url))
 const usualPlaces = ['/usr/bin', '/usr/local/bin', '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin', '/home/linuxbrew/.linuxbrew/bin', '/opt/local/bin', '/snap/bin']
-const advice = 'Install Redis 7 or Valkey (macOS: `brew install redis`), or set REDIS_SERVER to the path of a redis-server.'
+const ADVICE = 'Install Redis 7 or Valkey (macOS: `brew install redis`), or set REDIS_SERVER to the path of a redis-server.'
 
 let ensured
 
@@ -55,13 +54,9 @@ function installed (names) {
   return [...new Set(paths)].filter(isExecutable).map((path) => ({ path, env: {} }))
 }
 
-// The packages' libraries lie beside the binary, in the folder of their architecture (x86_64-linux-gnu and the like).
-function ours (kind, root = join(cache, kind)) {
+function ours (kind, root = folderOf(kind)) {
   const path = join(root, `usr/bin/${kind}-server`)
-  if (!isExecutable(path)) return []
-  const lib = join(root, 'usr/lib')
-  const libraries = readdirSync(lib).map((name) => join(lib, name))
-  return [{ path, env: { LD_LIBRARY_PATH: [lib, ...libraries].join(':') } }]
+  return isExecutable(path) ? [{ path, env: librariesIn(root) }] : []
 }
 
 function isExecutable (path) {
@@ -87,100 +82,15 @@ async function problemOf ({ path, env }) {
   }
 }
 
-// Two test commands may get here at once: each unpacks into a folder of its own, and the rename lets one of them win.
 async function setUp (kind) {
-  if (!await hasApt()) throw new Error(`No ${kind}-server was found. ${advice}`)
-  await mkdir(cache, { recursive: true })
-  const temp = await mkdtemp(join(cache, `${kind}-set-up-`))
-  try {
-    const root = join(temp, 'root')
-    await mkdir(root)
-    await unpack(await download(kind, temp), root)
+  const problem = async (root) => {
     const [server] = ours(kind, root)
-    const problem = server === undefined ? `the packages hold no ${kind}-server` : await problemOf(server)
-    if (problem !== undefined) throw new Error(`The ${kind}-server from apt's packages can't be used: ${problem}. ${advice}`)
-    await moveInto(root, kind)
-  } finally {
-    await rm(temp, { recursive: true, force: true })
+    return server === undefined ? `the packages hold no ${kind}-server` : await problemOf(server)
   }
+  // The server is a link into its tools, whose direct dependencies hold the libraries.
+  const packages = async (apt) => [`${kind}-server`, `${kind}-tools`, ...await librariesOf(`${kind}-tools`, apt)]
+  await unpackPackages(kind, { advice: ADVICE, packages, problem })
   return ours(kind)[0]
-}
-
-async function hasApt () {
-  try {
-    await Promise.all([run('apt-get', ['--version']), run('dpkg', ['--version'])])
-    return true
-  } catch {
-    return false
-  }
-}
-
-// First with the lists that the system has; where they are missing or out of date, with lists of our own, which takes
-// some seconds longer but needs no root and leaves the system's alone.
-async function download (kind, temp) {
-  const debs = join(temp, 'debs')
-  await mkdir(debs)
-  try {
-    return await downloadWith([], kind, debs)
-  } catch {
-    const apt = await privateApt(temp)
-    try {
-      return await downloadWith(apt, kind, debs)
-    } catch (error) {
-      const reason = (error.stderr ?? '').trim() || error.message
-      throw new Error(`No ${kind}-server was found, and apt could not download one. ${advice}\napt said: ${reason}`)
-    }
-  }
-}
-
-async function privateApt (temp) {
-  const lists = join(temp, 'lists')
-  const archives = join(temp, 'archives')
-  await mkdir(join(lists, 'partial'), { recursive: true })
-  await mkdir(join(archives, 'partial'), { recursive: true })
-  const sources = join(temp, 'sources.list')
-  await writeFile(sources, await backports())
-  const options = [`Dir::Etc::sourcelist=${sources}`, `Dir::State::lists=${lists}`, `Dir::Cache=${temp}`, 'APT::Sandbox::User=root']
-    .flatMap((option) => ['-o', option])
-  // One source of many that doesn't answer makes this fail though ours is there: the download decides.
-  await run('apt-get', [...options, 'update'], { maxBuffer: 1 << 26 }).catch(() => {})
-  return options
-}
-
-// Debian 12 has Valkey only there. Of a source that has none, apt says so and goes on.
-async function backports () {
-  const { stdout } = await run('apt-get', ['indextargets', '--format', '$(REPO_URI) $(RELEASE)', 'Created-By: Packages'])
-  const sources = new Set(stdout.split('\n').filter((line) => /^\S+ [a-z]+$/.test(line)))
-  return [...sources].map((source) => `deb ${source}-backports main\n`).join('')
-}
-
-// The server is a link into its tools, whose direct dependencies hold the libraries.
-async function downloadWith (apt, kind, debs) {
-  const { stdout } = await run('apt-cache', [...apt, 'depends', `${kind}-tools`])
-  const depends = [...stdout.matchAll(/^\s+Depends: ((?:lib|lua)\S+)$/gm)].map((match) => match[1])
-  const libraries = depends.filter((name) => !/^lib(?:c6|gcc-s1|stdc\+\+6)$/.test(name))
-  // As root, apt would hand the download to a user of its own, who can't read our folder, and warn about that.
-  const options = [...apt, '-o', 'APT::Sandbox::User=root']
-  await run('apt-get', [...options, 'download', `${kind}-server`, `${kind}-tools`, ...libraries], { cwd: debs })
-  return (await readdir(debs)).filter((name) => name.endsWith('.deb')).map((name) => join(debs, name))
-}
-
-async function unpack (debs, root) {
-  for (const deb of debs) await run('dpkg', ['-x', deb, root])
-  await chmod(root, 0o755)
-}
-
-async function moveInto (root, kind) {
-  const target = join(cache, kind)
-  try {
-    await rename(root, target)
-  } catch (error) {
-    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error
-    const [there] = ours(kind)
-    if (there !== undefined && await problemOf(there) === undefined) return
-    await rm(target, { recursive: true, force: true })
-    await rename(root, target)
-  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /** Helpers that start or look for servers. */
-const STARTS_SERVERS = /test\/helpers\/(?:redis|postgres|pgbouncer|suite)[a-z-]*\.m?[tj]s$/
+const STARTS_SERVERS = /test\/helpers\/(?:redis|postgres|pgbouncer|varnish|suite)[a-z-]*\.m?[tj]s$/
 /** They need no server, but a minute each: schedules without number, compilers, programs out of the docs. */
 const SLOW = ['test/race/', 'test/types/', 'test/work.test.ts', 'test/docs.test.ts']
 

@@ -23,7 +23,7 @@ const isOn = (name) => process.argv.slice(2).includes(name)
 const LONG_ONLY = [
   'test/demo/embedded.test.ts', 'test/demo/refusals.test.ts', 'test/demo/servers.test.ts',
   'test/extras/postgres-builds.test.ts', 'test/extras/postgres-docs.test.ts', 'test/extras/postgres-scale.test.ts',
-  'test/store/next-layout.test.ts'
+  'test/in-front/varnish.test.ts', 'test/store/next-layout.test.ts'
 ]
 /** On two quiet cores, from the start to the totals. */
 const MINUTES = { short: 9, long: 6 }

@@ -26,7 +26,7 @@ const assembly = 'plugin/assembly/'
 const extras = 'plugin/extras/'
 /** Folders of test/ that are no room of the plugin; CONTRIBUTING.md says of each what it holds. */
 const beside = [
-  'outage', 'race', 'chaos', 'transparency', 'side-by-side', 'foreign', 'types', 'package', 'matrix', 'browser', 'demo', 'bench',
+  'outage', 'race', 'chaos', 'transparency', 'side-by-side', 'foreign', 'in-front', 'types', 'package', 'matrix', 'browser', 'demo', 'bench',
   'house', 'harness', 'helpers'
 ]
 const vagueNames = /(?:^|-)(?:utils?|helpers?|managers?|types)$/

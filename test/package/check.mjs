@@ -19,7 +19,7 @@ const clients = [['ioredis@5', '@fastify/redis@8'], ['ioredis@6', '@fastify/redi
 const typed = ['typed-use', 'typed-metrics', 'typed-client']
 const totals = { passed: 0, failed: 0 }
 
-const allowed = /^(?:package\.json|README\.md|LICENSE|(?:CHANGELOG|CONTRIBUTING|SECURITY)\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt)|docs\/[\w-]+\.(?:md|json)|examples\/[\w-]+\.mjs)$/
+const allowed = /^(?:package\.json|README\.md|LICENSE|(?:CHANGELOG|CONTRIBUTING|SECURITY)\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt)|docs\/[\w-]+\.(?:md|json)|examples\/[\w-]+\.(?:mjs|vcl))$/
 const required = [
   'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md',
   'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'dist/cjs/package.json',

@@ -7,6 +7,13 @@ const app = fastify()
 await app.register(routeCache)
 await app.register(routeCache, { redis: new Redis(), ttl: '10m', deadline: '50ms', jitter: 0.1 })
 await app.register(routeCache, { redis: new Cluster([]) })
+await app.register(routeCache, {
+  surrogateKeys: 'Cache-Tag',
+  onInvalidate: async ({ keys, surrogateKeys, signal }) => { await fetch(keys.concat(surrogateKeys).join(), { signal }) },
+  onInvalidateTimeout: '1s'
+})
+// @ts-expect-error not such a field
+await app.register(routeCache, { surrogateKeys: 'xkey' })
 // @ts-expect-error an option that there is not
 await app.register(routeCache, { tttl: 1 })
 // @ts-expect-error not a client
@@ -23,6 +30,8 @@ app.route({ method: 'GET', url: '/e', cache: { key: 'e' }, handler: async () => 
 // @ts-expect-error a ttl is seconds, a string or a function
 app.get('/f', { cache: { ttl: {} } }, async () => 'x')
 app.get('/stale', { cache: { staleWhileRevalidate: 60, staleIfError: '1h' } }, async () => 'x')
+app.get('/named', { cache: { surrogateKeys: 'Surrogate-Key' } }, async () => 'x')
+app.get('/unnamed', { cache: { surrogateKeys: false } }, async () => 'x')
 app.get('/early', { cache: { earlyRefresh: true } }, async () => 'x')
 // @ts-expect-error true or false
 app.get('/early', { cache: { earlyRefresh: 10 } }, async () => 'x')

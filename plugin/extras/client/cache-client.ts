@@ -62,7 +62,7 @@ export class CacheClient {
    * `soft`, for keys and tags: responses of routes with `staleWhileRevalidate` become stale instead. Default false.
    * @returns how many entries went (or became stale) by their keys
    * @throws RouteCacheError FRC_TARGET where the target is none of these; FRC_STORE or FRC_DEADLINE where Redis could not
-   * be told
+   * be told; FRC_ON_INVALIDATE where Redis was told, and the function `onInvalidate` failed
    */
   invalidate (target: InvalidateTarget, options: InvalidateOptions = {}): Promise<number> {
     return invalidate(this.#cache, { target, options, doubt })
@@ -74,7 +74,8 @@ export class CacheClient {
    * dies, the quarantine runs out after the option `quarantineTime`.
    * @returns what `work` gives
    * @throws RouteCacheError FRC_TARGET where the targets are none, or a prefix; FRC_STORE or FRC_DEADLINE where Redis could
-   * not be told: before `work`, which then has not run, or, with `worked: true`, after it; and what `work` throws
+   * not be told: before `work`, which then has not run, or, with `worked: true`, after it; FRC_ON_INVALIDATE, after it,
+   * where the function `onInvalidate` failed; and what `work` throws
    */
   async mutate<T> (target: MutateTarget, work: () => T | Promise<T>): Promise<T> {
     return await mutateWith(this.#cache, { target, work, doubt })
@@ -87,8 +88,8 @@ export class CacheClient {
    * next `getOrSet` loads it. Responses are not concerned.
    * @returns the value
    * @throws RouteCacheError FRC_TARGET, FRC_TAG or FRC_OPTION where the input is wrong; FRC_STORE or FRC_DEADLINE where
-   * Redis could not be told: before the function, which then has not run, or, with `worked: true`, after it; and what the
-   * function throws
+   * Redis could not be told: before the function, which then has not run, or, with `worked: true`, after it;
+   * FRC_ON_INVALIDATE, after it, where the function `onInvalidate` failed; and what the function throws
    */
   async put<T> (key: string, value: () => T | Promise<T>, options?: PutOptions): Promise<T>
   async put<T> (key: string, value: T | Promise<T>, options?: PutOptions): Promise<T>

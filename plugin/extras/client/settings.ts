@@ -1,6 +1,7 @@
 // The options of a cache without routes.
 import type { Bytes, Duration } from '../../duration.js'
 import { readCacheSettings, type CacheSettings } from '../../options/cache-settings.js'
+import type { OnInvalidate } from '../../options/on-invalidate.js'
 import type { TierOptions } from '../../options/tier-options.js'
 import { isObject, OptionReader } from '../../options/reader.js'
 import { optionError } from '../../errors.js'
@@ -59,6 +60,13 @@ export interface CreateCacheOptions {
   maxJournal?: number
   /** By how much of its ttl the time of each value is shortened at most, by chance. A part from 0 to 1. Default 0. */
   jitter?: number
+  /**
+   * Tells caches in front of the apps what to drop, as the plugin's `onInvalidate` does: of what this process invalidates.
+   * Default: none.
+   */
+  onInvalidate?: OnInvalidate
+  /** How long one call of `onInvalidate` is waited for. Default 5 seconds. 0: no limit. */
+  onInvalidateTimeout?: Duration
   /** Stands in front of the store: for tests, `faultyStore()` of `fastify-route-cache/testing`. Default: nothing does. */
   store?: StoreWrapper
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */
@@ -72,7 +80,7 @@ const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 const LOGGER = 'it is a logger with debug, info, warn and error, such as pino() or console, or false'
 /** Of the plugin, and of no use here. */
 const OF_ROUTES = [
-  'namespace', 'version', 'credentials', 'cookies', 'decorator', 'maxVariants', 'maxHeaderBytes', 'maxStoreBytes', 'cacheStatus',
+  'namespace', 'version', 'surrogateKeys', 'credentials', 'cookies', 'decorator', 'maxVariants', 'maxHeaderBytes', 'maxStoreBytes', 'cacheStatus',
   'xCache', 'invalidateUnsafe', 'ignoreQuery', 'routes', 'quiet'
 ]
 
