@@ -7,6 +7,7 @@ import { Background, whenIdle, Flights, flightName, type Landing } from './fligh
 import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
+import { withoutSecrets } from '../errors.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
 import { Fills, type Kept } from './fill.js'
@@ -96,7 +97,7 @@ export class ResponseCache {
     let lookups = 0
     const onOpen = (error: unknown): void => {
       lookups = this.#past
-      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error, duration: null })
+      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error: withoutSecrets(error), duration: null })
     }
     const onClose = (duration: Milliseconds): void => {
       this.invalidation.hurry()
