@@ -284,7 +284,7 @@ export class ResponseCache {
   /**
    * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time: once more,
    * or, `isPatient`, again and again. Other requests wait no longer for handlers that have not answered: what they answer is
-   * not stored any more. Gives what could not be told; null: the store knows everything.
+   * not stored any more. Gives what could not be told, or is not confirmed yet; null: the store knows everything.
    */
   async close (time = CLOSE_WAIT, isPatient = false): Promise<Targets | null> {
     this.enabled = false
@@ -296,7 +296,7 @@ export class ResponseCache {
       this.invalidation.finish(time, isPatient)
     ])
     // An invalidation that was under way may have failed since.
-    const rest = time === 0 ? 0 : Math.max(LAST_WAIT, time - (performance.now() - began))
+    const rest = time === 0 ? 0 : Math.max(isPatient ? 1 : LAST_WAIT, time - (performance.now() - began))
     const left = await this.invalidation.close(rest, isPatient)
     this.#isClosed = true
     this.#parts.store.close()

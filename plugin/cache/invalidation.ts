@@ -12,6 +12,7 @@ import type { Stats } from '../telling/stats.js'
 import { withValue } from '../store/keys.js'
 import type { Store } from '../store/store.js'
 import { isNothing, mentioned } from '../key/target.js'
+import { within } from '../store/wait/deadline.js'
 
 interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJournal'> {
   store: Store
@@ -37,6 +38,8 @@ export class Invalidation {
   /** The targets that the store was not told of yet. */
   readonly journal: Journal
   readonly #confirmed: Confirmed
+  /** Calls that were not confirmed yet, nor have failed, with the targets that they invalidate in the end. */
+  readonly #underWay = new Map<Promise<unknown>, Targets>()
 
   constructor (parts: InvalidationParts) {
     this.#parts = parts
@@ -63,7 +66,8 @@ export class Invalidation {
    * FRC_STORE; what the store could not be told is told later, and nothing is served before.
    */
   async run (targets: Targets, token?: string, later = targets): Promise<number> {
-    return await this.#invalidate(targets, { work: async () => await this.#tell(targets, token, later), later, soft: false })
+    const work = async (): Promise<number> => await this.#tell(targets, token, later)
+    return await this.during(later, async () => await this.#invalidate(targets, { work, later, soft: false }))
   }
 
   /**
@@ -76,7 +80,26 @@ export class Invalidation {
       this.#forget(targets)
       return softened
     }
-    return await this.#invalidate(targets, { work, later: targets, soft: true })
+    return await this.during(targets, async () => await this.#invalidate(targets, { work, later: targets, soft: true }))
+  }
+
+  /**
+   * A call that invalidates these in the end, or keeps them in the journal: until then, the cache that closes waits for it,
+   * or names them as untold.
+   */
+  async during<T> (targets: Targets, work: () => Promise<T>): Promise<T> {
+    const working = work()
+    this.#underWay.set(working, targets)
+    try {
+      return await working
+    } finally {
+      this.#underWay.delete(working)
+    }
+  }
+
+  /** Resolves when one of the calls that are under way has ended. */
+  async #ended (): Promise<void> {
+    await Promise.race([...this.#underWay.keys()].map(async (call) => { await call.catch(() => {}) }))
   }
 
   async #invalidate (targets: Targets, { work, later, soft }: Invalidating): Promise<number> {
@@ -105,10 +128,7 @@ export class Invalidation {
     if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
     this.journal.keep(targets, error)
     // A client may be answered with it: it names no keys.
-    const later = this.journal.isClosed
-      ? 'the cache is closed: the invalidation is tried once more at most'
-      : 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
-    throw new RouteCacheError(code, `${message}; ${later}`, { cause })
+    throw new RouteCacheError(code, `${message}; ${LATER[this.journal.phase]}`, { cause })
   }
 
   /** Publishes it, where somebody listens. */
@@ -136,7 +156,7 @@ export class Invalidation {
   /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
   async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
     this.#parts.onInvalidation?.(targets)
-    return await mutate({
+    return await this.during(targets, async () => await mutate({
       quarantine: async (targets, token) => {
         const had = await telling(this.#parts.store, 'quarantine', this.#parts.store.quarantine(targets, token, this.#parts.quarantineTime))
         this.#forget(targets)
@@ -146,7 +166,7 @@ export class Invalidation {
       undo: async (targets, token) => await this.#tell(targets, token),
       time: this.#parts.quarantineTime,
       log: this.#parts.log
-    }, targets, work)
+    }, targets, work))
   }
 
   /** Running fills for these targets can't be stored any more: new requests need not wait for them. */
@@ -166,15 +186,32 @@ export class Invalidation {
     this.journal.hurry()
   }
 
-  /** Tries to tell what is kept: once more, or as long as there is time. Behind it nothing is tried by itself. */
+  /**
+   * Waits for calls that are under way, and tries to tell what is kept: once more, or as long as there is time. Behind it
+   * nothing is tried by itself.
+   */
   async finish (time: Milliseconds, isPatient: boolean): Promise<void> {
-    await this.journal.finish(time, isPatient)
+    const end = performance.now() + time
+    const left = (): Milliseconds => time === 0 ? 0 : Math.max(1, end - performance.now())
+    do {
+      await this.journal.finish(left(), isPatient)
+      if (this.#underWay.size === 0) return
+      await within(left(), this.#ended()).catch(() => {})
+    } while (left() !== 1)
   }
 
-  /** The same; gives what is then left, which is lost. */
+  /** Tries what is kept by now; gives what is left, which is lost, and the targets of calls that are under way still. */
   async close (time: Milliseconds, isPatient: boolean): Promise<Targets | null> {
-    return await this.journal.close(time, isPatient)
+    return await this.journal.close(time, isPatient, () => [...this.#underWay.values()])
   }
+}
+
+/** What becomes of an invalidation that failed, for who waited for it. */
+const LATER: Readonly<Record<Journal['phase'], string>> = {
+  open: 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before',
+  patient: 'the cache is closing: the invalidation is tried again until close() gives up',
+  last: 'the cache is closing: the invalidation is tried once more at most',
+  closed: 'the cache is closed: the invalidation is not tried again'
 }
 
 /** Says of a failure what could not be done: FRC_STORE, or FRC_DEADLINE as it is. */
