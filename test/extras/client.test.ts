@@ -244,7 +244,8 @@ t.test('close() rejects with each call that is not confirmed in its time, whatev
   t.teardown(() => { way.close() })
   const { port } = silent.address() as AddressInfo
 
-  const calls: Record<string, [call: (cache: CacheClient, hang: () => Promise<void>) => Promise<unknown>, untold: object]> = {
+  type Call = (cache: CacheClient, hang: () => Promise<void>) => Promise<unknown>
+  const calls: Record<string, [call: Call, untold: object]> = {
     invalidate: [async (cache, hang) => { await hang(); return await cache.invalidate({ tags: ['t'] }) }, { tags: ['t'] }],
     soft: [async (cache, hang) => { await hang(); return await cache.invalidate('k', { soft: true }) }, { keys: ['k'] }],
     all: [async (cache, hang) => { await hang(); return await cache.invalidate({ all: true }) }, { all: true }],

@@ -60,7 +60,7 @@ export class Outage {
     const isAway = this.#client !== null && this.#client.status !== 'ready'
     const last = isAway ? causeOf(this.#last) : null
     if (last !== null) return last
-    if (isAway) return 'it is not connected'
+    if (isAway) return this.#last === null ? 'it is not connected' : `it is not connected: ${textOf(this.#last)}`
     return isLate(error) ? 'it did not answer in time' : textOf(error)
   }
 }
