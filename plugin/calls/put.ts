@@ -50,7 +50,7 @@ type Putting<T> = Pick<PutRequest<T>, 'key' | 'work'> & Pick<Storing, 'life' | '
 async function putNow<T> (values: Values, { key, life, tags, work }: Putting<T>): Promise<T> {
   const { cache, caller, waitTimeout } = values
   const named = valueKey(key)
-  const right = await cache.seize(named, waitTimeout)
+  const right = await cache.seize(named, { tags, waitTimeout })
   if (right !== null) caller.counters.sets++
   const outcome = await attempt(work)
   if ('error' in outcome) {

@@ -115,7 +115,7 @@ async function setNow<T> (
   parts: WriteThrough, { key, wanted, work }: Pick<SetRequest<T>, 'key' | 'work'> & { wanted: Wanted }
 ): Promise<T> {
   const { cache, caller, waitTimeout } = parts
-  const right = await cache.seize(key, waitTimeout)
+  const right = await cache.seize(key, { tags: wanted.tags, waitTimeout })
   const outcome = await attempt(work)
   if ('error' in outcome) {
     if (right !== null) cache.abandon(right, caller)
