@@ -303,7 +303,7 @@ t.test('as it is installed: built, with its first line, by node', async (t) => {
     })
   })
   await admin.ping()
-  t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key; 0 entries by key or beginning\n', stderr: '' })
+  t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key under the prefix "cache"; 0 entries by key or beginning\n', stderr: '' })
   t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: '' })
   // The block 'command' of the page.
   const page = await readFile(new URL('../../docs/from-any-language.md', import.meta.url), 'utf8')
