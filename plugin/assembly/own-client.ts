@@ -15,7 +15,7 @@ const OURS = { retryStrategy: (times: number): number => Math.min(times * 50, 50
 
 export interface OwnClient { client: RedisClient, close: () => void }
 
-type Client = RedisClient & { disconnect: () => void, on: (event: 'error', listener: (error: Error) => void) => unknown }
+type Client = RedisClient & { disconnect: (again?: boolean) => void, on: (event: 'error', listener: (error: Error) => void) => unknown }
 type ClientClass = new (...args: unknown[]) => Client
 interface Ioredis { Redis: ClientClass, Cluster: ClientClass }
 
@@ -36,6 +36,7 @@ export async function openClient (
   if (!isRedisClient(client)) throw new RouteCacheError('FRC_OPTION', `fastify-route-cache: redis: ${clientForms(client)}`)
   const complaints = new Complaints(now)
   const outage = new Outage(client)
+  keepToDatabase(client)
   client.on('error', (error) => {
     complaints.warn(log, `fastify-route-cache: ${outage.describe(error)} can't be used: ${meanwhile} until it can`, { err: error })
   })
@@ -46,6 +47,16 @@ export async function openClient (
       client.disconnect()
     }
   }
+}
+
+/**
+ * A connection whose SELECT was refused is in database 0, where others' names are: it is given up before it is ready, as the
+ * answer to SELECT comes ahead of that to ioredis' ready check.
+ */
+export function keepToDatabase (client: Pick<Client, 'on' | 'disconnect'>): void {
+  client.on('error', (error) => {
+    if ((error as { command?: { name?: unknown } }).command?.name === 'select') client.disconnect(true)
+  })
 }
 
 /** Throws FRC_OPTION where it is not installed. */

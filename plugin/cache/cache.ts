@@ -7,6 +7,7 @@ import { Background, whenIdle, Flights, flightName, type Landing } from './fligh
 import { Complaints, channels, tell, type Caller, type Log, type Instance } from '../telling/events.js'
 import { NO_TARGETS, type Answer, type Claim, type Found, type Missed, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
+import { withoutSecrets } from '../errors.js'
 import { useOf, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
 import { Fills, type Kept } from './fill.js'
@@ -99,7 +100,7 @@ export class ResponseCache {
     let lookups = 0
     const onOpen = (error: unknown): void => {
       lookups = this.#past
-      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error, duration: null })
+      if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'open', error: withoutSecrets(error), duration: null })
     }
     const onClose = (duration: Milliseconds): void => {
       this.invalidation.hurry()
@@ -291,7 +292,7 @@ export class ResponseCache {
   /**
    * Waits for the fills and refreshes under way, and tells what the store was not told yet, for a bounded time: once more,
    * or, `isPatient`, again and again. Other requests wait no longer for handlers that have not answered: what they answer is
-   * not stored any more. Gives what could not be told; null: the store knows everything.
+   * not stored any more. Gives what could not be told, or is not confirmed yet; null: the store knows everything.
    */
   async close (time = CLOSE_WAIT, isPatient = false): Promise<Targets | null> {
     this.enabled = false
@@ -303,7 +304,7 @@ export class ResponseCache {
       this.invalidation.finish(time, isPatient)
     ])
     // An invalidation that was under way may have failed since.
-    const rest = time === 0 ? 0 : Math.max(LAST_WAIT, time - (performance.now() - began))
+    const rest = time === 0 ? 0 : Math.max(isPatient ? 1 : LAST_WAIT, time - (performance.now() - began))
     const left = await this.invalidation.close(rest, isPatient)
     this.#isClosed = true
     this.#parts.store.close()

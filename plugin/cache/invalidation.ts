@@ -50,6 +50,8 @@ export class Invalidation {
   readonly journal: Journal
   readonly #confirmed: Confirmed
   readonly #downstream: Downstream
+  /** Calls that were not confirmed yet, nor have failed, with the targets that they invalidate in the end. */
+  readonly #underWay = new Map<Promise<unknown>, Targets>()
 
   constructor (parts: InvalidationParts) {
     this.#parts = parts
@@ -80,7 +82,7 @@ export class Invalidation {
    */
   async run (targets: Targets, token?: string): Promise<number> {
     const work = async (): Promise<number> => await this.#tell(targets, token)
-    return await this.#invalidate(targets, { work, later: targets, soft: false })
+    return await this.during(targets, async () => await this.#invalidate(targets, { work, later: targets, soft: false }))
   }
 
   /**
@@ -91,7 +93,7 @@ export class Invalidation {
     const targets = { ...NO_TARGETS, keys: [value] }
     const later = { ...NO_TARGETS, keys: [key] }
     const work = async (): Promise<number> => await this.#tell(targets, undefined, later)
-    await this.#invalidate(targets, { work, later, soft: false, isAnnounced: false })
+    await this.during(later, async () => await this.#invalidate(targets, { work, later, soft: false, isAnnounced: false }))
   }
 
   /**
@@ -116,7 +118,26 @@ export class Invalidation {
       this.#forget(targets)
       return softened
     }
-    return await this.#invalidate(targets, { work, later: targets, soft: true })
+    return await this.during(targets, async () => await this.#invalidate(targets, { work, later: targets, soft: true }))
+  }
+
+  /**
+   * A call that invalidates these in the end, or keeps them in the journal: until then, the cache that closes waits for it,
+   * or names them as untold.
+   */
+  async during<T> (targets: Targets, work: () => Promise<T>): Promise<T> {
+    const working = work()
+    this.#underWay.set(working, targets)
+    try {
+      return await working
+    } finally {
+      this.#underWay.delete(working)
+    }
+  }
+
+  /** Resolves when one of the calls that are under way has ended. */
+  async #ended (): Promise<void> {
+    await Promise.race([...this.#underWay.keys()].map(async (call) => { await call.catch(() => {}) }))
   }
 
   async #invalidate (targets: Targets, { work, later, soft, isAnnounced = true }: Invalidating): Promise<number> {
@@ -149,10 +170,7 @@ export class Invalidation {
     if (isUnreplicated(error)) throw new RouteCacheError(code, `${message}; another server that takes over is told again`, { cause })
     this.journal.keep(targets, error)
     // A client may be answered with it: it names no keys.
-    const later = this.journal.isClosed
-      ? 'the cache is closed: the invalidation is tried once more at most'
-      : 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before'
-    throw new RouteCacheError(code, `${message}; ${later}`, { cause })
+    throw new RouteCacheError(code, `${message}; ${LATER[this.journal.phase]}`, { cause })
   }
 
   /** Publishes it, where somebody listens. */
@@ -180,7 +198,7 @@ export class Invalidation {
   /** Does the work with its targets, keys and tags, in quarantine: see mutation.ts. */
   async mutate<T> (targets: Targets, work: () => T | Promise<T>): Promise<T> {
     this.#parts.onInvalidation?.(targets)
-    return await mutate({
+    return await this.during(targets, async () => await mutate({
       quarantine: async (targets, token) => {
         const had = await telling(this.#parts.store, 'quarantine', this.#parts.store.quarantine(targets, token, this.#parts.quarantineTime))
         this.#forget(targets)
@@ -190,7 +208,7 @@ export class Invalidation {
       undo: async (targets, token) => await this.#tell(targets, token),
       time: this.#parts.quarantineTime,
       log: this.#parts.log
-    }, targets, work)
+    }, targets, work))
   }
 
   /** Running fills for these targets can't be stored any more: new requests need not wait for them. */
@@ -210,17 +228,34 @@ export class Invalidation {
     this.journal.hurry()
   }
 
-  /** Tries to tell what is kept: once more, or as long as there is time. Behind it nothing is tried by itself. */
+  /**
+   * Waits for calls that are under way, and tries to tell what is kept: once more, or as long as there is time. Behind it
+   * nothing is tried by itself.
+   */
   async finish (time: Milliseconds, isPatient: boolean): Promise<void> {
-    await this.journal.finish(time, isPatient)
+    const end = performance.now() + time
+    const left = (): Milliseconds => time === 0 ? 0 : Math.max(1, end - performance.now())
+    do {
+      await this.journal.finish(left(), isPatient)
+      if (this.#underWay.size === 0) return
+      await within(left(), this.#ended()).catch(() => {})
+    } while (left() !== 1)
   }
 
-  /** The same; gives what is then left, which is lost. */
+  /** Tries what is kept by now; gives what is left, which is lost, and the targets of calls that are under way still. */
   async close (time: Milliseconds, isPatient: boolean): Promise<Targets | null> {
-    const left = await this.journal.close(time, isPatient)
+    const left = await this.journal.close(time, isPatient, () => [...this.#underWay.values()])
     await within(time, this.#downstream.idle()).catch(() => {})
     return left
   }
+}
+
+/** What becomes of an invalidation that failed, for who waited for it. */
+const LATER: Readonly<Record<Journal['phase'], string>> = {
+  open: 'the invalidation is tried again until it succeeds, and this process serves nothing from the cache before',
+  patient: 'the cache is closing: the invalidation is tried again until close() gives up',
+  last: 'the cache is closing: the invalidation is tried once more at most',
+  closed: 'the cache is closed: the invalidation is not tried again'
 }
 
 /** Says of a failure what could not be done: FRC_STORE, or FRC_DEADLINE as it is. */

@@ -54,7 +54,7 @@ export class Journal {
   #isSoon = false
   #timer: NodeJS.Timeout | undefined
   #replay: Promise<void> | null = null
-  #isClosed = false
+  #phase: 'open' | 'patient' | 'last' | 'closed' = 'open'
 
   constructor ({ tell, onTold = () => {}, log, most, describe = () => 'the store' }: JournalParts) {
     this.#onTold = onTold
@@ -83,9 +83,7 @@ export class Journal {
     }
     if (wasEmpty) {
       this.#since = performance.now()
-      const next = this.#isClosed
-        ? 'the cache is closed: it is tried once more at most'
-        : 'it is kept, and nothing is served from the cache by this process until it is told. It is lost if the process ends before'
+      const next = NEXT[this.#phase]
       this.#log.error({ err: error, journal: this.size }, 'the cache could not be told of an invalidation, as ' +
         `${this.#describe(error)} did not take it: ${next}`)
     }
@@ -116,27 +114,29 @@ export class Journal {
     this.#schedule()
   }
 
-  /** Nothing that is kept from now on is told by itself. */
-  get isClosed (): boolean {
-    return this.#isClosed
+  /** Open; closing, with an end that tries again and again, or once; closed: nothing that is kept from now on is told. */
+  get phase (): 'open' | 'patient' | 'last' | 'closed' {
+    return this.#phase
   }
 
   /** Tries once more, for so long at most (0: no limit). `isPatient`: again and again. Never rejects. */
   async finish (time: Milliseconds, isPatient = false): Promise<void> {
-    this.#isClosed = true
+    this.#phase = isPatient ? 'patient' : 'last'
     clearTimeout(this.#timer)
     let isOver = !isPatient
     await within(time, this.#finish(() => isOver)).catch(() => {})
     isOver = true
   }
 
-  /** The same, and gives what is then left, which is lost; null: nothing is. */
-  async close (time: Milliseconds, isPatient = false): Promise<Targets | null> {
+  /** The same, and gives what is then left, which is lost, `others` among it; null: nothing is. */
+  async close (time: Milliseconds, isPatient = false, others: () => readonly Targets[] = () => []): Promise<Targets | null> {
     await this.finish(time, isPatient)
-    if (this.isEmpty) return null
-    this.#log.error({ journal: this.size }, 'the cache closes with invalidations that could not be told: what they were to ' +
+    this.#phase = 'closed'
+    const left = [...this.kept.values(), ...others()]
+    if (left.length === 0) return null
+    this.#log.error({ journal: left.length }, 'the cache closes with invalidations that could not be told: what they were to ' +
       'end may be served by others until its ttl is over')
-    return together([...this.kept.values()])
+    return together(left)
   }
 
   /** Once at least, and until it is over. */
@@ -150,7 +150,7 @@ export class Journal {
   }
 
   #schedule (isAtOnce = false): void {
-    if (this.isEmpty || this.#isClosed || this.#timer !== undefined || this.#replay !== null) return
+    if (this.isEmpty || this.#phase !== 'open' || this.#timer !== undefined || this.#replay !== null) return
     this.#isSoon = isAtOnce || this.#pauses.isReset
     this.#timer = setTimeout(() => {
       this.#timer = undefined
@@ -184,6 +184,14 @@ export class Journal {
     // As loud as the line that it ends.
     this.#log[level]({ told: told.length, time }, `the cache was told of all invalidations, and serves again, after ${(time / 1000).toFixed(1)} s`)
   }
+}
+
+/** What becomes of an invalidation that is kept, for the log. */
+const NEXT: Readonly<Record<Journal['phase'], string>> = {
+  open: 'it is kept, and nothing is served from the cache by this process until it is told. It is lost if the process ends before',
+  patient: 'the cache is closing: it is tried again until close() gives up',
+  last: 'the cache is closing: it is tried once more at most',
+  closed: 'the cache is closed: it is not tried again'
 }
 
 /** Two equal targets have one name. */

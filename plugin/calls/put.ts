@@ -38,10 +38,17 @@ const OPTIONS = ['ttl', 'tags']
 
 /** The result of `work`; by then it is stored, or the value has ended. Rejects as `RouteCache.put` says. */
 export async function put<T> (values: Values, { key, options: given, work }: PutRequest<T>): Promise<T> {
-  const { cache, caller, waitTimeout } = values
   const options = OptionReader.of('cache.put', given, { forms: 'write { ttl, tags }', names: OPTIONS })
   const life = options.duration('ttl', values.ttl)
   const tags = checkTags(options.tags('tags'))
+  const { invalidation } = values.cache
+  return await invalidation.during({ ...NO_TARGETS, keys: [key] }, () => putNow(values, { key, life, tags, work }))
+}
+
+type Putting<T> = Pick<PutRequest<T>, 'key' | 'work'> & Pick<Storing, 'life' | 'tags'>
+
+async function putNow<T> (values: Values, { key, life, tags, work }: Putting<T>): Promise<T> {
+  const { cache, caller, waitTimeout } = values
   const named = valueKey(key)
   const right = await cache.seize(named, { tags, waitTimeout })
   if (right !== null) caller.counters.sets++

@@ -106,8 +106,15 @@ async function fillMade ({ requests }: WriteThrough, key: string, path: unknown)
 
 /** The result of `work`; by then it is stored, or its key invalidated. Rejects as `RouteCache.set` says. */
 export async function set<T> (parts: WriteThrough, { key, options, work }: SetRequest<T>): Promise<T> {
-  const { cache, caller, waitTimeout } = parts
   const wanted = read(options)
+  const { invalidation } = parts.cache
+  return await invalidation.during({ ...NO_TARGETS, keys: [key] }, async () => await setNow(parts, { key, wanted, work }))
+}
+
+async function setNow<T> (
+  parts: WriteThrough, { key, wanted, work }: Pick<SetRequest<T>, 'key' | 'work'> & { wanted: Wanted }
+): Promise<T> {
+  const { cache, caller, waitTimeout } = parts
   const right = await cache.seize(key, { tags: wanted.tags, waitTimeout })
   const outcome = await attempt(work)
   if ('error' in outcome) {

@@ -1,9 +1,11 @@
 // The options of a cache, with routes or without: checked, with their defaults, in the units that we work with.
 import type { Bytes, Milliseconds } from '../duration.js'
+import { RouteCacheError } from '../errors.js'
 import { wallClock } from '../store/wait/deadline.js'
 import type { CacheLimits } from './limits.js'
 import type { OnInvalidate } from './on-invalidate.js'
 import { isCount, isFunction, isObject, isName, OptionReader } from './reader.js'
+import { mistakeInPlace } from './redis-url.js'
 import { clientForms, isClient, type AnyRedisClient } from '../store/server/clients.js'
 import { looksLikeClient } from '../store/server/redis-client.js'
 import type { StoreWrapper } from '../store/store.js'
@@ -35,7 +37,7 @@ const TOO_LONG = { tooLong: 'it is at most 24 days' }
 export function readCacheSettings (options: OptionReader): CacheSettings {
   return {
     prefix: options.read('prefix', 'cache', (value) => typeof value === 'string' && PREFIX.test(value), 'it has letters, digits, "_" and "-" only'),
-    redis: options.read<object | null>('redis', null, isClientOrPlace, (value) => `${clientForms(value)}; or write { url: "redis://..." }`),
+    redis: redisOf(options),
     ttl: options.duration('ttl', 60_000),
     waitTimeout: options.timer('waitTimeout', 10_000, TOO_LONG),
     enabled: options.isOn('enabled', true),
@@ -56,6 +58,21 @@ export function readCacheSettings (options: OptionReader): CacheSettings {
     now: options.read('now', wallClock, isFunction, 'it is a function that gives milliseconds'),
     random: options.read('random', Math.random, isFunction, 'it is a function that gives numbers from 0 to 1')
   }
+}
+
+/** A client, or where the server is, or null. No message has a password. */
+function redisOf (options: OptionReader): object | null {
+  const redis = options.read<object | null>('redis', null, isClientOrPlace, rightRedis)
+  const mistake = redis === null || isClient(redis) ? null : mistakeInPlace(redis)
+  if (mistake !== null) throw new RouteCacheError('FRC_OPTION', `${options.where}: ${mistake}`)
+  return redis
+}
+
+function rightRedis (value: unknown): string {
+  const isUnset = isObject(value) && 'url' in value && value.url === undefined
+  return isUnset
+    ? 'its url is undefined, as of an environment variable that is not set; write { url: "redis://..." }'
+    : `${clientForms(value)}; or write { url: "redis://..." }`
 }
 
 /** A client; or where the server is, for a client of the plugin's own. */

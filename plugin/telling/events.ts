@@ -13,7 +13,7 @@ import type { CacheOutcome, End, RefusalReason } from './outcome.js'
 import { nameOf } from '../store/keys.js'
 import { count, type Counters } from './stats.js'
 import type { FillResult } from '../store/store.js'
-import { show } from '../errors.js'
+import { show, withoutSecrets } from '../errors.js'
 
 /** One registration of the plugin: several apps may live in one process. */
 export interface Instance {
@@ -222,7 +222,8 @@ export function noteRefusal (key: string, reason: RefusalReason, { counters, log
   log.debug({ key, reason }, 'cache refused')
 }
 
-// The app's logger, as the plugin writes to it: a line that fails is lost, and an outage does not fill the log.
+// The app's logger, as the plugin writes to it: a line that fails is lost, an outage does not fill the log, and no line has
+// a password.
 
 /**
  * Most lines are written where no promise of a request waits for them: after a response, by a timer, in a listener. A logger
@@ -254,7 +255,8 @@ export class HarmlessLog implements Log {
 
   #write (level: keyof Log, details: object, message: string): void {
     try {
-      const written: unknown = this.#log[level](details, message)
+      const told = 'err' in details ? { ...details, err: withoutSecrets(details.err) } : details
+      const written: unknown = this.#log[level](told, message)
       if (written instanceof Promise) written.catch(sayOnce)
     } catch (error) {
       sayOnce(error)

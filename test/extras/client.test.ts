@@ -1,4 +1,6 @@
 // A cache without routes, beside apps on the same Redis and prefix: what one of them ends, the other does not serve.
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import fastify from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
@@ -176,7 +178,7 @@ t.test('what is closed: its own client, and not one that was given', async (t) =
   await own[Symbol.asyncDispose]()
   await until(async () => await clients() === before, 'its connection is open')
   t.equal(await own.getOrSet('k', {}, async () => 'loaded'), 'loaded', 'as with a cache that is switched off')
-  await t.rejects(own.invalidate('k'), { code: 'FRC_STORE', message: /the cache is closed: the invalidation is tried once more at most/ })
+  await t.rejects(own.invalidate('k'), { code: 'FRC_STORE', message: /the cache is closed: the invalidation is not tried again/ })
 })
 
 t.test('close() waits for what is under way', async (t) => {
@@ -232,6 +234,37 @@ t.test('close() tells Redis again and again, until it has everything; else it re
   way.turn(null)
   await all.invalidate({ all: true }).catch(() => {})
   await t.rejects(all.close({ timeout: 0.1 }), { untold: { all: true }, message: /of an invalidation of everything/ })
+})
+
+t.test('close() rejects with each call that is not confirmed in its time, whatever it does', async (t) => {
+  const silent = createServer()
+  await once(silent.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => { silent.close() })
+  const way = await startForwarder(server.port)
+  t.teardown(() => { way.close() })
+  const { port } = silent.address() as AddressInfo
+
+  type Call = (cache: CacheClient, hang: () => Promise<void>) => Promise<unknown>
+  const calls: Record<string, [call: Call, untold: object]> = {
+    invalidate: [async (cache, hang) => { await hang(); return await cache.invalidate({ tags: ['t'] }) }, { tags: ['t'] }],
+    soft: [async (cache, hang) => { await hang(); return await cache.invalidate('k', { soft: true }) }, { keys: ['k'] }],
+    all: [async (cache, hang) => { await hang(); return await cache.invalidate({ all: true }) }, { all: true }],
+    mutate: [async (cache, hang) => { await hang(); return await cache.mutate({ tags: ['t'] }, () => 1) }, { tags: ['t'] }],
+    'mutate, in its work': [async (cache, hang) => await cache.mutate('k', hang), { keys: ['k'] }],
+    put: [async (cache, hang) => { await hang(); return await cache.put('k', 1) }, { keys: ['k'] }],
+    'put, in its work': [async (cache, hang) => await cache.put('k', hang), { keys: ['k'] }]
+  }
+  for (const [name, [call, untold]] of Object.entries(calls)) {
+    way.turn(server.port)
+    const cache = await createCache({ redis: { url: `redis://127.0.0.1:${way.port}` }, logger: false, writeDeadline: 3, prefix: 'hung' })
+    const hanging = gate()
+    // What was connected is cut, and what connects is not answered.
+    call(cache, async () => { way.turn(port); hanging.open() }).catch(() => {})
+    await hanging.wait()
+    const error = await cache.close({ timeout: 0.3 }).then(() => null, (error: unknown) => error)
+    t.match(error, { code: 'FRC_STORE', untold }, name)
+  }
+  await t.rejects((await opened(t)).close({ timeoutt: 5 } as never), { code: 'FRC_OPTION', message: /^cache\.close: timeoutt is 5; there is no such option/ })
 })
 
 t.test('an invalidation that fails while the cache closes is tried once more', async (t) => {

@@ -44,7 +44,7 @@ t.test('purge, inspect, keys, tags: an app misses what was purged', async (t) =>
   t.strictSame(await shop('tags', 'user:1'), { out: 'users\tvalid\nuser 1\tvalid', problem: '', code: 0 })
   t.match(await shop('tags', 'user:9'), { out: '', code: 1 })
 
-  t.match(await shop('purge', '--key', 'user:1', '--key', 'none'), { out: 'invalidated: 2 keys; 1 entry by key or beginning', code: 0 })
+  t.match(await shop('purge', '--key', 'user:1', '--key', 'none'), { out: 'invalidated: 2 keys under the prefix "shop"; 1 entry by key or beginning', code: 0 })
   t.strictSame([await ask('/users/1'), await ask('/users/2')], ['miss', 'hit'])
   t.match(await shop('purge', '--tag', 'users', '--json'), { out: '{"entries":0}', code: 0 })
   t.strictSame([await ask('/users/1'), await ask('/users/2'), await ask('/odd')], ['miss', 'miss', 'hit'])
@@ -53,11 +53,11 @@ t.test('purge, inspect, keys, tags: an app misses what was purged', async (t) =>
   t.strictSame([await ask('/users/1'), await ask('/users/2'), await ask('/odd')], ['miss', 'miss', 'miss'])
   t.match(await shop('purge', '--key', 'a%<b%>"c d\n'), { code: 0 }, 'as keys has listed it')
   t.equal(await ask('/odd'), 'miss')
-  t.match(await shop('purge', '--soft', '--key', 'user:1'), { out: 'made stale: 1 key; 1 entry by key or beginning' })
+  t.match(await shop('purge', '--soft', '--key', 'user:1'), { out: 'made stale: 1 key under the prefix "shop"; 1 entry by key or beginning' })
   t.match((await shop('inspect', 'user:1')).out, /^key "user:1": stale/)
   t.match((await shop('inspect', 'user:2')).out, /^key "user:2": hit/)
   await app.cache.settled()
-  t.match(await shop('purge', '--all'), { out: 'invalidated: everything; 0 entries by key or beginning' })
+  t.match(await shop('purge', '--all'), { out: /^invalidated: everything under the prefix "shop"$/ })
   t.strictSame([await ask('/users/1'), await ask('/odd')], ['miss', 'miss'])
   await here('purge', '--all')
   t.equal(await ask('/users/1'), 'hit', 'another prefix')
@@ -90,6 +90,24 @@ t.test('what is written wrongly: one line, code 2, and no password', async (t) =
   }
   for (const url of [':secret@h', 'redis://:secret@a,redis://:secret@b']) {
     t.notMatch((await runCommand(['doctor'], { REDIS_URL: url })).problem, /secret/)
+  }
+})
+
+t.test('a server that refuses to read is no empty cache: code 3, with the reason', async (t) => {
+  const [one, primary, replica] = await Promise.all([startRedis({ cluster: true }), startRedis(), startRedis()])
+  t.teardown(async () => { await Promise.all([one.stop(), primary.stop(), replica.stop()]) })
+  const client = one.client()
+  await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  await until(async () => String(await client.call('CLUSTER', 'INFO')).includes('cluster_state:ok'), 'it has all slots')
+  await replica.client().call('REPLICAOF', primary.host, String(primary.port))
+  await primary.client().call('ACL', 'SETUSER', 'poor', 'on', '>right', '~*', '&*', '+@all', '-mget')
+  const refusing: Array<[url: string, why: RegExp]> = [
+    [one.url, /CROSSSLOT|MOVED/], [replica.url, /replica/], [`redis://poor:right@${primary.host}:${primary.port}`, /NOPERM/]
+  ]
+  for (const [url, problem] of refusing) {
+    for (const words of [['keys'], ['keys', 'user:'], ['inspect', 'user:1'], ['tags', 'user:1']]) {
+      t.match(await runCommand([...words, '--url', url], {}), { out: '', code: 3, problem }, `${words.join(' ')} ${url}`)
+    }
   }
 })
 
@@ -265,7 +283,7 @@ t.test('a Cluster, and sentinels', async (t) => {
   const { host, port } = cluster.nodes[0]!
   const there = ['--cluster', '--url', `redis://${host}:${port}`, '--prefix', 'shop', '--timeout', '30s']
   t.equal((await runCommand(['keys', 'page:', ...there], {})).out.split('\n').length, 9)
-  t.match(await runCommand(['purge', '--key', 'page:1', '--key', 'page:2', '--tag', 'x', ...there], {}), { out: /2 keys, 1 tag; 2 entries/, code: 0 })
+  t.match(await runCommand(['purge', '--key', 'page:1', '--key', 'page:2', '--tag', 'x', ...there], {}), { out: /2 keys, 1 tag under the prefix "\w+"; 2 entries/, code: 0 })
   await runCommand(['purge', '--tag', 'pages', ...there], {})
   t.match((await app.inject('/3')).headers['cache-status'], /miss/)
   const healthy = await runCommand(['doctor', '--json', ...there], {})
@@ -285,7 +303,7 @@ t.test('as it is installed: built, with its first line, by node', async (t) => {
     })
   })
   await admin.ping()
-  t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key; 0 entries by key or beginning\n', stderr: '' })
+  t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key under the prefix "cache"; 0 entries by key or beginning\n', stderr: '' })
   t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: '' })
   // The block 'command' of the page.
   const page = await readFile(new URL('../../docs/from-any-language.md', import.meta.url), 'utf8')

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
+import { runCommand } from '../../plugin/extras/command/command.js'
 import { causeOf, Outage } from '../../plugin/store/server/outage.js'
 import { freePorts, startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
@@ -176,6 +177,33 @@ t.test('a server that does not say who it is', async (t) => {
   await admin.call('REPLICAOF', '127.0.0.1', String(primary.port))
   const replica = await opened(t, { redis: { host, port } as never, trustFailover: true })
   t.match(replica.lines, [/the server is a replica, which may lag behind: connect to its primary|READONLY/], 'a replica is not trusted')
+})
+
+t.test('a database that is refused is not used, nor is another in its place', async (t) => {
+  const server = await startRedis()
+  t.teardown(async () => { await server.stop() })
+  const admin = server.client()
+  await admin.call('ACL', 'SETUSER', 'cacher', 'on', '>right', '~*', '&*', '+@all', '-select')
+  const address = `${server.host}:${server.port}`
+  const refused: Array<[url: string, why: RegExp]> = [
+    [`redis://cacher:right@${address}/1`, /NOPERM: the client's user lacks a right, for the 'select' command/],
+    [`redis://${address}/99`, /it is not connected: ERR DB index is out of range/]
+  ]
+  for (const [url, why] of refused) {
+    const { app, lines } = await opened(t, { redis: { url }, deadline: 30, writeDeadline: 0.2 })
+    t.match((await app.inject('/')).headers['cache-status'], /fwd=bypass/)
+    await t.rejects(app.cache.invalidate('k'), { code: /FRC_STORE|FRC_DEADLINE/ })
+    t.match(lines[0], why)
+    for (const args of [['purge', '--key', 'k'], ['keys'], ['doctor']]) {
+      t.match(await runCommand([...args, '--url', url], {}), { out: '', code: 3, problem: why }, args.join(' '))
+    }
+  }
+  t.equal(await admin.dbsize(), 0)
+  const right = await opened(t, { redis: { url: `redis://${address}/1` }, deadline: 30 })
+  await right.app.inject('/')
+  await right.app.cache.settled()
+  t.match((await right.app.inject('/')).headers['cache-status'], HIT)
+  t.equal(await admin.dbsize(), 0)
 })
 
 t.test('ioredis that is not installed', async (t) => {

@@ -11,6 +11,7 @@ import type { RequestFields } from '../../http/headers.js'
 import { buildKey } from '../../key/key.js'
 import { checkKeyOf, type InvalidateTarget, type MutateTarget } from '../../key/target.js'
 import { OptionReader } from '../../options/reader.js'
+import { nameOf } from '../../store/keys.js'
 import type { CacheStats } from '../../telling/stats.js'
 
 interface ClientParts {
@@ -129,8 +130,9 @@ export class CacheClient {
    * seconds. 0: no limit.
    * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION where it is no duration
    */
-  async settled ({ timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
-    await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
+  async settled (options: { timeout?: Duration } = {}): Promise<void> {
+    const reader = OptionReader.of('cache.settled', options, { forms: "write { timeout: '10s' }", names: ['timeout'] })
+    await this.#cache.settled(reader.duration('timeout', 10_000))
   }
 
   /** The cache's counters since it was opened. */
@@ -142,11 +144,13 @@ export class CacheClient {
    * To be awaited before a script ends, so that nothing is lost: waits for the fills and invalidations under way, and tells
    * Redis again and again what it could not be told until now. `timeout`: how long, at most. Default 10 seconds. 0: no
    * limit. Then the connection ends, where it is the cache's own. A second call gives what the first one gave.
-   * @throws RouteCacheError FRC_STORE where Redis could not be told of everything in that time: `untold` has what is left,
-   * as `invalidate` takes it, so that the job can be repeated; FRC_OPTION where `timeout` is no duration
+   * @throws RouteCacheError FRC_STORE where Redis could not be told of everything in that time, or has not confirmed a call
+   * yet: `untold` has what is left, as `invalidate` takes it, so that the job can be repeated; FRC_OPTION where `timeout` is
+   * no duration, or there is another option
    */
-  async close ({ timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
-    const time = new OptionReader('cache.close', { timeout }).timer('timeout', 0)
+  async close (options: { timeout?: Duration } = {}): Promise<void> {
+    const reader = OptionReader.of('cache.close', options, { forms: "write { timeout: '10s' }", names: ['timeout'] })
+    const time = reader.timer('timeout', 10_000)
     this.#closing ??= this.#close(time)
     await this.#closing
   }
@@ -170,7 +174,8 @@ export class CacheClient {
 }
 
 function untoldOf ({ keys, tags, prefixes: prefix, all }: Targets): Untold {
-  return all ? { all } : { keys, tags, prefix }
+  // Of a value, the key that the caller has named.
+  return all ? { all } : { keys: [...new Set(keys.map(nameOf))], tags, prefix }
 }
 
 function wordsOf ({ keys, tags, prefixes, all }: Targets): string {

@@ -20,8 +20,8 @@ export interface CacheLog {
 /** The options of `createCache`: the plugin's that need no route, each with the plugin's meaning and default. */
 export interface CreateCacheOptions {
   /**
-   * An ioredis client, `Redis` or `Cluster`, which stays yours. Or where the server is: `{ url: 'redis://…' }`, or options of
-   * ioredis such as `{ host, port, password }`: then the cache makes a client of its own (`npm i ioredis`), which `close()`
+   * A client of ioredis, iovalkey or node-redis, for one server or a Cluster, which stays yours. Or where the server is:
+   * `{ url: 'redis://…' }`, or options of ioredis such as `{ host, port, password }`: then the cache makes a client of its own (`npm i ioredis`), which `close()`
    * closes.
    */
   redis: RedisClient | ({ url?: string } & Record<string, unknown>)

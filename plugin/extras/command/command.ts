@@ -3,6 +3,7 @@
 import { RouteCacheError, withoutPasswords } from '../../errors.js'
 import type { Targets } from '../../cache/claim.js'
 import { explain } from '../../calls/explain.js'
+import { inspectEntry } from '../../calls/look.js'
 import { checkSoft, checkTarget } from '../../key/target.js'
 import type { OwnRequests } from '../../request/own-request.js'
 import { openConnection, type CommandConnection } from './connection.js'
@@ -122,7 +123,8 @@ async function purge ({ given, connection }: CommandWork): Promise<CommandTold> 
     ? 'everything'
     : [[targets.keys, 'key', 'keys'], [targets.tags, 'tag', 'tags'], [targets.prefixes, 'beginning', 'beginnings']]
         .filter(([names]) => names!.length > 0).map(([names, one, many]) => `${names!.length} ${names!.length === 1 ? one : many}`).join(', ')
-  const text = `${isSoft ? 'made stale' : 'invalidated'}: ${what}; ${entries} ${entries === 1 ? 'entry' : 'entries'} by key or beginning`
+  const count = targets.all ? '' : `; ${entries} ${entries === 1 ? 'entry' : 'entries'} by key or beginning`
+  const text = `${isSoft ? 'made stale' : 'invalidated'}: ${what} under the prefix "${connection.prefix}"${count}`
   return { text, data: { entries } }
 }
 
@@ -143,6 +145,8 @@ async function inspect ({ words: [key = ''], connection }: CommandWork): Promise
 /** No request is made: of a key only what lies there is looked at. */
 async function explained (key: string, { assembled }: CommandConnection): Promise<Awaited<ReturnType<typeof explain>>> {
   const { cache, values: { ttl } } = assembled()
+  // Rejects where the store refuses, which is no reason for an explanation to fail.
+  await inspectEntry(cache, key, {})
   return await explain({ cache, ttl, requests: null as unknown as OwnRequests }, { key })
 }
 
@@ -152,6 +156,8 @@ async function tags ({ words: [key = ''], connection }: CommandWork): Promise<Co
 }
 
 async function keys ({ words: [beginning = ''], connection }: CommandWork): Promise<CommandTold> {
+  // A walk over names says nothing of a server that is no primary, or has a part of the names only; a lookup does.
+  await inspectEntry(connection.assembled().cache, beginning === '' ? 'any' : beginning, {})
   const found = await listKeys(connection, beginning)
   return { text: found.join('\n'), data: found, code: found.length === 0 ? 1 : 0 }
 }

@@ -1,6 +1,6 @@
 // A client for the command's Redis, which fails at once where that can't be reached.
 import { assemble, type Assembled } from '../../assembly/assembly.js'
-import { loadIoredis } from '../../assembly/own-client.js'
+import { keepToDatabase, loadIoredis } from '../../assembly/own-client.js'
 import { readCacheSettings } from '../../options/cache-settings.js'
 import { OptionReader } from '../../options/reader.js'
 import { Outage } from '../../store/server/outage.js'
@@ -30,6 +30,7 @@ export async function openConnection (place: RedisPlace, prefix: string): Promis
     client.disconnect()
   }
   client.on('error', () => {})
+  keepToDatabase(client)
   try {
     await within(place.timeout, client.connect())
     await within(place.timeout, client.ping())
@@ -61,7 +62,7 @@ async function tryAlone (place: RedisPlace): Promise<void> {
 
 type CommandClient = RedisClient & {
   connect: () => Promise<void>
-  disconnect: () => void
+  disconnect: (again?: boolean) => void
   on: (event: 'error', listener: (error: Error) => void) => unknown
 }
 

@@ -1,6 +1,7 @@
 // Where the command's Redis is, by its options and the environment.
 import { toMilliseconds, type Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
+import { readRedisUrl, RIGHT_URL } from '../../options/redis-url.js'
 import type { Given } from './given.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -53,30 +54,10 @@ export function refusal (message: string): RouteCacheError {
 }
 
 function readUrl (text: string): { address: Address, options: Record<string, unknown> } {
-  const right = 'a URL (--url, REDIS_URL) begins with redis:// or rediss://, has a host, and a number for the database; special ' +
-    'characters of a password are percent-encoded'
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    throw refusal(right)
-  }
-  const { protocol, hostname, port, username, password, pathname } = url
-  if ((protocol !== 'redis:' && protocol !== 'rediss:') || hostname === '' || !/^\/?\d*$/.test(pathname)) throw refusal(right)
-  const db = pathname.slice(1)
-  try {
-    return {
-      address: { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port === '' ? 6379 : port) },
-      options: {
-        ...username !== '' && { username: decodeURIComponent(username) },
-        ...password !== '' && { password: decodeURIComponent(password) },
-        ...db !== '' && { db: Number(db) },
-        ...protocol === 'rediss:' && { tls: {} }
-      }
-    }
-  } catch {
-    throw refusal(right)
-  }
+  const url = readRedisUrl(text.trim())
+  if (url === null) throw refusal(`a URL (--url, REDIS_URL) is no URL of Redis: ${RIGHT_URL}`)
+  const { host, port, options } = url
+  return { address: { host, port }, options }
 }
 
 function readAddress (text: string): Address {

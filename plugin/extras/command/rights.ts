@@ -1,5 +1,6 @@
 // Which commands the client's user may call, and on which names: each is called, on names of our own that soon end.
 import { createHash, randomUUID } from 'node:crypto'
+import { withoutSecrets } from '../../errors.js'
 import { Keys } from '../../store/keys.js'
 import { causeOf } from '../../store/server/outage.js'
 import { within } from '../../store/wait/deadline.js'
@@ -56,7 +57,7 @@ async function refusedOf ({ client, place: { timeout } }: CommandConnection, tri
   const refused: Refused[] = []
   for (const [command, ...args] of trials) {
     const called = within(timeout, (client as unknown as Caller).call(command, ...args))
-    const error: unknown = await called.then(() => null, (error: unknown) => error)
+    const error: unknown = await called.then(() => null, withoutSecrets)
     if (error === null) continue
     const { message = '' } = error as Partial<Error>
     if (message.startsWith('NOSCRIPT')) continue

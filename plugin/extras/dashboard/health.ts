@@ -1,5 +1,6 @@
 // How Redis is: each server that holds entries, as it says itself.
 import type { RedisClient } from '../../index.js'
+import { withoutPasswords, withoutSecrets } from '../../errors.js'
 import type { Bytes, Milliseconds } from '../../duration.js'
 import { within } from '../../store/wait/deadline.js'
 
@@ -68,7 +69,7 @@ async function ask (server: Asked): Promise<ServerHealth> {
     const info = await within(DEADLINE, server.info()).catch(() => '')
     return { ...health, ping, ...readInfo(String(info)) }
   } catch (error) {
-    return { ...health, error: error instanceof Error ? error.message : String(error) }
+    return { ...health, error: String((withoutSecrets(error) as Partial<Error> | undefined)?.message ?? error) }
   }
 }
 
@@ -93,7 +94,7 @@ function readInfo (info: string): Pick<ServerHealth, 'version' | 'memory' | 'max
   }
 }
 
-/** Never with a password, which only URLs have. */
+/** Never with a password, which a URL may have that was written into the wrong option. */
 function addressOf ({ options: { host, port, path } }: Asked): string {
-  return typeof path === 'string' && path !== '' ? path : `${String(host ?? 'localhost')}:${String(port ?? 6379)}`
+  return typeof path === 'string' && path !== '' ? withoutPasswords(path) : `${String(host ?? 'localhost').replace(/^.*@/, '')}:${String(port ?? 6379)}`
 }

@@ -2,6 +2,7 @@
 // everybody whom the guard lets pass. This file wires: options -> guard -> recorder and reports -> pages and api.
 import type { FastifyInstance } from 'fastify'
 import { readDashboardSettings, type DashboardOptions, type Guard, type DashboardSettings } from './settings.js'
+import { withoutSecrets } from '../../errors.js'
 import { api } from './api.js'
 import { healthOf } from './health.js'
 import { isOurHost } from './hosts.js'
@@ -97,5 +98,5 @@ async function look (
 }
 
 function reasonOf (error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return String((withoutSecrets(error) as Partial<Error> | undefined)?.message ?? error)
 }

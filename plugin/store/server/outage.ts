@@ -2,7 +2,7 @@
 // without its cause; the cause is in the client's own error event. That is looked at without being a listener to it: a
 // client to whose errors the app does not listen must go on saying so on stderr.
 import { errorMonitor } from 'node:events'
-import { RouteCacheError } from '../../errors.js'
+import { RouteCacheError, withoutPasswords, withoutSecrets } from '../../errors.js'
 import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
 import { WITHOUT_INFO } from './topology.js'
@@ -60,7 +60,7 @@ export class Outage {
     const isAway = this.#client !== null && this.#client.status !== 'ready'
     const last = isAway ? causeOf(this.#last) : null
     if (last !== null) return last
-    if (isAway) return 'it is not connected'
+    if (isAway) return this.#last === null ? 'it is not connected' : `it is not connected: ${textOf(this.#last)}`
     return isLate(error) ? 'it did not answer in time' : textOf(error)
   }
 }
@@ -90,7 +90,8 @@ function isLate (error: unknown): boolean {
 }
 
 function textOf (error: unknown): string {
-  return error instanceof Error ? error.message.slice(0, 400) : 'it failed'
+  const { message } = withoutSecrets(error) as Partial<Error> | undefined ?? {}
+  return error instanceof Error ? String(message).slice(0, 400) : 'it failed'
 }
 
 interface Place { host?: string, port?: number | string }
@@ -101,12 +102,12 @@ function addressOf (client: RedisClient): string {
   const { options, startupNodes } = client as { options?: Addressed, startupNodes?: ReadonlyArray<Place | string | number> }
   if (client.isCluster === true) return `Cluster at ${placeOf(startupNodes?.[0])}`
   if (Array.isArray(options?.sentinels)) return `${options.name ?? ''} by the sentinel ${placeOf(options.sentinels[0])}`
-  return typeof options?.path === 'string' ? options.path : placeOf(options)
+  return typeof options?.path === 'string' ? withoutPasswords(options.path) : placeOf(options)
 }
 
 function placeOf (node: Place | string | number | undefined): string {
   // A URL may have a password.
   if (typeof node === 'string') return node.replace(/^.*@/, '').replace(/^\w+:\/\//, '')
   if (typeof node === 'number') return `localhost:${node}`
-  return `${node?.host ?? 'localhost'}:${node?.port ?? 6379}`
+  return `${(node?.host ?? 'localhost').replace(/^.*@/, '')}:${node?.port ?? 6379}`
 }

@@ -2,7 +2,7 @@
 //
 // Which servers of a Cluster have to be asked so that no slot is left out. A client's own list is that of its connections:
 // a node whose connection ended, or that has just joined, is not in it. What a node says of *itself* is sure.
-import { RouteCacheError } from '../../errors.js'
+import { RouteCacheError, withoutSecrets } from '../../errors.js'
 import type { RedisClient } from './redis-client.js'
 import type { Milliseconds } from '../../duration.js'
 
@@ -97,7 +97,7 @@ export async function infoOf (asked: Promise<unknown>, isTrusted: boolean): Prom
   } catch (error) {
     if (!isReplyOf(error)) throw error
     if (isTrusted) return ''
-    const words = (error as Error).message.slice(0, 100)
+    const words = (withoutSecrets(error) as Error).message.slice(0, 100)
     throw new RouteCacheError('FRC_STORE', `INFO is refused (${words}): ${WITHOUT_INFO}`, { cause: error })
   }
 }
