@@ -19,7 +19,7 @@ import { RouteCacheError, optionError } from '../errors.js'
 import { Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
 import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
-import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook, turnHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
 import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
@@ -206,6 +206,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       route.config = Object.assign({}, route.config, { [SITE]: site })
       route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
       route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
+      if (site.isAwaited) route.onResponse = withHook(route.onResponse, turnHook)
       route.handler = (site.isAwaited ? awaitingHandler : guardedHandler)(engine, site, route.handler)
       if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }

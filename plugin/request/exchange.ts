@@ -372,22 +372,25 @@ export const TURN = Symbol('fastify-route-cache.turn')
 export interface Turn {
   /**
    * Called in place of that code, behind all that may refuse the request. Resolves with what `run` gives, or with a value
-   * that was given in its place. Never resolves where the request is answered without it.
+   * that was given in its place. Where the request is answered without it, resolves with undefined, once the answer is on its
+   * way, if `isWrapped`; if not, never: the framework would send what it resolves with.
    */
   take: (run: () => unknown) => Promise<unknown>
   /** The header fields that the framework has set for that code, in lower case: they are its answer's. */
   fields: readonly string[]
-  /** Before that code; the lookup has begun; that code is running. */
-  stage: 'waiting' | 'taken' | 'passed'
+  /** Before that code; the lookup has begun; that code is running; the request was answered without it. */
+  stage: 'waiting' | 'taken' | 'passed' | 'answered'
+  /** Something of ours stands around that code: what comes of it once the request is answered reaches no framework. */
+  isWrapped: boolean
   /** Called if the request is answered without that code, once its lookup has begun. */
   onAnswered: () => void
 }
 
-/** The request's turn, which nobody can take again; null: it has none. */
+/** The request's turn, at any stage; null: it has none. */
 export function turnOf (request: unknown): Turn | null {
   if (typeof request !== 'object' || request === null || !(TURN in request)) return null
   const { [TURN]: turn } = request as Carrier
-  return turn?.stage === 'waiting' ? turn : null
+  return turn ?? null
 }
 
 /** A request that declares changes, from when its handler begins. */

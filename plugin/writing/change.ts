@@ -72,6 +72,7 @@ export function awaitingChange<H extends Handler> (cache: ResponseCache, declara
         }
       },
       fields: [],
+      isWrapped: false,
       onAnswered: () => {}
     }
     return handler.call(this as never, request as never, reply as never)
