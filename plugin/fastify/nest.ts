@@ -4,6 +4,7 @@
 // method; or it says that no guard matters. An app with another one does not start.
 import { RouteCacheError } from '../errors.js'
 import { own } from '../key/key.js'
+import type { Warning } from '../checks/warnings.js'
 
 /** The message of Nest's version strategy for a version that the strategy can't use. */
 const NEST_VERSION = 'Version constraint should be a string or an array of strings.'
@@ -35,8 +36,8 @@ export function isNestInstance (config: unknown): boolean {
 
 /** A route's place under Nest. */
 interface BehindGuards {
-  /** There are guards in front of it. */
-  hasGuards: boolean
+  /** Something in front of it may know who asks, and its option says nothing of that; in words. Null: not so. */
+  unsaid: string | null
   /** The query values that its method takes by name. */
   query: readonly string[]
 }
@@ -51,6 +52,20 @@ export function putBehindGuards (option: object, place: BehindGuards): void {
 /** Null: nobody has said so. */
 export function behindGuards (option: unknown): BehindGuards | null {
   return typeof option === 'object' && option !== null ? behind.get(option) ?? null : null
+}
+
+/** One for all of them: each goes past the cache. */
+export function unsaidUsers (routes: ReadonlyMap<string, string>): Warning | null {
+  if (routes.size === 0) return null
+  const list = Array.from(routes, ([route, why]) => `${route} (${why})`)
+  return {
+    check: 'unsaid-user',
+    route: null,
+    concerned: [...routes.keys()],
+    message: `not cached, as they may answer each client otherwise and don't say so: ${list.join(', ')}. Write @Cached({ shared: true }) where all who ` +
+      'get through get the same, a throttler in front or not; @Cached({ identity: (request) => ... }) where responses differ by user; ' +
+      '@Cached({ vary: [...] }) where they differ by a request header; or a key function'
+  }
 }
 
 interface NestSite { isAwaited: boolean, policy: { route: string, skipsGuards: boolean } }

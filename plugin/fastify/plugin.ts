@@ -22,7 +22,7 @@ import { findClient } from './found-client.js'
 import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook, turnHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
-import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest, unsaidUsers } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
@@ -102,6 +102,8 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
     warnOfUnsaid(app.log, caching.unsaid)
+    const unsaid = unsaidUsers(caching.unsaidOfNest)
+    if (unsaid !== null) checks.warnings.say(log, unsaid)
     lookForMistakes(app, caching, { ...checks, writes, log, isInProcess: client === null })
     // This request is never made. It has Fastify load its code for requests of our own: no client is to wait 20 ms for that.
     if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
@@ -126,6 +128,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
+  const unsaidOfNest = new Map<string, string>()
   const gets: Gets = new Map()
   const declared: Caching['declared'] = { routes: [], writers: [], unsafe: [], misplaced: [], unread: [] }
   const registration = randomBytes(8).toString('hex')
@@ -137,6 +140,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   return {
     sites,
     unsaid,
+    unsaidOfNest,
     declared,
     unused: () => rules.unused,
     isNest: () => isNest,
@@ -172,7 +176,8 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         mustOwnItsKeys(owners, policy)
-        if (isUnsaid(route, policy, behind?.hasGuards === true)) unsaid.push(policy.route)
+        if (isUnsaid(route, policy)) unsaid.push(policy.route)
+        if (behind !== null && behind.unsaid !== null) unsaidOfNest.set(policy.route, behind.unsaid)
         if (policy.doubt !== null) this.log.warn(policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
@@ -187,6 +192,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         missesInARow: 0,
         place: 'handler',
         isAwaited: behind !== null,
+        isUnsaid: behind !== null && behind.unsaid !== null,
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
@@ -290,6 +296,8 @@ interface Caching {
   sites: ReadonlyMap<string, Site>
   /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
+  /** Those of Nest's, with the reason in words. */
+  unsaidOfNest: ReadonlyMap<string, string>
   /** As they were declared, for the checks. */
   declared: {
     routes: CheckedRoute[]

@@ -34,6 +34,8 @@ export interface Site {
   place: 'onRequest' | 'handler'
   /** A framework has guards of its own in the handler; the lookup waits until it says that a request has passed them. */
   isAwaited: boolean
+  /** What stands in front of its handler may tell users apart, and the policy says nothing of them: all go past the cache. */
+  isUnsaid: boolean
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes ahead of ours. */
@@ -380,7 +382,7 @@ export interface Turn {
   fields: readonly string[]
   /** Before that code; the lookup has begun; that code is running; the request was answered without it. */
   stage: 'waiting' | 'taken' | 'passed' | 'answered'
-  /** Something of ours stands around that code: what comes of it once the request is answered reaches no framework. */
+  /** Ours stands around that code: what comes of it once the request is answered reaches no framework. */
   isWrapped: boolean
   /** Called if the request is answered without that code, once its lookup has begun. */
   onAnswered: () => void

@@ -9,14 +9,16 @@ import { putBehindGuards } from '../../fastify/nest.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
 import { NESTS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
-import { cachedOption, paramsOf, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
+import { cachedOption, paramsOf, unsaidBy, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
 
 /** Prepares all controllers of the app. Throws where a decorator stands on what is no route. */
 export function prepareControllers (modules: ModulesContainer, config: AppConfig): void {
   const scanner = new MetadataScanner()
   for (const { controllers, providers } of modules.values()) {
-    for (const { metatype } of controllers.values()) {
-      if (typeof metatype === 'function') prepareController(metatype as Controller, scanner, config)
+    for (const wrapper of controllers.values()) {
+      const { metatype } = wrapper
+      const isScoped = !wrapper.isDependencyTreeStatic()
+      if (typeof metatype === 'function') prepareController(metatype as Controller, { scanner, config, isScoped })
     }
     for (const { metatype } of providers.values()) {
       if (typeof metatype === 'function' && isClass(metatype)) refuseOnProvider(metatype as Controller, scanner)
@@ -43,7 +45,10 @@ function refuseOnProvider (provider: Controller, scanner: MetadataScanner): void
   }
 }
 
-function prepareController (controller: Controller, scanner: MetadataScanner, config: AppConfig): void {
+/** `isScoped`: the controller, or something that it or its guards and interceptors are given, is made for each request. */
+interface Preparing { scanner: MetadataScanner, config: AppConfig, isScoped: boolean }
+
+function prepareController (controller: Controller, { scanner, config, isScoped }: Preparing): void {
   const ofClass = metadata.getMetadata(CACHED, controller)
   for (const place of placesOf(controller, scanner)) {
     const method = originalOf(place.method)
@@ -53,16 +58,10 @@ function prepareController (controller: Controller, scanner: MetadataScanner, co
       throw optionError(whereOf(place), '@Cached or @Invalidates', undefined, 'the method is no route: it has no @Get, @Put or the like')
     }
     const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM && typeof data === 'string' ? [data] : [])
-    putBehindGuards(option, { hasGuards: hasGuards(place, config), query })
+    putBehindGuards(option, { unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
     putInPlace(place, option)
     if (!('invalidates' in option)) putAround(place, config)
   }
-}
-
-function hasGuards ({ controller, method }: ControllerMethod, config: AppConfig): boolean {
-  const lists = [config.getGlobalGuards(), config.getGlobalRequestGuards(), metadata.getMetadata(NESTS.guards, controller),
-    metadata.getMetadata(NESTS.guards, method)]
-  return lists.some((list) => Array.isArray(list) && list.length > 0)
 }
 
 /** Our method on the controller's own prototype, with all that was said of the other one, and the option in its config. */
