@@ -16,13 +16,13 @@ import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { toMilliseconds, type Milliseconds } from '../duration.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { STAND_IN, speakThrough, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
 import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
 import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook, turnHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
-import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest, unsaidUsers } from './nest.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest, refuseUnknownNames, unsaidUsers } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
@@ -48,21 +48,24 @@ export const REGISTERED = Symbol('fastify-route-cache.registered')
 
 export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {
   const settings = readSettings(options)
+  const { [STAND_IN]: standIn = null } = options as { [STAND_IN]?: Log }
+  const ownLog = standIn ?? app.log
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
   const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
   const writes = new UnnoticedWrites((warning) => { checks.warnings.say(assembled.log, warning) })
-  const making = ownClientOf(settings, app.log, 'requests go to their handlers')
+  const making = ownClientOf(settings, ownLog, 'requests go to their handlers')
   const assembled = assemble(settings, {
-    log: app.log,
+    log: ownLog,
     made: making === null ? null : await making,
     find: () => findClient(app, settings.namespace),
-    inProcess: () => openMemory(app, settings),
+    inProcess: () => openMemory(ownLog, settings),
     onInvalidation: (targets) => { if (writes.isOn) writes.invalidated(targets) }
   })
   const { cache, values, stats, log, instance, client, end } = assembled
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
+  if (standIn !== null) speakThrough(cache, standIn)
   app.decorate(REGISTERED, { cache, own })
   instance.cache = new RouteCache(cache, values, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
@@ -89,7 +92,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
+  const caching = cachingOf({ engine, stats, instance, log, standIn, ...checks }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine, writes))
   app.addHook('onError', async (request, reply, error) => {
@@ -101,7 +104,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onReady', async () => {
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
-    warnOfUnsaid(app.log, caching.unsaid)
+    warnOfUnsaid(log, caching.unsaid)
     const unsaid = unsaidUsers(caching.unsaidOfNest)
     if (unsaid !== null) checks.warnings.say(log, unsaid)
     lookForMistakes(app, caching, { ...checks, writes, log, isInProcess: client === null })
@@ -117,7 +120,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, log, standIn, names, warnings }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
   const { shelf: { limits } } = cache
   const rules = new RouteRules(settings.routes)
@@ -154,6 +157,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       const isOff = option === undefined || option === false
       const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
+      if (own?.named != null && behind !== null) refuseUnknownNames(where, own.named, readPath(route.url).params)
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
       const unread = route.method === 'HEAD' ? null : unreadConfig(route)
       if (unread !== null) declared.unread.push(unread)
@@ -178,7 +182,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
         mustOwnItsKeys(owners, policy)
         if (isUnsaid(route, policy)) unsaid.push(policy.route)
         if (behind !== null && behind.unsaid !== null) unsaidOfNest.set(policy.route, behind.unsaid)
-        if (policy.doubt !== null) this.log.warn(policy.doubt)
+        if (policy.doubt !== null) log.warn({ route: policy.route }, policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
         declared.routes.push({ ...checkedRoute(route, policy, settings.ttl), taken: behind?.query ?? [] })
@@ -187,6 +191,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       const site: Site = {
         policy,
         counters,
+        log: standIn,
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
         missesInARow: 0,
@@ -290,7 +295,7 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, names: KnownNames, warnings: Warnings }
+interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, standIn: Log | null, names: KnownNames, warnings: Warnings }
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
@@ -324,12 +329,12 @@ function mustOwnItsKeys (owners: Map<string, string>, { shape, route }: Policy):
   owners.set(shape, owner)
 }
 
-function openMemory (app: FastifyInstance, { memory, maxStoreBytes, now }: Settings): Store {
+function openMemory (log: Pick<Log, 'info'>, { memory, maxStoreBytes, now }: Settings): Store {
   if (memory !== null) {
     throw optionError('fastify-route-cache', 'memory', memory, 'it is a tier in front of Redis, and no Redis client was ' +
       'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
   }
-  app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
+  log.info({}, 'fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
   return new MemoryStore({ maxBytes: maxStoreBytes, now })
 }
 

@@ -2,7 +2,7 @@
 // (`Exchange`). And how a request leaves the cache without a fill.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source, type Worth } from '../telling/events.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Log, type Source, type Worth } from '../telling/events.js'
 import type { Claim, Spare, Selection, Targets } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
@@ -26,6 +26,8 @@ export interface Site {
   counters: Counters
   /** The subject of its events. */
   source: Source
+  /** Where its requests write; null: each to its own log. */
+  log: Log | null
   /** Measures whether its cache is worth its cost. */
   worth: Worth
   /** How many of its lookups, one after the other, have found nothing to serve. */
@@ -215,7 +217,7 @@ export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> 
 }
 
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {
-  const caller: Caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
+  const caller: Caller = { counters: site.counters, log: new HarmlessLog(site.log ?? request.log), source: site.source }
   if (ticket !== null) caller.onEnd = ticket.onEnd
   return {
     stage: 'looking',

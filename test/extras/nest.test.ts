@@ -2,7 +2,7 @@
 // response that the method gave, and what is written wrongly does not start.
 import 'reflect-metadata'
 import {
-  All, Catch, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip,
+  All, Catch, Logger, RequestMapping, RequestMethod, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip,
   Module, NotFoundException, Param, ParseIntPipe, Post, Put, Query, Redirect, Req, Res, Scope,
   ServiceUnavailableException, Session, SetMetadata, Sse, StreamableFile, UnauthorizedException, UseFilters,
   UseGuards, UseInterceptors, Version, VersioningType, createParamDecorator, type ArgumentsHost, type CallHandler,
@@ -493,6 +493,47 @@ t.test('a write invalidates where its method has succeeded, and nowhere else', a
 // What does not start, and what starts.
 
 @Injectable()
+class CacheInterceptor implements NestInterceptor {
+  intercept (_context: ExecutionContext, next: CallHandler) { return next.handle() }
+}
+
+t.test('a module that is imported twice, or without options, says so', async (t) => {
+  const start = async (...imports: DynamicModule[]): Promise<unknown> => {
+    class App {}
+    Module({ imports })(App)
+    return await NestFactory.create(App, new FastifyAdapter(), { logger: false, abortOnError: false })
+  }
+  await t.rejects(start(RouteCacheModule.forRoot({}), RouteCacheModule.forRootAsync({ useFactory: () => ({ prefix: 'b' }) })),
+    { code: 'FRC_OPTION', message: /imported twice/ })
+  await t.rejects(start(RouteCacheModule.forRootAsync({ useFactory: () => undefined as never })), { code: 'FRC_OPTION', message: /gave undefined/ })
+  t.throws(() => RouteCacheModule.forRootAsync({ useClass: Service } as never), { code: 'FRC_OPTION', message: /useFactory/ })
+  t.throws(() => (Cached as unknown as ClassDecorator)(Service), { code: 'FRC_OPTION', message: /parentheses/ })
+})
+
+t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
+  const lines: string[] = []
+  const write = (...words: unknown[]): void => { lines.push(words.join(' ')) }
+  @Controller('lines')
+  class Lines {
+    @Get() @Cached({ key: 'lines' }) @UseGuards(ObservingGuard) get () { return 1 }
+    @Post() @Invalidates(() => { throw new Error('no target') }) post () { return 1 }
+  }
+  class App {}
+  Module({ imports: [RouteCacheModule.forRoot({})], controllers: [Lines] })(App)
+  const logger = { log: write, error: write, warn: write }
+  const app = await NestFactory.create<NestFastifyApplication>(App, new FastifyAdapter(), { logger })
+  t.teardown(async () => {
+    await app.close()
+    Logger.overrideLogger(['error'])
+  })
+  await app.init()
+  t.equal((await app.inject({ method: 'POST', url: '/lines' })).statusCode, 201)
+  for (const said of [/no Redis client given.* RouteCache/, /not cached, as .*GET \/lines.* RouteCache/, /could not be told.*no target.* RouteCache/]) {
+    t.ok(lines.some((line) => said.test(line)), String(said))
+  }
+})
+
+@Injectable()
 class Service {
   @Cached()
   item () { return 1 }
@@ -531,6 +572,12 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
     ['a POST', { controllers: [controllerOf(Post(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
     ['all methods', { controllers: [controllerOf(All(), Cached())] }, /only methods with @Get/],
     ['events', { controllers: [controllerOf(Sse(), Cached())] }, /Items\.item: .*a stream of events/],
+    ['all verbs that invalidate', { controllers: [controllerOf(All(), Invalidates('item'))] }, /Items\.item: @Invalidates is .*a method for each/],
+    ['many verbs', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.POST, RequestMethod.PUT] as never }), Invalidates('item'))] },
+      /a method for each/],
+    ['a name of the body', { controllers: [controllerOf(Post(), Invalidates('a:{id}'))] }, /route POST \/items: .*\{id\} is no param of its path/],
+    ['a member of the body', { controllers: [controllerOf(Post(), Invalidates({ tags: ['a:{body.id}'] }))] }, /\{body\.id\} is no param/],
+    ['another cache in front', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(CacheInterceptor))] }, /Items\.item: .*CacheInterceptor/],
     ['a GET that invalidates', { controllers: [controllerOf(Get(), Invalidates('item'))] }, /only routes that change something have it/],
     ['a service', { controllers: [], providers: [Service] }, /Service\.item: .*inject RouteCache/]
   ]

@@ -3,7 +3,7 @@
 // What is wrong throws FRC_OPTION, naming class and method.
 import { Req } from '@nestjs/common'
 import { MetadataScanner, type ModulesContainer } from '@nestjs/core'
-import { optionError } from '../../errors.js'
+import { RouteCacheError, optionError } from '../../errors.js'
 import { own as memberOf } from '../../key/key.js'
 import { putBehindGuards } from '../../fastify/nest.js'
 import { CACHED, INVALIDATES } from './decorators.js'
@@ -55,13 +55,24 @@ function prepareController (controller: Controller, { scanner, config, isScoped 
     const option = cachedOption(place, ofClass, config) ?? writingOption(place)
     if (option === null) continue
     if (!metadata.hasMetadata(NESTS.path, method)) {
-      throw optionError(whereOf(place), '@Cached or @Invalidates', undefined, 'the method is no route: it has no @Get, @Put or the like')
+      throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: it has @Cached or @Invalidates, and the method is no route: it lacks @Get, @Put or the like`)
     }
     const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM && typeof data === 'string' ? [data] : [])
     putBehindGuards(option, { unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
+    if (!('invalidates' in option)) refuseBesideNests(place, config)
     putInPlace(place, option)
     if (!('invalidates' in option)) putAround(place, config)
   }
+}
+
+/** Nest's CacheInterceptor answers ahead of the lookup, from values that no invalidation of ours ends. */
+function refuseBesideNests ({ controller, name, method }: ControllerMethod, config: AppConfig): void {
+  const lists = [config.getGlobalInterceptors(), metadata.getMetadata(NESTS.interceptors, controller),
+    metadata.getMetadata(NESTS.interceptors, originalOf(method))].flatMap((list) => Array.isArray(list) ? list as unknown[] : [])
+  const isNests = (one: unknown): boolean => (typeof one === 'function' ? one.name : (one as object | null)?.constructor.name) === 'CacheInterceptor'
+  if (!lists.some(isNests)) return
+  throw new RouteCacheError('FRC_OPTION', `${whereOf({ controller, name })}: @Cached stands behind a CacheInterceptor, whose values no invalidation of this ` +
+    'cache ends: leave one of the two out')
 }
 
 /** Our method on the controller's own prototype, with all that was said of the other one, and the option in its config. */

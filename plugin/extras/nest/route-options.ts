@@ -4,7 +4,7 @@ import { own as memberOf } from '../../key/key.js'
 import { isObject } from '../../options/reader.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { originalOf, type Method } from './method.js'
-import { BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
+import { ALL, BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
 
 export type Controller = new (...args: never[]) => object
 
@@ -125,5 +125,11 @@ function versionFields (place: ControllerMethod, option: object, config: AppConf
 /** The declaration of a route that changes something; null: the method is none. */
 export function writingOption (place: ControllerMethod): object | null {
   const option = metadata.getMetadata(INVALIDATES, originalOf(place.method))
-  return option === undefined ? null : { ...option as object }
+  if (option === undefined) return null
+  const verb = metadata.getMetadata(NESTS.method, originalOf(place.method))
+  if (Array.isArray(verb) || verb === ALL) {
+    throw optionError(whereOf(place), '@Invalidates', option, 'its method answers GET, too, or many verbs, for which Nest declares no such option: ' +
+      'write a method for each, with @Post, @Put, @Patch or @Delete')
+  }
+  return { ...option as object }
 }
