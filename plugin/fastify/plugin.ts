@@ -295,7 +295,16 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, standIn: Log | null, names: KnownNames, warnings: Warnings }
+interface CachingParts {
+  engine: Engine
+  stats: Stats
+  instance: Instance
+  log: Log
+  /** Where requests write; null: each to its own log. */
+  standIn: Log | null
+  names: KnownNames
+  warnings: Warnings
+}
 
 interface Caching {
   sites: ReadonlyMap<string, Site>

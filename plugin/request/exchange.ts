@@ -36,7 +36,7 @@ export interface Site {
   place: 'onRequest' | 'handler'
   /** A framework has guards of its own in the handler; the lookup waits until it says that a request has passed them. */
   isAwaited: boolean
-  /** What stands in front of its handler may tell users apart, and the policy says nothing of them: all go past the cache. */
+  /** Something in front of its handler may tell users apart, and the policy says nothing of them: all go past the cache. */
   isUnsaid: boolean
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
@@ -376,8 +376,8 @@ export const TURN = Symbol('fastify-route-cache.turn')
 export interface Turn {
   /**
    * Called in place of that code, behind all that may refuse the request. Resolves with what `run` gives, or with a value
-   * that was given in its place. Where the request is answered without it, resolves with undefined, once the answer is on its
-   * way, if `isWrapped`; if not, never: the framework would send what it resolves with.
+   * that was given in its place. Where the request is answered without it, resolves with undefined, when the answer is on
+   * its way, if `isWrapped`; if not, never: the framework would send what it resolves with.
    */
   take: (run: () => unknown) => Promise<unknown>
   /** The header fields that the framework has set for that code, in lower case: they are its answer's. */

@@ -272,7 +272,7 @@ function sayOnce (error: unknown): void {
   process.emitWarning(`The logger of an app failed, so what fastify-route-cache had to say is lost: ${reason}`)
 }
 
-/** In the plugin's options: where the plugin writes, as the app's own logger is off. For frameworks that have another one. */
+/** In the plugin's options: where the plugin writes, if the app's own logger is off and its framework has another. */
 export const STAND_IN = Symbol('fastify-route-cache.stand-in')
 
 const standIns = new WeakMap<object, Log>()

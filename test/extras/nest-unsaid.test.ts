@@ -58,7 +58,7 @@ function guarded (options: Options, ...decorators: Array<MethodDecorator | Class
   @Controller('list')
   class List {
     @Get() @Cached(options)
-    list (@Headers('x-lang') lang: string, ...[]: unknown[]) { return `list ${lang}` }
+    list (@Headers('x-lang') lang: string) { return `list ${lang}` }
   }
   for (const decorate of decorators) {
     if (decorate.length === 1) (decorate as ClassDecorator)(List)

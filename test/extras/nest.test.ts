@@ -2,7 +2,8 @@
 // response that the method gave, and what is written wrongly does not start.
 import 'reflect-metadata'
 import {
-  All, Catch, Logger, RequestMapping, RequestMethod, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip,
+  All, Catch, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip, Logger,
+  RequestMapping, RequestMethod,
   Module, NotFoundException, Param, ParseIntPipe, Post, Put, Query, Redirect, Req, Res, Scope,
   ServiceUnavailableException, Session, SetMetadata, Sse, StreamableFile, UnauthorizedException, UseFilters,
   UseGuards, UseInterceptors, Version, VersioningType, createParamDecorator, type ArgumentsHost, type CallHandler,

@@ -68,7 +68,8 @@ function prepareController (controller: Controller, { scanner, config, isScoped 
 /** Nest's CacheInterceptor answers ahead of the lookup, from values that no invalidation of ours ends. */
 function refuseBesideNests ({ controller, name, method }: ControllerMethod, config: AppConfig): void {
   const lists = [config.getGlobalInterceptors(), metadata.getMetadata(NESTS.interceptors, controller),
-    metadata.getMetadata(NESTS.interceptors, originalOf(method))].flatMap((list) => Array.isArray(list) ? list as unknown[] : [])
+    metadata.getMetadata(NESTS.interceptors, originalOf(method))]
+    .flatMap((list) => Array.isArray(list) ? list as unknown[] : [])
   const isNests = (one: unknown): boolean => (typeof one === 'function' ? one.name : (one as object | null)?.constructor.name) === 'CacheInterceptor'
   if (!lists.some(isNests)) return
   throw new RouteCacheError('FRC_OPTION', `${whereOf({ controller, name })}: @Cached stands behind a CacheInterceptor, whose values no invalidation of this ` +

@@ -79,7 +79,9 @@ function saysForWhom (option: object): boolean {
  * the request whatever it has found out, under any name, and a decorator of a param may read it; as may a provider that is
  * made for each request, or for each tenant.
  */
-export function unsaidBy (place: ControllerMethod, ofClass: unknown, { config, isScoped }: { config: AppConfig, isScoped: boolean }): string | null {
+export function unsaidBy (
+  place: ControllerMethod, ofClass: unknown, { config, isScoped }: { config: AppConfig, isScoped: boolean }
+): string | null {
   const { controller } = place
   const method = originalOf(place.method)
   const given = [ofClass, metadata.getMetadata(CACHED, method)].filter(isObject)
