@@ -49,6 +49,9 @@ const UNTOLD = Promise.resolve<Found>({ type: 'unknown', reason: 'journal' })
 /** The result of a look; and whether a fill is on its way, or nobody is to wait for one. */
 export interface LookResult { found: Selected, holder: 'held' | 'pass' | 'none' }
 
+/** What will be filled: its tags, as far as they are known, and how long requests wait for it. */
+interface Seizing { tags: readonly string[], waitTimeout: Milliseconds }
+
 export class ResponseCache {
   enabled: boolean
   readonly invalidation: Invalidation
@@ -216,9 +219,9 @@ export class ResponseCache {
   }
 
   /** Takes the right to fill a key, whoever had it; null: it is in quarantine. Rejects with FRC_STORE. */
-  async seize (key: string, waitTimeout: Milliseconds): Promise<Right | null> {
+  async seize (key: string, { tags, waitTimeout }: Seizing): Promise<Right | null> {
     this.#parts.onInvalidation?.({ ...NO_TARGETS, keys: [key] })
-    const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key))
+    const seized = await telling(this.#parts.store, 'seize', this.#parts.store.seize(key, tags))
     if (seized === null) return null
     const { lease, history } = seized
     const flight = this.#flights.open(flightName(key, null), key)

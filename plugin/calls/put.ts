@@ -43,7 +43,7 @@ export async function put<T> (values: Values, { key, options: given, work }: Put
   const life = options.duration('ttl', values.ttl)
   const tags = checkTags(options.tags('tags'))
   const named = valueKey(key)
-  const right = await cache.seize(named, waitTimeout)
+  const right = await cache.seize(named, { tags, waitTimeout })
   if (right !== null) caller.counters.sets++
   const outcome = await attempt(work)
   if ('error' in outcome) {

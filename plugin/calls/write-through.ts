@@ -108,7 +108,7 @@ async function fillMade ({ requests }: WriteThrough, key: string, path: unknown)
 export async function set<T> (parts: WriteThrough, { key, options, work }: SetRequest<T>): Promise<T> {
   const { cache, caller, waitTimeout } = parts
   const wanted = read(options)
-  const right = await cache.seize(key, waitTimeout)
+  const right = await cache.seize(key, { tags: wanted.tags, waitTimeout })
   const outcome = await attempt(work)
   if ('error' in outcome) {
     if (right !== null) cache.abandon(right, caller)

@@ -290,8 +290,12 @@ export interface Store {
   end (key: string, lease: Lease, epoch: string): Promise<void>
   /** The state of the lease: 'held' while a fill is under way that is worth waiting for. */
   holder (key: string, variant: string | null): Promise<'held' | 'pass' | 'none'>
-  /** Takes the lease of a key, whoever had it: a fill under the former lease is refused. Null: the key is in quarantine. */
-  seize (key: string): Promise<Seized | null>
+  /**
+   * Takes the lease of a key, whoever had it: a fill under the former lease is refused. Null: the key is in quarantine.
+   * `tags`: those of the fill that are known already. Where one has no generation, one is created, so that the fill need not
+   * ask whether any tag was invalidated since. Absent: none.
+   */
+  seize (key: string, tags?: readonly string[]): Promise<Seized | null>
   /**
    * Puts them in quarantine for so long from now, or until they are invalidated with the same token: what is there goes,
    * nobody gets a lease, nothing that carries one of these tags is valid. Where the time runs out it ends as an

@@ -44,6 +44,24 @@ await onEachStore(t, async (t, open) => {
     t.equal(await kept(app, async () => 'loaded'), 'loaded', 'a ttl of 0 ends what is there')
   })
 
+  await t.test('tags that nobody knows yet, behind a quarantine of others', async (t) => {
+    const app = await opened()
+    app.get('/r/:id', { cache: { key: 'r:{id}', ttl: 60 } }, async ({ params }) => (params as { id: string }).id)
+    for (const i of [1, 2, 3]) {
+      await app.cache.mutate({ tags: [`x-${i}`] }, () => i)
+      await app.cache.put('k', i, { tags: [`row-${i}`] })
+      t.equal(await kept(app), i)
+      await app.cache.set(`r:${i}`, () => `set ${i}`, { route: `/r/${i}`, tags: [`row-${i}-again`] })
+      t.match(await app.inject(`/r/${i}`), { body: `set ${i}`, headers: { 'cache-status': /hit/ } })
+      await app.cache.invalidate({ tags: [`row-${i}`, `row-${i}-again`] })
+      t.equal(await kept(app, async () => 'loaded'), 'loaded')
+      t.equal((await app.inject(`/r/${i}`)).body, String(i))
+      await settled(app)
+    }
+    t.match(app.cache.stats().values.refusals, {})
+    t.notOk(app.cache.stats().values.refusals.outdated)
+  })
+
   await t.test('a load that runs meanwhile has read the old one: it is not stored', async (t) => {
     const app = await opened()
     const { wait, reached, open: letGo } = gate()

@@ -157,7 +157,9 @@ class Faulty implements Store {
     return await within(this.#parts.writeDeadline, this.#reading(async () => await this.#store.holder(key, variant)))
   }
 
-  async seize (key: string): ReturnType<Store['seize']> { return await this.#writing(async () => await this.#store.seize(key)) }
+  async seize (key: string, tags?: readonly string[]): ReturnType<Store['seize']> {
+    return await this.#writing(async () => await this.#store.seize(key, tags))
+  }
 
   async quarantine (targets: Writing, token: string, time: Milliseconds): Promise<boolean> {
     return await this.#writing(async () => await this.#store.quarantine(targets, token, time))

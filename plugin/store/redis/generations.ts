@@ -82,6 +82,15 @@ export class Generations {
     await this.#settle(reserved, String(await CREATE.run(this.#client, [floor, clock, lastTag], args)))
   }
 
+  /**
+   * Advances the clock to the server's time, at least by one, and gives its value. Where nothing is invalidated for a while,
+   * a quarantine that is over would otherwise count on: the last invalidation of a tag is set to its end.
+   */
+  async advance (): Promise<number> {
+    const { floor, clock, lastTag } = this.#keys
+    return Number(await CREATE.run(this.#client, [floor, clock, lastTag], [newHistory(), FIRST_LIFE]))
+  }
+
   /** The values of these names then: a generation, a quarantine, or a reservation. */
   async #reserve (names: readonly string[]): Promise<Map<string, string>> {
     const reservation = `${RESERVED}${randomUUID()}`

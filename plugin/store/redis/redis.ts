@@ -166,9 +166,12 @@ export class RedisStore implements Store {
     return Promise.resolve({ token, asOf: clock, variant: null, isPass: false })
   }
 
-  async seize (key: string): Promise<Seized | null> {
-    const { history } = await this.#write(this.generations([]))
-    const lease = await this.#changing(this.#leases.seize(key), (tiered) => { tiered.fill(key, null) })
+  async seize (key: string, tags: readonly string[] = []): Promise<Seized | null> {
+    const { history, generations } = await this.#write(this.generations(tags))
+    const missing = tags.filter((_, i) => generations[i] === null)
+    if (missing.length > 0) await this.#write(this.#generations.create(missing))
+    const clock = this.#generations.advance()
+    const lease = await this.#changing(this.#leases.seize(key, clock), (tiered) => { tiered.fill(key, null) })
     return lease === null ? null : { lease, history }
   }
 
@@ -531,10 +534,10 @@ export class Leases {
     return held === '' ? 'changed' : holding(held!)
   }
 
-  /** Null: the key is in quarantine. */
-  async seize (key: string): Promise<Lease | null> {
+  /** `clock`: its value of now. Null: the key is in quarantine. */
+  async seize (key: string, clock: Promise<number>): Promise<Lease | null> {
     const token = randomUUID()
-    const taking = this.#withClock(SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]))
+    const taking = Promise.all([SEIZE.run(this.#client, [this.#keys.lease(key)], [token, LEASE_TIME]), clock])
     const [seized, asOf] = await this.#orReleased(key, { token, variant: null }, { taking, heard: this.#write(taking) })
     return Number(seized) === 1 ? { token, asOf, variant: null, isPass: false, isSeized: true } : null
   }

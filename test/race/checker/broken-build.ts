@@ -69,8 +69,8 @@ export const BROKEN_BUILDS = {
   set: {
     mode: 'set',
     file: 'calls/write-through.ts',
-    text: 'const right = await cache.seize(key, waitTimeout)\n  const outcome = await attempt(work)',
-    replacement: 'const outcome = await attempt(work)\n  const right = await cache.seize(key, waitTimeout)'
+    text: 'const right = await cache.seize(key, { tags: wanted.tags, waitTimeout })\n  const outcome = await attempt(work)',
+    replacement: 'const outcome = await attempt(work)\n  const right = await cache.seize(key, { tags: wanted.tags, waitTimeout })'
   },
   /** Values stay when their key is invalidated. */
   value: {
