@@ -38,7 +38,7 @@ export function isNestInstance (config: unknown): boolean {
 interface BehindGuards {
   /** Something in front of it may know who asks, and its option says nothing of that; in words. Null: not so. */
   unsaid: string | null
-  /** The query values that its method takes by name. */
+  /** The query values that its method takes by name; `*`: the whole query. */
   query: readonly string[]
 }
 

@@ -688,6 +688,15 @@ t.test('what a method takes of a client selects the response, or does not start'
   }
   const message = /its handler takes \(filter\).*\{query\.filter\}/
   t.match(app.get(RouteCache).warnings, [{ check: 'query-left-out', message }])
+  @Controller('whole')
+  class Whole {
+    @Get('none') @Cached({ key: 'none' }) none (@Query() query: object) { return query }
+    @Get('some') @Cached({ key: 'some:{query.page}' }) some (@Query() query: object) { return query }
+    @Get('all') @Cached() all (@Query() query: object) { return query }
+  }
+  const whole = await open(t, { controllers: [Whole] })
+  t.match(whole.get(RouteCache).warnings, [{ check: 'query-left-out', route: 'GET /whole/none', message: /takes the whole query/ }])
+  t.equal(whole.get(RouteCache).warnings.length, 1)
   for (const [name, decorate] of [['@Ip', Ip()], ['@Headers', Headers()], ['@Session', Session()]] as const) {
     @Controller('client')
     class Client {

@@ -57,7 +57,7 @@ function prepareController (controller: Controller, { scanner, config, isScoped 
     if (!metadata.hasMetadata(NESTS.path, method)) {
       throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: it has @Cached or @Invalidates, and the method is no route: it lacks @Get, @Put or the like`)
     }
-    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM && typeof data === 'string' ? [data] : [])
+    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM ? [typeof data === 'string' ? data : '*'] : [])
     putBehindGuards(option, { unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
     if (!('invalidates' in option)) refuseBesideNests(place, config)
     putInPlace(place, option)
