@@ -34,7 +34,7 @@ const RUN: Record<string, Record<string, string[]>> = {
   'docs/options.md': { 'test/readme.test.ts': ['commonjs'] },
   'docs/authenticated.md': { 'test/readme.test.ts': ['user'] },
   'docs/migrating.md': { 'test/types/decorators.test.ts': ['declared'] },
-  'docs/nest.md': { 'test/extras/nest-guide.test.ts': ['program', 'values'] },
+  'docs/nest.md': { 'test/extras/nest-guide.test.ts': ['program', 'values', 'identity'] },
   'docs/dashboard.md': { 'test/readme.test.ts': ['curl'] },
   'docs/metrics.md': { 'test/extras/metrics-guide.test.ts': ['prometheus', 'opentelemetry', 'rate', 'events'] },
   'docs/operating.md': {

@@ -25,7 +25,7 @@ export interface CheckedRoute {
   /** Whether the route says that this query value changes nothing. */
   ignores: (name: string) => boolean
   schema: unknown
-  /** Query values that its handler takes by name. */
+  /** Query values that its handler takes by name; `*`: the whole query. */
   taken: readonly string[]
 }
 
@@ -67,7 +67,8 @@ export function checkApp (app: CheckedApp, hears: (check: Check) => boolean): Wa
 /** A filter that the key forgets gives one filter's response for another's. */
 function leftOutOf ({ route, queryInKey, ignores, schema, taken }: CheckedRoute): Warning[] {
   if (queryInKey === null) return []
-  const names = new Set([...declaredQuery(schema), ...taken])
+  if (taken.includes('*') && queryInKey.length === 0) return [wholeQueryLeftOut(route)]
+  const names = new Set([...declaredQuery(schema), ...taken.filter((name) => name !== '*')])
   const left = [...names].filter((name) => !queryInKey.includes(name) && !ignores(name))
   if (left.length === 0) return []
   const places = left.map((name) => `{query.${name}}`).join(':')
@@ -78,6 +79,16 @@ function leftOutOf ({ route, queryInKey, ignores, schema, taken }: CheckedRoute)
     message: `route ${route}: its key leaves out query values that its ${by} (${left.join(', ')}), so all their values share one ` +
       `response; add ${places} to the key, or write ignoreQuery: ${show(left)} where they change nothing`
   }]
+}
+
+/** Which values a class for the whole query has is not known. */
+function wholeQueryLeftOut (route: string): Warning {
+  return {
+    check: 'query-left-out',
+    route,
+    message: `route ${route}: its handler takes the whole query, of which its key has nothing, so all queries share one response; add those that ` +
+      'count to the key, {query.page} for example, or leave key out, for the whole query; or leave @Query() out'
+  }
 }
 
 function declaredQuery (schema: unknown): string[] {

@@ -13,7 +13,7 @@
 // hit.ts and miss.ts have the steps. `lookup` is a callback hook that on a hit sends and never calls `done`. An async hook
 // that returns the reply lets the handler run as well when the client aborts, which throws ERR_HTTP_HEADERS_SENT outside of
 // any request.
-import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onSendHookHandler } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteHandlerMethod, onRequestHookHandler, onResponseHookHandler, onSendHookHandler } from 'fastify'
 import type { ResponseCache } from '../cache/cache.js'
 import type { UnnoticedWrites } from '../checks/unnoticed-writes.js'
 import type { AnswerLimits } from '../options/limits.js'
@@ -143,7 +143,7 @@ export function awaitingHandler (engine: Engine, site: Site, handler: RouteHandl
       take: async (run) => {
         turn.stage = 'taken'
         const putBack = takeOff(reply, turn.fields, before)
-        return await lookedUp(engine, site, { request, reply }, () => {
+        return await lookedUp(engine, site, { request, reply, turn }, () => {
           turn.stage = 'passed'
           putBack()
           const { [TICKET]: ticket } = request as Carrier
@@ -152,6 +152,7 @@ export function awaitingHandler (engine: Engine, site: Site, handler: RouteHandl
           return run()
         })
       },
+      isWrapped: false,
       onAnswered: () => {}
     }
     ;(request as Carrier)[TURN] = turn
@@ -159,9 +160,12 @@ export function awaitingHandler (engine: Engine, site: Site, handler: RouteHandl
   }
 }
 
-/** Resolves with what `run` gives; never, where something else answers. */
-async function lookedUp (engine: Engine, site: Site, { request, reply }: Pair, run: () => unknown): Promise<unknown> {
+/** Resolves with what `run` gives; where something else answers, with undefined, or never. */
+async function lookedUp (
+  engine: Engine, site: Site, { request, reply, turn }: Pair & { turn: Turn }, run: () => unknown
+): Promise<unknown> {
   return await new Promise((resolve, reject) => {
+    turn.onAnswered = () => { if (turn.isWrapped) resolve(undefined) }
     const proceed = (): void => {
       try {
         resolve(run())
@@ -215,11 +219,22 @@ export function announceHook (cache: ResponseCache, site: Site, signals: Signals
       announce(reply, state.outcome, signals)
       if (site.surrogates !== null) nameEntry(site.surrogates, state, { reply, payload })
     }
-    const { [TURN]: turn } = carrier
-    if (turn?.stage === 'taken') turn.onAnswered()
+    endTurn(carrier)
     done(null, payload)
   }
   return Object.defineProperty(hook, 'name', { value: OUR_HOOKS.announce })
+}
+
+/** The onResponse hook of a route whose lookup is awaited: what did not get through the onSend chain is an answer, too. */
+export const turnHook: onResponseHookHandler = (request, _reply, done) => {
+  endTurn(request as Carrier)
+  done()
+}
+
+function endTurn ({ [TURN]: turn }: Carrier): void {
+  if (turn?.stage !== 'taken') return
+  turn.stage = 'answered'
+  turn.onAnswered()
 }
 
 /** The onRequest hook of a route with an unsafe method: what its own validation makes of params and query is not GET's. */

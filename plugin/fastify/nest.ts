@@ -2,8 +2,9 @@
 // hit ahead of the handler would pass them by: 403 while the cache is cold, 200 once it is warm. So on an app of Nest's a
 // cached route is one that `fastify-route-cache/nest` has made, whose lookup waits until Nest comes to the controller's
 // method; or it says that no guard matters. An app with another one does not start.
-import { RouteCacheError } from '../errors.js'
+import { RouteCacheError, optionError } from '../errors.js'
 import { own } from '../key/key.js'
+import type { Warning } from '../checks/warnings.js'
 
 /** The message of Nest's version strategy for a version that the strategy can't use. */
 const NEST_VERSION = 'Version constraint should be a string or an array of strings.'
@@ -35,9 +36,9 @@ export function isNestInstance (config: unknown): boolean {
 
 /** A route's place under Nest. */
 interface BehindGuards {
-  /** There are guards in front of it. */
-  hasGuards: boolean
-  /** The query values that its method takes by name. */
+  /** Something in front of it may know who asks, and its option says nothing of that; in words. Null: not so. */
+  unsaid: string | null
+  /** The query values that its method takes by name; `*`: the whole query. */
   query: readonly string[]
 }
 
@@ -51,6 +52,37 @@ export function putBehindGuards (option: object, place: BehindGuards): void {
 /** Null: nobody has said so. */
 export function behindGuards (option: unknown): BehindGuards | null {
   return typeof option === 'object' && option !== null ? behind.get(option) ?? null : null
+}
+
+/** One for all of them: each goes past the cache. */
+export function unsaidUsers (routes: ReadonlyMap<string, string>): Warning | null {
+  if (routes.size === 0) return null
+  const list = Array.from(routes, ([route, why]) => `${route} (${why})`)
+  return {
+    check: 'unsaid-user',
+    route: null,
+    concerned: [...routes.keys()],
+    message: `not cached, as they may answer each client otherwise and don't say so: ${list.join(', ')}. Write @Cached({ shared: true }) where all who ` +
+      'get through get the same, a throttler in front or not; @Cached({ identity: (request) => ... }) where responses differ by user; ' +
+      '@Cached({ vary: [...] }) where they differ by a request header; or a key function'
+  }
+}
+
+/** Templates of a method's @Invalidates, as they are written. */
+interface NamedTemplates { keys: ReadonlyArray<{ written: string }>, tags: ReadonlyArray<{ written: string }> }
+
+/**
+ * In a template of a writer a name that is none of the path's is a query value. Where the body's was meant, nothing would be
+ * invalidated, and nobody told: so a query value is named as one. Throws FRC_OPTION.
+ */
+export function refuseUnknownNames (route: string, { keys, tags }: NamedTemplates, params: readonly string[]): void {
+  for (const { written } of [...keys, ...tags]) {
+    for (const [, name] of written.matchAll(/\{([^{}]+)\}/g)) {
+      if (params.includes(name!) || /^(?:query|params)\./.test(name!)) continue
+      throw optionError(`route ${route}`, '@Invalidates', written, `{${name}} is no param of its path; write {query.…} for a query value, and a ` +
+        'function for what the body or the answer says: @Invalidates((request, reply, payload) => ...)')
+    }
+  }
 }
 
 interface NestSite { isAwaited: boolean, policy: { route: string, skipsGuards: boolean } }

@@ -10,20 +10,17 @@ const HOOKS = ['onRequest', 'preValidation', 'preHandler'] as const
 /** The route as the app has declared it, before hooks of ours are added. */
 type HookedRoute = Partial<Record<typeof HOOKS[number], unknown>>
 
-/**
- * Whether hooks, or a framework's guards, stand in front of its handler, and its policy does not say whether users are told
- * apart.
- */
-export function isUnsaid (route: HookedRoute, { shared, identity, written }: Policy, hasGuards: boolean): boolean {
+/** Whether hooks stand in front of its handler, and its policy does not say whether users are told apart. */
+export function isUnsaid (route: HookedRoute, { shared, identity, written }: Policy): boolean {
   const vary = own(written, 'vary')
   const isSaid = shared || identity !== null || (Array.isArray(vary) && vary.length > 0)
-  return !isSaid && (hasGuards || HOOKS.some((name) => [route[name] ?? []].flat().length > 0))
+  return !isSaid && HOOKS.some((name) => [route[name] ?? []].flat().length > 0)
 }
 
 /** One line for all of them. */
 export function warnOfUnsaid (log: Pick<Log, 'warn'>, routes: readonly string[]): void {
   if (routes.length === 0) return
-  log.warn({ routes }, 'fastify-route-cache: these cached routes have hooks or guards of their own in front of the handler and don\'t say ' +
+  log.warn({ routes }, 'fastify-route-cache: these cached routes have hooks of their own in front of the handler and don\'t say ' +
     'whom their responses are for. Write cache: { shared: true } where all who get through get the same, cache: { identity: (request) => ' +
     '... } where responses differ by user, or cache: { vary: [...] } where they differ by a request header')
 }

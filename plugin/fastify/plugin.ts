@@ -16,13 +16,13 @@ import { notWorthCaching, Warnings, type Warning } from '../checks/warnings.js'
 import { neverStored } from '../checks/refused-answers.js'
 import { toMilliseconds, type Milliseconds } from '../duration.js'
 import { RouteCacheError, optionError } from '../errors.js'
-import { Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
+import { STAND_IN, speakThrough, Worth, type Instance, type Log, type WorthFigures } from '../telling/events.js'
 import { givenOption, unreadConfig } from './route-option.js'
 import { findClient } from './found-client.js'
-import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook } from './hooks.js'
+import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook, turnHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
-import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest } from './nest.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest, refuseUnknownNames, unsaidUsers } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
@@ -49,21 +49,24 @@ export const REGISTERED = Symbol('fastify-route-cache.registered')
 
 export async function plugin (app: FastifyInstance, options: RouteCacheOptions): Promise<void> {
   const settings = readSettings(options)
+  const { [STAND_IN]: standIn = null } = options as { [STAND_IN]?: Log }
+  const ownLog = standIn ?? app.log
   checkRoom(app, settings.decorator)
   warnOfEarlierRoutes(app)
   const checks = { names: new KnownNames(), warnings: new Warnings(settings.quiet) }
   const writes = new UnnoticedWrites((warning) => { checks.warnings.say(assembled.log, warning) })
-  const making = ownClientOf(settings, app.log, 'requests go to their handlers')
+  const making = ownClientOf(settings, ownLog, 'requests go to their handlers')
   const assembled = assemble(settings, {
-    log: app.log,
+    log: ownLog,
     made: making === null ? null : await making,
     find: () => findClient(app, settings.namespace),
-    inProcess: () => openMemory(app, settings),
+    inProcess: () => openMemory(ownLog, settings),
     onInvalidation: (targets) => { if (writes.isOn) writes.invalidated(targets) }
   })
   const { cache, values, stats, log, instance, client, end } = assembled
   const own = new OwnRequests(cache, async (request) => await app.inject(request))
 
+  if (standIn !== null) speakThrough(cache, standIn)
   app.decorate(REGISTERED, { cache, own })
   instance.cache = new RouteCache(cache, values, { requests: own, redis: client, ...checks })
   app.decorate(settings.decorator, instance.cache)
@@ -90,7 +93,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
     return this
   })
   const engine: Engine = { cache, own, signals: settings, mayRefresh: false }
-  const caching = cachingOf({ engine, stats, instance, log, ...checks }, settings)
+  const caching = cachingOf({ engine, stats, instance, log, standIn, ...checks }, settings)
   app.addHook('onRoute', caching.onRoute)
   app.addHook('onRequest', arrivalHook(engine, writes))
   app.addHook('onError', async (request, reply, error) => {
@@ -102,7 +105,9 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
   app.addHook('onReady', async () => {
     if (caching.isNest() || isNestInstance(app.initialConfig)) refuseUnderNest(caching.sites.values())
     place(app, caching.sites)
-    warnOfUnsaid(app.log, caching.unsaid)
+    warnOfUnsaid(log, caching.unsaid)
+    const unsaid = unsaidUsers(caching.unsaidOfNest)
+    if (unsaid !== null) checks.warnings.say(log, unsaid)
     lookForMistakes(app, caching, { ...checks, writes, log, isInProcess: client === null })
     // This request is never made. It has Fastify load its code for requests of our own: no client is to wait 20 ms for that.
     if (engine.mayRefresh) app.inject({ url: '/', autoStart: false })
@@ -116,7 +121,7 @@ export async function plugin (app: FastifyInstance, options: RouteCacheOptions):
 }
 
 /** Attaches the hooks to each route with a `cache` option; the HEAD route that Fastify adds has its GET's option. */
-function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingParts, settings: Settings): Caching {
+function cachingOf ({ engine, stats, instance, log, standIn, names, warnings }: CachingParts, settings: Settings): Caching {
   const { cache } = engine
   const { shelf: { limits } } = cache
   const rules = new RouteRules(settings.routes)
@@ -127,6 +132,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   const owners = new Map<string, string>()
   const sites = new Map<string, Site>()
   const unsaid: string[] = []
+  const unsaidOfNest = new Map<string, string>()
   const gets: Gets = new Map()
   const declared: Caching['declared'] = { routes: [], writers: [], unsafe: [], misplaced: [], unread: [] }
   const registration = randomBytes(8).toString('hex')
@@ -138,6 +144,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
   return {
     sites,
     unsaid,
+    unsaidOfNest,
     declared,
     unused: () => rules.unused,
     isNest: () => isNest,
@@ -151,6 +158,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       const isOff = option === undefined || option === false
       const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
+      if (own?.named != null && behind !== null) refuseUnknownNames(where, own.named, readPath(route.url).params)
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
       const unread = route.method === 'HEAD' ? null : unreadConfig(route)
       if (unread !== null) declared.unread.push(unread)
@@ -173,8 +181,9 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       // Fastify makes two HEAD routes of one GET on "/" under a prefix: only GETs own their keys.
       if (route.method !== 'HEAD') {
         mustOwnItsKeys(owners, policy)
-        if (isUnsaid(route, policy, behind?.hasGuards === true)) unsaid.push(policy.route)
-        if (policy.doubt !== null) this.log.warn(policy.doubt)
+        if (isUnsaid(route, policy)) unsaid.push(policy.route)
+        if (behind !== null && behind.unsaid !== null) unsaidOfNest.set(policy.route, behind.unsaid)
+        if (policy.doubt !== null) log.warn({ route: policy.route }, policy.doubt)
         const hasDefaultKey = memberOf(option, 'key') === undefined
         names.add({ route: policy.route, key: policy.pattern, tags: policy.tagPatterns, hasDefaultKey })
         declared.routes.push({ ...checkedRoute(route, policy, settings.ttl), taken: behind?.query ?? [] })
@@ -183,12 +192,14 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       const site: Site = {
         policy,
         counters,
+        log: standIn,
         source: { instance, route: policy.route },
         worth: worthOf(policy.route),
         missesInARow: 0,
         place: 'handler',
         isAwaited: behind !== null,
         surrogates: SurrogateKeys.of(policy, instance.prefix),
+        isUnsaid: behind !== null && behind.unsaid !== null,
         hasOthersOnSend: true,
         isFirstOnSend: false,
         isLastOnSend: false,
@@ -208,6 +219,7 @@ function cachingOf ({ engine, stats, instance, log, names, warnings }: CachingPa
       route.config = Object.assign({}, route.config, { [SITE]: site })
       route.onRequest = withHook(route.onRequest, lookupHook(engine, site, name))
       route.onSend = withHook(route.onSend, announceHook(cache, site, settings))
+      if (site.isAwaited) route.onResponse = withHook(route.onResponse, turnHook)
       route.handler = (site.isAwaited ? awaitingHandler : guardedHandler)(engine, site, route.handler)
       if (policy.hook === 'onRequest') rememberValidation(route, () => this.validatorCompiler)
     }
@@ -285,12 +297,23 @@ function isUnsafe (method: string | string[]): boolean {
   return [method].flat().some((one) => !SAFE_METHODS.includes(one))
 }
 
-interface CachingParts { engine: Engine, stats: Stats, instance: Instance, log: Log, names: KnownNames, warnings: Warnings }
+interface CachingParts {
+  engine: Engine
+  stats: Stats
+  instance: Instance
+  log: Log
+  /** Where requests write; null: each to its own log. */
+  standIn: Log | null
+  names: KnownNames
+  warnings: Warnings
+}
 
 interface Caching {
   sites: ReadonlyMap<string, Site>
   /** Routes whose policy does not say for whom their responses are, though they have hooks of their own. */
   unsaid: readonly string[]
+  /** Those of Nest's, with the reason in words. */
+  unsaidOfNest: ReadonlyMap<string, string>
   /** As they were declared, for the checks. */
   declared: {
     routes: CheckedRoute[]
@@ -317,12 +340,12 @@ function mustOwnItsKeys (owners: Map<string, string>, { shape, route }: Policy):
   owners.set(shape, owner)
 }
 
-function openMemory (app: FastifyInstance, { memory, maxStoreBytes, now }: Settings): Store {
+function openMemory (log: Pick<Log, 'info'>, { memory, maxStoreBytes, now }: Settings): Store {
   if (memory !== null) {
     throw optionError('fastify-route-cache', 'memory', memory, 'it is a tier in front of Redis, and no Redis client was ' +
       'given or found: without one, entries live in this process anyway (maxStoreBytes), so leave it out')
   }
-  app.log.info('fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
+  log.info({}, 'fastify-route-cache: no Redis client given or found, so responses are cached in this process only')
   return new MemoryStore({ maxBytes: maxStoreBytes, now })
 }
 

@@ -3,7 +3,7 @@
 /** Each can be silenced by the plugin's option `quiet`. */
 export const CHECKS = [
   'late-redis', 'unknown-name', 'query-left-out', 'shared-key', 'misplaced-option', 'config-cache', 'unused-rule',
-  'never-stored', 'never-invalidated', 'lasting-404', 'not-worth-caching'
+  'never-stored', 'never-invalidated', 'lasting-404', 'unsaid-user', 'not-worth-caching'
 ] as const
 
 /** The name of a check. */

@@ -2,7 +2,7 @@
 // (`Exchange`). And how a request leaves the cache without a fill.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Source, type Worth } from '../telling/events.js'
+import { refuse, channels, since, tell, tellLookup, HarmlessLog, type Caller, type Log, type Source, type Worth } from '../telling/events.js'
 import type { Claim, Spare, Selection, Targets } from '../cache/claim.js'
 import type { Milliseconds } from '../duration.js'
 import { staleSince, type EncodedBody, type Entry, type HeaderField, type PayloadKind } from '../entry/entry.js'
@@ -27,6 +27,8 @@ export interface Site {
   counters: Counters
   /** The subject of its events. */
   source: Source
+  /** Where its requests write; null: each to its own log. */
+  log: Log | null
   /** Measures whether its cache is worth its cost. */
   worth: Worth
   /** How many of its lookups, one after the other, have found nothing to serve. */
@@ -37,6 +39,8 @@ export interface Site {
   isAwaited: boolean
   /** Names its responses for caches in front; null: nobody is told their names. */
   surrogates: SurrogateKeys | null
+  /** Something in front of its handler may tell users apart, and the policy says nothing of them: all go past the cache. */
+  isUnsaid: boolean
   /** Whether others' onSend hooks look at the payload: they get a payload of the kind that the handler sent. */
   hasOthersOnSend: boolean
   /** Whether no onSend hook comes ahead of ours. */
@@ -220,7 +224,7 @@ export interface Opening extends Pick<Exchange, 'before' | 'headers' | 'marks'> 
 }
 
 export function openExchange (site: Site, request: RequestView, { before, headers, marks, ticket }: Opening): Exchange {
-  const caller: Caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
+  const caller: Caller = { counters: site.counters, log: new HarmlessLog(site.log ?? request.log), source: site.source }
   if (ticket !== null) caller.onEnd = ticket.onEnd
   return {
     stage: 'looking',
@@ -380,22 +384,25 @@ export const TURN = Symbol('fastify-route-cache.turn')
 export interface Turn {
   /**
    * Called in place of that code, behind all that may refuse the request. Resolves with what `run` gives, or with a value
-   * that was given in its place. Never resolves where the request is answered without it.
+   * that was given in its place. Where the request is answered without it, resolves with undefined, when the answer is on
+   * its way, if `isWrapped`; if not, never: the framework would send what it resolves with.
    */
   take: (run: () => unknown) => Promise<unknown>
   /** The header fields that the framework has set for that code, in lower case: they are its answer's. */
   fields: readonly string[]
-  /** Before that code; the lookup has begun; that code is running. */
-  stage: 'waiting' | 'taken' | 'passed'
+  /** Before that code; the lookup has begun; that code is running; the request was answered without it. */
+  stage: 'waiting' | 'taken' | 'passed' | 'answered'
+  /** Ours stands around that code: what comes of it once the request is answered reaches no framework. */
+  isWrapped: boolean
   /** Called if the request is answered without that code, once its lookup has begun. */
   onAnswered: () => void
 }
 
-/** The request's turn, which nobody can take again; null: it has none. */
+/** The request's turn, at any stage; null: it has none. */
 export function turnOf (request: unknown): Turn | null {
   if (typeof request !== 'object' || request === null || !(TURN in request)) return null
   const { [TURN]: turn } = request as Carrier
-  return turn?.stage === 'waiting' ? turn : null
+  return turn ?? null
 }
 
 /** A request that declares changes, from when its handler begins. */

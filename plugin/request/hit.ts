@@ -66,7 +66,7 @@ export function serveHit (engine: Engine, site: Site, waiting: Waiting, otherwis
   const began = stamp(channels.lookup) || site.worth.begin()
   if (!cache.isReady) return otherwise(engine, site, { request, reply, proceed, began })
   const { [HEADERS]: headers } = request as Carrier
-  const caller = { counters: site.counters, log: new HarmlessLog(request.log), source: site.source }
+  const caller = { counters: site.counters, log: new HarmlessLog(site.log ?? request.log), source: site.source }
   const selector = { site, caller, request: request as RequestView, headers: headers ?? request.headers }
   const selecting = select(cache, selector)
   if (selecting instanceof Promise || 'bypass' in selecting || selecting.toRefresh) {

@@ -48,6 +48,7 @@ export function select (cache: ResponseCache, selector: Selector): Selecting | P
   if (asksForUpgrade(headers)) return { bypass: 'upgrade' }
   if (hasContent(headers, request.raw)) return { bypass: 'content' }
   if (!isOriginForm(request.originalUrl)) return { bypass: 'target' }
+  if (site.isUnsaid) return { bypass: 'unsaid' }
   try {
     const identity = identify(policy, request)
     const mark = markOf(policy, request, { identity, headers })

@@ -274,6 +274,21 @@ function sayOnce (error: unknown): void {
   process.emitWarning(`The logger of an app failed, so what fastify-route-cache had to say is lost: ${reason}`)
 }
 
+/** In the plugin's options: where the plugin writes, if the app's own logger is off and its framework has another. */
+export const STAND_IN = Symbol('fastify-route-cache.stand-in')
+
+const standIns = new WeakMap<object, Log>()
+
+/** What requests of this cache say goes to this log. */
+export function speakThrough (cache: object, log: Log): void {
+  standIns.set(cache, log)
+}
+
+/** The log of a request of this cache; `log`: the request's own. */
+export function harmlessLogOf (cache: object, log: Log): HarmlessLog {
+  return new HarmlessLog(standIns.get(cache) ?? log)
+}
+
 const PAUSE: Milliseconds = 10_000
 
 interface Told { since: Milliseconds, at: Milliseconds, times: number, untold: number }

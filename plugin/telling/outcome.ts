@@ -28,6 +28,8 @@ export type BypassReason =
   | 'target'
   /** Params, query or headers are not valid: Fastify answers 400. */
   | 'invalid'
+  /** The route runs behind guards of Nest's, or is made for each request, and does not say for whom its responses are. */
+  | 'unsaid'
   /** The policy's `when` said no. */
   | 'when'
   /** The policy's `key` or `when` threw, or gave something that is no key. */

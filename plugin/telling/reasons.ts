@@ -21,6 +21,8 @@ export const BYPASS_WORDS: Readonly<Record<BypassReason, string>> = {
   target: 'its target is no path of this host (http://..., //...), or has a "#": a handler that puts request.url into its answer ' +
     'would put that into everybody\'s',
   invalid: 'its params, query or headers are not valid for the route\'s schema: Fastify answers 400',
+  unsaid: `a guard of Nest's, a request-scoped provider or a decorator of a param may know who asks, ${WAY_OUT}; or vary or a key ` +
+    'function, where something of the request selects the response',
   when: 'the route\'s cache.when said no',
   policy: 'a function of the route\'s policy (key, tags, identity or when) threw, or gave what it must not; the log has the error',
   store: 'the store failed, or did not answer within the deadline',

@@ -9,7 +9,7 @@
 //
 // The answer is held where it leaves the onSend chain. A reply that was hijacked never gets there: its end has to do.
 import type { ResponseCache } from '../cache/cache.js'
-import { HarmlessLog, type Log } from '../telling/events.js'
+import { harmlessLogOf, type Log } from '../telling/events.js'
 import { CHANGE, TURN, type Carrier, type Change, type Concluded, type Turn } from '../request/exchange.js'
 import type { Targets } from '../cache/claim.js'
 import { isOfDownstream } from '../cache/downstream.js'
@@ -73,6 +73,7 @@ export function awaitingChange<H extends Handler> (cache: ResponseCache, declara
         }
       },
       fields: [],
+      isWrapped: false,
       onAnswered: () => {}
     }
     return handler.call(this as never, request as never, reply as never)
@@ -152,7 +153,7 @@ interface Untold { error: unknown, isKept: boolean }
 
 function complain (cache: ResponseCache, { log, routeOptions: { url } }: RequestView, { error, isKept }: Untold): void {
   const words = isKept ? `: ${cache.describe(error)}. The response stands, and the cache is told later` : ', so nothing is invalidated'
-  new HarmlessLog(log).error({ err: error, route: url }, `cache could not be told of the change${words}`)
+  harmlessLogOf(cache, log).error({ err: error, route: url }, `cache could not be told of the change${words}`)
 }
 
 /** Resolves as the handler does; never, where something else answered meanwhile. */

@@ -47,6 +47,13 @@ const IMPORTS = `
 const programs: Record<string, string> = {
   program: blocks.get('program')!,
   values: IMPORTS + blocks.get('values')! + AROUND_VALUES.join(''),
+  identity: `
+    import { Controller, Get, Req } from '@nestjs/common'
+    import type { FastifyRequest } from 'fastify'
+    import { Cached } from 'fastify-route-cache/nest'
+    ${blocks.get('identity')!}
+    export { Orders }
+  `,
   // Types: what a method's request is, and what is refused.
   types: `
     import { Controller, Get, Put } from '@nestjs/common'
@@ -89,7 +96,7 @@ t.test('they compile, and print what they say', async (t) => {
   const said = ts.formatDiagnostics(ts.getPreEmitDiagnostics(program), ts.createCompilerHost(OPTIONS))
   t.equal(said, '')
   program.emit()
-  for (const [name, code] of Object.entries(programs).filter(([name]) => name !== 'types')) {
+  for (const [name, code] of Object.entries(programs).filter(([name]) => !['types', 'identity'].includes(name))) {
     const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(new URL(`${name}.mjs`, folder))], { timeout: 60_000 })
     const expected = Array.from(code.matchAll(/\/\/ → (.*)$/gm), ([, line]) => line)
     t.ok(expected.length > 0)

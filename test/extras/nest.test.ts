@@ -2,64 +2,26 @@
 // response that the method gave, and what is written wrongly does not start.
 import 'reflect-metadata'
 import {
-  All, Catch, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip,
+  All, Catch, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip, Logger,
+  RequestMapping, RequestMethod,
   Module, NotFoundException, Param, ParseIntPipe, Post, Put, Query, Redirect, Req, Res, Scope,
   ServiceUnavailableException, Session, SetMetadata, Sse, StreamableFile, UnauthorizedException, UseFilters,
   UseGuards, UseInterceptors, Version, VersioningType, createParamDecorator, type ArgumentsHost, type CallHandler,
   type CanActivate, type DynamicModule, type ExceptionFilter, type ExecutionContext, type NestInterceptor,
-  type PipeTransform, type Provider, type Type
+  type PipeTransform, type Type
 } from '@nestjs/common'
 import { APP_GUARD, APP_INTERCEPTOR, NestFactory, REQUEST, Reflector } from '@nestjs/core'
 import { FastifyAdapter, RouteConfig, type NestFastifyApplication } from '@nestjs/platform-fastify'
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
 import { finalize, from, lastValueFrom, map, of, retry, throwError, timeout } from 'rxjs'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Cached, Invalidates, RouteCache, RouteCacheModule } from '../../plugin/extras/nest/index.js'
 import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
-import { startRedis } from '../helpers/redis.js'
-
-const server = await startRedis()
-t.teardown(async () => { await server.stop() })
-const redis = server.client()
-await redis.ping()
-
-interface Site {
-  controllers: Array<Type<object>>
-  providers?: Provider[]
-  options?: RouteCacheOptions
-  /** As `main.ts` has it. */
-  setUp?: (app: NestFastifyApplication) => unknown
-  adapter?: FastifyAdapter
-}
-
-let prefixes = 0
-
-async function open (t: Test, { controllers, providers = [], options = {}, setUp, adapter = new FastifyAdapter() }: Site) {
-  class App {}
-  const cache = RouteCacheModule.forRoot({ redis, prefix: `nest-${++prefixes}`, deadline: 30, writeDeadline: 30, ...options })
-  Module({ imports: [cache], controllers, providers })(App)
-  const app = await NestFactory.create<NestFastifyApplication>(App, adapter, { logger: false, abortOnError: false })
-  t.teardown(async () => { await app.close() })
-  await setUp?.(app)
-  await app.init()
-  await app.getHttpAdapter().getInstance().ready()
-  return app
-}
-
-type Asked = { url: string, method?: 'GET' | 'HEAD' | 'PUT' | 'POST', headers?: Record<string, string> }
-
-async function ask (app: NestFastifyApplication, asked: string | Asked) {
-  const response = await app.inject(asked)
-  await app.get(RouteCache).settled()
-  const { statusCode: status, headers, body } = response
-  const cache = /; (hit|fwd=[a-z]+)/.exec(String(headers['cache-status']))?.[1] ?? null
-  return { status, headers, body, cache }
-}
+import { ask, open, redis, requestOf, type Asked, type Site } from './nest-site.js'
 
 // Who may see: ada. Nobody else.
 const mayPass = (request: { headers: Record<string, unknown> }): boolean => request.headers['x-who'] === 'ada'
-const requestOf = (context: ExecutionContext): FastifyRequest => context.switchToHttp().getRequest<FastifyRequest>()
 
 @Injectable()
 class Guard implements CanActivate {
@@ -532,6 +494,47 @@ t.test('a write invalidates where its method has succeeded, and nowhere else', a
 // What does not start, and what starts.
 
 @Injectable()
+class CacheInterceptor implements NestInterceptor {
+  intercept (_context: ExecutionContext, next: CallHandler) { return next.handle() }
+}
+
+t.test('a module that is imported twice, or without options, says so', async (t) => {
+  const start = async (...imports: DynamicModule[]): Promise<unknown> => {
+    class App {}
+    Module({ imports })(App)
+    return await NestFactory.create(App, new FastifyAdapter(), { logger: false, abortOnError: false })
+  }
+  await t.rejects(start(RouteCacheModule.forRoot({}), RouteCacheModule.forRootAsync({ useFactory: () => ({ prefix: 'b' }) })),
+    { code: 'FRC_OPTION', message: /imported twice/ })
+  await t.rejects(start(RouteCacheModule.forRootAsync({ useFactory: () => undefined as never })), { code: 'FRC_OPTION', message: /gave undefined/ })
+  t.throws(() => RouteCacheModule.forRootAsync({ useClass: Service } as never), { code: 'FRC_OPTION', message: /useFactory/ })
+  t.throws(() => (Cached as unknown as ClassDecorator)(Service), { code: 'FRC_OPTION', message: /parentheses/ })
+})
+
+t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
+  const lines: string[] = []
+  const write = (...words: unknown[]): void => { lines.push(words.join(' ')) }
+  @Controller('lines')
+  class Lines {
+    @Get() @Cached({ key: 'lines' }) @UseGuards(ObservingGuard) get () { return 1 }
+    @Post() @Invalidates(() => { throw new Error('no target') }) post () { return 1 }
+  }
+  class App {}
+  Module({ imports: [RouteCacheModule.forRoot({})], controllers: [Lines] })(App)
+  const logger = { log: write, error: write, warn: write }
+  const app = await NestFactory.create<NestFastifyApplication>(App, new FastifyAdapter(), { logger })
+  t.teardown(async () => {
+    await app.close()
+    Logger.overrideLogger(['error'])
+  })
+  await app.init()
+  t.equal((await app.inject({ method: 'POST', url: '/lines' })).statusCode, 201)
+  for (const said of [/no Redis client given.* RouteCache/, /not cached, as .*GET \/lines.* RouteCache/, /could not be told.*no target.* RouteCache/]) {
+    t.ok(lines.some((line) => said.test(line)), String(said))
+  }
+})
+
+@Injectable()
 class Service {
   @Cached()
   item () { return 1 }
@@ -570,6 +573,12 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
     ['a POST', { controllers: [controllerOf(Post(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
     ['all methods', { controllers: [controllerOf(All(), Cached())] }, /only methods with @Get/],
     ['events', { controllers: [controllerOf(Sse(), Cached())] }, /Items\.item: .*a stream of events/],
+    ['all verbs that invalidate', { controllers: [controllerOf(All(), Invalidates('item'))] }, /Items\.item: @Invalidates is .*a method for each/],
+    ['many verbs', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.POST, RequestMethod.PUT] as never }), Invalidates('item'))] },
+      /a method for each/],
+    ['a name of the body', { controllers: [controllerOf(Post(), Invalidates('a:{id}'))] }, /route POST \/items: .*\{id\} is no param of its path/],
+    ['a member of the body', { controllers: [controllerOf(Post(), Invalidates({ tags: ['a:{body.id}'] }))] }, /\{body\.id\} is no param/],
+    ['another cache in front', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(CacheInterceptor))] }, /Items\.item: .*CacheInterceptor/],
     ['a GET that invalidates', { controllers: [controllerOf(Get(), Invalidates('item'))] }, /only routes that change something have it/],
     ['a service', { controllers: [], providers: [Service] }, /Service\.item: .*inject RouteCache/]
   ]
@@ -679,6 +688,15 @@ t.test('what a method takes of a client selects the response, or does not start'
   }
   const message = /its handler takes \(filter\).*\{query\.filter\}/
   t.match(app.get(RouteCache).warnings, [{ check: 'query-left-out', message }])
+  @Controller('whole')
+  class Whole {
+    @Get('none') @Cached({ key: 'none' }) none (@Query() query: object) { return query }
+    @Get('some') @Cached({ key: 'some:{query.page}' }) some (@Query() query: object) { return query }
+    @Get('all') @Cached() all (@Query() query: object) { return query }
+  }
+  const whole = await open(t, { controllers: [Whole] })
+  t.match(whole.get(RouteCache).warnings, [{ check: 'query-left-out', route: 'GET /whole/none', message: /takes the whole query/ }])
+  t.equal(whole.get(RouteCache).warnings.length, 1)
   for (const [name, decorate] of [['@Ip', Ip()], ['@Headers', Headers()], ['@Session', Session()]] as const) {
     @Controller('client')
     class Client {
@@ -768,7 +786,7 @@ t.test('interceptors that retry, answer by themselves, or wait', async (t) => {
   t.match(await ask(app, '/ways/answering'), { body: 'answered', cache: 'fwd=bypass' })
   t.match(await ask(app, '/ways/late'), { body: '{"value":1}', cache: 'fwd=miss' })
   t.match(await ask(app, '/ways/late'), { body: '{"value":1}', cache: 'hit' })
-  t.equal(others, 1)
+  t.equal(others, 2)
 })
 
 t.test('a value that is set through a route goes through guards and interceptors, as the method\'s does', async (t) => {

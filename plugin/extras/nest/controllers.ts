@@ -3,20 +3,22 @@
 // What is wrong throws FRC_OPTION, naming class and method.
 import { Req } from '@nestjs/common'
 import { MetadataScanner, type ModulesContainer } from '@nestjs/core'
-import { optionError } from '../../errors.js'
+import { RouteCacheError, optionError } from '../../errors.js'
 import { own as memberOf } from '../../key/key.js'
 import { putBehindGuards } from '../../fastify/nest.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
 import { NESTS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
-import { cachedOption, paramsOf, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
+import { cachedOption, paramsOf, unsaidBy, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
 
 /** Prepares all controllers of the app. Throws where a decorator stands on what is no route. */
 export function prepareControllers (modules: ModulesContainer, config: AppConfig): void {
   const scanner = new MetadataScanner()
   for (const { controllers, providers } of modules.values()) {
-    for (const { metatype } of controllers.values()) {
-      if (typeof metatype === 'function') prepareController(metatype as Controller, scanner, config)
+    for (const wrapper of controllers.values()) {
+      const { metatype } = wrapper
+      const isScoped = !wrapper.isDependencyTreeStatic()
+      if (typeof metatype === 'function') prepareController(metatype as Controller, { scanner, config, isScoped })
     }
     for (const { metatype } of providers.values()) {
       if (typeof metatype === 'function' && isClass(metatype)) refuseOnProvider(metatype as Controller, scanner)
@@ -43,26 +45,35 @@ function refuseOnProvider (provider: Controller, scanner: MetadataScanner): void
   }
 }
 
-function prepareController (controller: Controller, scanner: MetadataScanner, config: AppConfig): void {
+/** `isScoped`: the controller, or something that it or its guards and interceptors are given, is made for each request. */
+interface Preparing { scanner: MetadataScanner, config: AppConfig, isScoped: boolean }
+
+function prepareController (controller: Controller, { scanner, config, isScoped }: Preparing): void {
   const ofClass = metadata.getMetadata(CACHED, controller)
   for (const place of placesOf(controller, scanner)) {
     const method = originalOf(place.method)
     const option = cachedOption(place, ofClass, config) ?? writingOption(place)
     if (option === null) continue
     if (!metadata.hasMetadata(NESTS.path, method)) {
-      throw optionError(whereOf(place), '@Cached or @Invalidates', undefined, 'the method is no route: it has no @Get, @Put or the like')
+      throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: it has @Cached or @Invalidates, and the method is no route: it lacks @Get, @Put or the like`)
     }
-    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM && typeof data === 'string' ? [data] : [])
-    putBehindGuards(option, { hasGuards: hasGuards(place, config), query })
+    const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM ? [typeof data === 'string' ? data : '*'] : [])
+    putBehindGuards(option, { unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
+    if (!('invalidates' in option)) refuseBesideNests(place, config)
     putInPlace(place, option)
     if (!('invalidates' in option)) putAround(place, config)
   }
 }
 
-function hasGuards ({ controller, method }: ControllerMethod, config: AppConfig): boolean {
-  const lists = [config.getGlobalGuards(), config.getGlobalRequestGuards(), metadata.getMetadata(NESTS.guards, controller),
-    metadata.getMetadata(NESTS.guards, method)]
-  return lists.some((list) => Array.isArray(list) && list.length > 0)
+/** Nest's CacheInterceptor answers ahead of the lookup, from values that no invalidation of ours ends. */
+function refuseBesideNests ({ controller, name, method }: ControllerMethod, config: AppConfig): void {
+  const lists = [config.getGlobalInterceptors(), metadata.getMetadata(NESTS.interceptors, controller),
+    metadata.getMetadata(NESTS.interceptors, originalOf(method))]
+    .flatMap((list) => Array.isArray(list) ? list as unknown[] : [])
+  const isNests = (one: unknown): boolean => (typeof one === 'function' ? one.name : (one as object | null)?.constructor.name) === 'CacheInterceptor'
+  if (!lists.some(isNests)) return
+  throw new RouteCacheError('FRC_OPTION', `${whereOf({ controller, name })}: @Cached stands behind a CacheInterceptor, whose values no invalidation of this ` +
+    'cache ends: leave one of the two out')
 }
 
 /** Our method on the controller's own prototype, with all that was said of the other one, and the option in its config. */

@@ -1,6 +1,7 @@
 // What a controller says of its routes. Decorators only note it; controllers.ts makes it happen when the app starts.
 import { SetMetadata } from '@nestjs/common'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { RouteCacheError } from '../../errors.js'
 import type { CacheOptions, InvalidationOptions } from '../../options/route-options.js'
 import type { InvalidateTargets } from '../../key/target.js'
 
@@ -34,6 +35,9 @@ export type InvalidatesOptions = InvalidationOptions<FastifyRequest, FastifyRepl
 export function Cached<Request = FastifyRequest> (
   options: CachedOptions<Request> | boolean = true
 ): MethodDecorator & ClassDecorator {
+  if (typeof options === 'function' || arguments.length > 1) {
+    throw new RouteCacheError('FRC_OPTION', '@Cached is written with parentheses: @Cached(), or @Cached({ key, ttl })')
+  }
   return SetMetadata(CACHED, options) as MethodDecorator & ClassDecorator
 }
 

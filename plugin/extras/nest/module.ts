@@ -56,6 +56,9 @@ export class RouteCacheModule implements NestModule, OnModuleInit, OnApplication
 
   /** The same with options that other providers know, such as a ConfigService. */
   static forRootAsync ({ imports = [], inject = [], useFactory }: RouteCacheModuleAsyncOptions): DynamicModule {
+    if (typeof useFactory !== 'function') {
+      throw new RouteCacheError('FRC_OPTION', 'RouteCacheModule.forRootAsync takes useFactory, with inject and imports, and nothing like useClass')
+    }
     return {
       module: RouteCacheModule,
       global: true,

@@ -33,6 +33,7 @@ export const NESTS = {
 
 /** Nest's RequestMethod. */
 export const GET = 0
+export const ALL = 5
 export const HEAD = 7
 /** Nest's RouteParamtypes. */
 export const HEADER_PARAM = 6

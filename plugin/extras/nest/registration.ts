@@ -1,11 +1,16 @@
 // The plugin's registration in a Nest app: on the adapter's instance as soon as there is one, or on an instance of its own.
+import { Logger } from '@nestjs/common'
 import { type HttpAdapterHost } from '@nestjs/core'
 import fastify, { type FastifyInstance } from 'fastify'
 import { RouteCache } from '../../calls/route-cache.js'
 import { RouteCacheError } from '../../errors.js'
 import { own as memberOf } from '../../key/key.js'
+import { STAND_IN, type Log } from '../../telling/events.js'
 import { routeCache } from '../../index.js'
 import type { RouteCacheOptions } from '../../options/options.js'
+
+/** Each app's, that have the module. */
+const taken = new WeakSet<object>()
 
 export class Registration {
   readonly #host: HttpAdapterHost
@@ -17,6 +22,14 @@ export class Registration {
   readonly cache: RouteCache
 
   constructor (host: HttpAdapterHost, options: RouteCacheOptions) {
+    if (typeof options !== 'object' || options === null) {
+      throw new RouteCacheError('FRC_OPTION', `RouteCacheModule: useFactory of forRootAsync gave ${String(options)}; it returns the plugin's options`)
+    }
+    if (taken.has(host)) {
+      throw new RouteCacheError('FRC_OPTION', 'RouteCacheModule is imported twice: write forRoot or forRootAsync once, in the root module. It is ' +
+        'global, so other modules inject RouteCache without importing it')
+    }
+    taken.add(host)
     this.#host = host
     this.#options = options
     this.cache = injected(() => this.#real)
@@ -47,8 +60,27 @@ export class Registration {
   }
 
   async #register (instance: FastifyInstance): Promise<void> {
-    await instance.register(routeCache, this.#options)
+    const isSilent = this.#alone !== null || instance.log.warn === instance.log.error
+    const options = isSilent ? Object.assign({}, this.#options, { [STAND_IN]: nestLog() }) : this.#options
+    await instance.register(routeCache, options)
     this.#real = (instance as unknown as Record<string, RouteCache>)[this.#options.decorator ?? 'cache']!
+  }
+}
+
+/** Nest's own logger, where Fastify's is off, as the adapter has it by default. Lines of level `debug` are left out. */
+function nestLog (): Log {
+  const logger = new Logger('RouteCache')
+  const text = (details: object, message: string): string => {
+    const route: unknown = memberOf(details, 'route')
+    const error: unknown = memberOf(details, 'err')
+    const named = typeof route === 'string' && !message.includes(route) ? `${route}: ${message}` : message
+    return error instanceof Error ? `${named}: ${error.message}` : named
+  }
+  return {
+    debug: () => {},
+    info: (details, message) => { logger.log(text(details, message)) },
+    warn: (details, message) => { logger.warn(text(details, message)) },
+    error: (details, message) => { logger.error(text(details, message)) }
   }
 }
 

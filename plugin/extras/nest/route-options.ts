@@ -4,7 +4,7 @@ import { own as memberOf } from '../../key/key.js'
 import { isObject } from '../../options/reader.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { originalOf, type Method } from './method.js'
-import { BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
+import { ALL, BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
 
 export type Controller = new (...args: never[]) => object
 
@@ -60,14 +60,47 @@ function checkOption (place: ControllerMethod, option: unknown): void {
 /** The header fields that the method takes by name. What it takes besides, and no field selects, is the client's own. */
 function takenFields (place: ControllerMethod, option: object): string[] {
   const params = paramsOf(place)
-  const isSaid = memberOf(option, 'shared') === true || memberOf(option, 'identity') !== undefined ||
-    typeof memberOf(option, 'key') === 'function'
+  const isSaid = saysForWhom(option)
   const own = params.find(({ type, data }) => OF_THE_CLIENT[type] !== undefined && !(type === HEADER_PARAM && typeof data === 'string'))
   if (own !== undefined && !isSaid) {
     throw optionError(whereOf(place), OF_THE_CLIENT[own.type]!, own.data, 'the method takes this of each client, and nothing says that it ' +
       'selects the response: write @Cached({ identity }) or a key function; shared: true, if all get the same; or leave the param out')
   }
   return params.flatMap(({ type, data }) => type === HEADER_PARAM && typeof data === 'string' ? [data.toLowerCase()] : [])
+}
+
+/** Whether the option says for whom a response is, or makes its key of the request. */
+function saysForWhom (option: object): boolean {
+  return memberOf(option, 'shared') === true || memberOf(option, 'identity') !== undefined || typeof memberOf(option, 'key') === 'function'
+}
+
+/**
+ * What may know who asks, in words, where the controller's own options say nothing of that; null: not so. A guard may put on
+ * the request whatever it has found out, under any name, and a decorator of a param may read it; as may a provider that is
+ * made for each request, or for each tenant.
+ */
+export function unsaidBy (
+  place: ControllerMethod, ofClass: unknown, { config, isScoped }: { config: AppConfig, isScoped: boolean }
+): string | null {
+  const { controller } = place
+  const method = originalOf(place.method)
+  const given = [ofClass, metadata.getMetadata(CACHED, method)].filter(isObject)
+  const option = Object.assign({}, ...given) as object
+  const vary = memberOf(option, 'vary')
+  if (saysForWhom(option) || (Array.isArray(vary) && vary.length > 0)) return null
+  const guards = [config.getGlobalGuards(), config.getGlobalRequestGuards(), metadata.getMetadata(NESTS.guards, controller),
+    metadata.getMetadata(NESTS.guards, method)].flatMap((list) => Array.isArray(list) ? list as unknown[] : [])
+  if (guards.length > 0) return [...new Set(guards.map(nameOf))].join(', ')
+  if (isScoped) return 'a provider for each request'
+  // A decorator of the app's own has no number.
+  return paramsOf(place).some(({ type }) => Number.isNaN(type)) ? 'a decorator of a param' : null
+}
+
+/** A class, an instance of one, or Nest's wrapper of it. */
+function nameOf (guard: unknown): string {
+  if (typeof guard === 'function') return guard.name || 'a guard'
+  const name = memberOf(guard, 'name') ?? (guard as object).constructor.name
+  return typeof name === 'string' && name !== '' && name !== 'Object' && !name.startsWith('APP_') ? name : 'a guard'
 }
 
 interface Param { index: number, data?: unknown }
@@ -94,5 +127,11 @@ function versionFields (place: ControllerMethod, option: object, config: AppConf
 /** The declaration of a route that changes something; null: the method is none. */
 export function writingOption (place: ControllerMethod): object | null {
   const option = metadata.getMetadata(INVALIDATES, originalOf(place.method))
-  return option === undefined ? null : { ...option as object }
+  if (option === undefined) return null
+  const verb = metadata.getMetadata(NESTS.method, originalOf(place.method))
+  if (Array.isArray(verb) || verb === ALL) {
+    throw optionError(whereOf(place), '@Invalidates', option, 'its method answers GET, too, or many verbs, for which Nest declares no such option: ' +
+      'write a method for each, with @Post, @Put, @Patch or @Delete')
+  }
+  return { ...option as object }
 }
