@@ -4,8 +4,7 @@
 export const REASONS = {
   hooks: 'the test counts hooks or looks at them: a cached route has hooks of ours, and its handler is wrapped',
   runs: 'the test counts runs of a handler, or has it answer otherwise the second time: the second answer is a hit',
-  lines: 'the test counts lines of the log: the plugin writes some, and a handler that throws behind hijack() is not complained of',
-  turns: 'the connection ends in the turn in which the request came: the answer to a cached route comes some turns later'
+  lines: 'the test counts lines of the log: the plugin writes some, and a handler that throws behind hijack() is not complained of'
 }
 
 /** How many answers carry a Cache-Status, at least, where every GET route is cached. */
@@ -57,9 +56,6 @@ export const DIFFERENCES = {
     },
     'test/logger/options.test.js': { 'logger options > Should set a custom logLevel for every plugin': 'lines' },
     'test/logger/request.test.js': { 'request > should redact the authorization header if so specified': 'lines' },
-    'test/request-error.test.js': {
-      'default clientError replies with bad request on reused keep-alive connection': 'turns'
-    },
     'test/route.8.test.js': { 'exposeHeadRoute should not reuse the same route option': 'hooks' },
     'test/router-options.test.js': {
       'Should honor routerOptions.useSemicolonDelimiter': 'runs',
