@@ -8,7 +8,7 @@ import { Complaints, channels, tell, type Caller, type Log, type Instance } from
 import { NO_TARGETS, type Answer, type Claim, type Found, type Missed, type Question, type Refreshable, type Right, type Targets } from './claim.js'
 import type { Milliseconds } from '../duration.js'
 import { withoutSecrets } from '../errors.js'
-import { useOf, type Entry } from '../entry/entry.js'
+import { useOf, DecodedEntries, type Entry } from '../entry/entry.js'
 import { Failures, Refreshes } from './refresh.js'
 import { Fills, type Kept } from './fill.js'
 import { FormerBuild } from './former-build.js'
@@ -75,7 +75,8 @@ export class ResponseCache {
     const flights = this.#flights
     const background = this.#background
     this.enabled = enabled
-    this.shelf = { store, tagMemory: new TagMemory(), limits: { maxBodyBytes, maxHeaderBytes } }
+    const limits = { maxBodyBytes, maxHeaderBytes }
+    this.shelf = { store, tagMemory: new TagMemory(), limits, decoded: new DecodedEntries(limits) }
     this.invalidation = new Invalidation({ ...parts, flights, background })
     this.failures = new Failures(now)
     this.formerBuild = new FormerBuild(log, now())

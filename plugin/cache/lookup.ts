@@ -6,7 +6,7 @@ import type { Claim, Found, Missed, Question, Spare, Selected, Selection } from 
 import type { Milliseconds } from '../duration.js'
 import {
   encodeMarker, isMarker, ownName, soundEntry, soundMarker, useOf, asSoftened, isValid, type Entry, type Use,
-  type ValidityBasis, type Marker
+  type ValidityBasis, type Marker, type DecodedEntries
 } from '../entry/entry.js'
 import type { Failures } from './refresh.js'
 import { flightName, type Flight, type Flights, type LandedEntry, type Place } from './flight.js'
@@ -291,8 +291,8 @@ export function selectBy (headers: RequestFields): Selection {
   return { needs: [], hint: { members: [] }, fingerprint: by, tags: [], maxVariants: 1 }
 }
 
-/** The store, the tags that are remembered by key, and how large an entry may be that is served. */
-export interface Shelf { store: Store, tagMemory: TagMemory, limits: AnswerLimits }
+/** The store, the tags that are remembered by key, how large an entry may be that is served, and those decoded lately. */
+export interface Shelf { store: Store, tagMemory: TagMemory, limits: AnswerLimits, decoded: DecodedEntries }
 
 /** The first read of a request: its key, its most likely variant, the generations that likely decide. */
 export interface FirstAsk extends Ask {
@@ -317,23 +317,22 @@ export function askFor ({ tagMemory }: Shelf, key: string, { needs, hint, finger
   return { key, variant, tags: union(tags, tagMemory.of(key)), toTake: false, members }
 }
 
-/** A reading, and the limits of an entry that is served. */
-interface Ready { reading: Reading, limits: AnswerLimits }
+interface Ready { reading: Reading, decoded: DecodedEntries }
 
 /** The entry that the selection leads to, where this reading shows that it is valid; null: a full lookup has to tell. */
 export function readyEntry (
-  { key, variant, tags, members }: FirstAsk, selection: Selection, { reading, limits }: Ready
+  { key, variant, tags, members }: FirstAsk, selection: Selection, { reading, decoded }: Ready
 ): Entry | null {
-  const { main, varied, isKept } = reading
+  const { main, varied, isKept, isNear } = reading
   if (main === null) return null
   let entry: Entry | null
   if (isMarker(main)) {
     const marker = variant === null || varied === null ? null : soundMarker(main)
     if (marker === null || !isSame(marker.members, members) || !contains(members, selection.needs)) return null
-    entry = soundEntry({ bytes: varied!, name: ownName(key, { variant: variant! }), isKept }, limits)
+    entry = decoded.of({ bytes: varied!, name: ownName(key, { variant: variant! }), isKept }, isNear)
     if (entry?.epoch !== marker.epoch) return null
   } else {
-    entry = selection.needs.length > 0 ? null : soundEntry({ bytes: main, name: key, isKept }, limits)
+    entry = selection.needs.length > 0 ? null : decoded.of({ bytes: main, name: key, isKept }, isNear)
     if (entry?.epoch !== '') return null
   }
   const { history, least, generations, softened } = reading

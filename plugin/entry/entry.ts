@@ -486,7 +486,7 @@ const LAST_INSTANT = 8.64e15
 const OWN_FIELDS = 4_096
 
 /** Bytes under a name, and whether they stay as they are. */
-interface StoredBytes { bytes: Buffer, name: string, isKept?: boolean }
+export interface StoredBytes { bytes: Buffer, name: string, isKept?: boolean }
 
 /** The entry of these bytes; null where they are none that may be served. Never throws. */
 export function soundEntry ({ bytes, name, isKept = false }: StoredBytes, limits: AnswerLimits): Entry | null {
@@ -533,4 +533,52 @@ function areSound (headers: readonly HeaderField[], { maxHeaderBytes }: AnswerLi
   let size = seen.get(headers)
   if (size === undefined) seen.set(headers, size = isReplayable(headers) ? headerBytes(headers) : null)
   return size !== null && size <= maxHeaderBytes + OWN_FIELDS
+}
+
+// Entries that were decoded lately. A hot entry is read from Redis with each hit, and mostly its bytes are those of the last
+// time: to compare them costs less than to check and to decode them once more. They do not say whether the entry is valid:
+// that is judged with each reading.
+
+/** Each has one entry at most. */
+const PLACES = 512
+/** Of an entry's bytes, so that all places together keep 4 MiB at most. The larger it is, the less decoding counts. */
+const LARGEST: Bytes = 8_192
+
+interface Decoded { name: string, bytes: Buffer, entry: Entry }
+
+export class DecodedEntries {
+  readonly #limits: AnswerLimits
+  /** By the checksum: what has the same place takes it from the other. */
+  readonly #places = new Array<Decoded | undefined>(PLACES).fill(undefined)
+  /** The checksum that was last decoded in each place: bytes that come once are not worth a copy. */
+  readonly #seen = new Uint32Array(PLACES)
+
+  constructor (limits: AnswerLimits) {
+    this.#limits = limits
+  }
+
+  /**
+   * The entry of these bytes, which others are given, too; null where they are none that may be served. `isNear`: they are
+   * in this process' memory, beside their decoded entry. Never throws.
+   */
+  of (stored: StoredBytes, isNear: boolean): Entry | null {
+    const limits = this.#limits
+    const { bytes, name } = stored
+    if (isNear || bytes.length > LARGEST || bytes.length < AT.headers) return soundEntry(stored, limits)
+    const checksum = bytes.readUInt32BE(AT.checksum)
+    const place = checksum % PLACES
+    const known = this.#places[place]
+    // All bytes are compared: some are not in the checksum.
+    if (known?.name === name && known.bytes.equals(bytes)) return known.entry
+    if (this.#seen[place] !== checksum) {
+      this.#seen[place] = checksum
+      return soundEntry(stored, limits)
+    }
+    // The bytes are a part of what the client has read, which is kept as a whole or not at all.
+    const own = Buffer.allocUnsafeSlow(bytes.length)
+    bytes.copy(own)
+    const entry = soundEntry({ bytes: own, name }, limits)
+    if (entry !== null) this.#places[place] = { name, bytes: own, entry }
+    return entry
+  }
 }

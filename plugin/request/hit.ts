@@ -151,7 +151,7 @@ class FastLookup implements Reader {
   #serve (reading: Reading): boolean {
     const { cache } = this.#engine
     const { selector: { site: { policy }, headers }, wanted } = this.#of
-    const entry = readyEntry(this.#asked, wanted.selection, { reading, limits: cache.shelf.limits })
+    const entry = readyEntry(this.#asked, wanted.selection, { reading, decoded: cache.shelf.decoded })
     if (entry === null) return false
     if (entry.isOfFormerBuild === true) cache.formerBuild.notice(entry)
     // An entry that may be due for an early refresh goes the long way, where chance decides.
