@@ -524,7 +524,8 @@ class Run {
   async #value (name: string, { process }: Pick<Reader, 'process'>, { at, depth }: Chain): Promise<number> {
     const { key, tags } = this.#mode.values![at]!
     const { cache, caller } = this.#processes[process]!
-    const values = { cache, caller, ttl: LIFE, waitTimeout: this.#waitTimeout, maxBodyBytes: Infinity, complaints: new Complaints(Date.now) }
+    const complaints = new Complaints(Date.now)
+    const values = { cache, caller, ttl: LIFE, waitTimeout: this.#waitTimeout, maxBodyBytes: Infinity, complaints }
     const begun = this.#begin()
     let isOwn = false
     const load = async (): Promise<Made> => {
