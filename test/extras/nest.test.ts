@@ -2,7 +2,8 @@
 // response that the method gave, and what is written wrongly does not start.
 import 'reflect-metadata'
 import {
-  All, Catch, Controller, ForbiddenException, Get, Head, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip, Logger,
+  All, Catch, Controller, ForbiddenException, Get, Head, Header, Headers, HostParam, HttpCode, Inject, Injectable,
+  Ip, Logger,
   RequestMapping, RequestMethod,
   Module, NotFoundException, Param, ParseIntPipe, Post, Put, Query, Redirect, Req, Res, Scope,
   ServiceUnavailableException, Session, SetMetadata, Sse, StreamableFile, UnauthorizedException, UseFilters,

@@ -86,7 +86,7 @@ function refuseBesideNests ({ controller, name, method }: ControllerMethod, conf
 /** A class, an instance of one, or Nest's wrapper of one for each request; of Nest's class, or of one that extends it. */
 function isNests (one: unknown): boolean {
   const metatype = typeof one === 'function' ? one : memberOf(one, 'metatype') ?? (one as object | null)?.constructor
-  for (let kind = metatype; typeof kind === 'function' && kind.name !== ''; kind = Object.getPrototypeOf(kind)) {
+  for (let kind = metatype; typeof kind === 'function' && kind !== Function.prototype; kind = Object.getPrototypeOf(kind)) {
     if (kind.name === 'CacheInterceptor') return true
   }
   return false
