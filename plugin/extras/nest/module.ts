@@ -23,9 +23,9 @@ export const ROUTE_CACHE_OPTIONS: unique symbol = Symbol('fastify-route-cache.op
 /** How `forRootAsync` comes to the plugin's options. */
 export interface RouteCacheModuleAsyncOptions {
   /** Modules whose providers the factory needs. */
-  imports?: NonNullable<ModuleMetadata['imports']>
+  imports?: NonNullable<ModuleMetadata['imports']> | undefined
   /** The providers that the factory is called with. */
-  inject?: NonNullable<FactoryProvider['inject']>
+  inject?: NonNullable<FactoryProvider['inject']> | undefined
   /** Gives the plugin's options. */
   useFactory: (...injected: any[]) => RouteCacheOptions | Promise<RouteCacheOptions>
 }
