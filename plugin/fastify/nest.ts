@@ -51,6 +51,8 @@ export function isNestInstance (config: unknown): boolean {
 
 /** A route's place under Nest. */
 interface BehindGuards {
+  /** The decorator that gives the option, and its method, in words. */
+  place: string
   /** Something in front of it may know who asks, and its option says nothing of that; in words. Null: not so. */
   unsaid: string | null
   /** The query values that its method takes by name; `*`: the whole query. */

@@ -154,7 +154,7 @@ function cachingOf ({ engine, stats, instance, log, standIn, names, warnings }: 
       isNest ||= behind !== null || isNestHandler(route.handler)
       const ruled = rules.ruleOf(route, given.option)
       const option = ruled === null ? given.option : ruled.cache
-      const place = ruled !== null ? `the plugin's option ${ruled.place}` : given.isInConfig ? 'its config.routeCache' : null
+      const place = ruled !== null ? `the plugin's option ${ruled.place}` : behind?.place ?? (given.isInConfig ? 'its config.routeCache' : null)
       const isOff = option === undefined || option === false
       const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`

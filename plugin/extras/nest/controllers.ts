@@ -66,7 +66,8 @@ function prepareController (controller: Controller, { scanner, config, isScoped,
       throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: it has @Cached or @Invalidates, and the method is no route: it lacks @Get, @Put or the like`)
     }
     const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM ? [typeof data === 'string' ? data : '*'] : [])
-    putBehindGuards(option, { unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
+    const said = `${'invalidates' in option ? '@Invalidates' : '@Cached'} of ${whereOf(place)}`
+    putBehindGuards(option, { place: said, unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
     if (!('invalidates' in option)) refuseBesideNests(place, config)
     options.set(putInPlace(place), option)
     if (!('invalidates' in option)) putAround(place, config)
