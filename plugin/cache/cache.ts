@@ -36,6 +36,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** The store's name with its address, for what tells the end of an outage. Default: it has none. */
+  storeName?: string | undefined
   /** Hears of what invalidates, when it is asked for. */
   onInvalidation?: ((targets: Targets) => void) | undefined
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
@@ -81,7 +83,7 @@ export class ResponseCache {
     this.failures = new Failures(now)
     this.formerBuild = new FormerBuild(log, now())
     this.#refreshes = new Refreshes({ store, flights, now })
-    this.#complaints = new Complaints(now, parts.describe)
+    this.#complaints = new Complaints(now, parts.describe, parts.storeName)
     this.breaker = this.#openBreaker()
     const { shelf, failures, formerBuild, breaker } = this
     const abandon = (right: Right, caller: Caller, pass?: boolean): void => { this.abandon(right, caller, pass) }
@@ -109,8 +111,8 @@ export class ResponseCache {
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
-    const { describe } = this.#parts
-    const said = { ...describe !== undefined && { describe }, past, log }
+    const { describe, storeName } = this.#parts
+    const said = { storeName, ...describe !== undefined && { describe }, past, log }
     return new Breaker({ ...said, threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose })
   }
 
