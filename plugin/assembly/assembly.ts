@@ -65,7 +65,8 @@ export function assemble (
   const stats = new Stats(store.kind, now())
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, storeName: client === null ? undefined : outage.name, onInvalidation })
+  const storeName = client === null ? undefined : outage.name
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, storeName, onInvalidation })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
   const { ttl, waitTimeout, maxBodyBytes } = settings
   const end = (): void => {

@@ -112,7 +112,7 @@ export class ResponseCache {
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
     const { describe, storeName } = this.#parts
-    const said = { storeName, ...describe !== undefined && { describe }, past, log }
+    const said = { ...describe !== undefined && { describe }, storeName, past, log }
     return new Breaker({ ...said, threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose })
   }
 

@@ -303,8 +303,8 @@ export class Complaints {
   readonly #store: string
 
   /**
-   * `describe`: which store failed, and why; for messages with an error. `store`: which one, for what tells an end. Default of
-   * both: messages are as they are.
+   * `describe`: which store failed, and why; for messages with an error. `store`: which one, for what tells an end. Default
+   * of both: messages are as they are.
    */
   constructor (now: () => Milliseconds, describe?: (error: unknown) => string, store?: string) {
     this.#now = now

@@ -160,7 +160,7 @@ async function broken (
 }
 
 const examine = async (server: RedisServer, ...args: string[]): Promise<CommandResult> =>
-  await runCommand(['doctor', '--json', ...(args.length > 0 ? args : at(server)), '--timeout', '30s'], {})
+  await runCommand(['doctor', '--json', ...(args.length > 0 ? [...args, '--timeout', '30s'] : at(server))], {})
 
 t.test('doctor: a server as it should be', async (t) => {
   const good = await broken(t, ['--maxmemory', '64mb', '--maxmemory-policy', 'volatile-lru'])

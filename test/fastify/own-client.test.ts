@@ -243,6 +243,14 @@ t.test('the causes of a store\'s errors, whatever they are wrapped in', async (t
   client.disconnect()
 })
 
+t.test('a name that is nearly an option of ioredis is refused, others are not', async (t) => {
+  for (const [name, meant] of [['pasword', 'password'], ['usrname', 'username'], ['Tls', 'tls'], ['sentinals', 'sentinels']] as const) {
+    const redis = { url: 'redis://127.0.0.1:1', [name]: 'secret' }
+    await t.rejects(opened(t, { redis }), { code: 'FRC_OPTION', message: new RegExp(`redis\\.${name} is no option of ioredis: is ${meant} meant`) })
+  }
+  await t.resolves(opened(t, { redis: { url: 'redis://127.0.0.1:1', autoResubscribe: false, offlineQueue: 1 } }))
+})
+
 t.test('what is neither a client nor a place is refused', async (t) => {
   for (const redis of [{}, { url: '' }, { url: 7 }, 'redis://127.0.0.1', [], { urll: 'x' }, null]) {
     await t.rejects(opened(t, { redis: redis as never }), { code: 'FRC_OPTION', message: /redis is .*or write \{ url: "redis:/ }, JSON.stringify(redis))

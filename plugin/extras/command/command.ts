@@ -62,8 +62,8 @@ export async function runCommand (args: string[], env: Environment): Promise<Com
 async function run (args: string[], env: Environment): Promise<CommandResult> {
   const { values: given, positionals: [name = '', ...words] } = parsed(args)
   if (given.help === true || name === 'help') return told(HELP_OF[name] ?? HELP_OF[words[0] ?? ''] ?? HELP)
-  if (name === '') throw new Misuse('no command is given; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
   if (given.version === true) return told(await versionOfPackage())
+  if (name === '') throw new Misuse('no command is given; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
   if (name === 'script') {
     if (words.length > 0 || Object.keys(given).length > 0) throw new Misuse('script takes no words and no options: it prints the text')
     return told(outsideScript().trimEnd())

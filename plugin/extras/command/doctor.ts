@@ -194,8 +194,12 @@ async function tryWork (connection: CommandConnection): Promise<Finding | 'full'
   } catch (error) {
     const said = causeOf(error)
     if (said?.startsWith('OOM') === true) return 'full'
-    if (isLate(error)) return { check, state: 'wrong', text: `a value could not be stored and invalidated: ${unansweredOf(connection.client, connection.place)}` }
-    const why = error instanceof RouteCacheError && error.cause === undefined ? error.message : said ?? connection.describe(error)
+    if (isLate(error)) {
+      const why = unansweredOf(connection.client, connection.place)
+      return { check, state: 'wrong', text: `a value could not be stored and invalidated: ${why}` }
+    }
+    const isOwn = error instanceof RouteCacheError && error.cause === undefined
+    const why = isOwn ? error.message : said ?? connection.describe(error)
     return { check, state: 'wrong', text: `a value could not be stored and invalidated: ${why}` }
   }
 }

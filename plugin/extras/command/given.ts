@@ -20,7 +20,7 @@ const OPTIONS = {
 
 export type Given = ReturnType<typeof parse>['values']
 
-/** Throws for words that are no options, or lack their value, and for an option that stands there again where one is meant. */
+/** Throws for words that are no options, or lack their value, and for an option that is given again where one is meant. */
 export function parse (args: string[]) {
   const parsed = parseArgs({ args, options: OPTIONS, allowPositionals: true, strict: true, tokens: true })
   const names = parsed.tokens.flatMap((token) => token.kind === 'option' ? [token.name] : [])

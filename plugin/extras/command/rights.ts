@@ -61,8 +61,8 @@ export async function tryRights (connection: CommandConnection): Promise<{ findi
 interface Refused { command: string, why: string, isUnknown: boolean, isRight: boolean, isKey: boolean, isLate: boolean }
 
 /**
- * Those that the server refuses, does not know, or does not answer, in order. What is no word or no right of the command's own
- * counts as done.
+ * Those that the server refuses, does not know, or does not answer, in order. What is no word or no right of the command's
+ * own counts as done.
  */
 async function refusedOf ({ client, limit }: CommandConnection, trials: readonly Trial[]): Promise<Refused[]> {
   const time = limit.share

@@ -14,7 +14,8 @@ const LIMITS = { maxBytes: 1_000_000, maxAge: 60_000 }
 
 export async function trackingOf ({ client, prefix, limit }: CommandConnection): Promise<Finding> {
   const check = 'tracking'
-  const store = new RedisStore({ client, keys: new Keys(prefix), writeDeadline: limit.share, now: wallClock, memory: LIMITS })
+  const writeDeadline = limit.share
+  const store = new RedisStore({ client, keys: new Keys(prefix), writeDeadline, now: wallClock, memory: LIMITS })
   try {
     await within(limit.share, store.connect()).catch(() => {})
     const until = performance.now() + Math.min(LONGEST, limit.share)

@@ -42,7 +42,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   CLUSTERDOWN: 'the Cluster lacks slots, or can\'t reach enough primaries'
 }
 
-/** By what a client says, where neither the server nor the system gives a word. Those of sentinels have another's in them. */
+/** By what a client says, where neither the server nor the system gives a word. */
 const PHRASES: ReadonlyArray<[said: RegExp, meaning: string]> = [
   [/unknown command '?`?sentinel/i, 'what is given as a sentinel is a Redis: give it as the server ({ url }; --url), or the sentinels\' own ' +
     'addresses, with port 26379 as a rule'],
@@ -98,8 +98,8 @@ export function causeOfState (status: string, isTls: boolean): string {
   const orTls = isTls ? '' : ', or one that wants TLS (rediss://, tls: {})'
   const said: Readonly<Record<string, string>> = {
     wait: 'it is not connected: the client connects with its first command (lazyConnect)',
-    end: 'it is not connected: the client was closed, has given up (retryStrategy), or, of node-redis, was not told to connect: await ' +
-      'client.connect()',
+    end: 'it is not connected: the client was closed, or not told to connect (node-redis: await client.connect()); or the other side ended ' +
+      `the connection without a word, a server that stops${orTls}`,
     connecting: `it is not connected: the connection${isTls ? ' (TCP, then TLS)' : ''} got no answer yet`,
     connect: `it is connected, and gives no answer: a server that was stopped or is busy, or no Redis${orTls}`
   }

@@ -57,10 +57,10 @@ function isOfConnection (error: unknown): boolean {
   return /Connection is closed|max retries per request|client is closed|Redis is not connected/i.test(text) || (cause != null && isOfConnection(cause))
 }
 
-/** The error that the others are about. */
+/** The error that others only say what they failed at because of. */
 function deepest (error: unknown): unknown {
-  const { cause } = (error ?? {}) as { cause?: unknown }
-  return cause == null ? error : deepest(cause)
+  const { cause, message } = (error ?? {}) as { cause?: unknown, message?: unknown }
+  return cause != null && error instanceof RouteCacheError && /^\w+: \w+ failed\b/.test(String(message)) ? deepest(cause) : error
 }
 
 function isLate (error: unknown): boolean {
