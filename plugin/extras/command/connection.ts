@@ -97,7 +97,8 @@ const nothing = (): void => {}
 const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
 function assembleOn ({ client, prefix, place: { timeout } }: Pick<CommandConnection, 'client' | 'prefix' | 'place'>): Assembled {
-  const time = timeout / 1000
+  // The time of the command is over before, and says more.
+  const time = 2 * timeout / 1000
   const options = new OptionReader('fastify-route-cache', { prefix, redis: client, deadline: time, writeDeadline: time })
   return assemble(readCacheSettings(options), {
     log: SILENT,
