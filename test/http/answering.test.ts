@@ -371,12 +371,13 @@ t.test('a hook that writes into the bytes that it is given changes this answer, 
       return payload
     })
     app.get('/', { cache: { key: 'x' } }, async (_request, reply) => reply.type('application/octet-stream').send(Buffer.from('HAL')))
-    for (let i = 0; i < 3; i++) {
+    // From the third on, an entry of Redis is one that was decoded before.
+    for (let i = 0; i < 5; i++) {
       t.equal((await app.inject('/')).body, 'IBM')
       await settled(app)
       t.equal(String((await app.cache.get('x'))?.body), 'HAL')
     }
-    t.equal(app.cache.stats().total.hits, 2)
+    t.equal(app.cache.stats().total.hits, 4)
     t.strictSame((await Promise.all(['/', '/', '/'].map(async (url) => await app.inject(url)))).map(({ body }) => body), ['IBM', 'IBM', 'IBM'])
   })
 })
