@@ -1,4 +1,5 @@
 // Puts a cache together from its options, with routes or without: client, store, counters, journal, and who calls it.
+import { REQUESTS_GO_ON } from '../store/wait/breaker.js'
 import { openClient, type OwnClient, type RedisConnection } from './own-client.js'
 import { ResponseCache } from '../cache/cache.js'
 import type { Targets } from '../cache/claim.js'
@@ -10,7 +11,7 @@ import { Outage } from '../store/server/outage.js'
 import { clientFrom, isClient } from '../store/server/clients.js'
 import { isDeafToFailovers, type RedisClient } from '../store/server/redis-client.js'
 import type { Store } from '../store/store.js'
-import { channels, tell, HarmlessLog, type Instance, type Log } from '../telling/events.js'
+import { channels, tell, Complaints, HarmlessLog, type Instance, type Log } from '../telling/events.js'
 import { Stats } from '../telling/stats.js'
 
 /** What is there around the cache. */
@@ -25,6 +26,8 @@ interface Surroundings {
   inProcess: () => Store
   /** Called with the targets of each invalidation, before the store is told. */
   onInvalidation?: (targets: Targets) => void
+  /** What is done while the store can't be used, in words. Default: requests go to their handlers. */
+  meanwhile?: string
 }
 
 export interface Assembled {
@@ -54,7 +57,7 @@ export function ownClientOf ({ redis, now }: CacheSettings, log: Log, meanwhile:
  * in which its function is called.
  */
 export function assemble (
-  settings: CacheSettings, { log: given, made, find, inProcess, onInvalidation }: Surroundings
+  settings: CacheSettings, { log: given, made, find, inProcess, onInvalidation, meanwhile = REQUESTS_GO_ON }: Surroundings
 ): Assembled {
   const { redis, now, prefix } = settings
   const log = new HarmlessLog(given)
@@ -66,14 +69,15 @@ export function assemble (
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
   const storeName = client === null ? undefined : outage.name
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, storeName, onInvalidation })
+  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, storeName, onInvalidation, meanwhile })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
   const { ttl, waitTimeout, maxBodyBytes } = settings
   const end = (): void => {
     outage.close()
     made?.close()
   }
-  return { cache, values: { cache, caller, ttl, waitTimeout, maxBodyBytes }, stats, log, instance, client, end }
+  const values = { cache, caller, ttl, waitTimeout, maxBodyBytes, complaints: new Complaints(now) }
+  return { cache, values, stats, log, instance, client, end }
 }
 
 /** A client of the cache's own must not outlive a start that fails. */

@@ -13,7 +13,12 @@ export type RedisConnection = { url?: string } & Record<string, unknown>
 /** A client soon finds a server that is back; ioredis 6 would double its pauses up to 5 s. */
 const OURS = { retryStrategy: (times: number): number => Math.min(times * 50, 500), connectTimeout: 2_000 }
 
-export interface OwnClient { client: RedisClient, close: () => void }
+export interface OwnClient {
+  client: RedisClient
+  close: () => void
+  /** Whether the log has that the server can't be used. */
+  hasComplained: () => boolean
+}
 
 type Client = RedisClient & { disconnect: (again?: boolean) => void, on: (event: 'error', listener: (error: Error) => void) => unknown }
 type ClientClass = new (...args: unknown[]) => Client
@@ -42,6 +47,7 @@ export async function openClient (
   })
   return {
     client,
+    hasComplained: () => complaints.areOpen,
     close: () => {
       outage.close()
       client.disconnect()

@@ -16,7 +16,7 @@ import { Invalidation, telling } from './invalidation.js'
 import type { AnswerLimits, CacheLimits } from '../options/limits.js'
 import { LOOKUP_FAILED, Lookup, TagMemory, selectEntry, type First, type Shelf } from './lookup.js'
 import type { CacheStats, Stats } from '../telling/stats.js'
-import { Breaker } from '../store/wait/breaker.js'
+import { Breaker, REQUESTS_GO_ON } from '../store/wait/breaker.js'
 import { within } from '../store/wait/deadline.js'
 import type { Store } from '../store/store.js'
 import type { Selected, Selection } from './claim.js'
@@ -38,6 +38,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   describe?: (error: unknown) => string
   /** The store's name with its address, for what tells the end of an outage. Default: it has none. */
   storeName?: string | undefined
+  /** What is done without the store, in words. Default: requests go to their handlers. */
+  meanwhile?: string | undefined
   /** Hears of what invalidates, when it is asked for. */
   onInvalidation?: ((targets: Targets) => void) | undefined
   /** By how much of its ttl a response's time is shortened at most, 0 to 1. */
@@ -111,8 +113,8 @@ export class ResponseCache {
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
-    const { describe, storeName } = this.#parts
-    const said = { ...describe !== undefined && { describe }, storeName, past, log }
+    const { describe, storeName, meanwhile } = this.#parts
+    const said = { ...describe !== undefined && { describe }, storeName, meanwhile, past, log }
     return new Breaker({ ...said, threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose })
   }
 
@@ -280,14 +282,19 @@ export class ResponseCache {
     await whenIdle({ flights: this.#flights, background: this.#background }, time)
   }
 
-  /** Waits, before the first request, for the store to be connected; without it the app starts, too. Never rejects. */
-  async connect (): Promise<void> {
+  /**
+   * Waits, before the first request, for the store to be connected; without it the app starts, too. Never rejects. `isSaid`:
+   * whether the log has that already, by the client's own error.
+   */
+  async connect (isSaid = (): boolean => false): Promise<void> {
     try {
       await within(CONNECT_WAIT, this.#parts.store.connect())
     } catch (error) {
-      const { log, describe } = this.#parts
-      log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: requests go to their ` +
-        'handlers, until it is there')
+      const { log, describe, meanwhile = REQUESTS_GO_ON } = this.#parts
+      if (!isSaid()) {
+        log.warn({ err: error }, `the cache starts without its store${describe === undefined ? '' : `, ${describe(error)}`}: ${meanwhile}, ` +
+          'until it is there')
+      }
       this.breaker.failedAtStart()
     }
   }

@@ -8,7 +8,7 @@ import { OptionReader } from '../options/reader.js'
 /** How `cache.invalidate` goes about it. */
 export interface InvalidateOptions {
   /** Whether entries become stale instead of going, as far as they may be served so. Default false. */
-  soft?: boolean
+  soft?: boolean | undefined
 }
 
 /** A call of `invalidate`. */

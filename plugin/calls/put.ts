@@ -23,9 +23,9 @@ import { answerOf, bytesOf, selectionOf, type Values } from './value.js'
 /** How `cache.put` keeps a value. */
 export interface PutOptions {
   /** How long it is served. Default: the plugin's `ttl`. 0: it is not stored, and what is there ends. */
-  ttl?: Duration
+  ttl?: Duration | undefined
   /** Labels by which it is invalidated together with others, responses too. Default: none. */
-  tags?: readonly string[]
+  tags?: readonly string[] | undefined
 }
 
 interface PutRequest<T> {
@@ -73,11 +73,10 @@ interface Storing { value: unknown, life: Milliseconds, tags: readonly string[] 
 
 /** Whether it was stored, once that is known. */
 async function store (values: Values, right: Right, { value, life, tags }: Storing): Promise<boolean> {
-  const { cache, caller, maxBodyBytes } = values
-  const body = bytesOf(value, caller)
-  const refused = life === 0 ? 'ttl' : !cache.enabled ? 'disabled' : body === null ? 'payload' : body.length > maxBodyBytes ? 'size' : null
-  if (refused !== null || body === null) {
-    giveUp(values, right, refused ?? 'payload')
+  const { cache, caller } = values
+  const body = life === 0 ? 'ttl' : !cache.enabled ? 'disabled' : bytesOf(values, right.key, value)
+  if (typeof body === 'string') {
+    giveUp(values, right, body)
     return false
   }
   return await new Promise((resolve) => {

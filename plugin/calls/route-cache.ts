@@ -257,7 +257,7 @@ export class RouteCache {
    * `timeout`: how long, at most. Default 10 seconds. 0: no limit.
    * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION where it is no duration
    */
-  async settled ({ timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
+  async settled ({ timeout = 10 }: { timeout?: Duration | undefined } = {}): Promise<void> {
     await this.#cache.settled(new OptionReader('cache.settled', { timeout }).duration('timeout', 0))
   }
 

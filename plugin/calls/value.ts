@@ -2,7 +2,7 @@
 // entry whose body is the value.
 import { DefaultDeserializer, serialize } from 'node:v8'
 import type { ResponseCache } from '../cache/cache.js'
-import { refuse, tellHit, channels, since, stamp, tell, tellLookup, type Caller } from '../telling/events.js'
+import { refuse, tellHit, type Complaints, channels, since, stamp, tell, tellLookup, type Caller } from '../telling/events.js'
 import type { Answer, Claim, Selection } from '../cache/claim.js'
 import type { Bytes, Duration, Milliseconds } from '../duration.js'
 import type { Entry } from '../entry/entry.js'
@@ -17,11 +17,11 @@ import { unpacked } from '../send/reply.js'
 /** How `cache.getOrSet` keeps a value. */
 export interface ValueOptions {
   /** How long it is served. Default: the plugin's `ttl`. 0: it is not stored. */
-  ttl?: Duration
+  ttl?: Duration | undefined
   /** Labels by which it is invalidated together with others, responses too. Default: none. */
-  tags?: readonly string[]
+  tags?: readonly string[] | undefined
   /** How long to wait for another caller's `load`. Default: the plugin's `waitTimeout`. 0: each runs its own. */
-  waitTimeout?: Duration
+  waitTimeout?: Duration | undefined
 }
 
 /** The cache that keeps values, and the defaults of their options. */
@@ -31,6 +31,8 @@ export interface Values {
   ttl: Milliseconds
   waitTimeout: Milliseconds
   maxBodyBytes: Bytes
+  /** Of values that can't be stored: each call may have one. */
+  complaints: Complaints
 }
 
 interface ValueRequest<T> {
@@ -42,6 +44,7 @@ interface ValueRequest<T> {
 const OPTIONS = ['ttl', 'tags', 'waitTimeout']
 const ONLY_FRESH = { stale: 0, rescue: 0, cost: 0, isEncoded: false }
 const WHERE = 'cache.getOrSet'
+const NOT_STORED = 'a value of cache.getOrSet or cache.put can not be stored'
 
 /** The value that is there; or what `load` gives, stored. Rejects with what `load` rejects with, and for wrong options. */
 export async function getOrSet<T> (values: Values, { key, options, load }: ValueRequest<T>): Promise<T> {
@@ -117,8 +120,9 @@ interface Filling<T> extends Pick<ValueRequest<T>, 'key' | 'load'> {
 
 /** The result of `load`, which is stored under the claim. */
 async function filled<T> (
-  { cache, caller, maxBodyBytes }: Values, { key, found: { claim, why = 'lease' }, life, load }: Filling<T>
+  values: Values, { key, found: { claim, why = 'lease' }, life, load }: Filling<T>
 ): Promise<T> {
+  const { cache, caller } = values
   let value: T
   try {
     value = await loaded(caller, key, load)
@@ -127,15 +131,19 @@ async function filled<T> (
     if (claim !== null) cache.abandon(claim, caller, true)
     throw error
   }
-  const body = claim === null ? null : bytesOf(value, caller)
   if (claim === null) {
     refuse(key, life === 0 ? 'ttl' : why, caller)
-  } else if (!cache.enabled) {
+    return value
+  }
+  if (!cache.enabled) {
     // By now. The next one may be stored, so who waits for this one is let go to look again.
     refuse(key, 'disabled', caller)
     cache.abandon(claim, caller)
-  } else if (body === null || body.length > maxBodyBytes) {
-    refuse(key, body === null ? 'payload' : 'size', caller)
+    return value
+  }
+  const body = bytesOf(values, key, value)
+  if (typeof body === 'string') {
+    refuse(key, body, caller)
     cache.abandon(claim, caller, true)
   } else {
     cache.fill(claim, answerOf(body, life), caller)
@@ -143,13 +151,19 @@ async function filled<T> (
   return value
 }
 
-/** Null: it holds what can't be copied, a function for example. */
-export function bytesOf (value: unknown, { log }: Caller): Buffer | null {
+/** `payload`: it holds what can't be copied, a function for example. `size`: it is too large. Both are said. */
+export function bytesOf (
+  { complaints, maxBodyBytes, caller: { log } }: Values, named: string, value: unknown
+): Buffer | 'payload' | 'size' {
+  const key = nameOf(named)
   try {
-    return writeValue(value)
+    const body = writeValue(value)
+    if (body.length <= maxBodyBytes) return body
+    complaints.warn(log, `${NOT_STORED}: it is larger than maxBodyBytes`, { key, reason: 'size', size: body.length, maxBodyBytes })
+    return 'size'
   } catch (error) {
-    log.warn({ err: error }, 'a value of cache.getOrSet or cache.put can not be stored')
-    return null
+    complaints.warn(log, NOT_STORED, { err: error, key, reason: 'payload' })
+    return 'payload'
   }
 }
 

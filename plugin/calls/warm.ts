@@ -13,11 +13,11 @@ import { readRequest, type RequestOption, type Wish } from './request-option.js'
 /** How `cache.warm` goes about it. */
 export interface WarmOptions {
   /** How many requests are under way at a time, at most. Default 4. */
-  concurrency?: number
+  concurrency?: number | undefined
   /** Called after each request, and waited for. What it throws or rejects with ends the warm-up. Default: nobody is told. */
-  onProgress?: (progress: WarmProgress) => unknown
+  onProgress?: ((progress: WarmProgress) => unknown) | undefined
   /** Ends the warm-up early: what has not been stored by then is left, and the call rejects with the signal's reason. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** After one request of `cache.warm`. */
@@ -164,7 +164,7 @@ function readTargets (targets: unknown): Wish[] {
   return targets.map((value: unknown, i) => readRequest(WHERE, `requests[${i}]`, { value, others: [] }))
 }
 
-function readOptions (given: unknown): Required<Pick<WarmOptions, 'concurrency'>> & WarmOptions {
+function readOptions (given: unknown): WarmOptions & { concurrency: number } {
   const options = OptionReader.of(WHERE, given, { forms: 'write { concurrency: 4 }', names: OPTIONS })
   const concurrency = options.read('concurrency', CONCURRENCY, (value) => isCount(value) && value > 0, 'it is a number of requests, 1 or more')
   const onProgress = options.function<WarmOptions['onProgress']>('onProgress')

@@ -25,9 +25,9 @@ export interface SetOptions {
    */
   route: string
   /** How long it is served. Default: what the route's `ttl` says. 0: it is not stored. */
-  ttl?: Duration
+  ttl?: Duration | undefined
   /** Tags beside those of the route: also those that its handler, which does not run, would name. Default: none. */
-  tags?: readonly string[]
+  tags?: readonly string[] | undefined
 }
 
 /** The cache that keeps responses, and the way to make one without a client. */

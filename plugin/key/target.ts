@@ -9,11 +9,11 @@ export type InvalidateTarget = string | readonly string[] | InvalidateTargets | 
 /** Targets that are invalidated together. A kind that is absent has none. */
 export interface InvalidateTargets {
   /** As routes, or `cache.key()`, build them. */
-  keys?: readonly string[]
+  keys?: readonly string[] | undefined
   /** Whatever carries one of them. */
-  tags?: readonly string[]
+  tags?: readonly string[] | undefined
   /** All keys that begin so; or with one of these. Not empty: everything is `{ all: true }`. */
-  prefix?: string | readonly string[]
+  prefix?: string | readonly string[] | undefined
 }
 
 /** The targets of a mutation: a key; keys; keys and tags. */

@@ -299,6 +299,28 @@ t.test('it opens while Redis is down, says so on stderr by default, and works wh
   t.ok(said.some((line) => /could not be told of an invalidation/.test(line)))
 })
 
+t.test('the default log: a value that can not be stored has a line with its key and why; an outage has one line', async (t) => {
+  const said: string[] = []
+  const { warn } = console
+  console.warn = (line: string) => { said.push(line) }
+  t.teardown(() => { Object.assign(console, { warn }) })
+  const cache = await createCache({ redis: { url: server.url }, maxBodyBytes: 100, prefix: 'lines' })
+  await cache.getOrSet('large\n', {}, () => 'x'.repeat(200))
+  await cache.getOrSet('odd', {}, () => ({ f () {} }))
+  await cache.put('again', 'x'.repeat(200))
+  await cache.close()
+  const none = 'a value of cache.getOrSet or cache.put can not be stored'
+  t.equal(said.length, 2)
+  t.match(said[0], `${none}: it is larger than maxBodyBytes {"key":"large\\n","reason":"size","size":`)
+  t.match(said[1], new RegExp(`^${none} \\{"key":"odd","reason":"payload","cause":".*could not be cloned`))
+  said.length = 0
+  const [port] = await freePorts(1) as [number]
+  const away = await createCache({ redis: { url: `redis://127.0.0.1:${port}` } })
+  await away.close()
+  t.equal(said.length, 1, said.join('\n'))
+  t.notMatch(said[0], /requests|handlers/)
+})
+
 t.test('a tier, and stringNumbers, and a keyPrefix', async (t) => {
   const redis = new Redis(server.url, { keyPrefix: 'app:', stringNumbers: true })
   t.teardown(() => { redis.disconnect() })

@@ -16,7 +16,7 @@ const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
 const tsc = join(root, 'node_modules/typescript/bin/tsc')
 /** What users have for a client: the last release of each major that the plugin is for. */
 const clients = [['ioredis@5', '@fastify/redis@8'], ['ioredis@6', '@fastify/redis@9']]
-const typed = ['typed-use', 'typed-metrics', 'typed-client']
+const typed = ['typed-use', 'typed-metrics', 'typed-client', 'typed-old']
 const totals = { passed: 0, failed: 0 }
 
 const allowed = /^(?:package\.json|README\.md|LICENSE|(?:CHANGELOG|CONTRIBUTING|SECURITY)\.md|dist\/cjs\/package\.json|dist\/(?:esm|cjs)\/.+(?<!\.test)\.(?:js|d\.ts)|dist\/esm\/extras\/dashboard\/public\/[\w-]+\.(?:css|html|svg|txt)|docs\/[\w-]+\.(?:md|json)|examples\/[\w-]+\.(?:mjs|vcl))$/
@@ -74,6 +74,11 @@ async function checkUse (tarball, project) {
   for (const file of ['typed-use.mts', 'typed-use.cts', 'typed-metrics.mts', 'typed-metrics.cts', 'typed-both.mts']) {
     await check(`tsc, ${file}`, () => compile(project, file))
   }
+  // The nest types need Nest's own; the others are checked in full.
+  await check('tsc, typed-exact.mts', () => compile(project, 'typed-exact.mts', ['--exactOptionalPropertyTypes', '--skipLibCheck', 'true']))
+  await check('tsc, subpaths by node10', () => compile(project, 'typed-old.cts', [
+    '--module', 'commonjs', '--moduleResolution', 'node10', '--ignoreDeprecations', '6.0', '--esModuleInterop', '--skipLibCheck', 'true'
+  ]))
   for (const names of clients) {
     await check(`npm install ${names.join(' ')}`, () => add(project, names))
     for (const file of ['typed-client.mts', 'typed-client.cts']) await check(`tsc, ${file}, ${names[0]}`, () => compile(project, file))
@@ -160,9 +165,9 @@ async function checkAbsent (project, names) {
 }
 
 // No tsconfig on purpose but the strictest plain one, which also checks the package's own declaration files.
-async function compile (project, file) {
+async function compile (project, file, more = []) {
   const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--types', 'node', '--skipLibCheck', 'false']
-  await run(process.execPath, [tsc, ...options, file], project)
+  await run(process.execPath, [tsc, ...options, ...more, file], project)
 }
 
 async function run (command, args, cwd = root) {

@@ -130,7 +130,7 @@ export class CacheClient {
    * seconds. 0: no limit.
    * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION where it is no duration
    */
-  async settled (options: { timeout?: Duration } = {}): Promise<void> {
+  async settled (options: { timeout?: Duration | undefined } = {}): Promise<void> {
     const reader = OptionReader.of('cache.settled', options, { forms: "write { timeout: '10s' }", names: ['timeout'] })
     await this.#cache.settled(reader.duration('timeout', 10_000))
   }
@@ -148,7 +148,7 @@ export class CacheClient {
    * yet: `untold` has what is left, as `invalidate` takes it, so that the job can be repeated; FRC_OPTION where `timeout` is
    * no duration, or there is another option
    */
-  async close (options: { timeout?: Duration } = {}): Promise<void> {
+  async close (options: { timeout?: Duration | undefined } = {}): Promise<void> {
     const reader = OptionReader.of('cache.close', options, { forms: "write { timeout: '10s' }", names: ['timeout'] })
     const time = reader.timer('timeout', 10_000)
     this.#closing ??= this.#close(time)

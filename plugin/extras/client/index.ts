@@ -5,6 +5,8 @@ import { RouteCacheError } from '../../errors.js'
 import { CacheClient } from './cache-client.js'
 import { readClientSettings, type CreateCacheOptions } from './settings.js'
 
+const MEANWHILE = 'getOrSet loads each time, and invalidations are kept'
+
 /**
  * Opens a cache without routes. Waits up to a second for Redis; where that is down, it opens all the same, and the log says
  * so.
@@ -14,15 +16,17 @@ import { readClientSettings, type CreateCacheOptions } from './settings.js'
  */
 export async function createCache (options: CreateCacheOptions): Promise<CacheClient> {
   const { log, ...settings } = readClientSettings(options)
+  const made = await ownClientOf(settings, log, `${MEANWHILE},`)
   const { cache, values, instance, end } = assemble(settings, {
     log,
-    made: await ownClientOf(settings, log, 'getOrSet loads each time, and invalidations are kept,'),
+    made,
+    meanwhile: MEANWHILE,
     find: () => null,
     inProcess: () => { throw new RouteCacheError('FRC_OPTION', 'createCache: redis is needed') }
   })
   const client = new CacheClient({ cache, values, end })
   instance.cache = client
-  await cache.connect()
+  await cache.connect(made?.hasComplained)
   return client
 }
 

@@ -21,58 +21,58 @@ export interface CacheLog {
 export interface CreateCacheOptions {
   /**
    * A client of ioredis, iovalkey or node-redis, for one server or a Cluster, which stays yours. Or where the server is:
-   * `{ url: 'redis://…' }`, or options of ioredis such as `{ host, port, password }`: then the cache makes a client of its own (`npm i ioredis`), which `close()`
-   * closes.
+   * `{ url: 'redis://…' }`, or options of ioredis such as `{ host, port, password }`: then the cache makes a client of its own
+   * (`npm i ioredis`), which `close()` closes.
    */
-  redis: RedisClient | ({ url?: string } & Record<string, unknown>)
+  redis: RedisClient | ({ url?: string | undefined } & Record<string, unknown>)
   /** The plugin's `prefix`, of the apps with which entries and invalidations are shared. Default `cache`. */
-  prefix?: string
+  prefix?: string | undefined
   /**
-   * Told what goes wrong, and how it ended. Default: warnings and errors go to stderr, one line each. False: nobody is told,
-   * save by calls that reject.
+   * Told what goes wrong, and how it ended. Default: warnings and errors go to stderr, one line each, with their details
+   * behind. False: nobody is told, save by calls that reject.
    */
-  logger?: CacheLog | false
+  logger?: CacheLog | false | undefined
   /** How long a value is served where the call doesn't say. Default 60 seconds. 0: nothing is stored. */
-  ttl?: Duration
+  ttl?: Duration | undefined
   /** How long `getOrSet` waits for another one's `load`. Default 10 seconds. 0: each runs its own. */
-  waitTimeout?: Duration
+  waitTimeout?: Duration | undefined
   /** Whether lookups and fills take place. Default true. */
-  enabled?: boolean
+  enabled?: boolean | undefined
   /** The longest that Redis may delay `getOrSet`, for lookup and lease together. Default `'50ms'`. 0: no limit. */
-  deadline?: Duration
+  deadline?: Duration | undefined
   /** How many lookups may fail, one after another, until Redis is not asked any more. Default 5. 0: every lookup asks. */
-  breakerThreshold?: number
+  breakerThreshold?: number | undefined
   /** The longest that one Redis command of an invalidation or a fill may take. Default 1 second. 0: no limit. */
-  writeDeadline?: Duration
+  writeDeadline?: Duration | undefined
   /** How long the targets of a `mutate` whose process died stay out of the cache. Default 30 seconds. */
-  quarantineTime?: Duration
+  quarantineTime?: Duration | undefined
   /** How many replicas have an invalidation before it resolves (Redis' WAIT). Default 0: the primary's word is enough. */
-  waitForReplicas?: number
+  waitForReplicas?: number | undefined
   /** Whether entries are still served when Redis was restarted or a replica took over. Default false. */
-  trustFailover?: boolean
+  trustFailover?: boolean | undefined
   /** Larger values are not stored. Bytes. Default 1 MiB. */
-  maxBodyBytes?: Bytes
+  maxBodyBytes?: Bytes | undefined
   /** A tier in this process, in front of Redis, as the plugin's `memory`. Absent or false: none. */
-  memory?: false | TierOptions
+  memory?: false | TierOptions | undefined
   /** How many callers of `getOrSet` may wait for others' `load` at a time. Default 10,000. 0: nobody waits. */
-  maxWaiters?: number
+  maxWaiters?: number | undefined
   /** How many targets are kept that Redis could not be told to drop. Default 1,000. 0: everything is dropped instead. */
-  maxJournal?: number
+  maxJournal?: number | undefined
   /** By how much of its ttl the time of each value is shortened at most, by chance. A part from 0 to 1. Default 0. */
-  jitter?: number
+  jitter?: number | undefined
   /**
    * Tells caches in front of the apps what to drop, as the plugin's `onInvalidate` does: of what this process invalidates.
    * Default: none.
    */
-  onInvalidate?: OnInvalidate
+  onInvalidate?: OnInvalidate | undefined
   /** How long one call of `onInvalidate` is waited for. Default 5 seconds. 0: no limit. */
-  onInvalidateTimeout?: Duration
+  onInvalidateTimeout?: Duration | undefined
   /** Stands in front of the store: for tests, `faultyStore()` of `fastify-route-cache/testing`. Default: nothing does. */
-  store?: StoreWrapper
+  store?: StoreWrapper | undefined
   /** The wall clock, in milliseconds since 1970. Default: the system's. For tests. */
-  now?: () => number
+  now?: (() => number) | undefined
   /** Numbers from 0 to below 1, for `jitter`. Default: Math.random. For tests. */
-  random?: () => number
+  random?: (() => number) | undefined
 }
 
 const WHERE = 'createCache'
@@ -115,6 +115,20 @@ const SILENT: CacheLog = { debug: nothing, info: nothing, warn: nothing, error: 
 /** A script has no log: what is to be known goes where its own errors go. */
 const STDERR: CacheLog = {
   ...SILENT,
-  warn: (_details, message) => { console.warn(message) },
-  error: (_details, message) => { console.error(message) }
+  warn: (details, message) => { console.warn(lineOf(details, message)) },
+  error: (details, message) => { console.error(lineOf(details, message)) }
+}
+
+/** `message {"key":"k","cause":"…"}`: one line, whatever the details have in them. */
+function lineOf ({ err, ...details }: { err?: unknown }, message: string): string {
+  const cause = messagesOf(err).filter((text) => !message.includes(text))
+  const all = cause.length === 0 ? details : { ...details, cause: cause.join(': ') }
+  return Object.keys(all).length === 0 ? message : `${message} ${JSON.stringify(all)}`
+}
+
+/** Of an error and those behind it. */
+function messagesOf (error: unknown): string[] {
+  const found: string[] = []
+  for (let one = error; one instanceof Error && found.length < 5; one = one.cause) found.push(one.message || one.name)
+  return found
 }

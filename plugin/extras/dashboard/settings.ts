@@ -16,26 +16,26 @@ export interface DashboardOptions {
    * Who may see the dashboard and invalidate with it: called in onRequest for all that it serves. Only `true` lets through;
    * without an answer of its own, or an error that it throws, the rest is answered with 401.
    */
-  guard?: Guard
+  guard?: Guard | undefined
   /**
    * `true`: everybody who reaches it may. In place of a guard: where hooks of your own stand in front, or on your own
    * machine. Default false.
    */
-  public?: boolean
+  public?: boolean | undefined
   /**
    * The names under which browsers reach the dashboard, without ports: `['ops.example.com']`. Requests with other names are
    * refused, so that a page of another site whose name is made to lead here (DNS rebinding) can't use it; `localhost` and IP
    * addresses may always be used. Default: no others with `public: true`; with a guard all.
    */
-  hosts?: readonly string[]
+  hosts?: readonly string[] | undefined
   /** The cache. Default: `fastify.cache`. Needed if the plugin has another `decorator`. */
-  cache?: RouteCache
+  cache?: RouteCache | undefined
   /** The name of this cache on the page. Default: the cache's `prefix`. */
-  name?: string
+  name?: string | undefined
   /** How often a process tells the others of its numbers while somebody looks. Default 2 seconds. Above 0. */
-  interval?: Duration
+  interval?: Duration | undefined
   /** The time of day, in milliseconds since 1970, by which the curve is drawn. Default: the system's. For tests. */
-  now?: () => number
+  now?: (() => number) | undefined
 }
 
 export interface DashboardSettings {

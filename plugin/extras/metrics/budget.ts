@@ -9,9 +9,9 @@ export interface BudgetOptions {
    * `route`: whether metrics have the label `route`. false: none has; figures are those of all routes together. true: all
    * that can, the durations of lookups and fills among them. Default: the counters and the handlers' durations have it.
    */
-  labels?: { route?: boolean }
+  labels?: { route?: boolean | undefined } | undefined
   /** Whether durations are measured, as histograms. Default true. */
-  histograms?: boolean
+  histograms?: boolean | undefined
 }
 
 /** The names of these options. */

@@ -5,12 +5,12 @@ import { isName, OptionReader } from '../../options/reader.js'
 
 export interface SubjectOptions {
   /** The cache. Default: `fastify.cache`. Needed if the plugin has another `decorator`. */
-  cache?: RouteCache
+  cache?: RouteCache | undefined
   /**
    * The value of the label `cache`, by which caches are told apart that are collected together. Default: the cache's
    * `prefix`.
    */
-  name?: string
+  name?: string | undefined
 }
 
 export interface Subject { cache: RouteCache, name: string }

@@ -19,9 +19,9 @@ const OPTIONS = Symbol('fastify-route-cache.options')
 /** How `forRootAsync` comes to the plugin's options. */
 export interface RouteCacheModuleAsyncOptions {
   /** Modules whose providers the factory needs. */
-  imports?: NonNullable<ModuleMetadata['imports']>
+  imports?: NonNullable<ModuleMetadata['imports']> | undefined
   /** The providers that the factory is called with. */
-  inject?: NonNullable<FactoryProvider['inject']>
+  inject?: NonNullable<FactoryProvider['inject']> | undefined
   /** Gives the plugin's options. */
   useFactory: (...injected: any[]) => RouteCacheOptions | Promise<RouteCacheOptions>
 }

@@ -12,13 +12,13 @@ import { trace } from './tracing.js'
 /** The options of `openTelemetry`. */
 export interface OpenTelemetryOptions extends SubjectOptions, BudgetOptions {
   /** The meter for the instruments. Default: the global provider's meter called `fastify-route-cache`. */
-  meter?: Meter
+  meter?: Meter | undefined
   /**
    * Whether the request's span (that of @fastify/otel, or else the active one) gets attributes: `cache.outcome`,
    * `cache.hit`, `cache.reason`, `cache.key`, `cache.ttl`. `{ key: false }` leaves out the key, where that tells more than
    * the collector should know. Default true.
    */
-  spans?: boolean | { key?: boolean }
+  spans?: boolean | { key?: boolean | undefined } | undefined
 }
 
 const WHERE = 'fastify-route-cache/opentelemetry'

@@ -10,24 +10,24 @@ export interface SqlOptions {
    * The schema of the outbox, and the channel that is notified. Default `route_cache`. Apps with different watches on one
    * database need different ones.
    */
-  schema?: string
+  schema?: string | undefined
   /**
    * Of how many distinct rows one statement tells one by one; of more, `whole` is invalidated. Default 10,000. 0: never one
    * by one.
    */
-  maxTargets?: number
+  maxTargets?: number | undefined
   /**
    * Whether a writer's transaction notifies the app, so that it looks at once; else it looks every `poll`. A transaction
    * that notifies can't be prepared (two-phase commit): with true, PREPARE TRANSACTION fails. Absent: it notifies where the
    * server's `max_prepared_transactions` is 0, so that there are none.
    */
-  notify?: boolean
+  notify?: boolean | undefined
   /**
    * Whether rows that logical replication brings into a watched table, and writers whose `session_replication_role` is
    * `replica`, are told of, by row triggers that fire for them only: a line for each row, also of the first copy. Default
    * false: they are not seen.
    */
-  replicated?: boolean
+  replicated?: boolean | undefined
 }
 
 /** The plugin's options. */
@@ -35,27 +35,27 @@ export interface PostgresInvalidationOptions extends SqlOptions {
   /** The tables, and the keys and tags of their rows. */
   watch: readonly Watch[]
   /** Installs at the start whatever is missing in the database. Default false: the app only checks. */
-  install?: boolean
+  install?: boolean | undefined
   /** The address of Postgres. Absent: that of @fastify/postgres. It must not be a pooler in transaction mode. */
-  connectionString?: string
+  connectionString?: string | undefined
   /** node-postgres' Client config instead: `{ host, user, ssl }`. */
-  connection?: object
+  connection?: object | undefined
   /** Which of @fastify/postgres' named connections: `fastify.pg[namespace]`. Absent: `fastify.pg` itself. */
-  namespace?: string
+  namespace?: string | undefined
   /**
    * Whose place in the outbox this is. Processes that share a Redis, a prefix and `watch` share it. Default: the cache's
    * prefix; caches with one prefix in two Redis need two. Without Redis each process has its own anyway.
    */
-  reader?: string
+  reader?: string | undefined
   /** How often the outbox is looked into in any case. Default 5 seconds, at most 10. */
-  poll?: Duration
+  poll?: Duration | undefined
   /**
    * How long a place in the outbox stays that nobody reads from: lines wait for it so long, and who comes back to it later
    * begins with all that is watched. Default 1 day, at least 5 minutes.
    */
-  placeLife?: Duration
+  placeLife?: Duration | undefined
   /** The name of fastify-route-cache's decorator. Default `cache`. */
-  decorator?: string
+  decorator?: string | undefined
 }
 
 export interface PostgresSettings {

@@ -14,16 +14,16 @@ export type { MetricsRegistry } from './collection.js'
 /** The options of `prometheusMetrics`. */
 export interface PrometheusOptions extends SubjectOptions, BudgetOptions {
   /** The registry: `app.metrics.client.register` of fastify-metrics, for example. Default: prom-client's global one. */
-  register?: MetricsRegistry
+  register?: MetricsRegistry | undefined
   /** The beginning of all names. Default `route_cache_`. Letters, digits and `_`. */
   prefix?: string
   /**
    * The upper bounds of the histograms, in seconds, growing. Default: 17 of them, from 0.0001 to 30; 7 from 0.001 to 5 where
    * each route has a histogram.
    */
-  buckets?: readonly number[]
+  buckets?: readonly number[] | undefined
   /** The path whose GET answers with the whole registry: `/metrics`. Default: none, as most apps have such a route. */
-  path?: string
+  path?: string | undefined
 }
 
 const WHERE = 'fastify-route-cache/prometheus'

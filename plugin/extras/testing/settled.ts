@@ -17,7 +17,7 @@ const PAUSE = 5
  * Default 10 seconds. 0: no limit.
  * @throws RouteCacheError FRC_DEADLINE after that, saying what is under way; FRC_OPTION for what is no app or no duration
  */
-export async function settled (app: CachedApp, options: { timeout?: Duration } = {}): Promise<void> {
+export async function settled (app: CachedApp, options: { timeout?: Duration | undefined } = {}): Promise<void> {
   await cacheOf('settled', app).settled(options)
 }
 
@@ -26,7 +26,7 @@ export async function settled (app: CachedApp, options: { timeout?: Duration } =
  * invalidations. `timeout`: how long, at most. Default 10 seconds. 0: no limit.
  * @throws RouteCacheError FRC_DEADLINE after that; FRC_OPTION for what is no app or no duration
  */
-export async function recovered (app: CachedApp, { timeout = 10 }: { timeout?: Duration } = {}): Promise<void> {
+export async function recovered (app: CachedApp, { timeout = 10 }: { timeout?: Duration | undefined } = {}): Promise<void> {
   const cache = cacheOf('recovered', app)
   const time = toMilliseconds(timeout)
   if (time === undefined) throw optionError('recovered', 'timeout', timeout, DURATION_FORMS)

@@ -23,6 +23,8 @@ const PAUSES = { first: 25, longest: 500 }
 /** For a probe where lookups have no limit. */
 const LONGEST_PROBE: Milliseconds = 1_000
 
+export const REQUESTS_GO_ON = 'requests go to their handlers'
+
 interface BreakerParts {
   /** Failures in a row that are too many; 0: it never opens. */
   threshold: number
@@ -34,6 +36,8 @@ interface BreakerParts {
   describe?: (error: unknown) => string
   /** The store's name with its address, for the log. */
   storeName?: string | undefined
+  /** What is done while it is open, in words. Default: requests go to their handlers. */
+  meanwhile?: string | undefined
   /** What there is to say when it closes, for the log. */
   past?: () => string
   /** Told when it opens, and why. */
@@ -141,9 +145,9 @@ export class Breaker {
     this.#openedAt = performance.now()
     this.isOpen = this.#hasOpened = true
     this.#parts.onOpen?.(error)
-    const { log, describe } = this.#parts
+    const { log, describe, meanwhile = REQUESTS_GO_ON } = this.#parts
     log.warn({ err: error }, `the cache does without its store${describe === undefined ? '' : `, ${describe(error)},`} which has failed too ` +
-      'often: requests go to their handlers, until it answers again')
+      `often: ${meanwhile}, until it answers again`)
   }
 
   #close (): void {

@@ -22,6 +22,7 @@ import { bodyOf } from '../../../plugin/entry/entry.js'
 import { NO_TARGETS, type Claim, type Found, type Selection, type Spare, type Targets } from '../../../plugin/cache/claim.js'
 import { askFor, type First } from '../../../plugin/cache/lookup.js'
 import { fingerprint } from '../../../plugin/http/headers.js'
+import { Complaints } from '../../../plugin/telling/events.js'
 import { Stats } from '../../../plugin/telling/stats.js'
 import { Keys } from '../../../plugin/store/keys.js'
 import { promised, RedisStore } from '../../../plugin/store/redis/redis.js'
@@ -523,7 +524,8 @@ class Run {
   async #value (name: string, { process }: Pick<Reader, 'process'>, { at, depth }: Chain): Promise<number> {
     const { key, tags } = this.#mode.values![at]!
     const { cache, caller } = this.#processes[process]!
-    const values = { cache, caller, ttl: LIFE, waitTimeout: this.#waitTimeout, maxBodyBytes: Infinity }
+    const complaints = new Complaints(Date.now)
+    const values = { cache, caller, ttl: LIFE, waitTimeout: this.#waitTimeout, maxBodyBytes: Infinity, complaints }
     const begun = this.#begin()
     let isOwn = false
     const load = async (): Promise<Made> => {
