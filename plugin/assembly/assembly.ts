@@ -69,7 +69,8 @@ export function assemble (
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
   const storeName = client === null ? undefined : outage.name
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, storeName, onInvalidation, meanwhile })
+  const said = { log, instance, describe, storeName, meanwhile }
+  const cache = new ResponseCache({ ...settings, ...said, store, stats, onInvalidation })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
   const { ttl, waitTimeout, maxBodyBytes } = settings
   const end = (): void => {
