@@ -5,7 +5,7 @@ import type { OnInvalidate } from '../../options/on-invalidate.js'
 import type { TierOptions } from '../../options/tier-options.js'
 import { isObject, OptionReader } from '../../options/reader.js'
 import { optionError } from '../../errors.js'
-import type { RedisClient } from '../../store/server/redis-client.js'
+import type { AnyRedisClient } from '../../store/server/clients.js'
 import type { StoreWrapper } from '../../store/store.js'
 import type { Log } from '../../telling/events.js'
 
@@ -24,7 +24,7 @@ export interface CreateCacheOptions {
    * `{ url: 'redis://…' }`, or options of ioredis such as `{ host, port, password }`: then the cache makes a client of its own
    * (`npm i ioredis`), which `close()` closes.
    */
-  redis: RedisClient | ({ url?: string | undefined } & Record<string, unknown>)
+  redis: AnyRedisClient | ({ url?: string | undefined } & Record<string, unknown>)
   /** The plugin's `prefix`, of the apps with which entries and invalidations are shared. Default `cache`. */
   prefix?: string | undefined
   /**
