@@ -4,7 +4,7 @@ import { keepToDatabase, loadIoredis } from '../../assembly/own-client.js'
 import { readCacheSettings } from '../../options/cache-settings.js'
 import { OptionReader } from '../../options/reader.js'
 import { Outage } from '../../store/server/outage.js'
-import type { RedisClient } from '../../store/server/redis-client.js'
+import { DISCONNECT_TIMEOUT, type RedisClient } from '../../store/server/redis-client.js'
 import { within } from '../../store/wait/deadline.js'
 import type { Log } from '../../telling/events.js'
 import { refusal, type Address, type RedisPlace } from './place.js'
@@ -69,7 +69,8 @@ type CommandClient = RedisClient & {
 /** Nothing is tried again: whoever waits for the command is to know at once. */
 async function makeClient ({ mode, addresses, master, options, timeout }: RedisPlace): Promise<CommandClient> {
   const { Redis, Cluster } = await loadIoredis()
-  const common = { ...options, connectTimeout: timeout, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 }
+  const times = { connectTimeout: timeout, disconnectTimeout: DISCONNECT_TIMEOUT }
+  const common = { ...options, ...times, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 }
   const [{ host, port }] = addresses as [Address]
   if (mode === 'single') return new Redis({ ...common, host, port }) as unknown as CommandClient
   if (mode === 'sentinel') {
@@ -77,8 +78,8 @@ async function makeClient ({ mode, addresses, master, options, timeout }: RedisP
     return new Redis({ ...common, ...sentinels }) as unknown as CommandClient
   }
   const { db: _, ...redisOptions } = common as Record<string, unknown>
-  const once = { clusterRetryStrategy: null, slotsRefreshTimeout: timeout, lazyConnect: true, redisOptions }
-  return new Cluster(addresses, once) as unknown as CommandClient
+  const ofCluster = { clusterRetryStrategy: null, slotsRefreshTimeout: timeout, lazyConnect: true, redisOptions }
+  return new Cluster(addresses, ofCluster) as unknown as CommandClient
 }
 
 const nothing = (): void => {}
