@@ -68,7 +68,9 @@ export function assemble (
   const stats = new Stats(store.kind, now())
   const outage = new Outage(client)
   const describe = (error: unknown): string => outage.describe(error)
-  const cache = new ResponseCache({ ...settings, store, stats, log, instance, describe, onInvalidation, meanwhile })
+  const storeName = client === null ? undefined : outage.name
+  const said = { log, instance, describe, storeName, meanwhile }
+  const cache = new ResponseCache({ ...settings, ...said, store, stats, onInvalidation })
   const caller = { counters: stats.values, log, source: { instance, route: null } }
   const { ttl, waitTimeout, maxBodyBytes } = settings
   const end = (): void => {

@@ -69,13 +69,15 @@ export function keepToDatabase (client: Pick<Client, 'on' | 'disconnect'>): void
   })
 }
 
-/** Throws FRC_OPTION where it is not installed. */
-export async function loadIoredis (): Promise<Ioredis> {
+const MISSING = 'fastify-route-cache: redis says where the server is, and the client for it is not installed: npm i ioredis. Or give a client ' +
+  'of yours, of ioredis or node-redis'
+
+/** Throws FRC_OPTION where it is not installed, with the message `missing`. */
+export async function loadIoredis (missing = MISSING): Promise<Ioredis> {
   try {
     return await import('ioredis') as unknown as Ioredis
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND' && (error as { code?: unknown }).code !== 'MODULE_NOT_FOUND') throw error
-    throw new RouteCacheError('FRC_OPTION', 'fastify-route-cache: redis says where the server is, and the client for it is not installed: npm i ' +
-      'ioredis. Or give a client of yours', { cause: error })
+    throw new RouteCacheError('FRC_OPTION', missing, { cause: error })
   }
 }

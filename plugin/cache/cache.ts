@@ -36,6 +36,8 @@ interface CacheParts extends CacheLimits, Partial<AnswerLimits> {
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** The store's name with its address, for what tells the end of an outage. Default: it has none. */
+  storeName?: string | undefined
   /** What is done without the store, in words. Default: requests go to their handlers. */
   meanwhile?: string | undefined
   /** Hears of what invalidates, when it is asked for. */
@@ -83,7 +85,7 @@ export class ResponseCache {
     this.failures = new Failures(now)
     this.formerBuild = new FormerBuild(log, now())
     this.#refreshes = new Refreshes({ store, flights, now })
-    this.#complaints = new Complaints(now, parts.describe)
+    this.#complaints = new Complaints(now, parts.describe, parts.storeName)
     this.breaker = this.#openBreaker()
     const { shelf, failures, formerBuild, breaker } = this
     const abandon = (right: Right, caller: Caller, pass?: boolean): void => { this.abandon(right, caller, pass) }
@@ -111,8 +113,8 @@ export class ResponseCache {
       if (channels.breaker.hasSubscribers) tell('breaker', instance, { state: 'closed', error: null, duration })
     }
     const past = (): string => `; ${this.#past - lookups} lookups went past it meanwhile`
-    const { describe, meanwhile } = this.#parts
-    const said = { ...describe !== undefined && { describe }, meanwhile, past, log }
+    const { describe, storeName, meanwhile } = this.#parts
+    const said = { ...describe !== undefined && { describe }, storeName, meanwhile, past, log }
     return new Breaker({ ...said, threshold, deadline, probe: async () => { await store.probe() }, onOpen, onClose })
   }
 

@@ -10,6 +10,7 @@ import { RouteCacheError } from '../errors.js'
 import type { CacheLimits } from '../options/limits.js'
 import type { OnInvalidate } from '../options/on-invalidate.js'
 import { mutate, worked } from './mutation.js'
+import { causeOf } from '../store/server/causes.js'
 import type { Stats } from '../telling/stats.js'
 import { withValue } from '../store/keys.js'
 import { NO_TARGETS, type Store } from '../store/store.js'
@@ -25,6 +26,8 @@ interface InvalidationParts extends Pick<CacheLimits, 'quarantineTime' | 'maxJou
   instance: Instance
   /** Names the store that failed, and the cause, in words. */
   describe?: (error: unknown) => string
+  /** The store's name with its address, for what tells the end of an outage. Default: it has none. */
+  storeName?: string | undefined
   /** Hears of each invalidation when it is asked for. */
   onInvalidation?: ((targets: Targets) => void) | undefined
   /** Tells caches in front, once the store has confirmed. Default: null, there are none. */
@@ -55,12 +58,12 @@ export class Invalidation {
 
   constructor (parts: InvalidationParts) {
     this.#parts = parts
-    const { store: { witness }, log, maxJournal: most, describe, instance: { prefix }, background } = parts
+    const { store: { witness }, log, maxJournal: most, describe, storeName, instance: { prefix }, background } = parts
     const { onInvalidate: call = null, onInvalidateTimeout: timeout = 0 } = parts
     this.#downstream = new Downstream({ call, timeout, prefix, log, background })
     const onTold = (targets: Targets): void => { this.#downstream.tellLate(targets) }
     const tell = async (targets: Targets): Promise<void> => await this.#tellLate(targets)
-    this.journal = new Journal({ tell, onTold, log, most, describe })
+    this.journal = new Journal({ tell, onTold, log, most, describe, storeName })
     const again = (list: readonly Targets[]): void => { this.journal.again(list) }
     this.#confirmed = new Confirmed({ witness, again, isTold: () => this.isTold })
   }
@@ -264,7 +267,8 @@ export async function telling<T> ({ kind }: Store, what: string, work: Promise<T
     return await work
   } catch (error) {
     if (error instanceof RouteCacheError) throw error
-    // A client may be answered with it: the server's words, with names and addresses, are in the cause.
-    throw new RouteCacheError('FRC_STORE', `${what}: ${kind} failed`, { cause: error })
+    // A client may be answered with it: the server's own words, with names and addresses, are in the cause.
+    const why = causeOf(error)
+    throw new RouteCacheError('FRC_STORE', `${what}: ${kind} failed${why === null ? '' : ` (${why})`}`, { cause: error })
   }
 }

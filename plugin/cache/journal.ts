@@ -33,6 +33,8 @@ interface JournalParts {
   log: Log
   /** Names the store that failed, and the cause, in words. */
   describe?: ((error: unknown) => string) | undefined
+  /** The store's name with its address, for the log. */
+  storeName?: string | undefined
   /** More targets than these are replaced by one: everything. */
   most: number
 }
@@ -42,6 +44,7 @@ export class Journal {
   readonly #onTold: (targets: Targets) => void
   readonly #log: Log
   readonly #describe: (error: unknown) => string
+  readonly #named: string
   readonly #most: number
   /** When the oldest of the kept invalidations was kept. */
   #since: Milliseconds = 0
@@ -56,7 +59,8 @@ export class Journal {
   #replay: Promise<void> | null = null
   #phase: 'open' | 'patient' | 'last' | 'closed' = 'open'
 
-  constructor ({ tell, onTold = () => {}, log, most, describe = () => 'the store' }: JournalParts) {
+  constructor ({ tell, onTold = () => {}, log, most, describe = () => 'the store', storeName }: JournalParts) {
+    this.#named = storeName === undefined ? '' : `, in ${storeName},`
     this.#onTold = onTold
     this.#describe = describe
     this.#tell = tell
@@ -182,7 +186,8 @@ export class Journal {
     this.#repeated = 0
     const time = Math.round(performance.now() - this.#since)
     // As loud as the line that it ends.
-    this.#log[level]({ told: told.length, time }, `the cache was told of all invalidations, and serves again, after ${(time / 1000).toFixed(1)} s`)
+    this.#log[level]({ told: told.length, time }, `the cache${this.#named} was told of all invalidations, and serves again, after ` +
+      `${(time / 1000).toFixed(1)} s`)
   }
 }
 

@@ -26,6 +26,21 @@ export function isNestHandler (handler: unknown): boolean {
   return NEST_NAME.test(handler.name) || NEST_PARAMS.test(Function.prototype.toString.call(handler))
 }
 
+/** The names under which the decorators of `fastify-route-cache/nest` keep what they were given. */
+const DECORATED = { '@Cached': 'fastify-route-cache:cached', '@Invalidates': 'fastify-route-cache:invalidates' } as const
+
+/** Throws FRC_OPTION for a method whose decorator nobody has read, as the app has the plugin without the module. */
+export function refuseUnread (route: string, handler: unknown): void {
+  const { getMetadata } = Reflect as { getMetadata?: (name: string, target: object) => unknown }
+  if (typeof getMetadata !== 'function' || typeof handler !== 'function') return
+  for (const [decorator, name] of Object.entries(DECORATED)) {
+    if ((getMetadata(name, handler) ?? false) === false) continue
+    throw new RouteCacheError('FRC_OPTION', `route ${route}: ${decorator} has no effect, as this app has the plugin without the module, which reads ` +
+      'decorators. Import RouteCacheModule.forRoot(options) of fastify-route-cache/nest in the root module, and leave the plugin\'s ' +
+      'registration in main.ts out')
+  }
+}
+
 /** Whether Nest's adapter made the Fastify instance with this `initialConfig`. */
 export function isNestInstance (config: unknown): boolean {
   return [config, own(config, 'routerOptions')].some((options) => {
@@ -36,6 +51,8 @@ export function isNestInstance (config: unknown): boolean {
 
 /** A route's place under Nest. */
 interface BehindGuards {
+  /** The decorator that gives the option, and its method, in words. */
+  place: string
   /** Something in front of it may know who asks, and its option says nothing of that; in words. Null: not so. */
   unsaid: string | null
   /** The query values that its method takes by name; `*`: the whole query. */

@@ -22,7 +22,7 @@ import { findClient } from './found-client.js'
 import { SITE, announceHook, arrivalHook, awaitingHandler, captureHook, guardedHandler, lookupHook, sourceHook, turnHook } from './hooks.js'
 import { SAFE_METHODS } from '../http/request.js'
 import { canonicalName, own as memberOf, readPath } from '../key/key.js'
-import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest, refuseUnknownNames, unsaidUsers } from './nest.js'
+import { behindGuards, isNestHandler, isNestInstance, refuseUnderNest, refuseUnknownNames, refuseUnread, unsaidUsers } from './nest.js'
 import { notModified, askedAbout, type ResponseValidators } from '../request/revalidation.js'
 import type { RouteCacheOptions } from '../options/options.js'
 import { isUnsaid, warnOfUnsaid, withHook } from './own-hooks.js'
@@ -154,10 +154,11 @@ function cachingOf ({ engine, stats, instance, log, standIn, names, warnings }: 
       isNest ||= behind !== null || isNestHandler(route.handler)
       const ruled = rules.ruleOf(route, given.option)
       const option = ruled === null ? given.option : ruled.cache
-      const place = ruled !== null ? `the plugin's option ${ruled.place}` : given.isInConfig ? 'its config.routeCache' : null
+      const place = ruled !== null ? `the plugin's option ${ruled.place}` : behind?.place ?? (given.isInConfig ? 'its config.routeCache' : null)
       const isOff = option === undefined || option === false
       const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
+      if (behind === null) refuseUnread(where, route.handler)
       if (own?.named != null && behind !== null) refuseUnknownNames(where, own.named, readPath(route.url).params)
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
       const unread = route.method === 'HEAD' ? null : unreadConfig(route)

@@ -859,7 +859,7 @@ function shapeOf ({ parts }: NamePattern): string {
 }
 
 /** One character in four differs, two at most. Singular and plural are different names: apps have both. */
-function areNear (text: string, other: string): boolean {
+export function areNear (text: string, other: string): boolean {
   const letters = Math.max(text.length, other.length) - (text.split('{}').length - 1) * '{}'.length
   const most = Math.min(2, Math.floor(letters / 4))
   if (text.length > LONGEST || Math.abs(text.length - other.length) > most) return false

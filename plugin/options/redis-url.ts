@@ -2,6 +2,8 @@
 // URL of it: what stands behind a "#", "?" or "/" is no part of the host, and what stands before it may be taken for one. So
 // a URL with a member that none of Redis has is refused, and no message repeats the URL.
 
+import { areNear } from '../key/key.js'
+
 /** The right form, in words. */
 export const RIGHT_URL = 'it begins with redis:// or rediss://, has a host, and a number for the database; special characters of a password ' +
   'are percent-encoded'
@@ -36,8 +38,21 @@ export function readRedisUrl (text: string): UrlOfRedis | null {
   }
 }
 
+/** Options of ioredis that say where the server is and who asks: a name that is nearly one of these is a mistake. */
+const KNOWN = [
+  'url', 'host', 'port', 'path', 'family', 'db', 'username', 'password', 'tls', 'sentinels', 'name', 'role', 'sentinelUsername',
+  'sentinelPassword', 'enableTLSForSentinelMode', 'failoverDetector', 'keyPrefix', 'retryStrategy', 'connectTimeout', 'commandTimeout',
+  'socketTimeout', 'keepAlive', 'noDelay', 'connectionName', 'lazyConnect', 'maxRetriesPerRequest', 'enableOfflineQueue',
+  'enableReadyCheck', 'enableAutoPipelining', 'reconnectOnError', 'protocol', 'natMap'
+]
+
 /** The mistake in an option that says where Redis is, in words; null: there is none. */
-export function mistakeInPlace ({ url, db, port }: { url?: unknown, db?: unknown, port?: unknown }): string | null {
+export function mistakeInPlace (place: { url?: unknown, db?: unknown, port?: unknown }): string | null {
+  const { url, db, port } = place
+  for (const name of Object.keys(place).filter((name) => !KNOWN.includes(name))) {
+    const meant = KNOWN.find((known) => name.toLowerCase() === known.toLowerCase() || areNear(name, known))
+    if (meant !== undefined) return `redis.${name} is no option of ioredis: is ${meant} meant?`
+  }
   if (typeof url === 'string' && !isSocket(url) && readRedisUrl(url) === null) return `redis.url is no URL of Redis: ${RIGHT_URL}`
   if (!isDatabase(db)) return 'redis.db is no number of a database'
   if (port !== undefined && port !== null && !/^\d{1,5}$/.test(String(port))) return 'redis.port is no number of a port'

@@ -300,9 +300,15 @@ export class Complaints {
 
   readonly #describe: ((error: unknown) => string) | null
 
-  /** `describe`: which store failed, and why; for messages with an error. Default: messages are as they are. */
-  constructor (now: () => Milliseconds, describe?: (error: unknown) => string) {
+  readonly #store: string
+
+  /**
+   * `describe`: which store failed, and why; for messages with an error. `store`: which one, for what tells an end. Default
+   * of both: messages are as they are.
+   */
+  constructor (now: () => Milliseconds, describe?: (error: unknown) => string, store?: string) {
     this.#now = now
+    this.#store = store === undefined ? '' : `, ${store},`
     this.#describe = describe ?? null
   }
 
@@ -331,7 +337,7 @@ export class Complaints {
     if (told === undefined) return
     this.#told.delete(message)
     const time = Math.abs(this.#now() - told.since)
-    log.warn({ time, failed: told.times }, `${words}, after ${(time / 1000).toFixed(1)} s; ${told.times} failed meanwhile`)
+    log.warn({ time, failed: told.times }, `${words}${this.#store === '' ? ',' : this.#store} after ${(time / 1000).toFixed(1)} s; ${told.times} failed meanwhile`)
   }
 
   /** The end of this was said otherwise. */

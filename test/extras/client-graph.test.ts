@@ -71,7 +71,7 @@ t.test('it runs where no other package is', async (t) => {
     await writeFile(join(folder, name), text)
     const { stdout } = await run(process.execPath, [name], { cwd: folder })
     if (name !== 'none.mjs') t.strictSame(stdout.split('\n'), ['loaded', 'loaded 1', ''], name)
-    else t.match(stdout, /^FRC_OPTION fastify-route-cache: redis says where the server is, .*: npm i ioredis\. Or give a client of yours\n$/)
+    else t.match(stdout, /^FRC_OPTION fastify-route-cache: redis says where the server is, .*: npm i ioredis\. Or give a client of yours, of ioredis or node-redis\n$/)
   }
 })
 

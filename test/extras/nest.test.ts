@@ -2,7 +2,8 @@
 // response that the method gave, and what is written wrongly does not start.
 import 'reflect-metadata'
 import {
-  All, Catch, Controller, ForbiddenException, Get, Header, Headers, HostParam, HttpCode, Inject, Injectable, Ip, Logger,
+  All, Catch, Controller, ForbiddenException, Get, Head, Header, Headers, HostParam, HttpCode, Inject, Injectable,
+  Ip, Logger,
   RequestMapping, RequestMethod,
   Module, NotFoundException, Param, ParseIntPipe, Post, Put, Query, Redirect, Req, Res, Scope,
   ServiceUnavailableException, Session, SetMetadata, Sse, StreamableFile, UnauthorizedException, UseFilters,
@@ -508,6 +509,12 @@ t.test('a module that is imported twice, or without options, says so', async (t)
     { code: 'FRC_OPTION', message: /imported twice/ })
   await t.rejects(start(RouteCacheModule.forRootAsync({ useFactory: () => undefined as never })), { code: 'FRC_OPTION', message: /gave undefined/ })
   t.throws(() => RouteCacheModule.forRootAsync({ useClass: Service } as never), { code: 'FRC_OPTION', message: /useFactory/ })
+  await t.rejects(start(RouteCacheModule as never), { code: 'FRC_OPTION', message: /RouteCacheModule\.forRoot/ })
+  const nowhere = { code: 'FRC_OPTION', message: /^Service.*: @(Cached|Invalidates) stands on .*nowhere else/ }
+  t.throws(() => { (Cached() as PropertyDecorator)(Service.prototype, 'property') }, nowhere)
+  t.throws(() => { (Cached() as ParameterDecorator)(Service.prototype, 'item', 0) }, nowhere)
+  t.throws(() => { (Invalidates('a') as unknown as ClassDecorator)(Service) }, nowhere)
+  t.throws(() => { (Invalidates('a') as PropertyDecorator)(Service.prototype, 'property') }, nowhere)
   t.throws(() => (Cached as unknown as ClassDecorator)(Service), { code: 'FRC_OPTION', message: /parentheses/ })
 })
 
@@ -556,7 +563,7 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
     ['the same with a param', { controllers: [controllerOf(Get(':id'), RouteConfig({ routeCache: { ttl: 5 } }))] }, /route GET \/items\/:id: /],
     ['a rule for a path', { controllers: [controllerOf(Get())], options: { routes: [{ path: '/items', cache: true }] } }, /can't be used under Nest/],
     ['both', { controllers: [controllerOf(Get(), RouteConfig({ routeCache: true }), Cached())] }, /Items\.item: @RouteConfig is .*leave routeCache out/],
-    ['an unknown option', { controllers: [controllerOf(Get(), Cached({ tll: 5 } as never))] }, /route GET \/items: cache\.tll is 5/],
+    ['an unknown option', { controllers: [controllerOf(Get(), Cached({ tll: 5 } as never))] }, /route GET \/items: cache\.tll is 5.*\(@Cached of Items\.item gives this route its options\)/],
     ['a place of its own', { controllers: [controllerOf(Get(), Cached({ hook: 'onRequest' } as never))] }, /Items\.item: @Cached\.hook is "onRequest"/],
     ['guards that are skipped', { controllers: [controllerOf(Get(), Cached({ guards: 'skip' } as never))] }, /@Cached\.guards/],
     ['no options', { controllers: [controllerOf(Get(), Cached('1m' as never))] }, /Items\.item: @Cached is "1m"; write @Cached\(\)/],
@@ -579,6 +586,10 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
     ['a name of the body', { controllers: [controllerOf(Post(), Invalidates('a:{id}'))] }, /route POST \/items: .*\{id\} is no param of its path/],
     ['a member of the body', { controllers: [controllerOf(Post(), Invalidates({ tags: ['a:{body.id}'] }))] }, /\{body\.id\} is no param/],
     ['another cache in front', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(CacheInterceptor))] }, /Items\.item: .*CacheInterceptor/],
+    ['one that extends it', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(class extends CacheInterceptor {}))] }, /CacheInterceptor/],
+    ['a HEAD', { controllers: [controllerOf(Head(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
+    ['many verbs that are cached', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.GET, RequestMethod.HEAD] as never }), Cached())] },
+      /only methods with @Get/],
     ['a GET that invalidates', { controllers: [controllerOf(Get(), Invalidates('item'))] }, /only routes that change something have it/],
     ['a service', { controllers: [], providers: [Service] }, /Service\.item: .*inject RouteCache/]
   ]

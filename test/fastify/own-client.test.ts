@@ -12,7 +12,8 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { routeCache, type RouteCacheOptions } from '../../plugin/index.js'
 import { runCommand } from '../../plugin/extras/command/command.js'
-import { causeOf, Outage } from '../../plugin/store/server/outage.js'
+import { causeOf } from '../../plugin/store/server/causes.js'
+import { Outage } from '../../plugin/store/server/outage.js'
 import { freePorts, startRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
 
@@ -60,8 +61,8 @@ t.test('it starts while Redis is down, and works as soon as it is there', async 
     const { headers } = await app.inject('/')
     return HIT.test(String(headers['cache-status']))
   }, 'no hit when it was back')
-  t.ok(lines.some((line) => /^40 the cache uses its store again, after [\d.]+ s; \d+ lookups went past it meanwhile$/.test(line)), lines.join('\n'))
-  t.ok(lines.some((line) => /^50 the cache was told of all invalidations, and serves again, after [\d.]+ s$/.test(line)))
+  t.ok(lines.some((line) => /^40 the cache uses its store again, Redis [\w.]+:\d+, after [\d.]+ s; \d+ lookups went past it meanwhile$/.test(line)), lines.join('\n'))
+  t.ok(lines.some((line) => /^50 the cache, in Redis [\w.]+:\d+, was told of all invalidations, and serves again, after [\d.]+ s$/.test(line)))
   const { redis: own } = app.cache
   await app.close()
   await until(async () => own?.status === 'end', 'it was not closed with the app')
@@ -74,7 +75,7 @@ t.test('a start without Redis whose end no lookup has seen', async (t) => {
   const redis = await startRedis({ port } as never)
   t.teardown(async () => { await redis.stop() })
   await until(async () => lines.length > 2, 'it said so')
-  t.match(lines.slice(2), [/^40 the cache uses its store again, after [\d.]+ s; 0 lookups went past it meanwhile$/])
+  t.match(lines.slice(2), [/^40 the cache uses its store again, Redis [\w.]+:\d+, after [\d.]+ s; 0 lookups went past it meanwhile$/])
   await app.close()
 })
 
@@ -108,7 +109,7 @@ t.test('a full server: what is stored is served, and the end of it is said', asy
   await app.cache.settled()
   t.match(lines, [
     /^40 cache lookup failed, so the request goes to its handler: Redis 127\.0\.0\.1:\d+ \(OOM: the server is full, and evicts nothing: raise its maxmemory, or/,
-    /^40 cache lookups succeed again, after [\d.]+ s; 3 failed meanwhile$/
+    /^40 cache lookups succeed again, Redis [\w.]+:\d+, after [\d.]+ s; 3 failed meanwhile$/
   ])
   t.equal(lines.length, 2)
 })
@@ -218,7 +219,7 @@ t.test('ioredis that is not installed', async (t) => {
   await writeFile(join(folder, 'app.cjs'), `const fastify = require('fastify')\nconst { routeCache } = require('fastify-route-cache')\n${start}`)
   for (const file of ['app.mjs', 'app.cjs']) {
     const { stdout } = await promisify(execFile)(process.execPath, [join(folder, file)])
-    t.match(stdout, /^FRC_OPTION fastify-route-cache: redis says where the server is, and the client for it is not installed: npm i ioredis\. Or/, file)
+    t.match(stdout, /^FRC_OPTION fastify-route-cache: redis says where the server is, and the client for it is not installed: npm i ioredis\. Or give a client/, file)
   }
 })
 
@@ -237,9 +238,17 @@ t.test('the causes of a store\'s errors, whatever they are wrapped in', async (t
     else t.match(causeOf(error), cause)
   }
   const client = new Redis('redis://user:secret@localhost:1', { lazyConnect: true })
-  t.equal(new Outage(client as never).describe(new Error('x')), 'Redis localhost:1 (it is not connected)')
+  t.equal(new Outage(client as never).describe(new Error('x')), 'Redis localhost:1 (it is not connected: the client connects with its first command (lazyConnect))')
   t.equal(new Outage(null).describe(new Error('x')), 'the in-process store (x)')
   client.disconnect()
+})
+
+t.test('a name that is nearly an option of ioredis is refused, others are not', async (t) => {
+  for (const [name, meant] of [['pasword', 'password'], ['usrname', 'username'], ['Tls', 'tls'], ['sentinals', 'sentinels']] as const) {
+    const redis = { url: 'redis://127.0.0.1:1', [name]: 'secret' }
+    await t.rejects(opened(t, { redis }), { code: 'FRC_OPTION', message: new RegExp(`redis\\.${name} is no option of ioredis: is ${meant} meant`) })
+  }
+  await t.resolves(opened(t, { redis: { url: 'redis://127.0.0.1:1', autoResubscribe: false, offlineQueue: 1 } }))
 })
 
 t.test('what is neither a client nor a place is refused', async (t) => {

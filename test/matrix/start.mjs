@@ -95,7 +95,7 @@ async function nodeOf (major) {
 
 /** Has the clone use this major, also in what is between us and the client, and what goes with it; its version. */
 async function useClient (clone, major) {
-  const nest = ['common', 'core', 'platform-fastify'].map((name) => `@nestjs/${name}@${NEST[major]}`)
+  const nest = ['common', 'core', 'platform-fastify', 'testing'].map((name) => `@nestjs/${name}@${NEST[major]}`)
   const names = [`ioredis@${major}`, `@fastify/redis@${FASTIFY_REDIS[major]}`, `redis@${NODE_REDIS[major]}`, ...nest]
   await call('npm', ['install', '--no-save', '--ignore-scripts', '--prefer-offline', ...names], clone)
   const ours = createRequire(join(clone, 'package.json'))

@@ -2,14 +2,17 @@
 // found something wrong; 2, the command was written wrongly; 3, Redis could not be reached, or refused.
 import { RouteCacheError, withoutPasswords } from '../../errors.js'
 import type { Targets } from '../../cache/claim.js'
+import { versionOfPackage } from './version.js'
 import { explain } from '../../calls/explain.js'
 import { inspectEntry } from '../../calls/look.js'
+import { Keys } from '../../store/keys.js'
 import { checkSoft, checkTarget } from '../../key/target.js'
 import type { OwnRequests } from '../../request/own-request.js'
-import { openConnection, type CommandConnection } from './connection.js'
+import { makeConnection, ToldAlone, type CommandConnection } from './connection.js'
 import { examineServers } from './doctor.js'
 import { parse, type Given } from './given.js'
 import { HELP, HELP_OF } from './help.js'
+import { heardFrom, Limit } from './limit.js'
 import { listKeys } from './listing.js'
 import { outsideScript } from './outside-script.js'
 import { readPlace, type Environment } from './place.js'
@@ -59,20 +62,38 @@ export async function runCommand (args: string[], env: Environment): Promise<Com
 async function run (args: string[], env: Environment): Promise<CommandResult> {
   const { values: given, positionals: [name = '', ...words] } = parsed(args)
   if (given.help === true || name === 'help') return told(HELP_OF[name] ?? HELP_OF[words[0] ?? ''] ?? HELP)
+  if (given.version === true) return told(await versionOfPackage())
   if (name === '') throw new Misuse('no command is given; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
-  if (name === 'script') return told(outsideScript().trimEnd())
+  if (name === 'script') {
+    if (words.length > 0 || Object.keys(given).length > 0) throw new Misuse('script takes no words and no options: it prints the text')
+    return told(outsideScript().trimEnd())
+  }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command === undefined) {
     throw new Misuse('there is no such command; there are: purge, inspect, keys, tags, stats, doctor, script. --help has examples')
   }
   mustFit(name, command, { given, words })
-  const connection = await openConnection(readPlace(given, env), given.prefix ?? 'cache')
+  const isJson = given.json === true
+  const place = readPlace(given, env)
+  const limit = new Limit(place.timeout)
+  const connection = await makeConnection(place, given.prefix ?? 'cache', limit)
+  const { connect, client, describe } = connection
+  let isConnected = false
+  const work = async (): Promise<CommandTold> => {
+    await connect()
+    isConnected = true
+    return await command.run({ given, words, connection })
+  }
   try {
-    const { text, data, code = 0 } = await command.run({ given, words, connection })
-    return { out: given.json === true ? JSON.stringify(data) : text, problem: '', code }
+    const isWalk = name === 'keys' || (given['starts-with'] ?? []).length > 0
+    const { text, data, note = '', code = 0 } = await limit.bound(work(), isWalk ? () => heardFrom(client) : undefined)
+    return { out: isJson ? JSON.stringify(data) : text, problem: isJson ? '' : note, code }
   } catch (error) {
     if (error instanceof RouteCacheError && !isOfStore(error)) throw error
-    throw new Error(connection.describe(error))
+    const said = error instanceof ToldAlone ? error.message : describe(error)
+    if (name !== 'doctor' || !isJson || isConnected) throw new Error(said)
+    const data = { healthy: false, findings: [{ check: 'connection', state: 'wrong', text: oneLine(said) }] }
+    return { out: JSON.stringify(data), problem: `fastify-route-cache: ${oneLine(said)}`, code: 3 }
   } finally {
     connection.close()
   }
@@ -94,6 +115,10 @@ function parsed (args: string[]): ReturnType<typeof parse> {
 function mustFit (name: string, { words: [least, most] }: Command, { given, words }: Pick<CommandWork, 'given' | 'words'>): void {
   if (words.length < least) throw new Misuse(`${name} needs a word behind it: ${name} ${name === 'keys' ? 'PREFIX' : 'KEY'}`)
   if (words.length > most) throw new Misuse(`${name} has a word too many; quote a name that has spaces`)
+  if (given.soft === true && (given['starts-with'] ?? []).length > 0) {
+    throw new Misuse('--soft is for --key and --tag: what is found by --starts-with can only go')
+  }
+  if (given.soft === true && given.all === true) throw new Misuse('--soft is for --key and --tag: with --all everything goes')
   const foreign = name === 'purge' ? undefined : OF_PURGE.find((option) => given[option] !== undefined)
   if (foreign !== undefined) throw new Misuse(`--${foreign} is an option of purge`)
   if (name === 'purge') targetsOf(given)
@@ -118,14 +143,32 @@ async function purge ({ given, connection }: CommandWork): Promise<CommandTold> 
   const { cache } = connection.assembled()
   const { invalidation } = cache
   const isSoft = given.soft === true
+  const isKnown = await wasUsed(connection)
   const entries = await (isSoft ? invalidation.soften(targets) : invalidation.run(targets))
   const what = targets.all
     ? 'everything'
     : [[targets.keys, 'key', 'keys'], [targets.tags, 'tag', 'tags'], [targets.prefixes, 'beginning', 'beginnings']]
         .filter(([names]) => names!.length > 0).map(([names, one, many]) => `${names!.length} ${names!.length === 1 ? one : many}`).join(', ')
-  const count = targets.all ? '' : `; ${entries} ${entries === 1 ? 'entry' : 'entries'} by key or beginning`
+  const isCounted = targets.keys.length + targets.prefixes.length > 0
+  const count = !isCounted ? '' : `; ${entries} ${entries === 1 ? 'entry' : 'entries'} by key or beginning`
   const text = `${isSoft ? 'made stale' : 'invalidated'}: ${what} under the prefix "${connection.prefix}"${count}`
-  return { text, data: { entries } }
+  const note = isKnown
+    ? ''
+    : `fastify-route-cache: no app has used the prefix "${connection.prefix}" on this Redis: is --prefix, or the database in the URL, another one?`
+  return { text, data: { entries }, note }
+}
+
+/** Whether anything was ever stored under the prefix: its floor stays. True where that can't be known. */
+async function wasUsed ({ client, prefix }: CommandConnection): Promise<boolean> {
+  return await client.get(new Keys(prefix).floor).then((floor) => floor !== null, () => true)
+}
+
+/** Of a name that is printed: what would move the cursor, or colour a terminal, as JSON has it. */
+function printable (name: string): string {
+  return name.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (sign) => {
+    const text = JSON.stringify(sign).slice(1, -1)
+    return text === sign ? [...sign].map((one) => `\\u{${one.codePointAt(0)!.toString(16)}}`).join('') : text
+  })
 }
 
 function targetsOf ({ key = [], tag = [], 'starts-with': beginnings = [], all = false, soft = false }: Given): Targets {
@@ -152,12 +195,12 @@ async function explained (key: string, { assembled }: CommandConnection): Promis
 
 async function tags ({ words: [key = ''], connection }: CommandWork): Promise<CommandTold> {
   const { tags, entry } = await explained(key, connection)
-  return { text: tags.map(({ tag, state }) => `${tag}\t${state ?? ''}`).join('\n'), data: tags, code: entry === null ? 1 : 0 }
+  return { text: tags.map(({ tag, state }) => `${printable(tag)}\t${state ?? ''}`).join('\n'), data: tags, code: entry === null ? 1 : 0 }
 }
 
 async function keys ({ words: [beginning = ''], connection }: CommandWork): Promise<CommandTold> {
   // A walk over names says nothing of a server that is no primary, or has a part of the names only; a lookup does.
   await inspectEntry(connection.assembled().cache, beginning === '' ? 'any' : beginning, {})
   const found = await listKeys(connection, beginning)
-  return { text: found.join('\n'), data: found, code: found.length === 0 ? 1 : 0 }
+  return { text: found.map(printable).join('\n'), data: found, code: found.length === 0 ? 1 : 0 }
 }

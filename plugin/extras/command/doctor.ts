@@ -6,12 +6,14 @@ import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { MOST_SKEW } from '../../store/store.js'
 import type { RedisClient } from '../../store/server/redis-client.js'
-import { causeOf } from '../../store/server/outage.js'
+import { Keys } from '../../store/keys.js'
+import { causeOf, ROOM } from '../../store/server/causes.js'
 import { addressOf, primariesOf } from '../../store/server/topology.js'
-import { wallClock, within } from '../../store/wait/deadline.js'
+import { isLate, wallClock, within } from '../../store/wait/deadline.js'
 import type { CommandWork } from './words.js'
 import type { CommandConnection } from './connection.js'
 import type { Finding } from './finding.js'
+import { unansweredOf } from './limit.js'
 import { tryRights } from './rights.js'
 import { trackingOf } from './tracking-trial.js'
 
@@ -20,8 +22,7 @@ const PINGS = 20
 const DEADLINE: Milliseconds = 50
 
 export async function examineServers ({ connection }: CommandWork): Promise<{ text: string, data: unknown, code: 0 | 1 }> {
-  const { client, place: { timeout } } = connection
-  const servers = primariesOf(client)
+  const servers = primariesOf(connection.client)
   const findings: Finding[] = []
   for (const server of servers) {
     const where = servers.length > 1 ? `${addressOf(server)}: ` : ''
@@ -30,24 +31,54 @@ export async function examineServers ({ connection }: CommandWork): Promise<{ te
   }
   // What is no primary, or is to be asked otherwise, refuses all the rest for that reason.
   const isHopeless = findings.some(({ check, state }) => state === 'wrong' && ['mode', 'role'].includes(check))
-  if (!isHopeless) findings.push(...await tryRights(connection), await tryWork(connection))
-  const works = !isHopeless && findings.every(({ check, state }) => check !== 'work' || state === 'ok')
-  // It is tried by writes.
-  if (works) findings.push(await trackingOf(connection))
-  findings.push(await latencyOf(client, timeout))
+  if (!isHopeless) findings.push(...await tryAll(connection, findings))
+  const latency = await latencyOf(connection)
+  if (latency !== null) findings.push(latency)
   const code = findings.some(({ state }) => state === 'wrong') ? 1 : 0
   const text = findings.map(({ state, check, text }) => `${state.padEnd(6)}${check.padEnd(10)}${text}`).join('\n')
   return { text, data: { healthy: code === 0, findings }, code }
 }
 
-async function examineServer (server: RedisClient, { place, prefix }: CommandConnection): Promise<Finding[]> {
+/** Rights, a value's whole life, and tracking. Whether the server is full is said once, of its eviction: among `found`. */
+async function tryAll (connection: CommandConnection, found: Finding[]): Promise<Finding[]> {
+  const rights = await tryRights(connection)
+  const work = rights.isFull ? null : await tryWork(connection)
+  if (rights.isFull || work === 'full') {
+    const check = 'eviction'
+    const at = found.findIndex((one) => one.check === check)
+    const full: Finding = { check, state: 'wrong', text: `the server is full, and evicts nothing: nothing new is stored. Invalidations go on. ${advice(ROOM)}` }
+    found.splice(at < 0 ? found.length : at, at < 0 ? 0 : 1, full)
+  }
+  const isFull = rights.isFull || work === 'full'
+  const worked: Finding = isFull
+    ? { check: 'work', state: 'note', text: 'not tried, as the server is full' }
+    : work as Finding
+  // It is tried by writes.
+  const tracking: Finding = worked.state === 'ok'
+    ? await trackingOf(connection)
+    : { check: 'tracking', state: 'note', text: 'not tried, as nothing can be stored' }
+  return [...rights.findings, worked, tracking]
+}
+
+function advice (words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1)
+}
+
+/** For a command that nobody answers. */
+function unanswered (check: string, command: string): Finding {
+  return { check, state: 'wrong', text: `${command} got no answer: the server stands still, or what is between drops it` }
+}
+
+async function examineServer (server: RedisClient, { limit, place, prefix }: CommandConnection): Promise<Finding[]> {
   const asked = (server as unknown as { info: () => Promise<unknown> }).info()
-  const info = await within(place.timeout, asked).then(fieldsOf, () => null)
-  const clock = await clockOf(server, place.timeout)
-  if (info === null) {
+  const answer = await within(limit.share, asked).then(fieldsOf, (error: unknown) => error)
+  if (isLate(answer)) return [unanswered('version', 'INFO')]
+  const clock = await clockOf(server, limit.share)
+  if (!(answer instanceof Map)) {
     const text = `INFO is refused, by which the cache knows the server: it serves nothing. ACL SETUSER <user> +info (prefix "${prefix}")`
     return [{ check: 'version', state: 'wrong', text }, ...clock]
   }
+  const info = answer as Info
   return [versionOf(info), modeOf(info, place.mode), roleOf(info), runIdOf(info), memoryOf(info), ...clock]
 }
 
@@ -108,11 +139,11 @@ function runIdOf (info: Info): Finding {
 function memoryOf (info: Info): Finding {
   const [most, used, policy] = [Number(info.get('maxmemory') ?? 0), Number(info.get('used_memory') ?? 0), info.get('maxmemory_policy') ?? 'unknown']
   const check = 'eviction'
-  if (most === 0) return { check, state: 'note', text: 'no maxmemory: what the cache stores is bounded by ttl alone. Set maxmemory, and volatile-lru' }
+  if (most === 0) return { check, state: 'note', text: 'no maxmemory: what the cache stores is bounded by ttl alone. Set maxmemory, and maxmemory-policy volatile-lru' }
   if (policy === 'noeviction') {
     return used < most
-      ? { check, state: 'note', text: 'noeviction: when the server is full nothing new is stored; hits and invalidations go on. volatile-lru makes room' }
-      : { check, state: 'wrong', text: 'noeviction, and the server is full: nothing new is stored. Invalidations go on. Raise maxmemory, or set volatile-lru' }
+      ? { check, state: 'note', text: `noeviction: when the server is full nothing new is stored; hits and invalidations go on. Then ${ROOM}` }
+      : { check, state: 'wrong', text: `noeviction, and the server is full: nothing new is stored. Invalidations go on. ${advice(ROOM)}` }
   }
   const said = policy.startsWith('allkeys')
     ? 'entries make room; where the clock or the floor go with them the cache is empty, never old. volatile-lru spares them'
@@ -134,41 +165,57 @@ async function clockOf (server: RedisClient, timeout: Milliseconds): Promise<Fin
   return [{ check: 'clock', state: 'wrong', text }]
 }
 
-async function latencyOf (client: RedisClient, timeout: Milliseconds): Promise<Finding> {
+/** By a read of the cache's own, so that no other right is needed; null: it is refused, which is among the rights. */
+async function latencyOf ({ client, prefix, limit }: CommandConnection): Promise<Finding | null> {
+  const check = 'latency'
+  const { floor } = new Keys(prefix)
   const times: Milliseconds[] = []
-  for (let i = 0; i < PINGS; i++) {
+  const least = limit.share
+  while (times.length < PINGS && (times.length === 0 || limit.left > least)) {
     const began = performance.now()
-    await within(timeout, client.ping())
+    const error: unknown = await within(limit.left / 2, client.get(floor)).then(() => null, (error: unknown) => error)
+    if (error !== null) return isLate(error) ? unanswered(check, 'GET') : null
     times.push(performance.now() - began)
   }
   times.sort((a, b) => a - b)
-  const [median, worst] = [times[PINGS / 2]!, times[PINGS - 1]!]
-  const said = `median ${median.toFixed(1)} ms, worst ${worst.toFixed(1)} ms of ${PINGS} trips`
-  if (median < DEADLINE / 4) return { check: 'latency', state: 'ok', text: said }
-  if (median < DEADLINE) return { check: 'latency', state: 'note', text: `${said}: handlers that take less gain nothing` }
+  const [median, worst] = [times[Math.floor(times.length / 2)]!, times.at(-1)!]
+  const said = `median ${median.toFixed(1)} ms, worst ${worst.toFixed(1)} ms of ${times.length} trips`
+  if (median < DEADLINE / 4) return { check, state: 'ok', text: said }
+  if (median < DEADLINE) return { check, state: 'note', text: `${said}: handlers that take less gain nothing` }
   const text = `${said}: longer than the plugin's deadline of ${DEADLINE} ms, so requests bypass the cache. Move them together, or raise deadline`
-  return { check: 'latency', state: 'wrong', text }
+  return { check, state: 'wrong', text }
 }
 
 /** A value that is stored, found, invalidated by its tag, and gone. */
-async function tryWork ({ assembled, describe }: CommandConnection): Promise<Finding> {
+async function tryWork (connection: CommandConnection): Promise<Finding | 'full'> {
   const check = 'work'
-  const key = `doctor:${randomUUID()}`
   try {
-    const { cache, values } = assembled()
-    const kept = async (): Promise<unknown> => await getOrSet(values, { key, options: { tags: [key], ttl: 0 }, load: () => 'loaded' })
-    await cache.connect()
-    await put(values, { key, options: { tags: [key], ttl: 60 }, work: () => 'stored' })
-    const [before] = [await kept()]
-    await cache.invalidation.run({ keys: [], tags: [key], prefixes: [], all: false })
-    const after = await kept()
-    await cache.invalidation.run({ keys: [key], tags: [], prefixes: [], all: false })
-    if (before === 'stored' && after === 'loaded') return { check, state: 'ok', text: 'a value was stored, found, invalidated by its tag, and gone' }
-    const what = before === 'stored' ? 'what was invalidated is found still' : 'what was stored is not found'
-    return { check, state: 'wrong', text: `${what}: see what else is wrong here` }
+    return await within(connection.limit.share, workOf(connection))
   } catch (error) {
-    const { cause } = error as { cause?: unknown }
-    const why = error instanceof RouteCacheError && cause === undefined ? error.message : causeOf(error) ?? describe(error)
+    const said = causeOf(error)
+    if (said?.startsWith('OOM') === true) return 'full'
+    if (isLate(error)) {
+      const why = unansweredOf(connection.client, connection.place)
+      return { check, state: 'wrong', text: `a value could not be stored and invalidated: ${why}` }
+    }
+    const isOwn = error instanceof RouteCacheError && error.cause === undefined
+    const why = isOwn ? error.message : said ?? connection.describe(error)
     return { check, state: 'wrong', text: `a value could not be stored and invalidated: ${why}` }
   }
+}
+
+async function workOf ({ assembled }: CommandConnection): Promise<Finding> {
+  const check = 'work'
+  const key = `doctor:${randomUUID()}`
+  const { cache, values } = assembled()
+  const kept = async (): Promise<unknown> => await getOrSet(values, { key, options: { tags: [key], ttl: 0 }, load: () => 'loaded' })
+  await cache.connect()
+  await put(values, { key, options: { tags: [key], ttl: 60 }, work: () => 'stored' })
+  const [before] = [await kept()]
+  await cache.invalidation.run({ keys: [], tags: [key], prefixes: [], all: false })
+  const after = await kept()
+  await cache.invalidation.run({ keys: [key], tags: [], prefixes: [], all: false })
+  if (before === 'stored' && after === 'loaded') return { check, state: 'ok', text: 'a value was stored, found, invalidated by its tag, and gone' }
+  const what = before === 'stored' ? 'what was invalidated is found still' : 'what was stored is not found'
+  return { check, state: 'wrong', text: `${what}: see what else is wrong here` }
 }

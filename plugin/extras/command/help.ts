@@ -7,8 +7,9 @@ const CONNECTION = `where Redis is:
   --sentinel HOST:PORT (repeatable) and --master NAME: by sentinels; user and password of the servers as in --url
   REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD in the environment: passwords, in place of one in the URL
   --prefix NAME        as the plugin's option; default: cache
-  --timeout TIME       how long a command of Redis may take; default: 5s
+  --timeout TIME       how long all may take, of keys and --starts-with each step; default: 5s
   --json               data instead of words
+  --version, -v        the package's version
 exit codes: 0 done; 1 nothing is there, or something is wrong (doctor); 2 written wrongly; 3 Redis not reached, or it refused`
 
 export const HELP = `fastify-route-cache: looks into the cache, and invalidates, from a shell

@@ -2,16 +2,13 @@
 import { escapeKey } from '../../key/key.js'
 import { Keys } from '../../store/keys.js'
 import { primariesOf } from '../../store/server/topology.js'
-import { within } from '../../store/wait/deadline.js'
 import type { CommandConnection } from './connection.js'
 
 /** Names per step of the walk. */
 const BATCH = 500
 
 /** As they are stored, in order. A key that begins so and has variants is one. */
-export async function listKeys (
-  { client, prefix, place: { timeout } }: CommandConnection, beginning: string
-): Promise<string[]> {
+export async function listKeys ({ client, prefix }: CommandConnection, beginning: string): Promise<string[]> {
   const keys = new Keys(prefix)
   const escaped = escapeKey(beginning)
   const found = new Set<string>()
@@ -19,7 +16,7 @@ export async function listKeys (
     for (const pattern of [keys.entryPattern(escaped, ''), keys.variantPattern(escaped, '')]) {
       let cursor = '0'
       do {
-        const [next, names] = await within(timeout, server.scan!(cursor, 'MATCH', pattern, 'COUNT', BATCH))
+        const [next, names] = await server.scan!(cursor, 'MATCH', pattern, 'COUNT', BATCH)
         cursor = String(next)
         for (const name of names) found.add(keyIn(name, prefix))
       } while (cursor !== '0')

@@ -10,11 +10,12 @@ const LONGEST = 3 * INTERVAL
 
 type Row = Pick<RouteStats, 'hits' | 'misses' | 'hitRate' | 'stale' | 'errors'> & Pick<CacheStats, 'journal' | 'breaker'> & { process: string }
 
-export async function statsOfProcesses ({ connection: { client, prefix } }: CommandWork): Promise<CommandTold> {
+export async function statsOfProcesses ({ connection: { client, prefix, limit } }: CommandWork): Promise<CommandTold> {
   const reports = new Reports({ redis: client, prefix, interval: INTERVAL })
   let heard: Heard[] = []
   let before = -1
-  for (const until = performance.now() + LONGEST; performance.now() < until; await pause(INTERVAL / 2)) {
+  const until = performance.now() + Math.min(LONGEST, limit.share)
+  for (; performance.now() < until; await pause(INTERVAL / 2)) {
     heard = await reports.read()
     if (heard.length > 0 && heard.length === before) break
     before = heard.length

@@ -2,8 +2,8 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { withoutSecrets } from '../../errors.js'
 import { Keys } from '../../store/keys.js'
-import { causeOf } from '../../store/server/outage.js'
-import { within } from '../../store/wait/deadline.js'
+import { causeOf } from '../../store/server/causes.js'
+import { isLate, within } from '../../store/wait/deadline.js'
 import type { CommandConnection } from './connection.js'
 import type { Finding } from './finding.js'
 
@@ -29,48 +29,60 @@ const MORE: Readonly<Record<string, Trial[]>> = {
   waitForReplicas: [['WAIT', 0, 1]]
 }
 
-export async function tryRights (connection: CommandConnection): Promise<Finding[]> {
-  const { prefix } = connection
+/** `isFull`: a write was refused for lack of memory, which is no matter of rights. */
+export async function tryRights (connection: CommandConnection): Promise<{ findings: Finding[], isFull: boolean }> {
+  const { prefix, place: { mode } } = connection
   const keys = new Keys(prefix)
   const key = `doctor:${randomUUID()}`
-  const lacking = await refusedOf(connection, needed(`${prefix}#${key}`, `${prefix}#list:${key}`))
+  const trials = needed(`${prefix}#${key}`, `${prefix}#list:${key}`)
+  // By PING a Cluster's client finds its servers.
+  const refused = await refusedOf(connection, mode === 'cluster' ? [...trials, ['PING']] : trials)
+  const late = refused.find(({ isLate }) => isLate)
+  if (late !== undefined) {
+    const text = `${late.command} got no answer: the server stands still, or what is between drops it`
+    return { findings: [{ check: 'rights', state: 'wrong', text }], isFull: false }
+  }
+  const isFull = refused.some(({ why }) => why.startsWith('OOM'))
+  const lacking = refused.filter(({ why }) => !why.startsWith('OOM'))
   const names = [keys.entry(key), keys.lease(key), keys.variant(key, 'x'), keys.tag(key), keys.clock, keys.floor]
   const hidden: string[] = []
-  for (const name of names) {
-    const [refused] = await refusedOf(connection, [['GET', name]])
-    if (refused?.isKey === true) hidden.push(name.replace(key, '*'))
-  }
+  const unread = await Promise.all(names.map(async (name) => await refusedOf(connection, [['GET', name]])))
+  for (const [at, [first]] of unread.entries()) if (first?.isKey === true) hidden.push(names[at]!.replace(key, '*'))
   const more: string[] = []
   for (const [feature, trials] of Object.entries(MORE)) {
     const refused = await refusedOf(connection, trials)
     if (refused.length > 0) more.push(`${feature} (${refused.map(rightOf).join(' ')})`)
   }
-  return [...foundOf(lacking, hidden), ...more.length === 0
-    ? []
-    : [{ check: 'rights', state: 'note' as const, text: `not for ${more.join(', ')}: add the rights where you use it` }]]
+  const found = foundOf(lacking, hidden)
+  if (more.length > 0) found.push({ check: 'rights', state: 'note', text: `not for ${more.join(', ')}: add the rights where you use it` })
+  return { findings: found, isFull }
 }
 
-interface Refused { command: string, why: string, isUnknown: boolean, isRight: boolean, isKey: boolean }
+interface Refused { command: string, why: string, isUnknown: boolean, isRight: boolean, isKey: boolean, isLate: boolean }
 
-/** Those that the server refuses, or does not know. What is no word or no right of the command's own counts as done. */
-async function refusedOf ({ client, place: { timeout } }: CommandConnection, trials: readonly Trial[]): Promise<Refused[]> {
-  const refused: Refused[] = []
-  for (const [command, ...args] of trials) {
-    const called = within(timeout, (client as unknown as Caller).call(command, ...args))
-    const error: unknown = await called.then(() => null, withoutSecrets)
-    if (error === null) continue
-    const { message = '' } = error as Partial<Error>
-    if (message.startsWith('NOSCRIPT')) continue
+/**
+ * Those that the server refuses, does not know, or does not answer, in order. What is no word or no right of the command's
+ * own counts as done.
+ */
+async function refusedOf ({ client, limit }: CommandConnection, trials: readonly Trial[]): Promise<Refused[]> {
+  const time = limit.share
+  // Together, as they are answered in order.
+  const errors = await Promise.all(trials.map(async ([command, ...args]): Promise<unknown> => {
+    return await within(time, (client as unknown as Caller).call(command, ...args)).then(() => null, withoutSecrets)
+  }))
+  return errors.flatMap((error, at): Refused[] => {
+    const { message = '' } = (error ?? {}) as Partial<Error>
+    if (error === null || message.startsWith('NOSCRIPT')) return []
     const isKey = /^NOPERM.*\bkey/i.test(message)
-    refused.push({
-      command,
+    return [{
+      command: trials[at]![0],
       why: causeOf(error) ?? message.slice(0, 100),
       isUnknown: /unknown command|syntax error|unsupported/i.test(message),
       isRight: message.startsWith('NOPERM') && !isKey,
-      isKey
-    })
-  }
-  return refused
+      isKey,
+      isLate: isLate(error)
+    }]
+  })
 }
 
 function rightOf ({ command }: Refused): string {

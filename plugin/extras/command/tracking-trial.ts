@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Milliseconds } from '../../duration.js'
 import { Keys } from '../../store/keys.js'
 import { RedisStore } from '../../store/redis/redis.js'
-import { wallClock } from '../../store/wait/deadline.js'
+import { wallClock, within } from '../../store/wait/deadline.js'
 import type { CommandConnection } from './connection.js'
 import type { Finding } from './finding.js'
 
@@ -12,12 +12,14 @@ const LONGEST: Milliseconds = 3_000
 const POLL: Milliseconds = 50
 const LIMITS = { maxBytes: 1_000_000, maxAge: 60_000 }
 
-export async function trackingOf ({ client, prefix, place: { timeout } }: CommandConnection): Promise<Finding> {
+export async function trackingOf ({ client, prefix, limit }: CommandConnection): Promise<Finding> {
   const check = 'tracking'
-  const store = new RedisStore({ client, keys: new Keys(prefix), writeDeadline: timeout, now: wallClock, memory: LIMITS })
+  const writeDeadline = limit.share
+  const store = new RedisStore({ client, keys: new Keys(prefix), writeDeadline, now: wallClock, memory: LIMITS })
   try {
-    await store.connect().catch(() => {})
-    for (const until = performance.now() + LONGEST; performance.now() < until; await pause(POLL)) {
+    await within(limit.share, store.connect()).catch(() => {})
+    const until = performance.now() + Math.min(LONGEST, limit.share)
+    for (; performance.now() < until; await pause(POLL)) {
       const { isLive = false, delay = null } = store.tier ?? {}
       if (isLive && delay !== null) return { check, state: 'ok', text: 'Redis tells of changes, so the tier (memory) can be used' }
     }

@@ -11,4 +11,10 @@ export interface CommandWork {
 }
 
 /** In words, and as data. `code`: 0 where it is absent. */
-export interface CommandTold { text: string, data: unknown, code?: 0 | 1 }
+export interface CommandTold {
+  text: string
+  data: unknown
+  /** For stderr, where words are asked for. Absent: nothing. */
+  note?: string
+  code?: 0 | 1
+}

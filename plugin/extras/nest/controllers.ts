@@ -1,6 +1,9 @@
-// What controllers say by our decorators becomes options of their routes, before Nest declares these: `config.routeCache` of
-// the route, our method in place of the controller's, one more param for the request, and an interceptor around all others.
-// What is wrong throws FRC_OPTION, naming class and method.
+// What controllers say by our decorators becomes options of their routes, before Nest declares these: our method in place of
+// the controller's, one more param for the request, and an interceptor around all others. What is wrong throws FRC_OPTION,
+// naming class and method.
+//
+// Classes are the process', and many apps may have them. So what an app makes of a method is kept for that app, in
+// `OwnOptions`, and the class only gets what is the same for all: our method, which the route's config names.
 import { Req } from '@nestjs/common'
 import { MetadataScanner, type ModulesContainer } from '@nestjs/core'
 import { RouteCacheError, optionError } from '../../errors.js'
@@ -8,22 +11,27 @@ import { own as memberOf } from '../../key/key.js'
 import { putBehindGuards } from '../../fastify/nest.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
-import { NESTS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
+import { NESTS, OURS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
 import { cachedOption, paramsOf, unsaidBy, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
 
+/** The routes' options of one app, by our methods. */
+export type OwnOptions = ReadonlyMap<unknown, object>
+
 /** Prepares all controllers of the app. Throws where a decorator stands on what is no route. */
-export function prepareControllers (modules: ModulesContainer, config: AppConfig): void {
+export function prepareControllers (modules: ModulesContainer, config: AppConfig): OwnOptions {
   const scanner = new MetadataScanner()
+  const options = new Map<unknown, object>()
   for (const { controllers, providers } of modules.values()) {
     for (const wrapper of controllers.values()) {
       const { metatype } = wrapper
       const isScoped = !wrapper.isDependencyTreeStatic()
-      if (typeof metatype === 'function') prepareController(metatype as Controller, { scanner, config, isScoped })
+      if (typeof metatype === 'function') prepareController(metatype as Controller, { scanner, config, isScoped, options })
     }
     for (const { metatype } of providers.values()) {
       if (typeof metatype === 'function' && isClass(metatype)) refuseOnProvider(metatype as Controller, scanner)
     }
   }
+  return options
 }
 
 function isClass (value: unknown): boolean {
@@ -40,15 +48,15 @@ function refuseOnProvider (provider: Controller, scanner: MetadataScanner): void
   const isMarked = (target: object): boolean => [CACHED, INVALIDATES].some((key) => metadata.hasMetadata(key, target))
   const place = placesOf(provider, scanner).find(({ method }) => isMarked(method))
   if (place !== undefined || isMarked(provider)) {
-    throw optionError(place === undefined ? provider.name : whereOf(place), '@Cached or @Invalidates', undefined, 'it is for methods of controllers, whose responses are cached; in a ' +
-      'service or a resolver inject RouteCache, and cache values: getOrSet')
+    throw new RouteCacheError('FRC_OPTION', `${place === undefined ? provider.name : whereOf(place)}: @Cached and @Invalidates are for methods of ` +
+      'controllers, whose responses are cached; in a service or a resolver inject RouteCache, and cache values: getOrSet')
   }
 }
 
 /** `isScoped`: the controller, or something that it or its guards and interceptors are given, is made for each request. */
-interface Preparing { scanner: MetadataScanner, config: AppConfig, isScoped: boolean }
+interface Preparing { scanner: MetadataScanner, config: AppConfig, isScoped: boolean, options: Map<unknown, object> }
 
-function prepareController (controller: Controller, { scanner, config, isScoped }: Preparing): void {
+function prepareController (controller: Controller, { scanner, config, isScoped, options }: Preparing): void {
   const ofClass = metadata.getMetadata(CACHED, controller)
   for (const place of placesOf(controller, scanner)) {
     const method = originalOf(place.method)
@@ -58,26 +66,35 @@ function prepareController (controller: Controller, { scanner, config, isScoped 
       throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: it has @Cached or @Invalidates, and the method is no route: it lacks @Get, @Put or the like`)
     }
     const query = paramsOf(place).flatMap(({ type, data }) => type === QUERY_PARAM ? [typeof data === 'string' ? data : '*'] : [])
-    putBehindGuards(option, { unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
+    const said = `${'invalidates' in option ? '@Invalidates' : '@Cached'} of ${whereOf(place)}`
+    putBehindGuards(option, { place: said, unsaid: 'invalidates' in option ? null : unsaidBy(place, ofClass, { config, isScoped }), query })
     if (!('invalidates' in option)) refuseBesideNests(place, config)
-    putInPlace(place, option)
+    options.set(putInPlace(place), option)
     if (!('invalidates' in option)) putAround(place, config)
   }
 }
 
 /** Nest's CacheInterceptor answers ahead of the lookup, from values that no invalidation of ours ends. */
 function refuseBesideNests ({ controller, name, method }: ControllerMethod, config: AppConfig): void {
-  const lists = [config.getGlobalInterceptors(), metadata.getMetadata(NESTS.interceptors, controller),
-    metadata.getMetadata(NESTS.interceptors, originalOf(method))]
+  const lists = [config.getGlobalInterceptors(), config.getGlobalRequestInterceptors(),
+    metadata.getMetadata(NESTS.interceptors, controller), metadata.getMetadata(NESTS.interceptors, originalOf(method))]
     .flatMap((list) => Array.isArray(list) ? list as unknown[] : [])
-  const isNests = (one: unknown): boolean => (typeof one === 'function' ? one.name : (one as object | null)?.constructor.name) === 'CacheInterceptor'
   if (!lists.some(isNests)) return
   throw new RouteCacheError('FRC_OPTION', `${whereOf({ controller, name })}: @Cached stands behind a CacheInterceptor, whose values no invalidation of this ` +
     'cache ends: leave one of the two out')
 }
 
-/** Our method on the controller's own prototype, with all that was said of the other one, and the option in its config. */
-function putInPlace ({ controller, name, method }: ControllerMethod, option: object): void {
+/** A class, an instance of one, or Nest's wrapper of one for each request; of Nest's class, or of one that extends it. */
+function isNests (one: unknown): boolean {
+  const metatype = typeof one === 'function' ? one : memberOf(one, 'metatype') ?? (one as object | null)?.constructor
+  for (let kind = metatype; typeof kind === 'function' && kind !== Function.prototype; kind = Object.getPrototypeOf(kind)) {
+    if (kind.name === 'CacheInterceptor') return true
+  }
+  return false
+}
+
+/** Our method on the controller's own prototype, with all that was said of the other one, and named by its config. */
+function putInPlace ({ controller, name, method }: ControllerMethod): Method {
   const prototype = controller.prototype as object
   const original = originalOf(method)
   const given = metadata.getMetadata(NESTS.config, original)
@@ -86,7 +103,8 @@ function putInPlace ({ controller, name, method }: ControllerMethod, option: obj
   }
   const isOurs = Object.hasOwn(prototype, name) && original !== method
   const ours = isOurs ? method : wrapped(controller, name, original)
-  metadata.defineMetadata(NESTS.config, { ...given as object, routeCache: option }, ours)
+  metadata.defineMetadata(NESTS.config, { ...given as object, [OURS]: ours }, ours)
+  return ours
 }
 
 function wrapped (controller: Controller, name: string, original: Method): Method {

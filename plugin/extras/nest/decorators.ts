@@ -38,7 +38,7 @@ export function Cached<Request = FastifyRequest> (
   if (typeof options === 'function' || arguments.length > 1) {
     throw new RouteCacheError('FRC_OPTION', '@Cached is written with parentheses: @Cached(), or @Cached({ key, ttl })')
   }
-  return SetMetadata(CACHED, options) as MethodDecorator & ClassDecorator
+  return noted(CACHED, options, '@Cached stands on a method with @Get, or on a controller')
 }
 
 /**
@@ -59,5 +59,22 @@ export function Invalidates (...given: unknown[]): MethodDecorator {
   const [first] = given
   const isWhole = given.length === 1 && typeof first === 'object' && first !== null && 'invalidates' in first
   const isOne = given.length === 1 && typeof first !== 'string'
-  return SetMetadata(INVALIDATES, isWhole ? first : { invalidates: isOne ? first : given })
+  return noted(INVALIDATES, isWhole ? first : { invalidates: isOne ? first : given }, OF_METHODS)
+}
+
+const OF_METHODS = '@Invalidates stands on a method with @Post, @Put, @Patch or @Delete'
+
+/** A decorator that throws FRC_OPTION where it has no effect: on a property, an accessor, a param, a static method. */
+function noted (name: string, value: unknown, right: string): MethodDecorator & ClassDecorator {
+  const note = SetMetadata(name, value)
+  return (target: object, key?: string | symbol, descriptor?: unknown): void => {
+    const isMethod = key !== undefined && typeof target !== 'function' && typeof (descriptor as PropertyDescriptor | undefined)?.value === 'function'
+    const isClass = key === undefined && descriptor === undefined
+    if (isMethod || (isClass && right !== OF_METHODS)) {
+      note(target as never, key as never, descriptor as never)
+      return
+    }
+    const { name: ofClass } = typeof target === 'function' ? target : target.constructor
+    throw new RouteCacheError('FRC_OPTION', `${ofClass}${key === undefined ? '' : `.${String(key)}`}: ${right}, and nowhere else`)
+  }
 }

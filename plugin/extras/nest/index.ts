@@ -7,5 +7,5 @@
 // sent it, so status, header fields and streams are kept, and with it what interceptors made of the result. On a hit they
 // get undefined, and end; what they make of that is dropped (method.ts).
 export { Cached, Invalidates, type CachedOptions, type Invalidated, type InvalidatesOptions } from './decorators.js'
-export { RouteCacheModule, type RouteCacheModuleAsyncOptions } from './module.js'
+export { ROUTE_CACHE_OPTIONS, RouteCacheModule, type RouteCacheModuleAsyncOptions } from './module.js'
 export { RouteCache } from '../../calls/route-cache.js'

@@ -4,7 +4,7 @@
 // Nest makes providers before `main.ts` goes on, so the plugin's hooks are there before those of plugins that `main.ts`
 // registers. An app of a test module gets its adapter later: there the plugin is registered when the app starts. An app
 // without HTTP (a microservice, a worker) has no adapter at all: it gets a Fastify instance that never listens.
-import { Inject, Module, type DynamicModule, type FactoryProvider, type ModuleMetadata, type NestModule } from '@nestjs/common'
+import { Inject, Module, Optional, type DynamicModule, type FactoryProvider, type ModuleMetadata, type NestModule } from '@nestjs/common'
 import type { OnApplicationShutdown, OnModuleInit } from '@nestjs/common'
 import { ExternalContextCreator, HttpAdapterHost, ModulesContainer } from '@nestjs/core'
 import type { RouteCacheOptions } from '../../options/options.js'
@@ -14,7 +14,11 @@ import { prepareControllers } from './controllers.js'
 import type { AppConfig } from './nest-metadata.js'
 import { Registration } from './registration.js'
 
-const OPTIONS = Symbol('fastify-route-cache.options')
+/**
+ * The token of the plugin's options. A test module puts others in their place:
+ * `overrideProvider(ROUTE_CACHE_OPTIONS).useValue({ enabled: false })`.
+ */
+export const ROUTE_CACHE_OPTIONS: unique symbol = Symbol('fastify-route-cache.options')
 
 /** How `forRootAsync` comes to the plugin's options. */
 export interface RouteCacheModuleAsyncOptions {
@@ -40,10 +44,16 @@ export class RouteCacheModule implements NestModule, OnModuleInit, OnApplication
 
   /** Called by Nest. */
   constructor (
-    @Inject(Registration) registration: Registration,
+    @Optional() @Inject(Registration) registration: Registration | undefined,
+    @Optional() @Inject(RouteCache) cache: object | undefined,
     @Inject(ModulesContainer) modules: ModulesContainer,
     @Inject(ExternalContextCreator) creator: ExternalContextCreator
   ) {
+    if (registration === undefined) {
+      throw new RouteCacheError('FRC_OPTION', 'RouteCacheModule is imported without its options: write RouteCacheModule.forRoot({ ... }), once, in the ' +
+        'root module; other modules inject RouteCache without importing it')
+    }
+    if (cache !== undefined && cache !== registration.cache) registration.standIn(cache)
     this.#registration = registration
     this.#modules = modules
     this.#config = configOf(creator)
@@ -64,8 +74,8 @@ export class RouteCacheModule implements NestModule, OnModuleInit, OnApplication
       global: true,
       imports,
       providers: [
-        { provide: OPTIONS, inject, useFactory },
-        { provide: Registration, inject: [HttpAdapterHost, OPTIONS], useFactory: registered },
+        { provide: ROUTE_CACHE_OPTIONS, inject, useFactory },
+        { provide: Registration, inject: [HttpAdapterHost, ROUTE_CACHE_OPTIONS], useFactory: registered },
         { provide: RouteCache, inject: [Registration], useFactory: (registration: Registration) => registration.cache }
       ],
       exports: [RouteCache]
@@ -75,7 +85,7 @@ export class RouteCacheModule implements NestModule, OnModuleInit, OnApplication
   /** Called by Nest when the app starts, before it declares routes. */
   async configure (): Promise<void> {
     await this.#registration.onAdapter()
-    prepareControllers(this.#modules, this.#config)
+    this.#registration.routes = prepareControllers(this.#modules, this.#config)
   }
 
   /** Called by Nest, with or without HTTP. */

@@ -31,10 +31,12 @@ export const NESTS = {
   config: '__fastify_route_config__'
 } as const
 
+/** Where a route's config says whose method it has: not the option itself, as classes are of all apps of the process. */
+export const OURS = Symbol('fastify-route-cache.method')
+
 /** Nest's RequestMethod. */
 export const GET = 0
 export const ALL = 5
-export const HEAD = 7
 /** Nest's RouteParamtypes. */
 export const HEADER_PARAM = 6
 export const QUERY_PARAM = 4

@@ -1,12 +1,15 @@
 // The plugin's registration in a Nest app: on the adapter's instance as soon as there is one, or on an instance of its own.
 import { Logger } from '@nestjs/common'
 import { type HttpAdapterHost } from '@nestjs/core'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import { RouteCache } from '../../calls/route-cache.js'
 import { RouteCacheError } from '../../errors.js'
 import { own as memberOf } from '../../key/key.js'
 import { STAND_IN, type Log } from '../../telling/events.js'
 import { routeCache } from '../../index.js'
+import type { OwnOptions } from './controllers.js'
+import { OURS } from './nest-metadata.js'
+import { toldTo } from './stand-in.js'
 import type { RouteCacheOptions } from '../../options/options.js'
 
 /** Each app's, that have the module. */
@@ -18,6 +21,9 @@ export class Registration {
   #real: RouteCache | null = null
   /** Without HTTP: never listens. */
   #alone: FastifyInstance | null = null
+  #standIn: object | null = null
+  /** This app's, of its controllers' methods. */
+  routes: OwnOptions = new Map()
   /** Of the injected class; it can be injected before it is registered, and be used from then on. */
   readonly cache: RouteCache
 
@@ -33,6 +39,15 @@ export class Registration {
     this.#host = host
     this.#options = options
     this.cache = injected(() => this.#real)
+  }
+
+  /**
+   * Another object was put in place of `cache`, as a test does that has a mock. No entry would be ended by its calls, so
+   * nothing is cached, Redis is left alone, and what @Invalidates names is told to it.
+   */
+  standIn (other: object): void {
+    this.#standIn = other
+    if (this.#real !== null) this.#real.enabled = false
   }
 
   /** Registers the plugin, if there is an adapter and that was not done before. Throws FRC_OPTION if it is not Fastify's. */
@@ -61,9 +76,19 @@ export class Registration {
 
   async #register (instance: FastifyInstance): Promise<void> {
     const isSilent = this.#alone !== null || instance.log.warn === instance.log.error
-    const options = isSilent ? Object.assign({}, this.#options, { [STAND_IN]: nestLog() }) : this.#options
-    await instance.register(routeCache, options)
+    const log: object | null = isSilent ? { [STAND_IN]: nestLog() } : null
+    const without: object | null = this.#standIn !== null ? { redis: undefined, memory: undefined, enabled: false } : null
+    instance.addHook('onRoute', (route) => { this.#giveOption(route) })
+    await instance.register(routeCache, Object.assign({}, this.#options, log, without))
     this.#real = (instance as unknown as Record<string, RouteCache>)[this.#options.decorator ?? 'cache']!
+  }
+
+  /** Ahead of the plugin's own hook, which looks for it there. */
+  #giveOption (route: RouteOptions): void {
+    const option = this.routes.get((route.config as { [OURS]?: unknown } | undefined)?.[OURS])
+    if (option === undefined) return
+    const routeCache = this.#standIn === null ? option : toldTo(this.#standIn, route, option)
+    route.config = Object.assign({}, route.config, { routeCache })
   }
 }
 
@@ -96,6 +121,8 @@ function injected (real: () => RouteCache | null): RouteCache {
         throw new RouteCacheError('FRC_OPTION', `RouteCache.${String(name)} was called before the app's start: call it in onModuleInit or later`)
       }
       const value: unknown = Reflect.get(cache, name, cache)
+      // A test's spy is an own one, and is asked about its calls.
+      if (Object.hasOwn(cache, name)) return value
       return typeof value === 'function' && name !== 'constructor' ? value.bind(cache) : value
     },
     set: (_target, name, value) => {

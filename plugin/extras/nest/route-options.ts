@@ -4,7 +4,7 @@ import { own as memberOf } from '../../key/key.js'
 import { isObject } from '../../options/reader.js'
 import { CACHED, INVALIDATES } from './decorators.js'
 import { originalOf, type Method } from './method.js'
-import { ALL, BY, GET, HEAD, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
+import { ALL, BY, GET, HEADER_PARAM, NESTS, OF_THE_CLIENT, metadata, type AppConfig } from './nest-metadata.js'
 
 export type Controller = new (...args: never[]) => object
 
@@ -25,8 +25,8 @@ export function cachedOption (place: ControllerMethod, ofClass: unknown, config:
   const parts = [ofClass, own].filter((part) => part !== undefined && typeof part !== 'boolean')
   for (const part of parts) checkOption(place, part)
   const verb = metadata.getMetadata(NESTS.method, method)
-  if (typeof verb === 'number' && verb !== GET && verb !== HEAD) {
-    throw optionError(whereOf(place), '@Cached', own, 'only methods with @Get can be cached; for one that changes something write @Invalidates')
+  if (verb !== undefined && verb !== GET) {
+    throw optionError(whereOf(place), '@Cached', own, 'only methods with @Get can be cached, whose HEAD is answered, too; for one that changes something write @Invalidates')
   }
   if (metadata.hasMetadata(NESTS.events, method)) {
     throw optionError(whereOf(place), '@Cached', own, 'a stream of events (@Sse) has no end, so it can\'t be cached')

@@ -17,16 +17,29 @@ export class Script {
     try {
       return await client.evalsha(this.#sha, keys.length, ...keys, ...args)
     } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) return refused(client, error)
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) return this.#refused(client, error)
     }
     // A server that doesn't know it yet (new, restarted, SCRIPT FLUSH) is sent the text.
-    return await client.eval(this.#text, keys.length, ...keys, ...args).catch((error: unknown) => refused(client, error))
+    const run = client.eval(this.#text, keys.length, ...keys, ...args)
+    return await run.catch((error: unknown) => this.#refused(client, error))
+  }
+
+  #refused (client: RedisClient, error: unknown): never {
+    heed(client, error)
+    throw withCommand(error, this.#text)
   }
 }
 
-function refused (client: RedisClient, error: unknown): never {
-  heed(client, error)
-  throw error
+/** Redis' answer where a script calls a command that its user may not call: it has the line, and no command. */
+const WITHOUT_RIGHT = /The user executing the script can't run this command.*@user_script:(\d+)/
+
+/** As the server says it of a command outside scripts, where it is about a right. */
+function withCommand (error: unknown, text: string): unknown {
+  const [, line] = error instanceof Error ? WITHOUT_RIGHT.exec(error.message) ?? [] : []
+  if (line === undefined) return error
+  const called = [...text.split('\n')[Number(line) - 1]?.matchAll(/redis\.p?call\('(\w+)'/g) ?? []].map(([, name]) => name!.toLowerCase())
+  const names = called.length === 0 ? 'a command of a script' : `the '${called.join("' or '")}' command`
+  return new Error(`NOPERM this user has no permissions to run ${names}, which a script calls`, { cause: error })
 }
 
 // Commands that are called together, scripts of requests whose read had one answer for example, leave in one write: each

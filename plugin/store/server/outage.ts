@@ -4,34 +4,9 @@
 import { errorMonitor } from 'node:events'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError, withoutPasswords, withoutSecrets } from '../../errors.js'
+import { causeOf, causeOfState } from './causes.js'
 import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
-import { WITHOUT_INFO } from './topology.js'
-
-const ONE_OF_CLUSTER = 'the server is one of a Cluster, and the client is for a single one: give the plugin new Cluster([{ host, port }]) of ' +
-  'ioredis'
-
-/** The meaning of the first word of a server's or the system's error, and the remedy. */
-const MEANINGS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there',
-  ENOTFOUND: 'no such host',
-  EAI_AGAIN: 'the name of the host can\'t be looked up now',
-  ETIMEDOUT: 'no answer from there',
-  EHOSTUNREACH: 'no way to the host',
-  ECONNRESET: 'the connection was cut',
-  WRONGPASS: 'the password or the user name is wrong',
-  NOAUTH: 'the server wants a password, and the client has none',
-  NOPERM: 'the client\'s user lacks a right',
-  OOM: 'the server is full, and evicts nothing: raise its maxmemory, or set its maxmemory-policy to allkeys-lru',
-  READONLY: 'the server is a replica, which takes no writes: connect to its primary',
-  MASTERDOWN: 'the server is a replica that has lost its primary',
-  MISCONF: 'the server can\'t write its snapshot, and takes no writes until it can',
-  NOREPLICAS: 'the server has fewer replicas than it wants (min-replicas-to-write)',
-  LOADING: 'the server still reads its memory from disk',
-  MOVED: ONE_OF_CLUSTER,
-  CROSSSLOT: ONE_OF_CLUSTER,
-  CLUSTERDOWN: 'the Cluster lacks slots, or can\'t reach enough primaries'
-}
 
 /** So long after the last error of a server of a Cluster a command that is late is one for it: clients try within 5 s. */
 const FRESH: Milliseconds = 10_000
@@ -66,13 +41,17 @@ export class Outage {
   }
 
   #causeOf (error: unknown): string {
-    const said = causeOf(error)
-    if (said !== null) return said
-    const isAway = this.#client !== null && this.#client.status !== 'ready'
+    const client = this.#client
+    const isAway = client !== null && client.status !== 'ready'
+    // What a command says of a connection that is away is said by all: the connection's own error knows more.
     const last = isAway ? causeOf(this.#last) : null
+    const said = causeOf(error)
+    if (said !== null && (last === null || !isOfConnection(error))) {
+      return isAway && isOfConnection(error) ? this.#away(client) : said
+    }
     if (last !== null) return last
-    if (isAway) return this.#last === null ? 'it is not connected' : `it is not connected: ${textOf(this.#last)}`
-    if (!isLate(error)) return textOf(error)
+    if (isAway) return this.#away(client)
+    if (!isLate(error)) return textOf(deepest(error))
     return this.#causeOfNode() ?? 'it did not answer in time'
   }
 
@@ -80,28 +59,27 @@ export class Outage {
     if (this.#ofNode === null || performance.now() - this.#ofNode.at > FRESH) return null
     const { error } = this.#ofNode
     const { address, port } = error as { address?: string, port?: number }
-    return `its server ${address === undefined ? '' : `${address}:${port} `}can't be used: ${causeOf(error) ?? textOf(error)}`
+    return `its server ${address === undefined ? '' : `${address}:${port} `}can't be used: ${causeOf(error) ?? textOf(deepest(error))}`
+  }
+
+  #away (client: RedisClient): string {
+    if (this.#last !== null) return `it is not connected: ${textOf(this.#last)}`
+    const { tls } = client.options as { tls?: unknown }
+    return causeOfState(client.status, tls !== undefined)
   }
 }
 
-/** In words, by the first error of the chain that means something; null: none does. */
-export function causeOf (error: unknown): string | null {
-  for (let [one, depth] = [error, 0]; one != null && depth < 5; one = next(one), depth++) {
-    const { code, message } = one as { code?: unknown, message?: unknown }
-    const name = [String(code), .../\b[A-Z]{3,12}\b/.exec(String(message)) ?? []].find((name) => MEANINGS[name] !== undefined)
-    if (name === undefined) continue
-    const command = name === 'NOPERM' ? /'[\w|]+' command/.exec(String(message))?.[0] : undefined
-    // Without it, nobody could tell a restart; topology.ts says the same of servers that don't know the command.
-    const remedy = command === "'info' command" ? `; ${WITHOUT_INFO}` : ''
-    return `${name}: ${MEANINGS[name]}${command === undefined ? '' : `, for the ${command}`}${remedy}`
-  }
-  return null
+/** The client's own word for each command while it has no connection. */
+function isOfConnection (error: unknown): boolean {
+  const text = String((error as { message?: unknown } | null)?.message)
+  const { cause } = error as { cause?: unknown } ?? {}
+  return /Connection is closed|max retries per request|client is closed|Redis is not connected/i.test(text) || (cause != null && isOfConnection(cause))
 }
 
-/** The error behind an error: one of several attempts, or that of the last node that a Cluster's client has tried. */
-function next (error: object): unknown {
-  const { cause, errors, lastNodeError } = error as { cause?: unknown, errors?: unknown, lastNodeError?: unknown }
-  return cause ?? lastNodeError ?? (Array.isArray(errors) ? errors[0] : undefined)
+/** The error that others only say what they failed at because of. */
+function deepest (error: unknown): unknown {
+  const { cause, message } = (error ?? {}) as { cause?: unknown, message?: unknown }
+  return cause != null && error instanceof RouteCacheError && /^\w+: \w+ failed\b/.test(String(message)) ? deepest(cause) : error
 }
 
 function isLate (error: unknown): boolean {

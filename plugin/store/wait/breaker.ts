@@ -34,6 +34,8 @@ interface BreakerParts {
   probe: () => Promise<unknown>
   /** Which store it is, and why it failed, for the log. */
   describe?: (error: unknown) => string
+  /** The store's name with its address, for the log. */
+  storeName?: string | undefined
   /** What is done while it is open, in words. Default: requests go to their handlers. */
   meanwhile?: string | undefined
   /** What there is to say when it closes, for the log. */
@@ -160,6 +162,8 @@ export class Breaker {
   }
 
   #sayBack (time: Milliseconds): void {
-    this.#parts.log.warn({ time: Math.round(time) }, `the cache uses its store again, after ${(time / 1000).toFixed(1)} s${this.#parts.past?.() ?? ''}`)
+    const { log, storeName, past } = this.#parts
+    const named = storeName === undefined ? '' : ` ${storeName},`
+    log.warn({ time: Math.round(time) }, `the cache uses its store again,${named} after ${(time / 1000).toFixed(1)} s${past?.() ?? ''}`)
   }
 }

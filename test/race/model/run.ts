@@ -647,7 +647,7 @@ class Run {
     const isOfCut = cuts.length > 0 && /a server went while|the servers changed while|another (Redis )?server/.test(message)
     const isOfEviction = evictions.length > 0 && message.startsWith('a quarantine was lost')
     // As loud as the complaint whose end it is.
-    const isEnd = /^(?:the cache (?:was told of all invalidations|uses its store again)|cache lookups succeed again|responses are stored again)/.test(message)
+    const isEnd = /^(?:the cache(?:, in [^,]+,)? (?:was told of all invalidations|uses its store again)|cache lookups succeed again|responses are stored again)/.test(message)
     if (this.#mode.restarts === true || isOfCut || isOfEviction || isEnd) this.#say(message)
     else this.#wrong(message)
   }

@@ -75,7 +75,7 @@ t.test('one server', async (t) => {
     client.on('error', () => {})
     const app = await openApp(t, client, { prefix: 'late' })
     t.equal(await ask(app), 'fwd=bypass')
-    t.match(app.lines.find(({ level }) => level === 40)?.msg, new RegExp(`Redis ${server.host}:${server.port} \\(it is not connected\\)`))
+    t.match(app.lines.find(({ level }) => level === 40)?.msg, new RegExp(`Redis ${server.host}:${server.port} \\(it is not connected: .*await client\\.connect\\(\\)`))
     await client.connect()
     t.teardown(() => { client.destroy() })
     await until(async () => await ask(app) === 'hit', 'it is served')
