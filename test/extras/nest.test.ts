@@ -515,6 +515,11 @@ t.test('a module that is imported twice, or without options, says so', async (t)
   t.throws(() => { (Cached() as ParameterDecorator)(Service.prototype, 'item', 0) }, nowhere)
   t.throws(() => { (Invalidates('a') as unknown as ClassDecorator)(Service) }, nowhere)
   t.throws(() => { (Invalidates('a') as PropertyDecorator)(Service.prototype, 'property') }, nowhere)
+  const own = (target: object, name: string): PropertyDescriptor => Object.getOwnPropertyDescriptor(target, name)!
+  for (const decorate of [Cached(), Invalidates('a')]) {
+    t.throws(() => { decorate(Service, 'all', own(Service, 'all')) }, { ...nowhere, message: /^Service\.all: @(Cached|Invalidates) stands on / }, 'static')
+    t.throws(() => { decorate(Service.prototype, 'first', own(Service.prototype, 'first')) }, nowhere, 'an accessor')
+  }
   t.throws(() => (Cached as unknown as ClassDecorator)(Service), { code: 'FRC_OPTION', message: /parentheses/ })
 })
 
@@ -545,7 +550,13 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
 class Service {
   @Cached()
   item () { return 1 }
+
+  static all (): number { return 1 }
+  get first (): number { return 1 }
+  set first (_value: number) {}
 }
+
+class OwnCacheInterceptor extends CacheInterceptor {}
 
 t.test('what is written wrongly does not start, and says where', async (t) => {
   const controllerOf = (...decorators: MethodDecorator[]): Type<object> => {
@@ -587,6 +598,16 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
     ['a member of the body', { controllers: [controllerOf(Post(), Invalidates({ tags: ['a:{body.id}'] }))] }, /\{body\.id\} is no param/],
     ['another cache in front', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(CacheInterceptor))] }, /Items\.item: .*CacheInterceptor/],
     ['one that extends it', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(class extends CacheInterceptor {}))] }, /CacheInterceptor/],
+    ['an instance that does, for all', {
+      controllers: [controllerOf(Get(), Cached())], setUp: (app) => { app.useGlobalInterceptors(new OwnCacheInterceptor()) }
+    }, /Items\.item: .*CacheInterceptor/],
+    ['a provider that does', {
+      controllers: [controllerOf(Get(), Cached())], providers: [{ provide: APP_INTERCEPTOR, useClass: OwnCacheInterceptor }]
+    }, /Items\.item: .*CacheInterceptor/],
+    ['one for each request', {
+      controllers: [controllerOf(Get(), Cached())],
+      providers: [{ provide: APP_INTERCEPTOR, useClass: OwnCacheInterceptor, scope: Scope.REQUEST }]
+    }, /Items\.item: .*CacheInterceptor/],
     ['a HEAD', { controllers: [controllerOf(Head(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
     ['many verbs that are cached', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.GET, RequestMethod.HEAD] as never }), Cached())] },
       /only methods with @Get/],
