@@ -530,6 +530,7 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
   class Lines {
     @Get() @Cached({ key: 'lines' }) @UseGuards(ObservingGuard) get () { return 1 }
     @Post() @Invalidates(() => { throw new Error('no target') }) post () { return 1 }
+    @Get('mine') @Cached({ key: 'mine', identity: () => undefined }) mine () { return 1 }
   }
   class App {}
   Module({ imports: [RouteCacheModule.forRoot({})], controllers: [Lines] })(App)
@@ -541,7 +542,8 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
   })
   await app.init()
   t.equal((await app.inject({ method: 'POST', url: '/lines' })).statusCode, 201)
-  for (const said of [/no Redis client given.* RouteCache/, /not cached, as .*GET \/lines.* RouteCache/, /could not be told.*no target.* RouteCache/]) {
+  t.equal((await app.inject({ url: '/lines/mine', headers: { authorization: 'Bearer ada' } })).statusCode, 200)
+  for (const said of [/GET \/lines\/mine: requests with .*its identity gave undefined/, /no Redis client given.* RouteCache/, /not cached, as .*GET \/lines.* RouteCache/, /could not be told.*no target.* RouteCache/]) {
     t.ok(lines.some((line) => said.test(line)), String(said))
   }
 })
