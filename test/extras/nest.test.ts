@@ -548,6 +548,23 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
   }
 })
 
+t.test('warnings name method and decorator', async (t) => {
+  @Controller('words')
+  class Words {
+    @Get(':id') @Cached({ key: 'word:{id}', ttl: '1m' }) word () { return 1 }
+    @Get() @Cached({ key: 'words' }) list (@Query('page') _page: string) { return 1 }
+    @Put(':id') @Invalidates({ tags: ['word:{id}'] }) tagged () { return 1 }
+    @Post(':id') save () { return 1 }
+  }
+  const app = await open(t, { controllers: [Words] })
+  for (let i = 0; i < 20; i++) await app.inject({ method: 'POST', url: '/words/7' })
+  const messages = app.get(RouteCache).warnings.map(({ message }) => message)
+  for (const said of [/route GET \/words \(Words\.list\): its key leaves out/, /route PUT \/words\/:id \(Words\.tagged\): the tag .* of GET \/words\/:id \(Words\.word\): write/,
+    /route POST \/words\/:id: .* GET \/words\/:id \(Words\.word\) and .* are cached: .*Write @Invalidates\("word:\{id\}"\) in/]) {
+    t.ok(messages.some((message) => said.test(message)), `${String(said)}\n${messages.join('\n')}`)
+  }
+})
+
 @Injectable()
 class Service {
   @Cached()
