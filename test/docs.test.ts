@@ -43,7 +43,7 @@ const RUN: Record<string, Record<string, string[]>> = {
     'test/readme.test.ts': ['nodeRedis']
   },
   'docs/postgres.md': { 'test/extras/postgres-docs.test.ts': ['app', 'psql', 'whole', 'migration', 'grants', 'skip'] },
-  'docs/testing.md': { 'test/extras/guide.test.ts': ['app', 'outcomes', 'clock', 'outage', 'explain'] }
+  'docs/testing.md': { 'test/extras/guide.test.ts': ['app', 'outcomes', 'clock', 'outage', 'worker', 'explain'] }
 }
 
 const SUITE = 'npm ci && npm test\n'

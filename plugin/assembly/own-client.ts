@@ -3,7 +3,7 @@
 import type { Milliseconds } from '../duration.js'
 import { RouteCacheError } from '../errors.js'
 import { clientForms } from '../store/server/clients.js'
-import { isRedisClient, type RedisClient } from '../store/server/redis-client.js'
+import { DISCONNECT_TIMEOUT, isRedisClient, type RedisClient } from '../store/server/redis-client.js'
 import { Outage } from '../store/server/outage.js'
 import { Complaints, type Log } from '../telling/events.js'
 
@@ -11,7 +11,11 @@ import { Complaints, type Log } from '../telling/events.js'
 export type RedisConnection = { url?: string } & Record<string, unknown>
 
 /** A client soon finds a server that is back; ioredis 6 would double its pauses up to 5 s. */
-const OURS = { retryStrategy: (times: number): number => Math.min(times * 50, 500), connectTimeout: 2_000 }
+const OURS = {
+  retryStrategy: (times: number): number => Math.min(times * 50, 500),
+  connectTimeout: 2_000,
+  disconnectTimeout: DISCONNECT_TIMEOUT
+}
 
 export interface OwnClient {
   client: RedisClient

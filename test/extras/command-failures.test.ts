@@ -3,7 +3,9 @@ import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { connect, createServer, type AddressInfo, type Server } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
+import fastify from 'fastify'
 import t, { type Test } from 'tap'
+import routeCache from '../../plugin/index.js'
 import { runCommand, type CommandResult } from '../../plugin/extras/command/command.js'
 import { selfSigned } from '../helpers/certificate.js'
 import { freePorts, startRedis, startSentinel, type RedisServer } from '../helpers/redis.js'
@@ -116,8 +118,19 @@ t.test('a user without a right: the command is named, also where a script calls 
   t.match([code, out], [1, /ACL SETUSER <user> \+getrange \+zadd \+time\n/])
 })
 
-t.test('purge says where no app has used the prefix', async (t) => {
-  const args = ['--url', server.url, '--timeout', '30s']
-  t.match(await runCommand(['purge', '--tag', 'a', '--prefix', 'unknown', ...args], {}), { code: 0, out: /1 tag under the prefix "unknown"$/, problem: /no app has used the prefix "unknown"/ })
-  t.match(await runCommand(['purge', '--tag', 'a', '--prefix', 'unknown', ...args], {}), { code: 0, problem: '' })
+t.test('each command says where no app has used the prefix, as often as it is asked', async (t) => {
+  const client = server.client()
+  const args = ['--url', server.url, '--timeout', '30s', '--prefix', 'unknown']
+  const problem = /^fastify-route-cache: no app has used the prefix "unknown" on this Redis[^\n]*$/
+  for (const words of [
+    ['keys'], ['inspect', 'a'], ['tags', 'a'], ['stats'], ['doctor'], ['purge', '--tag', 'a'], ['purge', '--key', 'a', '--json'],
+    ['purge', '--all', '--json'], ['purge', '--tag', 'a']
+  ]) t.match(await runCommand([...words, ...args], {}), { problem }, words.join(' '))
+  t.strictSame(await client.exists('unknown#floor', '{unknown#floor}:clock', '{unknown#floor}:tags'), 0)
+  const app = fastify()
+  await app.register(routeCache, { redis: client, prefix: 'unknown' })
+  await app.ready()
+  for (const words of [['keys'], ['purge', '--tag', 'a', '--json']]) t.match(await runCommand([...words, ...args], {}), { problem: '' })
+  t.equal(await client.exists('unknown#floor'), 1)
+  await app.close()
 })

@@ -3,7 +3,8 @@ import { AssertionError } from 'node:assert'
 import { createServer } from 'node:http'
 import t, { type Test } from 'tap'
 import {
-  assertBypass, assertHit, assertMiss, assertStale, fakeClock, faultyStore, readCacheStatus, recovered, settled
+  assertBypass, assertHit, assertMiss, assertStale, fakeClock, faultyStore, inProcessCache, readCacheStatus, recovered,
+  settled
 } from '../../plugin/extras/testing/index.js'
 import type { RouteCacheOptions, RouteStats } from '../../plugin/index.js'
 import { BYPASS_WORDS } from '../../plugin/telling/reasons.js'
@@ -300,4 +301,47 @@ t.test('what is no app', async (t) => {
     await t.rejects(settled(cache, { timeout }), { code: 'FRC_OPTION' })
     await t.rejects(recovered(cache, { timeout }), { code: 'FRC_OPTION' })
   }
+})
+
+t.test('a cache without routes and without a Redis: its calls, its clock, its faults, and what it takes', async (t) => {
+  const clock = fakeClock()
+  const store = faultyStore()
+  const cache = await inProcessCache({ now: clock.now, store, logger: false, ttl: '1m' })
+  t.teardown(async () => { await cache.close({ timeout: 0.01 }).catch(() => {}) })
+  let loads = 0
+  const load = async (): Promise<number> => ++loads
+  const asked = async (): Promise<number> => {
+    const value = await cache.getOrSet('k', { tags: ['t'] }, load)
+    await settled(cache)
+    return value
+  }
+  t.strictSame([await asked(), await asked()], [1, 1])
+  for (const target of ['k', { tags: ['t'] }, { prefix: 'k' }, { all: true }] as const) {
+    const before = loads
+    await cache.invalidate(target)
+    t.strictSame([await asked(), await asked()], [before + 1, before + 1])
+  }
+  await cache.mutate('k', () => {})
+  t.equal(await asked(), 6)
+  clock.advance('61s')
+  t.equal(await asked(), 7)
+  await cache.put('k', 70, { tags: ['t'] })
+  t.equal(await asked(), 70)
+  store.fail('writes')
+  await t.rejects(cache.invalidate('k'), { code: 'FRC_STORE' })
+  t.equal(await asked(), 8, 'nothing is served until the store was told')
+  store.mend()
+  await recovered(cache)
+  t.equal(await asked(), 9)
+
+  const other = await inProcessCache()
+  t.teardown(async () => { await other.close() })
+  t.equal(await other.getOrSet('k', {}, () => 'its own'), 'its own')
+  t.match(other.stats(), { store: 'memory', values: { misses: 1 } })
+  for (const [option, message] of [
+    [{ redis: { url: 'redis://h' } }, /^inProcessCache: redis is .*leave it out, or use createCache/],
+    [{ memory: {} }, /^inProcessCache: memory is \{\}; it is a tier/],
+    [{ cacheStatus: false }, /^inProcessCache: cacheStatus is false; it is for routes/],
+    [{ perfix: 'a' }, /^inProcessCache: perfix is "a"; there is no such option/]
+  ] as const) await t.rejects(inProcessCache(option as never), { code: 'FRC_OPTION', message })
 })

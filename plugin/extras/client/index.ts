@@ -1,11 +1,14 @@
 // A cache without routes: for queue consumers, cron jobs, scripts, tests, and other frameworks. It shares entries and
 // invalidations with the plugin of each app on the same Redis under the same prefix; nothing of Fastify is loaded.
-import { assemble, ownClientOf } from '../../assembly/assembly.js'
-import { RouteCacheError } from '../../errors.js'
-import { CacheClient } from './cache-client.js'
+import { ownClientOf } from '../../assembly/assembly.js'
+import { optionError } from '../../errors.js'
+import type { CacheClient } from './cache-client.js'
+import { MEANWHILE, openCache } from './open.js'
 import { readClientSettings, type CreateCacheOptions } from './settings.js'
 
-const MEANWHILE = 'getOrSet loads each time, and invalidations are kept'
+const WHERE = 'createCache'
+const NEEDED = 'a cache without routes shares what is in Redis: give it a client, or write { url: "redis://..." }; for a test, ' +
+  'inProcessCache() of fastify-route-cache/testing needs none'
 
 /**
  * Opens a cache without routes. Waits up to a second for Redis; where that is down, it opens all the same, and the log says
@@ -15,19 +18,10 @@ const MEANWHILE = 'getOrSet loads each time, and invalidations are kept'
  * where the server is, and ioredis is not installed
  */
 export async function createCache (options: CreateCacheOptions): Promise<CacheClient> {
-  const { log, ...settings } = readClientSettings(options)
-  const made = await ownClientOf(settings, log, `${MEANWHILE},`)
-  const { cache, values, instance, end } = assemble(settings, {
-    log,
-    made,
-    meanwhile: MEANWHILE,
-    find: () => null,
-    inProcess: () => { throw new RouteCacheError('FRC_OPTION', 'createCache: redis is needed') }
-  })
-  const client = new CacheClient({ cache, values, end })
-  instance.cache = client
-  await cache.connect(made?.hasComplained)
-  return client
+  const settings = readClientSettings(WHERE, options)
+  if (settings.redis === null) throw optionError(WHERE, 'redis', options.redis, NEEDED)
+  const made = await ownClientOf(settings, settings.log, `${MEANWHILE},`)
+  return await openCache(settings, { made, inProcess: () => { throw optionError(WHERE, 'redis', options.redis, NEEDED) } })
 }
 
 export type { CacheClient } from './cache-client.js'

@@ -5,7 +5,7 @@ import type { OnInvalidate } from '../../options/on-invalidate.js'
 import type { TierOptions } from '../../options/tier-options.js'
 import { isObject, OptionReader } from '../../options/reader.js'
 import { optionError } from '../../errors.js'
-import type { RedisClient } from '../../store/server/redis-client.js'
+import type { AnyRedisClient } from '../../store/server/clients.js'
 import type { StoreWrapper } from '../../store/store.js'
 import type { Log } from '../../telling/events.js'
 
@@ -24,7 +24,7 @@ export interface CreateCacheOptions {
    * `{ url: 'redis://…' }`, or options of ioredis such as `{ host, port, password }`: then the cache makes a client of its own
    * (`npm i ioredis`), which `close()` closes.
    */
-  redis: RedisClient | ({ url?: string | undefined } & Record<string, unknown>)
+  redis: AnyRedisClient | ({ url?: string | undefined } & Record<string, unknown>)
   /** The plugin's `prefix`, of the apps with which entries and invalidations are shared. Default `cache`. */
   prefix?: string | undefined
   /**
@@ -75,7 +75,6 @@ export interface CreateCacheOptions {
   random?: (() => number) | undefined
 }
 
-const WHERE = 'createCache'
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 const LOGGER = 'it is a logger with debug, info, warn and error, such as pino() or console, or false'
 /** Of the plugin, and of no use here. */
@@ -84,16 +83,15 @@ const OF_ROUTES = [
   'xCache', 'invalidateUnsafe', 'ignoreQuery', 'routes', 'quiet'
 ]
 
-/** Throws FRC_OPTION for what is unknown or wrong, or only for routes. */
-export function readClientSettings (given: unknown): CacheSettings & { log: Log } {
-  if (!isObject(given)) throw optionError(WHERE, 'options', given, 'write { redis: { url: "redis://..." }, prefix: "shop" }')
-  const options = new OptionReader(WHERE, given)
+export type ClientSettings = CacheSettings & { log: Log }
+
+/** Throws FRC_OPTION for what is unknown or wrong, or only for routes. `where`: the function that was called. */
+export function readClientSettings (where: string, given: unknown): ClientSettings {
+  if (!isObject(given)) throw optionError(where, 'options', given, 'write { redis: { url: "redis://..." }, prefix: "shop" }')
+  const options = new OptionReader(where, given)
   const settings = readCacheSettings(options)
   const ofRoutes = OF_ROUTES.find((name) => name in given)
   if (ofRoutes !== undefined) throw options.error(ofRoutes, 'it is for routes: give it to the plugin, where they are')
-  if (settings.redis === null) {
-    throw options.error('redis', 'a cache without routes shares what is in Redis: give it a client, or write { url: "redis://..." }')
-  }
   options.onlyKnows([...Object.keys(settings), 'logger'])
   return { ...settings, log: logOf(options) }
 }

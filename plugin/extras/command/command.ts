@@ -79,15 +79,21 @@ async function run (args: string[], env: Environment): Promise<CommandResult> {
   const connection = await makeConnection(place, given.prefix ?? 'cache', limit)
   const { connect, client, describe } = connection
   let isConnected = false
+  let isUsed = true
   const work = async (): Promise<CommandTold> => {
     await connect()
     isConnected = true
-    return await command.run({ given, words, connection })
+    isUsed = await wasUsed(connection)
+    try {
+      return await command.run({ given, words, connection })
+    } finally {
+      if (!isUsed) await leaveUnused(connection)
+    }
   }
   try {
     const isWalk = name === 'keys' || (given['starts-with'] ?? []).length > 0
-    const { text, data, note = '', code = 0 } = await limit.bound(work(), isWalk ? () => heardFrom(client) : undefined)
-    return { out: isJson ? JSON.stringify(data) : text, problem: isJson ? '' : note, code }
+    const { text, data, code = 0 } = await limit.bound(work(), isWalk ? () => heardFrom(client) : undefined)
+    return { out: isJson ? JSON.stringify(data) : text, problem: isUsed ? '' : unusedPrefix(connection.prefix), code }
   } catch (error) {
     if (error instanceof RouteCacheError && !isOfStore(error)) throw error
     const said = error instanceof ToldAlone ? error.message : describe(error)
@@ -143,7 +149,6 @@ async function purge ({ given, connection }: CommandWork): Promise<CommandTold> 
   const { cache } = connection.assembled()
   const { invalidation } = cache
   const isSoft = given.soft === true
-  const isKnown = await wasUsed(connection)
   const entries = await (isSoft ? invalidation.soften(targets) : invalidation.run(targets))
   const what = targets.all
     ? 'everything'
@@ -152,15 +157,25 @@ async function purge ({ given, connection }: CommandWork): Promise<CommandTold> 
   const isCounted = targets.keys.length + targets.prefixes.length > 0
   const count = !isCounted ? '' : `; ${entries} ${entries === 1 ? 'entry' : 'entries'} by key or beginning`
   const text = `${isSoft ? 'made stale' : 'invalidated'}: ${what} under the prefix "${connection.prefix}"${count}`
-  const note = isKnown
-    ? ''
-    : `fastify-route-cache: no app has used the prefix "${connection.prefix}" on this Redis: is --prefix, or the database in the URL, another one?`
-  return { text, data: { entries }, note }
+  return { text, data: { entries: isCounted ? entries : null } }
+}
+
+function unusedPrefix (prefix: string): string {
+  return `fastify-route-cache: no app has used the prefix "${prefix}" on this Redis: is --prefix, or the database in the URL, another one?`
 }
 
 /** Whether anything was ever stored under the prefix: its floor stays. True where that can't be known. */
 async function wasUsed ({ client, prefix }: CommandConnection): Promise<boolean> {
   return await client.get(new Keys(prefix).floor).then((floor) => floor !== null, () => true)
+}
+
+/**
+ * Takes away the names that a command has written there, so that the next one says the same again. An app that has begun to
+ * use the prefix meanwhile begins once more, as where Redis evicts these names.
+ */
+async function leaveUnused ({ client, prefix }: CommandConnection): Promise<void> {
+  const { floor, clock, lastTag } = new Keys(prefix)
+  await client.unlink(floor, clock, lastTag).catch(() => {})
 }
 
 /** Of a name that is printed: what would move the cursor, or colour a terminal, as JSON has it. */

@@ -4,7 +4,7 @@ import { keepToDatabase, loadIoredis } from '../../assembly/own-client.js'
 import { readCacheSettings } from '../../options/cache-settings.js'
 import { OptionReader } from '../../options/reader.js'
 import { Outage } from '../../store/server/outage.js'
-import type { RedisClient } from '../../store/server/redis-client.js'
+import { DISCONNECT_TIMEOUT, type RedisClient } from '../../store/server/redis-client.js'
 import type { Log } from '../../telling/events.js'
 import { TimeIsOver, unansweredOf, type Limit } from './limit.js'
 import { refusal, type Address, type RedisPlace } from './place.js'
@@ -81,7 +81,8 @@ async function makeClient ({ mode, addresses, master, options, timeout }: RedisP
   const { Redis, Cluster } = await loadIoredis('this command needs ioredis, which is not installed: npm i ioredis')
   // The time of the command is over before.
   const connectTimeout = 2 * timeout
-  const common = { ...options, connectTimeout, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 }
+  const times = { connectTimeout, disconnectTimeout: DISCONNECT_TIMEOUT }
+  const common = { ...options, ...times, lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 }
   const [{ host, port }] = addresses as [Address]
   if (mode === 'single') return new Redis({ ...common, host, port }) as unknown as CommandClient
   if (mode === 'sentinel') {

@@ -14,7 +14,5 @@ export interface CommandWork {
 export interface CommandTold {
   text: string
   data: unknown
-  /** For stderr, where words are asked for. Absent: nothing. */
-  note?: string
   code?: 0 | 1
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
-import { within, Deadline, isLate } from '../wait/deadline.js'
+import { Deadline, Deadlines, isLate } from '../wait/deadline.js'
 import { Floor, newHistory, readAll } from './floor.js'
 import { QUARANTINE, isGeneration, leastOf, readFloor, readGeneration, type FloorState, type Keys, type Generation } from '../keys.js'
 import { Generations } from './generations.js'
@@ -45,6 +45,8 @@ export class RedisStore implements Store {
   readonly #client: RedisClient
   readonly #keys: Keys
   readonly #writeDeadline: Milliseconds
+  readonly #writes = new Deadlines()
+  #isClosed = false
   readonly #now: () => Milliseconds
   readonly #waitForReplicas: number
   readonly #floor: Floor
@@ -239,8 +241,10 @@ export class RedisStore implements Store {
   }
 
   close (): void {
+    this.#isClosed = true
     this.#floor.close()
     this.#tiered?.close()
+    this.#writes.end(new RouteCacheError('FRC_STORE', 'the cache was closed before Redis had answered'))
   }
 
   /** Waits for the work, and then drops its targets from the tier: also where it failed, as Redis may have done it. */
@@ -256,8 +260,13 @@ export class RedisStore implements Store {
     return result
   }
 
-  #write<T> (command: Promise<T>): Promise<T> {
-    return within(this.#writeDeadline, command)
+  async #write<T> (command: Promise<T>): Promise<T> {
+    // What a closed cache still has to say may wait for a server's answer, and not for a connection: nobody makes one.
+    if (this.#isClosed && !this.#isUp) {
+      command.catch(() => {})
+      throw this.#down()
+    }
+    return await this.#writes.within(this.#writeDeadline, command)
   }
 
   #mustBeUp (): void {

@@ -3,8 +3,8 @@
 import type { errorMonitor } from 'node:events'
 import type { RedisClient } from './redis-client.js'
 
-/** `+node`, `-node`: a Cluster's client connects to a server, or has left one. */
-type Event = 'close' | 'end' | '+node' | '-node' | typeof errorMonitor
+/** `+node`, `-node`: a Cluster's client connects to a server, or has left one; `node error`: it can't use one. */
+type Event = 'close' | 'end' | '+node' | '-node' | 'node error' | typeof errorMonitor
 type Listener = (value?: unknown) => void
 type Emitter = Record<'on' | 'off', (event: Event, listener: Listener) => unknown>
 

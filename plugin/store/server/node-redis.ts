@@ -134,6 +134,7 @@ const CLUSTER_EVENTS = {
   end: ['disconnect'],
   '+node': ['node-ready'],
   '-node': ['node-disconnect'],
+  'node error': ['node-error'],
   [errorMonitor]: [errorMonitor]
 } as const
 

@@ -2,21 +2,32 @@
 // without its cause; the cause is in the client's own error event. That is looked at without being a listener to it: a
 // client to whose errors the app does not listen must go on saying so on stderr.
 import { errorMonitor } from 'node:events'
+import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError, withoutPasswords, withoutSecrets } from '../../errors.js'
 import { causeOf, causeOfState } from './causes.js'
 import { listenTo } from './client-events.js'
 import type { RedisClient } from './redis-client.js'
 
+/** So long after the last error of a server of a Cluster a command that is late is one for it: clients try within 5 s. */
+const FRESH: Milliseconds = 10_000
+
 export class Outage {
   readonly #client: RedisClient | null
   /** The last error of its connection. */
   #last: unknown = null
+  /** Of one server of a Cluster, whose client goes on with the others, and is ready. */
+  #ofNode: { error: unknown, at: Milliseconds } | null = null
   readonly close: () => void = () => {}
 
   /** Null: entries live in this process. */
   constructor (client: RedisClient | null) {
     this.#client = client
-    if (client !== null) this.close = listenTo(client, errorMonitor, (error) => { this.#last = error })
+    if (client === null) return
+    const ends = [listenTo(client, errorMonitor, (error) => { this.#last = error })]
+    if (client.isCluster === true) {
+      ends.push(listenTo(client, 'node error', (error) => { this.#ofNode = { error, at: performance.now() } }))
+    }
+    this.close = () => { for (const end of ends) end() }
   }
 
   /** The server, with its address, never with a password. */
@@ -40,7 +51,15 @@ export class Outage {
     }
     if (last !== null) return last
     if (isAway) return this.#away(client)
-    return isLate(error) ? 'it did not answer in time' : textOf(deepest(error))
+    if (!isLate(error)) return textOf(deepest(error))
+    return this.#causeOfNode() ?? 'it did not answer in time'
+  }
+
+  #causeOfNode (): string | null {
+    if (this.#ofNode === null || performance.now() - this.#ofNode.at > FRESH) return null
+    const { error } = this.#ofNode
+    const { address, port } = error as { address?: string, port?: number }
+    return `its server ${address === undefined ? '' : `${address}:${port} `}can't be used: ${causeOf(error) ?? textOf(deepest(error))}`
   }
 
   #away (client: RedisClient): string {

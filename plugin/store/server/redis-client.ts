@@ -3,6 +3,12 @@
 import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 
+/**
+ * For clients of the plugin's own: how long a connection that was given up may keep the process. ioredis waits 2 s for the
+ * server to close it, also where it is closed.
+ */
+export const DISCONNECT_TIMEOUT: Milliseconds = 100
+
 /** An ioredis client: `Redis` or `Cluster`. */
 export interface RedisClient {
   status: string

@@ -10,7 +10,7 @@ import type { Milliseconds } from '../../duration.js'
 import { RouteCacheError } from '../../errors.js'
 import { within } from '../wait/deadline.js'
 import { listenTo } from '../server/client-events.js'
-import { heeded, type RedisClient } from '../server/redis-client.js'
+import { DISCONNECT_TIMEOUT, heeded, type RedisClient } from '../server/redis-client.js'
 
 /** The name of these connections in CLIENT LIST. */
 export const CONNECTION_NAME = 'fastify-route-cache-tracking'
@@ -110,6 +110,7 @@ export class TrackedServer {
       autoResubscribe: false,
       autoResendUnfulfilledCommands: false,
       failoverDetector: false,
+      disconnectTimeout: DISCONNECT_TIMEOUT,
       monitor: false,
       retryStrategy: null,
       sentinelRetryStrategy: null

@@ -64,6 +64,14 @@ export class Deadline {
     })
   }
 
+  /** No longer waited for: rejects with the error, if it is not settled yet. */
+  end (error: unknown): void {
+    if (this.#state !== 'waiting') return
+    this.#state = 'late'
+    clearTimeout(this.#timer)
+    this.#reject(error)
+  }
+
   #begin (): void {
     this.#began = performance.now()
     this.#slice = Math.min(this.#left, this.#longestSlice)
@@ -72,7 +80,7 @@ export class Deadline {
   }
 
   #end (): void {
-    if (this.#state === 'answered') return
+    if (this.#state !== 'waiting') return
     if (performance.now() - this.#began - this.#slice < LATE || ++this.#busy > this.#mostBusy) this.#left -= this.#slice
     if (this.#left > 0.5) return this.#begin()
     this.#state = 'late'
@@ -91,6 +99,26 @@ export class Deadline {
 /** Waits for one command, all of whose time counts. */
 export function within<T> (time: Milliseconds, promise: Promise<T>, onLate?: (result: T) => void): Promise<T> {
   return new Deadline(time, 0).wait(promise, onLate)
+}
+
+/** Several commands, each within a time, until none of them is waited for any more: their timers would keep the process. */
+export class Deadlines {
+  readonly #waiting = new Set<Deadline>()
+
+  async within<T> (time: Milliseconds, promise: Promise<T>): Promise<T> {
+    const deadline = new Deadline(time, 0)
+    this.#waiting.add(deadline)
+    try {
+      return await deadline.wait(promise)
+    } finally {
+      this.#waiting.delete(deadline)
+    }
+  }
+
+  /** Those that are waited for reject with this. Later ones are waited for. */
+  end (error: unknown): void {
+    for (const deadline of this.#waiting) deadline.end(error)
+  }
 }
 
 /** Whether a promise was rejected because its time was over. */
