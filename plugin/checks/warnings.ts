@@ -3,6 +3,7 @@
 import type { Milliseconds } from '../duration.js'
 import type { Check } from '../options/checks.js'
 import type { Log, WorthFigures } from '../telling/events.js'
+import { NestWords } from './nest-words.js'
 
 /** One finding. */
 export interface Warning {
@@ -26,6 +27,8 @@ export function isAbout ({ route, concerned = [] }: Warning, name: string | null
 export class Warnings {
   readonly #quiet: ReadonlySet<string>
   readonly #list: Warning[] = []
+  /** Routes of Nest controllers, if there are any. */
+  readonly nest = new NestWords()
 
   constructor (quiet: readonly string[]) {
     this.#quiet = new Set(quiet)
@@ -40,7 +43,8 @@ export class Warnings {
   }
 
   /** Says it, unless it is silenced or was said before. */
-  say (log: Pick<Log, 'warn'>, warning: Warning): void {
+  say (log: Pick<Log, 'warn'>, said: Warning): void {
+    const warning = { ...said, message: this.nest.of(said.message) }
     const { check, route, message } = warning
     if (!this.hears(check) || this.#list.some((one) => one.message === message)) return
     this.#list.push(warning)

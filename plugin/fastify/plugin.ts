@@ -159,6 +159,7 @@ function cachingOf ({ engine, stats, instance, log, standIn, names, warnings }: 
       const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
       if (behind === null) refuseUnread(where, route.handler)
+      else if (route.method !== 'HEAD') warnings.nest.add(where, behind.place.replace(/^.* of /, ''))
       if (own?.named != null && behind !== null) refuseUnknownNames(where, own.named, readPath(route.url).params)
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
       const unread = route.method === 'HEAD' ? null : unreadConfig(route)

@@ -219,8 +219,10 @@ interface Explained { policy: Policy, isExplained: boolean }
 function warnOfMark (site: Explained, { log }: Caller, { reason, detail, words }: UserMark): void {
   if (site.isExplained || (reason === 'cookie' && site.policy.namesCookies)) return
   site.isExplained = true
-  log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: say what tells ` +
-    `users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }${WAYS[reason] ?? ''}`)
+  const advice = site.policy.identity === null
+    ? 'say what tells users apart, cache: { identity: (request) => ... }, or that all may get the same, cache: { shared: true }'
+    : 'its identity gave undefined for them, which says that nobody in particular asks: have it give what tells these users apart'
+  log.warn({ route: site.policy.route, mark: detail }, `requests with ${words} go past the cache of this route: ${advice}${WAYS[reason] ?? ''}`)
 }
 
 /** Advice if something else may be meant. */

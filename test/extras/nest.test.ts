@@ -515,6 +515,11 @@ t.test('a module that is imported twice, or without options, says so', async (t)
   t.throws(() => { (Cached() as ParameterDecorator)(Service.prototype, 'item', 0) }, nowhere)
   t.throws(() => { (Invalidates('a') as unknown as ClassDecorator)(Service) }, nowhere)
   t.throws(() => { (Invalidates('a') as PropertyDecorator)(Service.prototype, 'property') }, nowhere)
+  const own = (target: object, name: string): PropertyDescriptor => Object.getOwnPropertyDescriptor(target, name)!
+  for (const decorate of [Cached(), Invalidates('a')]) {
+    t.throws(() => { decorate(Service, 'all', own(Service, 'all')) }, { ...nowhere, message: /^Service\.all: @(Cached|Invalidates) stands on / }, 'static')
+    t.throws(() => { decorate(Service.prototype, 'first', own(Service.prototype, 'first')) }, nowhere, 'an accessor')
+  }
   t.throws(() => (Cached as unknown as ClassDecorator)(Service), { code: 'FRC_OPTION', message: /parentheses/ })
 })
 
@@ -525,6 +530,7 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
   class Lines {
     @Get() @Cached({ key: 'lines' }) @UseGuards(ObservingGuard) get () { return 1 }
     @Post() @Invalidates(() => { throw new Error('no target') }) post () { return 1 }
+    @Get('mine') @Cached({ key: 'mine', identity: () => undefined }) mine () { return 1 }
   }
   class App {}
   Module({ imports: [RouteCacheModule.forRoot({})], controllers: [Lines] })(App)
@@ -536,8 +542,26 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
   })
   await app.init()
   t.equal((await app.inject({ method: 'POST', url: '/lines' })).statusCode, 201)
-  for (const said of [/no Redis client given.* RouteCache/, /not cached, as .*GET \/lines.* RouteCache/, /could not be told.*no target.* RouteCache/]) {
+  t.equal((await app.inject({ url: '/lines/mine', headers: { authorization: 'Bearer ada' } })).statusCode, 200)
+  for (const said of [/GET \/lines\/mine: requests with .*its identity gave undefined/, /no Redis client given.* RouteCache/, /not cached, as .*GET \/lines.* RouteCache/, /could not be told.*no target.* RouteCache/]) {
     t.ok(lines.some((line) => said.test(line)), String(said))
+  }
+})
+
+t.test('warnings name method and decorator', async (t) => {
+  @Controller('words')
+  class Words {
+    @Get(':id') @Cached({ key: 'word:{id}', ttl: '1m' }) word () { return 1 }
+    @Get() @Cached({ key: 'words' }) list (@Query('page') _page: string) { return 1 }
+    @Put(':id') @Invalidates({ tags: ['word:{id}'] }) tagged () { return 1 }
+    @Post(':id') save () { return 1 }
+  }
+  const app = await open(t, { controllers: [Words] })
+  for (let i = 0; i < 20; i++) await app.inject({ method: 'POST', url: '/words/7' })
+  const messages = app.get(RouteCache).warnings.map(({ message }) => message)
+  for (const said of [/route GET \/words \(Words\.list\): its key leaves out/, /route PUT \/words\/:id \(Words\.tagged\): the tag .* of GET \/words\/:id \(Words\.word\): write/,
+    /route POST \/words\/:id: .* GET \/words\/:id \(Words\.word\) and .* are cached: .*Write @Invalidates\("word:\{id\}"\) in/]) {
+    t.ok(messages.some((message) => said.test(message)), `${String(said)}\n${messages.join('\n')}`)
   }
 })
 
@@ -545,7 +569,13 @@ t.test('with Fastify\'s logger off, Nest\'s has the lines', async (t) => {
 class Service {
   @Cached()
   item () { return 1 }
+
+  static all (): number { return 1 }
+  get first (): number { return 1 }
+  set first (_value: number) {}
 }
+
+class OwnCacheInterceptor extends CacheInterceptor {}
 
 t.test('what is written wrongly does not start, and says where', async (t) => {
   const controllerOf = (...decorators: MethodDecorator[]): Type<object> => {
@@ -587,6 +617,16 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
     ['a member of the body', { controllers: [controllerOf(Post(), Invalidates({ tags: ['a:{body.id}'] }))] }, /\{body\.id\} is no param/],
     ['another cache in front', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(CacheInterceptor))] }, /Items\.item: .*CacheInterceptor/],
     ['one that extends it', { controllers: [controllerOf(Get(), Cached(), UseInterceptors(class extends CacheInterceptor {}))] }, /CacheInterceptor/],
+    ['an instance that does, for all', {
+      controllers: [controllerOf(Get(), Cached())], setUp: (app) => { app.useGlobalInterceptors(new OwnCacheInterceptor()) }
+    }, /Items\.item: .*CacheInterceptor/],
+    ['a provider that does', {
+      controllers: [controllerOf(Get(), Cached())], providers: [{ provide: APP_INTERCEPTOR, useClass: OwnCacheInterceptor }]
+    }, /Items\.item: .*CacheInterceptor/],
+    ['one for each request', {
+      controllers: [controllerOf(Get(), Cached())],
+      providers: [{ provide: APP_INTERCEPTOR, useClass: OwnCacheInterceptor, scope: Scope.REQUEST }]
+    }, /Items\.item: .*CacheInterceptor/],
     ['a HEAD', { controllers: [controllerOf(Head(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
     ['many verbs that are cached', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.GET, RequestMethod.HEAD] as never }), Cached())] },
       /only methods with @Get/],
