@@ -57,6 +57,16 @@ export class RouteCacheError extends Error {
     this.untold = untold
     this.statusCode = statusCode ?? (PASSING.includes(code) ? 503 : undefined)
   }
+
+  /** The same, by the name that frameworks know of the package http-errors: Nest reads it with `expose`. */
+  get status (): number | undefined {
+    return this.statusCode
+  }
+
+  /** Always false: the message names servers and causes, which a framework may keep from clients. */
+  get expose (): boolean {
+    return false
+  }
 }
 
 /** An option's error, in one form: where, which option, what it is, what would be right. */

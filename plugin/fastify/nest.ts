@@ -29,12 +29,16 @@ export function isNestHandler (handler: unknown): boolean {
 /** The names under which the decorators of `fastify-route-cache/nest` keep what they were given. */
 const DECORATED = { '@Cached': 'fastify-route-cache:cached', '@Invalidates': 'fastify-route-cache:invalidates' } as const
 
+/** Where a route's config names the decorator of its method: what Nest puts around the method hides that one's metadata. */
+export const DECORATOR = Symbol.for('fastify-route-cache.decorator')
+
 /** Throws FRC_OPTION for a method whose decorator nobody has read, as the app has the plugin without the module. */
-export function refuseUnread (route: string, handler: unknown): void {
+export function refuseUnread (route: string, { handler, config }: { handler: unknown, config?: unknown }): void {
   const { getMetadata } = Reflect as { getMetadata?: (name: string, target: object) => unknown }
   if (typeof getMetadata !== 'function' || typeof handler !== 'function') return
   for (const [decorator, name] of Object.entries(DECORATED)) {
-    if ((getMetadata(name, handler) ?? false) === false) continue
+    const isNamed = (config as { [DECORATOR]?: unknown } | undefined)?.[DECORATOR] === decorator
+    if (!isNamed && (getMetadata(name, handler) ?? false) === false) continue
     throw new RouteCacheError('FRC_OPTION', `route ${route}: ${decorator} has no effect, as this app has the plugin without the module, which reads ` +
       'decorators. Import RouteCacheModule.forRoot(options) of fastify-route-cache/nest in the root module, and leave the plugin\'s ' +
       'registration in main.ts out')

@@ -156,9 +156,10 @@ function cachingOf ({ engine, stats, instance, log, standIn, names, warnings }: 
       const option = ruled === null ? given.option : ruled.cache
       const place = ruled !== null ? `the plugin's option ${ruled.place}` : behind?.place ?? (given.isInConfig ? 'its config.routeCache' : null)
       const isOff = option === undefined || option === false
-      const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
       const where = `${[route.method].flat().join(',')} ${route.url}`
-      if (behind === null) refuseUnread(where, route.handler)
+      const own = isOff ? null : compiledBy(place, () => compileDeclaration(route, option))
+      if (own !== null && behind !== null) own.place = `${behind.place}, ${where}`
+      if (behind === null) refuseUnread(where, route)
       else if (route.method !== 'HEAD') warnings.nest.add(where, behind.place.replace(/^.* of /, ''))
       if (own?.named != null && behind !== null) refuseUnknownNames(where, own.named, readPath(route.url).params)
       if (own?.named != null) declared.writers.push({ route: where, ...own.named })
@@ -352,13 +353,15 @@ function openMemory (log: Pick<Log, 'info'>, { memory, maxStoreBytes, now }: Set
 }
 
 function checkRoom (app: FastifyInstance, decorator: string): void {
+  const isNest = isNestInstance(app.initialConfig)
   if (app.hasDecorator(REGISTERED)) {
     throw new RouteCacheError('FRC_DECORATOR_TAKEN', 'fastify-route-cache is registered here already, or in an enclosing context: ' +
-      'its hooks would run twice')
+      `its hooks would run twice${isNest ? '. RouteCacheModule registers it, so leave the registration in main.ts out' : ''}`)
   }
   if (app.hasDecorator(decorator)) {
-    throw new RouteCacheError('FRC_DECORATOR_TAKEN', `fastify.${decorator} is taken, usually by @fastify/caching; register ` +
-      'fastify-route-cache with { decorator: \'routeCache\' } or another name that is free')
+    throw new RouteCacheError('FRC_DECORATOR_TAKEN', `fastify.${decorator} is taken, usually by @fastify/caching; ` +
+      `${isNest ? 'write RouteCacheModule.forRoot(' : 'register fastify-route-cache with '}{ decorator: 'routeCache' }${isNest ? ')' : ''} or another name ` +
+      'that is free')
   }
 }
 

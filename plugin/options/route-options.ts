@@ -160,6 +160,9 @@ export interface CacheOptions<Request = FastifyRequest, Reply = FastifyReply> {
   compress?: boolean | { threshold?: Bytes | undefined } | undefined
 }
 
+/** What a route's function may give: one target, or a list of keys and targets. */
+type FoundTargets = InvalidateTarget | ReadonlyArray<string | InvalidateTargets | { all: true }>
+
 /**
  * The `cache` option of a route that changes something, so of POST, PUT, PATCH and DELETE.
  * @typeParam Request the route's own request type.
@@ -172,13 +175,13 @@ export interface InvalidationOptions<Request = FastifyRequest, Reply = FastifyRe
    * as the handler gets them, and of targets as `cache.invalidate` takes them, templates too: `['user:{id}', { tags:
    * ['users'] }]`; or one such target: `{ tags: ['users'] }`. Or a function, for what only the body or the result tells: it
    * is called with the answer on its way and gives what `cache.invalidate` takes, keys and tags as they are, or a promise
-   * of it; `[]`: nothing. Where a reply was hijacked, all this comes when it is over. `payload` is what the handler has
-   * sent, as it gave it, before it is serialized: the new row, with its id. It is undefined where the handler sent nothing,
-   * a stream or a Response (who reads these takes them from the client), hijacked the reply, or with `onError: 'fail'` has
-   * not run yet.
+   * of it; or a list of such; `[]`: nothing. Where a reply was hijacked, all this comes when it is over. `payload` is what
+   * the handler has sent, as it gave it, before it is serialized: the new row, with its id. It is undefined where the
+   * handler sent nothing, a stream or a Response (who reads these takes them from the client), hijacked the reply, or with
+   * `onError: 'fail'` has not run yet.
    */
   invalidates: readonly (string | InvalidateTargets | { all: true })[] | InvalidateTargets | { all: true } |
-    ((request: Request, reply: Reply, payload: any) => InvalidateTarget | Promise<InvalidateTarget>)
+    ((request: Request, reply: Reply, payload: any) => FoundTargets | Promise<FoundTargets>)
   /**
    * What becomes of a request where Redis can't be told. Absent: the write has happened, so its answer stands; the error is
    * logged, and Redis is told later (`cache.invalidate` says what that means). `'fail'`: keys and tags are put in

@@ -84,11 +84,13 @@ export function awaitingChange<H extends Handler> (cache: ResponseCache, declara
 type SendHook = (request: object, reply: object, payload: unknown) => Promise<unknown>
 
 /** The route's last onSend hook. */
-export function concludingHook (cache: ResponseCache, { ahead }: Declaration, signals: WriteSignals): SendHook {
+export function concludingHook (cache: ResponseCache, { ahead, place }: Declaration, signals: WriteSignals): SendHook {
   return async (request, reply, payload) => {
     const { [CHANGE]: change } = request as Carrier
     const isAhead = change == null && ahead !== null && isSuccess(reply as ReplyView)
-    const concluding = isAhead ? invalidate(cache, request as RequestView, ahead(request, reply)) : change?.conclude()
+    const concluding = isAhead
+      ? invalidate(cache, request as RequestView, { asked: ahead(request, reply), place })
+      : change?.conclude()
     sayWrite(reply as ReplyView, await concluding ?? null, signals)
     return payload
   }
@@ -100,7 +102,7 @@ function isSuccess ({ statusCode }: Pick<ReplyView, 'statusCode'>): boolean {
 
 /** The write has happened, so its answer stands. */
 async function invalidate (
-  cache: ResponseCache, request: RequestView, asked: Promise<readonly Targets[]>
+  cache: ResponseCache, request: RequestView, { asked, place }: { asked: Promise<readonly Targets[]>, place: string | null }
 ): Promise<Concluded | null> {
   let targets: Targets | null = null
   try {
@@ -111,7 +113,7 @@ async function invalidate (
     return { targets, isLate: false }
   } catch (error) {
     if (targets !== null && isOfDownstream(error)) return { targets, isLate: false }
-    complain(cache, request, { error, isKept: targets !== null })
+    complain(cache, request, { error, isKept: targets !== null, place })
     return targets === null ? null : { targets, isLate: true }
   }
 }
@@ -127,7 +129,8 @@ function runFollowed (cache: ResponseCache, declaration: Declaration, { request,
     conclude: async () => {
       if (isTold || change.failed || !isSuccess(reply)) return null
       isTold = true
-      return await invalidate(cache, request, early ?? declaration.targets(request, reply, sent?.()))
+      const asked = early ?? declaration.targets(request, reply, sent?.())
+      return await invalidate(cache, request, { asked, place: declaration.place })
     }
   }
   let isClosed = reply.raw.closed
@@ -149,11 +152,13 @@ function promised (result: unknown): Promise<unknown> | undefined {
 }
 
 /** `isKept`: it is told later. */
-interface Untold { error: unknown, isKept: boolean }
+interface Untold { error: unknown, isKept: boolean, place: string | null }
 
-function complain (cache: ResponseCache, { log, routeOptions: { url } }: RequestView, { error, isKept }: Untold): void {
+function complain (
+  cache: ResponseCache, { log, routeOptions: { url } }: RequestView, { error, isKept, place }: Untold
+): void {
   const words = isKept ? `: ${cache.describe(error)}. The response stands, and the cache is told later` : ', so nothing is invalidated'
-  harmlessLogOf(cache, log).error({ err: error, route: url }, `cache could not be told of the change${words}`)
+  harmlessLogOf(cache, log).error({ err: error, route: url }, `cache could not be told of the change${place === null ? '' : ` by ${place}`}${words}`)
 }
 
 /** Resolves as the handler does; never, where something else answered meanwhile. */
@@ -186,7 +191,7 @@ async function runInQuarantine (
     }).catch((error: unknown) => {
       if (isOfDownstream(error)) return
       isLate = true
-      if (hasBegun) complain(cache, request, { error, isKept: true })
+      if (hasBegun) complain(cache, request, { error, isKept: true, place: declaration.place })
       else reject(refused(error))
     })
   })

@@ -24,6 +24,8 @@ export interface Declaration {
   isEarly: boolean
   /** Nothing is written unless the store can be told. */
   isStrict: boolean
+  /** What declared it where that is no option of the route's own, in words: a decorator, its method and the route. */
+  place: string | null
   /** The targets of a success that a hook answers in front of the handler; null: none. */
   ahead: Declaration['targets'] | null
 }
@@ -56,7 +58,7 @@ export function compileDeclaration (route: PolicyRoute, option: unknown): Declar
   const onError = options.read<string | null>('onError', null, (value) => value === 'fail', 'it is "fail"; without it the answer ' +
     'stands, and the cache is told later')
   const isStrict = onError !== null
-  return { isStrict, ahead: null, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
+  return { isStrict, place: null, ahead: null, ...compileInvalidates(where, route, { invalidates: options.get('invalidates'), isStrict }) }
 }
 
 /** The route's declaration, with `invalidates`, which holds for any success, also one that a hook answers. */
@@ -64,8 +66,8 @@ export function withInvalidates (declared: Declaration | null, route: PolicyRout
   const { targets: ahead } = compileInvalidates(nameOf(route), route, { invalidates, isStrict: false })
   const targets: Declaration['targets'] = async (request, reply, payload) =>
     [...declared === null ? [] : await declared.targets(request, reply, payload), ...await ahead(request, reply)]
-  const { named = null, isEarly = true, isStrict = false, looksAtPayload = false } = declared ?? {}
-  return { named, isEarly, isStrict, looksAtPayload, ahead, targets }
+  const { named = null, isEarly = true, isStrict = false, looksAtPayload = false, place = null } = declared ?? {}
+  return { named, isEarly, isStrict, looksAtPayload, place, ahead, targets }
 }
 
 function nameOf ({ method, url }: PolicyRoute): string {
@@ -80,7 +82,11 @@ function compileInvalidates (
   if (typeof invalidates === 'function') {
     const check = isStrict ? checkMutation : checkTarget
     const ask = invalidates as (request: unknown, reply: unknown, payload: unknown) => unknown
-    const targets: Declaration['targets'] = async (request, reply, payload) => [check(await ask(request, reply, payload))]
+    const targets: Declaration['targets'] = async (request, reply, payload) => {
+      const given = await ask(request, reply, payload)
+      // Names and targets, as the option itself takes them; a list of names alone is one target.
+      return Array.isArray(given) && given.some((item) => typeof item !== 'string') ? given.map(check) : [check(given)]
+    }
     return { named: null, isEarly: isStrict, looksAtPayload: !isStrict, targets }
   }
   const isList = Array.isArray(invalidates)

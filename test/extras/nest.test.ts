@@ -607,10 +607,10 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
       setUp: (app) => app.enableVersioning({ type: VersioningType.CUSTOM, extractor: () => '1' })
     }, /Items\.item: @Version is \["1","2"\]/],
     ['a method that is no route', { controllers: [controllerOf(Cached())] }, /Items\.item: .*the method is no route/],
-    ['a POST', { controllers: [controllerOf(Post(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
+    ['a POST', { controllers: [controllerOf(Post(), Cached())] }, /Items\.item: @Cached stands beside @Post; only methods with @Get/],
     ['all methods', { controllers: [controllerOf(All(), Cached())] }, /only methods with @Get/],
     ['events', { controllers: [controllerOf(Sse(), Cached())] }, /Items\.item: .*a stream of events/],
-    ['all verbs that invalidate', { controllers: [controllerOf(All(), Invalidates('item'))] }, /Items\.item: @Invalidates is .*a method for each/],
+    ['all verbs that invalidate', { controllers: [controllerOf(All(), Invalidates('item'))] }, /Items\.item: @Invalidates stands beside @All; .*a method for each/],
     ['many verbs', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.POST, RequestMethod.PUT] as never }), Invalidates('item'))] },
       /a method for each/],
     ['a name of the body', { controllers: [controllerOf(Post(), Invalidates('a:{id}'))] }, /route POST \/items: .*\{id\} is no param of its path/],
@@ -627,7 +627,7 @@ t.test('what is written wrongly does not start, and says where', async (t) => {
       controllers: [controllerOf(Get(), Cached())],
       providers: [{ provide: APP_INTERCEPTOR, useClass: OwnCacheInterceptor, scope: Scope.REQUEST }]
     }, /Items\.item: .*CacheInterceptor/],
-    ['a HEAD', { controllers: [controllerOf(Head(), Cached())] }, /Items\.item: @Cached is true; only methods with @Get/],
+    ['a HEAD', { controllers: [controllerOf(Head(), Cached())] }, /Items\.item: @Cached stands beside @Head; only methods with @Get/],
     ['many verbs that are cached', { controllers: [controllerOf(RequestMapping({ method: [RequestMethod.GET, RequestMethod.HEAD] as never }), Cached())] },
       /only methods with @Get/],
     ['a GET that invalidates', { controllers: [controllerOf(Get(), Invalidates('item'))] }, /only routes that change something have it/],

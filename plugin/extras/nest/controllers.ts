@@ -9,7 +9,7 @@ import { MetadataScanner, type ModulesContainer } from '@nestjs/core'
 import { RouteCacheError, optionError } from '../../errors.js'
 import { own as memberOf } from '../../key/key.js'
 import { putBehindGuards } from '../../fastify/nest.js'
-import { CACHED, INVALIDATES } from './decorators.js'
+import { CACHED, INVALIDATES, lostDecorator } from './decorators.js'
 import { aroundOthers, methodBehindLookup, originalOf, type Method } from './method.js'
 import { NESTS, OURS, QUERY_PARAM, metadata, type AppConfig } from './nest-metadata.js'
 import { cachedOption, paramsOf, unsaidBy, whereOf, writingOption, type Controller, type ControllerMethod } from './route-options.js'
@@ -46,7 +46,7 @@ function placesOf (controller: Controller, scanner: MetadataScanner): Controller
 /** A resolver of GraphQL, a gateway, a service: nothing there is a route. */
 function refuseOnProvider (provider: Controller, scanner: MetadataScanner): void {
   const isMarked = (target: object): boolean => [CACHED, INVALIDATES].some((key) => metadata.hasMetadata(key, target))
-  const place = placesOf(provider, scanner).find(({ method }) => isMarked(method))
+  const place = placesOf(provider, scanner).find((place) => isMarked(place.method) || lostOf(place) !== null)
   if (place !== undefined || isMarked(provider)) {
     throw new RouteCacheError('FRC_OPTION', `${place === undefined ? provider.name : whereOf(place)}: @Cached and @Invalidates are for methods of ` +
       'controllers, whose responses are cached; in a service or a resolver inject RouteCache, and cache values: getOrSet')
@@ -60,6 +60,7 @@ function prepareController (controller: Controller, { scanner, config, isScoped,
   const ofClass = metadata.getMetadata(CACHED, controller)
   for (const place of placesOf(controller, scanner)) {
     const method = originalOf(place.method)
+    refuseLost(place)
     const option = cachedOption(place, ofClass, config) ?? writingOption(place)
     if (option === null) continue
     if (!metadata.hasMetadata(NESTS.path, method)) {
@@ -72,6 +73,20 @@ function prepareController (controller: Controller, { scanner, config, isScoped,
     options.set(putInPlace(place), option)
     if (!('invalidates' in option)) putAround(place, config)
   }
+}
+
+/** Throws where a decorator of ours stands below one that puts a function of its own in the method's place. */
+function refuseLost (place: ControllerMethod): void {
+  const called = lostOf(place)
+  if (called === null) return
+  throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: ${called} has no effect, as a decorator above it puts a function of its own in the method's ` +
+    `place, without the method's metadata: write ${called} above that one, between it and @Get, @Put or the like`)
+}
+
+function lostOf ({ controller, name, method }: ControllerMethod): ReturnType<typeof lostDecorator> {
+  let prototype = controller.prototype as object
+  while (!Object.hasOwn(prototype, name)) prototype = Object.getPrototypeOf(prototype) as object
+  return lostDecorator(prototype, name, method)
 }
 
 /** Nest's CacheInterceptor answers ahead of the lookup, from values that no invalidation of ours ends. */

@@ -12,6 +12,7 @@ export interface AppConfig {
 /** reflect-metadata, which each Nest app loads. */
 export const metadata = Reflect as unknown as {
   getMetadata: (key: unknown, target: object, name?: string) => unknown
+  getOwnMetadata: (key: unknown, target: object) => unknown
   hasMetadata: (key: unknown, target: object) => boolean
   defineMetadata: (key: unknown, value: unknown, target: object) => void
   getMetadataKeys: (target: object) => unknown[]

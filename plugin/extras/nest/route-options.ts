@@ -1,5 +1,6 @@
 // The options of a controller's route, from what our decorators noted on the method and its class.
-import { optionError } from '../../errors.js'
+import { RequestMethod } from '@nestjs/common'
+import { RouteCacheError, optionError } from '../../errors.js'
 import { own as memberOf } from '../../key/key.js'
 import { isObject } from '../../options/reader.js'
 import { CACHED, INVALIDATES } from './decorators.js'
@@ -26,12 +27,47 @@ export function cachedOption (place: ControllerMethod, ofClass: unknown, config:
   for (const part of parts) checkOption(place, part)
   const verb = metadata.getMetadata(NESTS.method, method)
   if (verb !== undefined && verb !== GET) {
-    throw optionError(whereOf(place), '@Cached', own, 'only methods with @Get can be cached, whose HEAD is answered, too; for one that changes something write @Invalidates')
+    throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: @Cached stands beside ${verbOf(verb)}; only methods with @Get can be cached, whose HEAD is ` +
+      'answered, too; for one that changes something write @Invalidates')
   }
   if (metadata.hasMetadata(NESTS.events, method)) {
-    throw optionError(whereOf(place), '@Cached', own, 'a stream of events (@Sse) has no end, so it can\'t be cached')
+    throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: @Cached stands beside @Sse; a stream of events has no end, so it can't be cached`)
   }
-  return withSelecting(place, Object.assign({}, ...parts) as object, config)
+  if (metadata.hasMetadata(INVALIDATES, method)) {
+    throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: @Invalidates has no effect, as the method is cached: a hit does not run it. Write @Invalidates ` +
+      'on a method that changes something, with @Post, @Put, @Patch or @Delete; or @Cached(false) beside it')
+  }
+  return withSelecting(place, added(place, parts as object[]), config)
+}
+
+/** The later parts count before the earlier ones; tags are of all of them. */
+function added (place: ControllerMethod, parts: readonly object[]): object {
+  const tags = parts.map((part) => memberOf(part, 'tags')).filter((tags) => tags !== undefined)
+  const option = Object.assign({}, ...parts) as object
+  // What is no list and no function is refused with the route's other options.
+  if (tags.length < 2 || !tags.every((tags) => Array.isArray(tags) || typeof tags === 'function')) return option
+  const written = tags.filter((tags) => Array.isArray(tags)).flat() as unknown[]
+  const functions = tags.filter((tags) => typeof tags === 'function') as Array<(request: unknown) => unknown>
+  if (functions.length === 0) return { ...option, tags: [...new Set(written)] }
+  const template = written.find((tag) => typeof tag !== 'string' || /[{}]/.test(tag))
+  if (template !== undefined) {
+    throw optionError(whereOf(place), '@Cached.tags', written, 'of the controller and the method one is a function, which gives tags as they are, and ' +
+      'no template can be added to these: write both as lists, or both as functions')
+  }
+  const all = (request: unknown): unknown => {
+    const given = functions.map((tagsOf) => tagsOf(request))
+    // What is no list is refused where it is used.
+    const isRight = given.every((tags) => Array.isArray(tags))
+    return isRight ? [...written, ...given.flat() as unknown[]] : given.find((tags) => !Array.isArray(tags))
+  }
+  return { ...option, tags: all }
+}
+
+/** `@Post`, as it is written. */
+function verbOf (verb: unknown): string {
+  if (typeof verb !== 'number') return 'a list of verbs'
+  const name = RequestMethod[verb] ?? ''
+  return `@${name.charAt(0)}${name.slice(1).toLowerCase()}`
 }
 
 /**
@@ -130,8 +166,8 @@ export function writingOption (place: ControllerMethod): object | null {
   if (option === undefined) return null
   const verb = metadata.getMetadata(NESTS.method, originalOf(place.method))
   if (Array.isArray(verb) || verb === ALL) {
-    throw optionError(whereOf(place), '@Invalidates', option, 'its method answers GET, too, or many verbs, for which Nest declares no such option: ' +
-      'write a method for each, with @Post, @Put, @Patch or @Delete')
+    throw new RouteCacheError('FRC_OPTION', `${whereOf(place)}: @Invalidates stands beside ${verbOf(verb)}; the method answers GET, too, or many verbs, for ` +
+      'which Nest declares no such option: write a method for each, with @Post, @Put, @Patch or @Delete')
   }
   return { ...option as object }
 }
