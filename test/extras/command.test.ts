@@ -310,7 +310,7 @@ t.test('as it is installed: built, with its first line, by node', async (t) => {
   })
   await admin.ping()
   t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key under the prefix "cache"; 0 entries by key or beginning\n' })
-  t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: '' })
+  t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: /^fastify-route-cache: no app has used the prefix "cache" [^\n]*\n$/ })
   // The block 'command' of the page.
   const page = await readFile(new URL('../../docs/from-any-language.md', import.meta.url), 'utf8')
   const [, line, printed] = /<!-- run: command -->\n```console\n\$ npx fastify-route-cache (.*)\n([^]*?)```/.exec(page)!
