@@ -82,6 +82,7 @@ t.test('what is written wrongly: one line, code 2, and no password', async (t) =
     [['doctor', '--sentinel', 'a:1'], /--sentinel HOST:PORT and --master NAME go together/], [['doctor', '--master', 'a'], /go together/],
     [['doctor', '--sentinel', ':secret@a:1', '--master', 'm'], /--sentinel is HOST:PORT/],
     [['doctor', '--cluster', '--sentinel', 'a:1', '--master', 'm'], /one or the other/], [['doctor', '--timeout', 'x'], /--timeout is a time/],
+    [['purge', '--all', '--timeout', '30d'], /--timeout is a time .* 1h at most/],
     [['keys', '--prefix', 'a', '--prefix', 'b'], /--prefix is given twice/], [['doctor', '--timeout', '1s', '--timeout', '2s'], /--timeout is given twice/],
     [['script', 'extra'], /script takes no words and no options/], [['script', '--json'], /script takes no words/],
     [['doctor', '--json=redis://:secret@h'], /--json/], [['--url', 'redis://:secret@h'], /no command/]
