@@ -1,14 +1,10 @@
 // A cache without routes on clients of node-redis, of one server and of a Cluster, beside an app that names its responses
 // for a cache in front: every call ends what the app serves, and caches in front hear of the same names.
-import { createClient, createCluster } from 'redis'
 import t from 'tap'
-import { createCache, type CreateCacheOptions } from '../../plugin/extras/client/index.js'
+import { createCache } from '../../plugin/extras/client/index.js'
 import { cachedApp, settled } from '../helpers/app.js'
 import { startCluster, startRedis } from '../helpers/redis.js'
 import { nodeRedis } from '../race/checker/node-redis.js'
-
-/** Compiled, and never called: a user passes a client as it is. */
-export const typed = (): CreateCacheOptions['redis'][] => [createClient({ url: '' }), createClient({ RESP: 2 }), createCluster({ rootNodes: [] })]
 
 for (const kind of ['one server', 'a Cluster']) {
   t.test(kind, async (t) => {

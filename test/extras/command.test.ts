@@ -82,6 +82,7 @@ t.test('what is written wrongly: one line, code 2, and no password', async (t) =
     [['doctor', '--sentinel', 'a:1'], /--sentinel HOST:PORT and --master NAME go together/], [['doctor', '--master', 'a'], /go together/],
     [['doctor', '--sentinel', ':secret@a:1', '--master', 'm'], /--sentinel is HOST:PORT/],
     [['doctor', '--cluster', '--sentinel', 'a:1', '--master', 'm'], /one or the other/], [['doctor', '--timeout', 'x'], /--timeout is a time/],
+    [['purge', '--all', '--timeout', '30d'], /--timeout is a time .* 1h at most/],
     [['keys', '--prefix', 'a', '--prefix', 'b'], /--prefix is given twice/], [['doctor', '--timeout', '1s', '--timeout', '2s'], /--timeout is given twice/],
     [['script', 'extra'], /script takes no words and no options/], [['script', '--json'], /script takes no words/],
     [['doctor', '--json=redis://:secret@h'], /--json/], [['--url', 'redis://:secret@h'], /no command/]
@@ -310,7 +311,7 @@ t.test('as it is installed: built, with its first line, by node', async (t) => {
   })
   await admin.ping()
   t.match(await run('purge', '--key', 'k', ...at(server)), { code: 0, stdout: 'invalidated: 1 key under the prefix "cache"; 0 entries by key or beginning\n' })
-  t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: '' })
+  t.match(await run('inspect', 'k', ...at(server)), { code: 1, stderr: /^fastify-route-cache: no app has used the prefix "cache" [^\n]*\n$/ })
   // The block 'command' of the page.
   const page = await readFile(new URL('../../docs/from-any-language.md', import.meta.url), 'utf8')
   const [, line, printed] = /<!-- run: command -->\n```console\n\$ npx fastify-route-cache (.*)\n([^]*?)```/.exec(page)!

@@ -83,6 +83,8 @@ async function checkUse (tarball, project) {
     await check(`npm install ${names.join(' ')}`, () => add(project, names))
     for (const file of ['typed-client.mts', 'typed-client.cts']) await check(`tsc, ${file}, ${names[0]}`, () => compile(project, file))
   }
+  await check('npm install redis', () => add(project, ['redis@6']))
+  await check('tsc, typed-node-redis.mts', () => compile(project, 'typed-node-redis.mts', ['--skipLibCheck', 'true']))
 }
 
 // Resolves to what `act` gave, and to undefined where it failed.

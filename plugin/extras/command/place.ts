@@ -21,6 +21,8 @@ export interface RedisPlace {
 }
 
 const HERE = 'redis://127.0.0.1:6379'
+/** Of a command, which tries nothing again. */
+const LONGEST: Milliseconds = 3_600_000
 
 /** Throws FRC_OPTION. No message repeats what was given: it may have a password. */
 export function readPlace (given: Given, env: Environment): RedisPlace {
@@ -39,7 +41,7 @@ export function readPlace (given: Given, env: Environment): RedisPlace {
     ...sentinels.length > 0 && sentinelPassword !== undefined && sentinelPassword !== '' && { sentinelPassword }
   }
   const timeout = toMilliseconds(given.timeout ?? '5s')
-  if (timeout === undefined || timeout === 0) throw refusal('--timeout is a time such as 5s or 500ms')
+  if (timeout === undefined || timeout === 0 || timeout > LONGEST) throw refusal('--timeout is a time such as 5s or 500ms, 1h at most')
   return {
     mode: cluster ? 'cluster' : sentinels.length > 0 ? 'sentinel' : 'single',
     addresses: sentinels.length > 0 ? sentinels.map(readAddress) : read.map(({ address }) => address),
