@@ -46,6 +46,10 @@ export class RouteCacheError extends Error {
    * FRC_ON_INVALIDATE, and if a route with `onError: 'fail'` was not begun. For all others: undefined, which is 500.
    */
   readonly statusCode: number | undefined
+  /** The same, by the name that frameworks know of the package http-errors: Nest reads it with `expose`. */
+  declare readonly status: number | undefined
+  /** False: the message names servers and causes, which a framework may keep from clients. */
+  declare readonly expose: boolean
   /** Of a `close()` that rejects: what Redis was not told of. It can be given to `invalidate`. For all others: undefined. */
   readonly untold: Untold | undefined
 
@@ -56,16 +60,9 @@ export class RouteCacheError extends Error {
     this.worked = worked
     this.untold = untold
     this.statusCode = statusCode ?? (PASSING.includes(code) ? 503 : undefined)
-  }
-
-  /** The same, by the name that frameworks know of the package http-errors: Nest reads it with `expose`. */
-  get status (): number | undefined {
-    return this.statusCode
-  }
-
-  /** Always false: the message names servers and causes, which a framework may keep from clients. */
-  get expose (): boolean {
-    return false
+    // Not in logs, which have the status by its name; an error handler may write them, as those of http-errors.
+    const hidden = { enumerable: false, writable: true, configurable: true }
+    Object.defineProperties(this, { status: { ...hidden, value: this.statusCode }, expose: { ...hidden, value: false } })
   }
 }
 
