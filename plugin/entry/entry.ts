@@ -549,9 +549,9 @@ interface Decoded { name: string, bytes: Buffer, entry: Entry }
 export class DecodedEntries {
   readonly #limits: AnswerLimits
   /** By the checksum: what has the same place takes it from the other. */
-  readonly #places = new Array<Decoded | undefined>(PLACES).fill(undefined)
+  readonly #places: (Decoded | undefined)[] = []
   /** The checksum that was last decoded in each place: bytes that come once are not worth a copy. */
-  readonly #seen = new Uint32Array(PLACES)
+  #seen: Uint32Array | null = null
 
   constructor (limits: AnswerLimits) {
     this.#limits = limits
@@ -570,8 +570,10 @@ export class DecodedEntries {
     const known = this.#places[place]
     // All bytes are compared: some are not in the checksum.
     if (known?.name === name && known.bytes.equals(bytes)) return known.entry
-    if (this.#seen[place] !== checksum) {
-      this.#seen[place] = checksum
+    // A cache that reads none from Redis has none of this.
+    const checksums = this.#seen ??= new Uint32Array(PLACES)
+    if (checksums[place] !== checksum) {
+      checksums[place] = checksum
       return soundEntry(stored, limits)
     }
     // The bytes are a part of what the client has read, which is kept as a whole or not at all.
