@@ -110,7 +110,7 @@ t.test('a server that refuses to read is no empty cache: code 3, with the reason
     [one.url, /CROSSSLOT|MOVED/], [replica.url, /replica/], [`redis://poor:right@${primary.host}:${primary.port}`, /NOPERM/]
   ]
   for (const [url, problem] of refusing) {
-    for (const words of [['keys'], ['keys', 'user:'], ['inspect', 'user:1'], ['tags', 'user:1']]) {
+    for (const words of [['keys'], ['keys', 'user:'], ['inspect', 'user:1'], ['tags', 'user:1'], ['stats']]) {
       t.match(await runCommand([...words, '--url', url], {}), { out: '', code: 3, problem }, `${words.join(' ')} ${url}`)
     }
   }

@@ -231,6 +231,8 @@ t.test('the causes of a store\'s errors, whatever they are wrapped in', async (t
     [new Error('OOM command not allowed when used memory > \'maxmemory\'.'), /^OOM: the server is full/],
     [new Error('READONLY You can\'t write against a read only replica.'), /^READONLY: the server is a replica/],
     [new Error('NOPERM User x has no permissions to run the \'info\' command'), /for the 'info' command; without INFO/],
+    ...['EPIPE', 'ECONNRESET'].map((code): [unknown, RegExp] =>
+      [Object.assign(new Error('cut'), { code }), new RegExp(`^${code}: .*for TLS.*rediss://.*no Redis$`)]),
     [new Error('anything'), null], [null, null], [undefined, null], ['text', null]
   ]
   for (const [error, cause] of cases) {

@@ -44,7 +44,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   inspect: { words: [1, 1], run: inspect },
   keys: { words: [0, 1], run: keys },
   tags: { words: [1, 1], run: tags },
-  stats: { words: [0, 0], run: statsOfProcesses },
+  stats: { words: [0, 0], run: stats },
   doctor: { words: [0, 0], run: examineServers }
 }
 
@@ -203,7 +203,7 @@ async function inspect ({ words: [key = ''], connection }: CommandWork): Promise
 /** No request is made: of a key only what lies there is looked at. */
 async function explained (key: string, { assembled }: CommandConnection): Promise<Awaited<ReturnType<typeof explain>>> {
   const { cache, values: { ttl } } = assembled()
-  // Rejects where the store refuses, which is no reason for an explanation to fail.
+  // Where the store refuses, that is no reason for an explanation to fail.
   await inspectEntry(cache, key, {})
   return await explain({ cache, ttl, requests: null as unknown as OwnRequests }, { key })
 }
@@ -213,9 +213,18 @@ async function tags ({ words: [key = ''], connection }: CommandWork): Promise<Co
   return { text: tags.map(({ tag, state }) => `${printable(tag)}\t${state ?? ''}`).join('\n'), data: tags, code: entry === null ? 1 : 0 }
 }
 
+async function stats (work: CommandWork): Promise<CommandTold> {
+  await mustServe(work.connection)
+  return await statsOfProcesses(work)
+}
+
+/** Rejects for a server that is no primary, or has a part of the names only: a lookup says so, other commands don't. */
+async function mustServe ({ assembled }: CommandConnection, key = 'any'): Promise<void> {
+  await inspectEntry(assembled().cache, key, {})
+}
+
 async function keys ({ words: [beginning = ''], connection }: CommandWork): Promise<CommandTold> {
-  // A walk over names says nothing of a server that is no primary, or has a part of the names only; a lookup does.
-  await inspectEntry(connection.assembled().cache, beginning === '' ? 'any' : beginning, {})
+  await mustServe(connection, beginning === '' ? 'any' : beginning)
   const found = await listKeys(connection, beginning)
   return { text: found.map(printable).join('\n'), data: found, code: found.length === 0 ? 1 : 0 }
 }

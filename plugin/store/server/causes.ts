@@ -8,6 +8,7 @@ export const ROOM = 'raise its maxmemory, or set its maxmemory-policy to volatil
 const ONE_OF_CLUSTER = 'the server is one of a Cluster, and the client is for a single one: give the plugin new Cluster([{ host, port }]) of ' +
   'ioredis'
 const NOT_TRUSTED = 'the server\'s certificate is not trusted: name its authority, by tls: { ca } or NODE_EXTRA_CA_CERTS in the environment'
+const CUT = 'the connection was cut; a port for TLS does so to a client without it (rediss://, tls: {}), and a server that is no Redis'
 const CLOSED = 'the connection is closed: the client was closed, or the other side has closed it, as a server does that stops, or that wants TLS (rediss://)'
 
 /** By an error's code, or the first word of a server's. */
@@ -18,8 +19,8 @@ const MEANINGS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer from there; to TLS (rediss://, tls) a port without it gives none',
   EHOSTUNREACH: 'no way to the host',
   ENETUNREACH: 'no way to the host\'s network',
-  EPIPE: 'the connection was cut',
-  ECONNRESET: 'the connection was cut; a port for TLS does so to a client without it (rediss://, tls: {})',
+  EPIPE: CUT,
+  ECONNRESET: CUT,
   EPROTO: 'no TLS is spoken there: write redis:// in place of rediss:// (leave tls out)',
   ERR_SSL_WRONG_VERSION_NUMBER: 'no TLS is spoken there: write redis:// in place of rediss:// (leave tls out)',
   DEPTH_ZERO_SELF_SIGNED_CERT: NOT_TRUSTED,
