@@ -77,9 +77,14 @@ export async function play (s: Scheduler, scenario: Scenario, { mode, tally, bro
   const renewals = new Map<unknown, () => void>()
   const run = new Run(s, scenario, { mode, tally, broken, renewals })
   const soon = new Set<unknown>()
+  const late = new Set<NodeJS.Timeout>()
   globalThis.setTimeout = ((work: () => void, time = 0) => {
-    // What waits for ever must not keep this process.
-    if (time >= SOON) return setTimeout(work, time).unref()
+    if (time >= SOON) {
+      // What waits for ever must not keep this process; nor, when the run is over, all that the run has made.
+      const timer = setTimeout(work, time).unref()
+      late.add(timer)
+      return timer
+    }
     const timer = { unref: () => {} }
     soon.add(timer)
     run.step('a timer fires').then(() => { if (soon.delete(timer)) work() }, () => {})
@@ -105,6 +110,7 @@ export async function play (s: Scheduler, scenario: Scenario, { mode, tally, bro
   } finally {
     Reflect.deleteProperty(performance, 'now')
     Object.assign(globalThis, { setTimeout, clearTimeout, setInterval, clearInterval })
+    for (const timer of late) clearTimeout(timer)
   }
 }
 
